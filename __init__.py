@@ -1,0 +1,48 @@
+"""onnxray: what a neural network has learned, and why it answers as it does, for any ONNX model.
+
+Every public name is imported on first use, so that `import onnxray` stays cheap.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "OnnxrayError": "engine.errors",
+    "Model": "engine.graph",
+    "load": "engine.graph",
+    "save": "engine.graph",
+    "Layer": "engine.inspect",
+    "activations": "engine.activations",
+    "expose": "engine.split",
+    "split": "engine.split",
+    "vjp": "engine.differentiate",
+}
+
+__all__ = ["__version__", *_WHERE]
+
+if TYPE_CHECKING:
+    from .engine.activations import activations as activations
+    from .engine.differentiate import vjp as vjp
+    from .engine.errors import OnnxrayError as OnnxrayError
+    from .engine.graph import Model as Model
+    from .engine.graph import load as load
+    from .engine.graph import save as save
+    from .engine.inspect import Layer as Layer
+    from .engine.split import expose as expose
+    from .engine.split import split as split
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'onnxray' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_WHERE[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,111 @@
+"""Every error that onnxray raises on purpose.
+
+    OnnxrayError                base of all; bad input never raises anything else
+    ├── RuntimeUnavailable      no usable onnxruntime, or an execution provider that cannot be had here
+    ├── ModelError              the file is not a model that can be used, and why
+    │   ├── ExternalDataError   a tensor's data file is missing, too short or outside the model's folder
+    │   └── OpsetError          an operator cannot be brought to the opset that is needed
+    ├── UnknownName             no such value, layer, label, method or model; offers the nearest names
+    ├── SplitError              the values do not cut the graph in two; names what goes around the cut
+    ├── ShapeError              a shape or type does not fit, or cannot be known
+    ├── GradientError           a gradient that cannot be had
+    │   ├── NoGradient          an operator on the path has none; names node, operator and opset
+    │   └── Disconnected        the output does not depend on the value it should be differentiated by
+    ├── CardError               preprocessing or labels that contradict the model or themselves
+    ├── ImageError              an image that cannot be read
+    ├── TargetError             a target that the model's output does not have
+    ├── MethodError             a method that does not fit this model or these options
+    ├── OutputError             results that cannot be written
+    └── DownloadError           a download that failed or does not have the expected checksum
+
+A message says what failed, where (operator, node, opset, shape, file) and what to do about it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class OnnxrayError(Exception):
+    """Base of every error raised on purpose."""
+
+
+class RuntimeUnavailable(OnnxrayError):
+    """No usable onnxruntime, or an execution provider that cannot be had on this machine."""
+
+
+class ModelError(OnnxrayError):
+    """The file or object is not a model that can be used."""
+
+
+class ExternalDataError(ModelError):
+    """A tensor's data file is missing, too short, or outside the model's folder."""
+
+
+class OpsetError(ModelError):
+    """An operator cannot be brought to the opset that is needed."""
+
+
+class UnknownName(OnnxrayError):
+    """A name that does not exist; the message offers the nearest ones."""
+
+    def __init__(self, kind: str, name: object, choices: Iterable[str], remedy: str = "") -> None:
+        self.kind, self.name, self.nearest = kind, name, nearest(str(name), choices)
+        hint = f"; nearest: {', '.join(repr(n) for n in self.nearest)}" if self.nearest else ""
+        super().__init__(f"no {kind} named {str(name)!r}{hint}" + (f"; {remedy}" if remedy else ""))
+
+
+class SplitError(OnnxrayError):
+    """The given values do not cut the graph in two."""
+
+
+class ShapeError(OnnxrayError):
+    """A shape or type does not fit, or cannot be known."""
+
+
+class GradientError(OnnxrayError):
+    """A gradient that cannot be had."""
+
+
+class NoGradient(GradientError):
+    """An operator on the path has no gradient."""
+
+
+class Disconnected(GradientError):
+    """The value to differentiate does not depend on the value it is differentiated by."""
+
+
+class CardError(OnnxrayError):
+    """Preprocessing or labels that contradict the model or themselves."""
+
+
+class ImageError(OnnxrayError):
+    """An image that cannot be read."""
+
+
+class TargetError(OnnxrayError):
+    """A target that the model's output does not have."""
+
+
+class MethodError(OnnxrayError):
+    """A method that does not fit this model or these options."""
+
+
+class OutputError(OnnxrayError):
+    """Results that cannot be written."""
+
+
+class DownloadError(OnnxrayError):
+    """A download that failed or does not have the expected checksum."""
+
+
+def nearest(name: str, choices: Iterable[str], most: int = 3) -> list[str]:
+    """The `most` names closest in spelling to `name`, best first; part-of-name matches count."""
+    choices = list(dict.fromkeys(choices))
+    folded: dict[str, str] = {}
+    for choice in choices:
+        folded.setdefault(choice.lower(), choice)
+    close = [folded[c] for c in difflib.get_close_matches(name.lower(), folded, n=most, cutoff=0.5)]
+    parts = [c for low, c in folded.items() if name and (name.lower() in low) and c not in close]
+    return (close + parts)[:most]
