@@ -1,0 +1,51 @@
+"""What every layer answers to an input."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .errors import ShapeError
+from .graph import Model, Source, load
+from .split import expose
+
+
+def activations(
+    model: Source | Model,
+    x: np.ndarray | Mapping[str, Any],
+    layers: str | Sequence[str],
+    *,
+    providers: str | Sequence[str] | None = None,
+    threads: int | None = None,
+) -> dict[str, np.ndarray]:
+    """Values inside the network for the input `x`: a dict of the names in `layers` to arrays.
+
+    `x` is a tensor (N, ...) in the model's own layout, or {input name: array} for several inputs. `layers` holds names of
+    layers (see `Model.layers`) or of any values of the graph: inputs, outputs, intermediate values, initializers.
+
+    Raises UnknownName (nearest names offered), ShapeError, ModelError.
+    """
+    from .inspect import value_of
+    from .session import session
+
+    model = load(model)
+    names = [layers] if isinstance(layers, str) else list(layers)
+    values = {name: value_of(model, name) for name in names}
+    feeds = as_feeds(model, x)
+    exposed = expose(model, list(values.values()), only=True)
+    wanted = {v.name for v in exposed.inputs}
+    given = {name: array for name, array in feeds.items() if name in wanted or name not in {v.name for v in model.inputs}}
+    got = session(exposed, providers=providers, threads=threads).run(given)
+    return {name: got[value] for name, value in values.items()}
+
+
+def as_feeds(model: Model, x: np.ndarray | Mapping[str, Any]) -> dict[str, Any]:
+    """`x` as {input name: array}. A bare array is for the model's only input. Raises ShapeError."""
+    if isinstance(x, Mapping):
+        return dict(x)
+    if len(model.inputs) != 1:
+        wanted = ", ".join(str(v) for v in model.inputs)
+        raise ShapeError(f"the model has {len(model.inputs)} inputs ({wanted}): give a dict of name to array")
+    return {model.inputs[0].name: np.asarray(x)}
