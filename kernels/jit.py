@@ -1,0 +1,103 @@
+"""The one way kernels are compiled: Numba, without the GIL, cached on disk where that is possible.
+
+A kernel is a function over arrays and numbers, decorated with `@kernel`. Importing its module imports neither Numba nor
+LLVM and compiles nothing: the first call does (about 0.2 s to import Numba, some milliseconds to read compiled code
+from the cache, or seconds to compile it for the first time on this machine).
+
+Where the cache lies is Numba's choice: `NUMBA_CACHE_DIR`, else `__pycache__` beside the source, else the user's cache
+folder. Where none of them can be written (read-only site-packages and no home) or the disk is full, kernels work all
+the same and are compiled once per process.
+
+Kernels never use Numba's own threads: its default threading layer aborts the process when two Python threads enter it
+at once. They release the GIL instead, and `threads.bands` runs them side by side.
+
+A kernel may call another kernel of the same file. It must not call one of another file: Numba judges the freshness of
+the cache by the caller's file alone.
+"""
+
+from __future__ import annotations
+
+import functools
+import pickle
+import threading
+from collections.abc import Callable
+from typing import Any, Generic, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# Reentrant: compiling a kernel resolves the kernels it calls.
+_lock = threading.RLock()
+
+
+class Kernel(Generic[P, R]):
+    """A function that is compiled on its first call; callable from Python and from other kernels of its file."""
+
+    def __init__(self, function: Callable[P, R], fastmath: bool | set[str]) -> None:
+        functools.update_wrapper(self, function)
+        self.py_func = function
+        self._fastmath = fastmath
+        self._dispatcher: Any = None
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        result: R = self.dispatcher(*args, **kwargs)
+        return result
+
+    @property
+    def dispatcher(self) -> Any:
+        """Numba's dispatcher (the plain function under NUMBA_DISABLE_JIT=1)."""
+        if self._dispatcher is None:
+            with _lock:
+                if self._dispatcher is None:
+                    self._dispatcher = _dispatcher(self.py_func, self._fastmath)
+        return self._dispatcher
+
+    @property
+    def _numba_type_(self) -> Any:
+        # What Numba asks a global of a kernel for, to learn its type: another kernel is a dispatcher like any other.
+        return self.dispatcher._numba_type_
+
+
+def kernel(function: Callable[P, R] | None = None, *, fastmath: bool | set[str] = False) -> Any:
+    """Decorator: compile `function` with Numba on its first call, cached on disk, without the GIL.
+
+    `fastmath` as in Numba; only for kernels in which no NaN may occur.
+    """
+    if function is None:
+        return lambda wrapped: Kernel(wrapped, fastmath)
+    return Kernel(function, fastmath)
+
+
+def _dispatcher(function: Callable[..., Any], fastmath: bool | set[str]) -> Any:
+    import numba
+
+    dispatcher = numba.njit(nogil=True, fastmath=fastmath)(function)
+    if not hasattr(dispatcher, "enable_caching"):  # NUMBA_DISABLE_JIT
+        return dispatcher
+    try:
+        dispatcher.enable_caching()
+    except RuntimeError:  # "no locator available": no folder that can be written
+        return dispatcher
+    except OSError:  # a home or cache folder that cannot even be asked for
+        return dispatcher
+    _tolerate_disk_errors(dispatcher._cache)
+    return dispatcher
+
+
+def _tolerate_disk_errors(cache: Any) -> None:
+    """A cache that cannot be written (disk full) or read (truncated file) must not fail the computation."""
+    save, load = cache.save_overload, cache.load_overload
+
+    def save_overload(signature: Any, result: Any) -> None:
+        try:
+            save(signature, result)
+        except OSError:
+            cache.disable()
+
+    def load_overload(signature: Any, context: Any) -> Any:
+        try:
+            return load(signature, context)
+        except (OSError, EOFError, pickle.UnpicklingError):
+            return None  # compiled afresh, and written over
+
+    cache.save_overload, cache.load_overload = save_overload, load_overload

@@ -1,0 +1,77 @@
+"""Runs a kernel over bands of rows on this package's own threads.
+
+One pool per process, made on first use. The calling thread works too: with `threads=1`, or work too small to share, no
+other thread is involved. Kernels release the GIL, so bands really run side by side; several Python threads may call
+at once, they share the pool.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+_lock = threading.Lock()
+_pool: ThreadPoolExecutor | None = None
+
+
+def available() -> int:
+    """The number of processors this process may use, at least 1."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
+
+
+def bands(work: Callable[[int, int], object], rows: int, threads: int | None = None, least: int = 1) -> None:
+    """Call work(start, stop) on contiguous bands that together cover range(rows), and wait for all of them.
+
+    threads: at most so many bands at once; None: one per available processor. least: rows below which a band is not
+    worth a thread. An exception of any band is raised after all have ended.
+
+    Raises ValueError when `threads` is below 1.
+    """
+    if threads is None:
+        threads = available()
+    elif threads < 1:
+        raise ValueError(f"threads must be at least 1, got {threads}")
+    count = max(1, min(threads, rows // max(1, least)))
+    if count == 1:
+        work(0, rows)
+        return
+    edges = [rows * i // count for i in range(count + 1)]
+    pool = _executor()
+    futures: list[Future[object]] = [
+        pool.submit(work, start, stop) for start, stop in zip(edges[1:-1], edges[2:], strict=True)
+    ]
+    try:
+        work(edges[0], edges[1])
+    finally:
+        # The bands write into the caller's arrays: never return while one still runs.
+        errors = [future.exception() for future in futures]
+    for error in errors:
+        if error is not None:
+            raise error
+
+
+def _executor() -> ThreadPoolExecutor:
+    global _pool
+    with _lock:
+        if _pool is None:
+            from concurrent.futures import ThreadPoolExecutor
+
+            _pool = ThreadPoolExecutor(max(1, (os.cpu_count() or 1) - 1), thread_name_prefix="onnxray-kernel")
+        return _pool
+
+
+def _forget_pool() -> None:
+    # A forked child has the pool's object but none of its threads: it would wait for ever.
+    global _pool, _lock
+    _pool, _lock = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_pool)
