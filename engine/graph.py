@@ -24,7 +24,7 @@ from google.protobuf.message import DecodeError
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto
 
 from . import external
-from .errors import ModelError, OpsetError, UnknownName
+from .errors import ModelError, OpsetError, ShapeError, UnknownName
 
 if TYPE_CHECKING:
     from .inspect import Layer
@@ -247,8 +247,31 @@ def load(source: Source, **card: Any) -> Model:
         digest = hashlib.sha256(data).hexdigest()
         del data
     stays_outside = external.settle(proto, folder)
-    proto = prepare(proto)
-    return Model(proto, path=path, folder=folder if stays_outside else None, overrides=card, sha256=digest)
+    folder = folder if stays_outside else None
+    proto = _type_foreign(prepare(proto), folder)
+    return Model(proto, path=path, folder=folder, overrides=card, sha256=digest)
+
+
+def _type_foreign(proto: ModelProto, folder: Path | None) -> ModelProto:
+    """Types and shapes behind operators of other domains, which onnx cannot infer and ONNX Runtime can."""
+    foreign = {o for n in proto.graph.node if n.domain not in DOMAIN_NAMES for o in n.output if o}
+    typed = {v.name for v in (*proto.graph.value_info, *proto.graph.output) if v.HasField("type")}
+    if foreign <= typed:
+        return proto
+    from . import session
+
+    model = Model(proto, folder=folder)
+    unknown = [name for name, value in model.values.items() if value.shape is None and name not in typed]
+    try:
+        found = session.infer_types(model, unknown)
+    except (ModelError, ShapeError):
+        return proto  # an operator that this ONNX Runtime does not have: the rest of the model can still be looked at
+    proto.graph.value_info.extend(
+        onnx.helper.make_tensor_value_info(v.name, onnx.helper.np_dtype_to_tensor_dtype(v.dtype), v.shape)
+        for v in found.values()
+        if v.dtype is not None
+    )
+    return proto
 
 
 def prepare(proto: ModelProto) -> ModelProto:

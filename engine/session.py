@@ -420,9 +420,6 @@ def evaluate(proto: ModelProto, names: Sequence[str]) -> dict[str, np.ndarray]:
         raise _run_error(error) from error
 
 
-_TENSOR_TYPES = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(bfloat16)": "bfloat16"}
-
-
 def infer_types(model: Model, names: Sequence[str]) -> dict[str, Value]:
     """Types and shapes of `names` as ONNX Runtime infers them, operators of its own domains included.
 
@@ -435,10 +432,10 @@ def infer_types(model: Model, names: Sequence[str]) -> dict[str, Value]:
     made = _create(proto, [CPU], _options(1, "none", folder=str(model.folder) if model.folder else None))
     found = {}
     for output in made.get_outputs():
-        kind = _TENSOR_TYPES.get(output.type) or output.type.removeprefix("tensor(").removesuffix(")")
         if not output.type.startswith("tensor("):
             raise ShapeError(f"the value {output.name!r} is no tensor ({output.type}): choose a value beside it")
-        dtype = onnx.helper.tensor_dtype_to_np_dtype(getattr(onnx.TensorProto, kind.upper(), onnx.TensorProto.FLOAT))
+        kind = output.type.removeprefix("tensor(").removesuffix(")").upper()
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(onnx.TensorProto.DataType.Value(kind))
         shape = tuple(d if isinstance(d, int | str) else None for d in output.shape)
         found[output.name] = Value(output.name, np.dtype(dtype), shape)
     return found
