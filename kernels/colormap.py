@@ -61,7 +61,7 @@ def names() -> tuple[str, ...]:
 
 @functools.cache
 def table(name: str) -> NDArray[np.uint8]:
-    """The colours of a map: uint8 (256, 3) sRGB, lowest value first, read-only. Raises ValueError for an unknown name."""
+    """A map's colours: uint8 (256, 3) sRGB, lowest value first, read-only. Raises ValueError for an unknown name."""
     if name == "polar":
         colours = _polar()
     elif name in _PATHS:

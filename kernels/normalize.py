@@ -22,7 +22,7 @@ def minmax(values: ArrayLike) -> tuple[float, float]:
 
 
 def symmetric(values: ArrayLike) -> tuple[float, float]:
-    """(-m, m) with m the largest magnitude, so that 0 is the neutral centre of a diverging map; an all-zero map: (-1, 1)."""
+    """(-m, m), m the largest magnitude: 0 is the neutral centre of a diverging map. All zero: (-1, 1)."""
     finite = _finite(values)
     most = float(np.abs(finite).max()) if finite.size else 0.0
     return (-most, most) if most > 0 else (-1.0, 1.0)

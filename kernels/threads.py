@@ -7,6 +7,7 @@ at once, they share the pool.
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from collections.abc import Callable
@@ -44,9 +45,7 @@ def bands(work: Callable[[int, int], object], rows: int, threads: int | None = N
         return
     edges = [rows * i // count for i in range(count + 1)]
     pool = _executor()
-    futures: list[Future[object]] = [
-        pool.submit(work, start, stop) for start, stop in zip(edges[1:-1], edges[2:], strict=True)
-    ]
+    futures: list[Future[object]] = [pool.submit(work, start, stop) for start, stop in itertools.pairwise(edges[1:])]
     try:
         work(edges[0], edges[1])
     finally:
