@@ -255,10 +255,11 @@ def _probed(
     unknown = [name for name, shape in shapes.items() if shape is None and model.values[name].dtype is not None]
     feeds = {}
     for value in model.inputs:
-        dims = [sizes.get(d) if isinstance(d, str) else d for d in value.shape or (None,)]
-        if value.dtype is None or value.dtype.kind not in "biuf" or None in dims:
+        if value.shape is None or value.dtype is None or value.dtype.kind not in "biuf":
             return shapes
-        feeds[value.name] = np.zeros([d or 0 for d in dims], value.dtype)
+        unnamed = [1, *[16] * len(value.shape)]
+        dims = [sizes[d] if isinstance(d, str) else unnamed[i] if d is None else d for i, d in enumerate(value.shape)]
+        feeds[value.name] = np.zeros(dims, value.dtype)
     if not unknown:
         return shapes
     try:
