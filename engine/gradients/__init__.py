@@ -10,24 +10,26 @@ Write one function in the file where its relatives are (any module of this packa
         y = node.outputs[0]
         return [op.Where(op.Greater(y, 0.0), dy, 0.0)]
 
-`node` (`emitter.Node`) is the node being differentiated: `node.inputs`, `node.outputs` (value names, "" where left out),
-`node.input(i)` (None where left out), `node.attribute(name, default)`, `node.wants[i]` (is the cotangent of input i used
-at all? ask before emitting something expensive).
+`node` (`emitter.Node`) is the node being differentiated: `node.inputs`, `node.outputs` (value names, "" where left
+out), `node.input(i)` (None where left out), `node.attribute(name, default)`, `node.wants[i]` (is the cotangent of input
+i used at all? ask before emitting something expensive).
 `cotangents` holds one value name per output, None where nothing flows back into that output; at least one is a name. A
 cotangent always has the type and the shape of its value.
 `op` (`emitter.Emitter`) emits nodes: `op.Mul(a, b)` returns the name of the output, `outputs=2` returns a tuple,
-`op.Conv(x, w, strides=[2, 2])` sets attributes. A bare number becomes a constant of the type that the slot needs, a list
-of ints an int64 constant, an array a constant as it is. It also knows types and shapes: `op.dtype(x)`, `op.rank(x)`,
-`op.shape(x)`, `op.shape_of(x)`, `op.constant_value(x)`, `op.opset`, ...: see `emitter.py`.
+`op.Conv(x, w, strides=[2, 2])` sets attributes. A bare number becomes a constant of the type that the slot needs, a
+list of ints an int64 constant, an array a constant as it is, None leaves an input out. It also knows types and shapes:
+`op.dtype(x)`, `op.rank(x)`, `op.shape(x)`, `op.shape_of(x)`, `op.constant_value(x)`, `op.opset`: see `emitter.py`.
 
-The rule returns one value name per input, None for inputs without a cotangent (trailing Nones may be left off). What the
-driver (`differentiate.py`) does, rules must not: summing the cotangents of a value that is read several times; reducing a
-broadcast, for operators registered with `broadcasts=True` (there a cotangent may keep the shape of the output); dropping
-what nobody asked for. A rule whose node captures outer values (If, Loop) may return a mapping value -> cotangent instead.
+The rule returns one value name per input, None for inputs without a cotangent (trailing Nones may be left off). What
+the driver (`differentiate.py`) does, rules must not: summing the cotangents of a value that is read several times;
+reducing a broadcast, for operators registered with `broadcasts=True` (there a cotangent may keep the shape of the
+output); dropping what nobody asked for. A rule whose node captures outer values (If, Loop) may return a mapping
+value -> cotangent instead.
 
-Rules see opset 18 or newer (the driver upgrades first); where a later version changed a meaning they look at `op.opset`.
-They emit standard operators only, in a form that is valid and means the same in every opset from 18 on; they read values
-after an activation rather than before it where they can (the runtime fuses Conv + Relu only if nobody reads between).
+Rules see opset 18 or newer (the driver upgrades first); where a later version changed a meaning they look at
+`op.opset`. They emit standard operators only, in a form that is valid and means the same in every opset from 18 on;
+they read values after an activation rather than before it where they can (the runtime fuses Conv + Relu only if nobody
+reads what is between them).
 
     constant("Shape", "Size", reason="...")     derivative zero or undefined everywhere: the dependence ends there
     refuse("ConvInteger", reason="...")         depends on its inputs, but there is no gradient: an error if on the path
@@ -125,9 +127,9 @@ def refuse(*op_types: str, reason: str, domain: str = "") -> None:
 def decompose(*op_types: str, domain: str = "") -> Callable[[Decomposition], Decomposition]:
     """Register a rewriting into other operators, applied to nodes on the differentiated path that have no rule.
 
-    The function gets (node, op), emits the replacement and returns one value name per output of the node (None for outputs
-    that are left out). The driver gives these values the names of the outputs they replace. It may return None where it
-    does not apply, and may emit operators that are themselves decomposed.
+    The function gets (node, op), emits the replacement and returns one value name per output of the node (None for
+    outputs that are left out). The driver gives these values the names of the outputs they replace. It may return None
+    where it does not apply, and may emit operators that are themselves decomposed.
     """
 
     def register(function: Decomposition) -> Decomposition:
