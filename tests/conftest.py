@@ -1,0 +1,89 @@
+"""What all tests share: the model zoo, models written as ONNX text, and a temporary folder to run commands from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx.parser
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class _RootIsNoTestPackage:
+    """The root holds the package's `__init__.py`; pytest would import it once more, under the folder's name."""
+
+    @pytest.hookimpl
+    def pytest_collect_directory(self, path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+        return pytest.Dir.from_parent(parent, path=path) if path == ROOT else None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(_RootIsNoTestPackage())
+
+
+@pytest.fixture(scope="session")
+def zoo() -> Path:
+    """The folder of the model zoo: `frameworks/`, `models/`, `images/`, ... (environment variable ONNXRAY_ZOO)."""
+    place = os.environ.get("ONNXRAY_ZOO")
+    if not place:
+        pytest.skip("the environment variable ONNXRAY_ZOO does not name the folder of the model zoo")
+    folder = Path(place)
+    if not (folder / "frameworks" / "index.json").is_file():
+        pytest.fail(f"ONNXRAY_ZOO={place} is not the model zoo: it has no frameworks/index.json")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def parse() -> Callable[..., onnx.ModelProto]:
+    """parse(text, opset=17, ir=8, **initializers) -> ModelProto.
+
+    `text` is one graph in ONNX's textual syntax, `name (float[N, 3] x) => (float[N, 2] y) { y = ... }`, or a whole model
+    if it begins with `<`; further keywords are arrays that become initializers.
+    """
+
+    def make(text: str, opset: int = 17, ir: int = 8, **initializers: np.ndarray) -> onnx.ModelProto:
+        text = text.strip()
+        if not text.startswith("<"):
+            text = f'<ir_version: {ir}, opset_import: ["" : {opset}]>\n{text}'
+        model = onnx.parser.parse_model(text)
+        model.graph.initializer.extend(onnx.numpy_helper.from_array(a, n) for n, a in initializers.items())
+        return model
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def cnn(parse: Callable[..., onnx.ModelProto]) -> onnx.ModelProto:
+    """A small image classifier, batch dynamic: Conv, Relu, MaxPool, a residual block, GlobalAveragePool, Gemm (5 classes)."""
+    rng = np.random.default_rng(0)
+
+    def weights(*shape: int) -> np.ndarray:
+        return (rng.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32)
+
+    return parse(
+        """
+        cnn (float[N, 3, 16, 16] image) => (float[N, 5] logits)
+        {
+          stem = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (image, w1, b1)
+          stem_relu = Relu (stem)
+          pooled = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (stem_relu)
+          inner = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (pooled, w2, b2)
+          joined = Add (inner, pooled)
+          features = Relu (joined)
+          gap = GlobalAveragePool (features)
+          flat = Flatten (gap)
+          logits = Gemm <transB = 1> (flat, w3, b3)
+        }
+        """,
+        w1=weights(8, 3, 3, 3),
+        b1=weights(8),
+        w2=weights(8, 8, 3, 3),
+        b2=weights(8),
+        w3=weights(5, 8),
+        b3=weights(5),
+    )
