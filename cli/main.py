@@ -1,0 +1,101 @@
+"""The command `onnxray`: finds commands when they are called for, and turns errors into one line and an exit code.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. The result goes to stdout, everything else to stderr.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from .. import __version__
+from ..engine.errors import OnnxrayError, UnknownName
+from .commands import COMMANDS
+
+DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they run; its help is made from `COMMANDS` alone."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f".{cmd_name}", __package__).command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise click.UsageError(str(UnknownName("command", args[0], COMMANDS)), ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        """As Click's, with every error as one line on stderr and the exit codes of this module."""
+        extra.setdefault("prog_name", "onnxray")
+        if not standalone_mode:
+            return super().main(*args, standalone_mode=False, **extra)
+        sys.exit(self._run(*args, **extra))
+
+    def _run(self, *args: Any, **extra: Any) -> int:
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="replace")  # names from a model can hold what the terminal's encoding lacks
+        try:
+            code = super().main(*args, standalone_mode=False, **extra)
+            sys.stdout.flush()
+            return code if isinstance(code, int) else DONE
+        except click.ClickException as error:
+            return _report(_message(error), error.exit_code)
+        except OnnxrayError as error:
+            return _report(str(error), FAILED)
+        except click.Abort:  # Click's name for Ctrl-C
+            return _report("interrupted", INTERRUPTED, kind="")
+        except OSError as error:
+            if error.errno != errno.EPIPE:
+                raise
+            # Whoever read our output has gone (`onnxray inspect m.onnx | head`): nobody is left to be told.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return FAILED
+
+
+def _message(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    if isinstance(error, click.UsageError) and context is not None:
+        return f"{error.format_message().rstrip('.')}; see `{context.command_path} --help`"
+    return error.format_message()
+
+
+def _report(message: str, code: int, kind: str = "error: ") -> int:
+    click.echo(f"onnxray: {kind}{' '.join(message.split())}", err=True)
+    return code
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, "-V", "--version", package_name="onnxray", message="%(prog)s %(version)s")
+def main() -> None:
+    """See what a neural network has learned, and why it answers as it does, for any ONNX model.
+
+    MODEL is the path of an .onnx file or a name from `onnxray models list`; the built-in model is `builtin`. IMAGES are files,
+    folders or glob patterns.
+    """
+
+
+
+
+if __name__ == "__main__":
+    main()

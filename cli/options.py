@@ -1,0 +1,140 @@
+"""Arguments and options that mean the same in every command, as decorators.
+
+`card` hands the command one `card` dict of the fields that were given, `runtime` one `runtime` dict for sessions, `output`
+one `output` (see `cli/run.py`): commands pass them on without looking inside.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where results go: `folder`, whether another run there may be replaced, whether an unfinished one is continued."""
+
+    folder: Path
+    force: bool = False
+    resume: bool = False
+
+
+def model(f: F) -> F:
+    """MODEL"""
+    return click.argument("model", metavar="MODEL")(f)
+
+
+def images(f: F) -> F:
+    """IMAGES..."""
+    return click.argument("images", metavar="IMAGES...", nargs=-1, required=True)(f)
+
+
+def layers(f: F) -> F:
+    text = "A layer, by its name or that of its output value; may be given several times."
+    return click.option("--layer", "layers", metavar="NAME", multiple=True, help=text)(f)
+
+
+def as_json(f: F) -> F:
+    return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")(f)
+
+
+def quiet(f: F) -> F:
+    """`quiet` and `progress`: what may be said on stderr."""
+    f = click.option(
+        "--progress", is_flag=True, help="Draw the progress bar although stderr is no terminal."
+    )(f)
+    return click.option("-q", "--quiet", is_flag=True, help="Say nothing on stderr but errors.")(f)
+
+
+def output(default: str | None, resume: bool = False) -> Callable[[F], F]:
+    """--out, --force and, where runs can be continued, --resume; `output` is None if there is no folder to write."""
+
+    def decorate(f: F) -> F:
+        @functools.wraps(f)
+        def command(*args: Any, out: Path | None, force: bool, resume: bool = False, **others: Any) -> Any:
+            if out is None and (force or resume) and default is None:
+                raise click.UsageError("--force and --resume are about the folder of --out: give it as well")
+            if force and resume:
+                raise click.UsageError("--force replaces a run and --resume continues it: give one of them")
+            folder = out or (Path(default) if default else None)
+            return f(*args, output=Output(folder, force, resume) if folder else None, **others)
+
+        stack: Any = command
+        if resume:
+            text = "Continue an unfinished run in the folder: images that are done are not done again."
+            stack = click.option("--resume", is_flag=True, help=text)(stack)
+        stack = click.option("--force", is_flag=True, help="Replace another run in the folder.")(stack)
+        where = f"The folder for the results; `{default}` if not given." if default else "Write the results to a folder, too."
+        return click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help=where)(stack)
+
+    return decorate
+
+
+# Option -> (metavar or choices, help). The names are those of the fields of a card, and of two decisions about the model's ends.
+_CARD: Mapping[str, tuple[str | list[str], str]] = {
+    "card": ("FILE", "A model card (JSON) instead of the one that is found."),
+    "size": ("HxW", "Size of the model's input plane in pixels; one number for a square."),
+    "mean": ("R,G,B", "Subtracted from pixels (0..255), one number or one per channel."),
+    "std": ("R,G,B", "Pixels (0..255) are divided by it after the mean, one number or one per channel."),
+    "order": (["RGB", "BGR", "GRAY"], "Channels as the model wants them."),
+    "layout": (["NCHW", "NHWC", "CHW", "HWC", "NHW", "HW"], "Axes of the model's image input."),
+    "resize": (["stretch", "crop", "letterbox"], "How an image is brought to the size."),
+    "labels": ("FILE", "Class names: a text file with one per line, or JSON."),
+    "input": ("NAME", "The model's input that takes images."),
+    "output": ("NAME", "The model's output that scores classes."),
+    "scores": (["logits", "log-probabilities", "probabilities"], "What the class output holds."),
+}
+
+
+def card(f: F) -> F:
+    """The fields of a model card, and the model's ends, as options; `card` holds those that were given."""
+
+    @functools.wraps(f)
+    def command(*args: Any, **given: Any) -> Any:
+        fields = {name: given.pop(f"card_{name}") for name in _CARD}
+        for name, parse in (("mean", _numbers), ("std", _numbers), ("size", _size)):
+            if fields[name] is not None:
+                fields[name] = parse(name, fields[name])
+        return f(*args, card={name: value for name, value in fields.items() if value is not None}, **given)
+
+    stack: Any = command
+    for name, (kind, text) in reversed(_CARD.items()):
+        choice = None if isinstance(kind, str) else click.Choice(kind, case_sensitive=False)
+        metavar = kind if isinstance(kind, str) else "|".join(kind)
+        stack = click.option(f"--{name}", f"card_{name}", type=choice, metavar=metavar, help=text)(stack)
+    return stack
+
+
+def _numbers(name: str, text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not one number or three with commas", param_hint=f"'--{name}'") from None
+
+
+def _size(name: str, text: str) -> int | tuple[int, int]:
+    sides = text.lower().replace("×", "x").split("x")
+    if len(sides) > 2 or not all(side.strip().isascii() and side.strip().isdigit() for side in sides):
+        raise click.BadParameter(f"{text!r} is not a number of pixels or HEIGHTxWIDTH", param_hint=f"'--{name}'")
+    return (int(sides[0]), int(sides[1])) if len(sides) == 2 else int(sides[0])
+
+
+def runtime(f: F) -> F:
+    """--provider and --threads; `runtime` holds the keyword arguments of a session."""
+
+    @functools.wraps(f)
+    def command(*args: Any, provider: str | None, threads: int | None, **others: Any) -> Any:
+        return f(*args, runtime={"providers": provider, "threads": threads}, **others)
+
+    stack = click.option(
+        "--threads", type=click.IntRange(min=1), metavar="N", help="Threads of one operator; every CPU if not given."
+    )(command)
+    text = "Execution provider of ONNX Runtime: cpu, cuda, ...; the best one that works here if not given."
+    return click.option("--provider", metavar="NAME", help=text)(stack)  # type: ignore[return-value]
