@@ -427,6 +427,7 @@ def class_output(model: Model, name: str | None = None, scores: str | None = Non
     output looks like class scores.
     """
     name = name or model.overrides.get("output")
+    scores = scores or model.overrides.get("scores")
     names = [v.name for v in model.outputs]
     if name is not None and name not in names:
         raise UnknownName("model output", name, names)
