@@ -166,7 +166,7 @@ def _render(
     width, taps = xi.shape
     top = np.float32(len(lut) - 2)
     low = np.float32(0)
-    share = np.uint32(weight)
+    high, rest, eight = np.uint16(weight >> 8), np.uint16(weight & 255), np.uint16(8)
     spread = np.empty((4, width), np.float32)
     have = np.full(4, -1, np.int64)
     entry = np.zeros(_PIECE, np.uint16)
@@ -197,8 +197,11 @@ def _render(
             _pack(entry, lut, words, n)
             before, after = image[y, 3 * x0 : 3 * (x0 + n)], out[y, 3 * x0 : 3 * (x0 + n)]
             for i in range(3 * n):
-                shaded = (np.uint32(before[i]) << np.uint32(8)) * share >> np.uint32(16)
-                after[i] = (shaded + np.uint32(colour[i])) >> np.uint32(8)
+                # All in 16 bits, so that a vector register holds as many lanes as possible: high and low byte of the
+                # weight apart.
+                pixel = np.uint16(before[i])
+                shaded = np.uint16(np.uint16(pixel * high) + np.uint16(np.uint16(pixel * rest) >> eight))
+                after[i] = np.uint8(np.uint16(shaded + colour[i]) >> eight)
 
 
 @kernel(fastmath={"contract"})
