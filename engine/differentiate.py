@@ -212,7 +212,7 @@ def _apply(op: Emitter, node: Node, entry: Gradient, incoming: list[str | None])
     result = entry.rule(node, incoming, op)
     if isinstance(result, Mapping):
         return list(result.items())
-    if len(result) > len(node.inputs):
+    if any(result[len(node.inputs) :]):
         raise ValueError(f"the rule of {node.op_type} gives {len(result)} cotangents for {len(node.inputs)} inputs")
     pairs = []
     for index, (name, cotangent) in enumerate(zip(node.inputs, result, strict=False)):

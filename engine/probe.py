@@ -2,8 +2,8 @@
 
 The model runs twice on seeded random inputs, with a different size for every symbolic dimension, and shows the values
 whose type or shape is open. A size that is the same in both runs is fixed; one that moves like the dimension of an
-input is that dimension; anything else stays unknown. Integers that are computed from sizes alone and come out the same twice
-are constants.
+input is that dimension; anything else stays unknown. Integers that are computed from sizes alone and come out the same
+twice are constants.
 """
 
 from __future__ import annotations
