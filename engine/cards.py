@@ -1,7 +1,8 @@
 """Finding a model's card: every source in order, each field from the first one that gives it.
 
     1  the user's options
-    2  a card file beside the model: NAME.onnx.card.json, NAME.card.json, NAME.json, card.json; NAME.labels.txt, labels.txt
+    2  a card file beside the model: NAME.onnx.card.json, NAME.card.json, NAME.json, card.json;
+       labels alone: NAME.labels.txt, labels.txt
     3  Hugging Face preprocessor_config.json, config.json
     4  timm's config.json
     5  OpenVINO's rt_info / model_info
@@ -41,8 +42,8 @@ OPTIONS = "the options given"
 def find_card(model: Model, **overrides: Any) -> Card:
     """The card of `model`: see the head of this file for where it is looked for.
 
-    `overrides` are card fields of the user's; they precede those given to `load`. The result says in `source` where each
-    field came from, and in `warnings` what was assumed.
+    `overrides` are card fields of the user's; they precede those given to `load`. The result says in `source` where
+    each field came from, and in `warnings` what was assumed.
 
     Raises CardError when options or a card file make no sense or contradict the model, ModelError when the model has no
     image input, UnknownName for an input that does not exist.

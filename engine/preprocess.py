@@ -1,8 +1,9 @@
 """From an image to the input tensor of a model, as its card says, and from the model's pixels back to the image's.
 
-Coordinates are continuous, (y, x), in pixels: pixel (i, j) covers [i, i + 1) x [j, j + 1), its centre is (i + 1/2, j + 1/2).
-The image of H x W pixels is scaled to rh x rw and laid on the model's plane of h x w at the offset (top, left), negative
-where it is cropped, positive where it is padded; every way of resizing is that, with whole numbers. So
+Coordinates are continuous, (y, x), in pixels: pixel (i, j) covers [i, i + 1) x [j, j + 1), its centre is at
+(i + 1/2, j + 1/2). The image of H x W pixels is scaled to rh x rw and laid on the model's plane of h x w at the offset
+(top, left), negative where it is cropped, positive where it is padded; every way of resizing is that, with whole
+numbers. So
 
     model y = original y * rh / H + top        model x = original x * rw / W + left
 
@@ -67,9 +68,9 @@ class Geometry:
     ) -> NDArray[np.float32]:
         """A map over the model's plane, at any resolution, on the pixels of the original image.
 
-        map: (h, w), or (n, h, w) for n of them, any real dtype; its cells divide the plane evenly. Returns float32 (H, W) or
-        (n, H, W), not normalised. Pixels whose centre the model does not see hold `fill` (NaN is possible). Where the
-        image is coarser than the map, the map is averaged over each pixel.
+        map: (h, w), or (n, h, w) for n of them, any real dtype; its cells divide the plane evenly. Returns float32
+        (H, W) or (n, H, W), not normalised. Pixels whose centre the model does not see hold `fill` (NaN is possible).
+        Where the image is coarser than the map, the map is averaged over each pixel.
 
         Raises ShapeError for another shape or an empty map.
         """
@@ -97,9 +98,9 @@ class Geometry:
         return max(0.0, start * scale), min(float(self.original[axis]), end * scale)
 
     def _on_grid(self, axis: int, cells: int) -> _Axis:
-        """The original's pixels whose centres lie on the plane, and their interval on a grid of `cells` over the plane."""
+        """The original's pixels whose centres lie on the plane; their interval on a grid of `cells` over the plane."""
         length, resized, offset, side = (t[axis] for t in (self.original, self.resized, self.offset, self.size))
-        # centre i + 1/2 lies on the plane where 0 <= (2 i + 1) resized + 2 length offset < 2 length side, in whole numbers
+        # the centre i + 1/2 is on the plane where 0 <= (2 i + 1) resized + 2 length offset < 2 length side: whole numbers
         first = -((resized + 2 * length * offset) // (2 * resized))
         last = -((resized + 2 * length * (offset - side)) // (2 * resized))
         first, last = max(0, first), min(length, last)
@@ -228,12 +229,13 @@ def pixels_of(tensor: ArrayLike, card: Card) -> NDArray[np.uint8]:
     if "C" not in axes:
         values, axes = values[..., None], axes + "C"
     values = values.transpose(0, *(1 + axes.index(a) for a in "HWC")).astype(np.float32)
-    values = values * np.float32(card.std) + np.float32(card.mean)
+    values = values * np.asarray(card.std, np.float32) + np.asarray(card.mean, np.float32)
     if card.order == "GRAY":
         values = np.repeat(values, 3, axis=-1)
     elif card.order == "BGR":
         values = values[..., ::-1]
-    return np.clip(np.rint(np.nan_to_num(values)), 0, 255).astype(np.uint8)
+    shown: NDArray[np.uint8] = np.clip(np.rint(np.nan_to_num(values)), 0, 255).astype(np.uint8)
+    return shown
 
 
 def _on_plane(image: Any, card: Card, threads: int | None) -> tuple[NDArray[np.uint8], Geometry]:
@@ -287,7 +289,8 @@ def _normalise(pixels: NDArray[np.uint8], card: Card) -> NDArray[Any]:
             limits = np.iinfo(dtype)
             table = np.clip(np.rint(table), limits.min, limits.max)
         plane = tensor if "C" not in axes else tensor[c] if axes.index("C") == 0 else tensor[..., c]
-        plane[...] = table.astype(dtype)[pixels[..., c]]
+        with np.errstate(over="ignore"):  # float16 may not hold what a strange card asks for
+            plane[...] = table.astype(dtype)[pixels[..., c]]
     return tensor
 
 

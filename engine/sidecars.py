@@ -1,7 +1,8 @@
 """What other tools write about a model's preprocessing, read into card fields.
 
-Each reader takes a model and returns what it found, in this project's terms: (pixel - mean) / std on 0..255 pixels. All of
-these files are untrusted: they are read as data, within limits, and a file that makes no sense is left aside with a note.
+Each reader takes a model and returns what it found, in this project's terms: (pixel - mean) / std on 0..255 pixels.
+All of these files are untrusted: they are read as data, within limits, and a file that makes no sense is left aside
+with a note.
 
     Hugging Face    preprocessor_config.json, config.json    (transformers, "Image Processor" documentation)
     timm            config.json with pretrained_cfg          (timm, `data/config.py` and `data/transforms_factory.py`)
@@ -33,7 +34,7 @@ Reader: TypeAlias = "Callable[[Model], Iterator[Found]]"
 
 @dataclass(frozen=True)
 class Found:
-    """Card fields from one source, checked. Where a `strict` source contradicts the model that is an error, else a note."""
+    """Card fields from one source, checked. A `strict` source that contradicts the model is an error, another a note."""
 
     where: str
     fields: Mapping[str, Any]
