@@ -284,38 +284,34 @@ class _Merge:
             )
             if low:
                 self.warnings.append(
-                    "mean and std look as if they were meant for pixels of 0..1; a card's are for 0..255: multiply by 255"
+                    "mean and std look meant for pixels of 0..1, a card's are for 0..255: multiply them by 255"
                 )
             return
         self.default_normalisation()
 
     def default_normalisation(self) -> None:
-        kind = self.image.dtype.kind
         given = [name for name in ("mean", "std") if name in self.values]
-        if kind in "iu":
-            mean, std = (0.0, 1.0) if self.image.dtype.name == "uint8" else (128.0, 1.0)
-            told = (
-                f"pixels {'as they are' if mean == 0 else 'minus 128'}, as the input's type {self.image.dtype} suggests"
-            )
-        elif given:
-            mean, std = 0.0, 1.0
-            told = f"{'std' if given == ['mean'] else 'mean'} {1 if given == ['mean'] else 0}"
+        dtype = self.image.dtype
+        default: tuple[tuple[float, ...], tuple[float, ...]]
+        if given or dtype.name == "uint8":
+            default, told = ((0.0,), (1.0,)), ""
+        elif dtype.kind in "iu":
+            default, told = ((128.0,), (1.0,)), f"pixels minus 128, as the input's type {dtype.name} suggests"
         elif self.image.channels == 1:
-            mean, std, told = 0.0, 255.0, "pixels scaled to 0..1"
+            default, told = ((0.0,), (255.0,)), "pixels scaled to 0..1"
         else:
-            mean, std, told = IMAGENET_MEAN, IMAGENET_STD, "RGB, normalised by ImageNet's mean and standard deviation"  # type: ignore[assignment]
-            if self.values["order"] == "BGR":
-                mean, std = mean[::-1], std[::-1]  # type: ignore[index]
-        for name, value in (("mean", mean), ("std", std)):
+            step = -1 if self.values["order"] == "BGR" else 1
+            default = (IMAGENET_MEAN[::step], IMAGENET_STD[::step])
+            told = f"{self.values['order']}, normalised by ImageNet's mean and standard deviation"
+        for name, value in zip(("mean", "std"), default, strict=True):
             if name not in self.values:
                 self.values[name] = value
                 self.settled[name] = "the default"
-        if given or (kind == "u" and self.image.dtype.itemsize == 1):
-            return
-        self.warnings.append(
-            f"nothing says how the model's images are normalised: assumed {told}; if predictions are poor, "
-            "give mean=, std=, order=, resize= or put a card beside the model"
-        )
+        if told:
+            self.warnings.append(
+                f"nothing says how the model's images are normalised: assumed {told}; if predictions are poor, "
+                "give mean=, std=, order=, resize= or put a card beside the model"
+            )
 
     def labels(self) -> None:
         labels = self.values.get("labels")

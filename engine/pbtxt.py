@@ -1,7 +1,7 @@
 """Protocol-buffer text format, as far as configuration files use it: into plain lists and dicts, without a schema.
 
 A message becomes a dict from field name to the list of its values; a value is an int, a float, a str (quoted texts
-joined, enum names and true/false as they stand) or another message. Tolerant of separators, strict about everything else.
+joined, enum names and true/false as they stand) or another message. Separators may be missing; nothing else may.
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ class Geometry:
     def _on_grid(self, axis: int, cells: int) -> _Axis:
         """The original's pixels whose centres lie on the plane; their interval on a grid of `cells` over the plane."""
         length, resized, offset, side = (t[axis] for t in (self.original, self.resized, self.offset, self.size))
-        # the centre i + 1/2 is on the plane where 0 <= (2 i + 1) resized + 2 length offset < 2 length side: whole numbers
+        # the centre i + 1/2 is on the plane where 0 <= (2 i + 1) resized + 2 length offset < 2 length side
         first = -((resized + 2 * length * offset) // (2 * resized))
         last = -((resized + 2 * length * (offset - side)) // (2 * resized))
         first, last = max(0, first), min(length, last)
@@ -268,7 +268,7 @@ def _on_plane(image: Any, card: Card, threads: int | None) -> tuple[NDArray[np.u
 
 
 def luminance(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """uint8 (H, W, 3) RGB -> uint8 (H, W): ITU-R BT.601 weights in 16-bit fixed point, rounded, as Pillow's mode "L"."""
+    """uint8 (H, W, 3) RGB -> uint8 (H, W): weights of ITU-R BT.601 in 16-bit fixed point, as Pillow's mode "L"."""
     r, g, b = (image[..., c].astype(np.uint32) for c in range(3))
     return ((r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16).astype(np.uint8)
 

@@ -34,7 +34,7 @@ Reader: TypeAlias = "Callable[[Model], Iterator[Found]]"
 
 @dataclass(frozen=True)
 class Found:
-    """Card fields from one source, checked. A `strict` source that contradicts the model is an error, another a note."""
+    """Card fields from one source, checked. A `strict` source must not contradict the model, another may."""
 
     where: str
     fields: Mapping[str, Any]
