@@ -57,6 +57,7 @@ def vjp(model: Source, of: str | Sequence[str], wrt: str | Sequence[str], rules:
     knowledge = Knowledge(model, [_copy(node) for node in model.graph.node], model.opset)
     _check_floats(knowledge, of, wrt)
     op = Emitter(knowledge)
+    op.lookup = lookup
     decompose_live(op, lookup, of, wrt)
     seeds, totals = gradient_names(op, of, wrt)
     found = pullback(op, knowledge.nodes, dict(zip(of, seeds, strict=True)), wrt, lookup)
@@ -195,7 +196,7 @@ def pullback(
         incoming = [total(o) if o in path.active else None for o in proto.output]
         if not any(incoming):
             continue
-        node = Node(proto, [name in path.active for name in proto.input])
+        node = Node(proto, [name in path.active for name in proto.input], path.active)
         if not isinstance(entry, Gradient):
             raise NoGradient(_no_gradient(op, node, entry))
         op.prefix = f"grad/{node.label if not proto.output[0] else proto.output[0]}"

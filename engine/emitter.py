@@ -7,7 +7,7 @@ type and shape of every value, emitted ones included: each node goes through ONN
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -28,10 +28,14 @@ class Node:
 
     inputs, outputs   value names, "" where left out
     wants             per input: whether its cotangent is used
+    active            every value of this graph whose cotangent is used, those that subgraphs capture included
     """
 
-    def __init__(self, proto: NodeProto, wants: Sequence[bool] | None = None) -> None:
+    def __init__(
+        self, proto: NodeProto, wants: Sequence[bool] | None = None, active: Collection[str] = frozenset()
+    ) -> None:
         self.proto = proto
+        self.active = active
         self.op_type: str = proto.op_type
         self.domain: str = "" if proto.domain == "ai.onnx" else proto.domain
         self.inputs: tuple[str, ...] = tuple(proto.input)
@@ -69,6 +73,8 @@ class Emitter:
     def __init__(self, knowledge: Knowledge, parent: Emitter | None = None) -> None:
         self.knowledge, self.parent = knowledge, parent
         self.opset = knowledge.opset
+        # What is registered for a node, the caller's own rules included: the driver sets it, rules of subgraphs use it.
+        self.lookup: Callable[[NodeProto], Any] | None = None if parent is None else parent.lookup
         self.nodes: list[NodeProto] = []
         self.initializers: dict[str, TensorProto] = {}
         self.prefix = "grad"
@@ -342,8 +348,11 @@ class Emitter:
 
     def full_like(self, name: str, value: float) -> str:
         """`value` in the shape and type of `name`, which is not kept alive if its shape is known otherwise."""
-        number = onnx.numpy_helper.from_array(np.array([value], self.dtype(name)))
-        return str(self.ConstantOfShape(self.shape_of(name), value=number))
+        return str(self.ConstantOfShape(self.shape_of(name), value=self.like_scalar(name, value)))
+
+    def like_scalar(self, name: str, value: float) -> TensorProto:
+        """A tensor of one element in the type of `name`: the attribute that ConstantOfShape wants."""
+        return onnx.numpy_helper.from_array(np.array([value], self.dtype(name)))
 
     def zeros_like(self, name: str) -> str:
         return self.full_like(name, 0)
