@@ -88,11 +88,3 @@ _INTEGER = (
     "quantised as QuantizeLinear/DequantizeLinear pairs"
 )
 refuse("ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul", "DynamicQuantizeLinear", reason=_INTEGER)
-refuse(
-    *"""QLinearAdd QLinearAveragePool QLinearConcat QLinearGlobalAveragePool QLinearLeakyRelu QLinearMul
-    QLinearReduceMean QLinearSigmoid QLinearSoftmax QLinearWhere QGemm QAttention QEmbedLayerNormalization
-    DynamicQuantizeMatMul DynamicQuantizeLSTM MatMulIntegerToFloat MatMulInteger16 QMoE QOrderedAttention QOrderedGelu
-    QOrderedLayerNormalization QOrderedLongformerAttention QOrderedMatMul QuantizeBFP DequantizeBFP""".split(),
-    domain="com.microsoft",
-    reason=_INTEGER,
-)
