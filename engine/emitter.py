@@ -268,11 +268,20 @@ class Emitter:
         kind = self.type(name)
         if kind is None or (needs_shape and shape_of(kind) is None):
             self.knowledge.probe()
+            self._infer_again()
             kind = self.type(name)
         if kind is None or (needs_shape and shape_of(kind) is None):
             what = "rank" if needs_shape else "type"
             raise ShapeError(f"the {what} of value {name!r} cannot be known: declare the shapes of the model's inputs")
         return kind
+
+    def _infer_again(self) -> None:
+        """After a trial run: what was emitted before it may be known now too."""
+        if self.parent is not None:
+            self.parent._infer_again()
+        for node in self.nodes:
+            if any(o and shape_of(self.type(o)) is None for o in node.output):
+                self._infer(node)
 
     def elem_type(self, name: str) -> int:
         """The value's onnx.TensorProto data type. Raises ShapeError where it cannot be known."""
