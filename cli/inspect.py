@@ -108,7 +108,10 @@ def _header(report: Report) -> list[str]:
         *(("input", str(v)) for v in model.inputs),
         *(("output", str(v)) for v in model.outputs),
         ("batch", report.batch),
-        ("size", f"{len(report.layers)} layers, {count(report.params)} parameters, {count(report.macs)} MACs per sample"),
+        (
+            "size",
+            f"{len(report.layers)} layers, {count(report.params)} parameters, {count(report.macs)} MACs per sample",
+        ),
         *(("metadata", f"{key} = {value}") for key, value in sorted(model.metadata.items())),
     ]
     shown: list[str] = []

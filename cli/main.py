@@ -95,7 +95,5 @@ def main() -> None:
     """
 
 
-
-
 if __name__ == "__main__":
     main()

@@ -47,9 +47,7 @@ def as_json(f: F) -> F:
 
 def quiet(f: F) -> F:
     """`quiet` and `progress`: what may be said on stderr."""
-    f = click.option(
-        "--progress", is_flag=True, help="Draw the progress bar although stderr is no terminal."
-    )(f)
+    f = click.option("--progress", is_flag=True, help="Draw the progress bar although stderr is no terminal.")(f)
     return click.option("-q", "--quiet", is_flag=True, help="Say nothing on stderr but errors.")(f)
 
 
@@ -71,7 +69,11 @@ def output(default: str | None, resume: bool = False) -> Callable[[F], F]:
             text = "Continue an unfinished run in the folder: images that are done are not done again."
             stack = click.option("--resume", is_flag=True, help=text)(stack)
         stack = click.option("--force", is_flag=True, help="Replace another run in the folder.")(stack)
-        where = f"The folder for the results; `{default}` if not given." if default else "Write the results to a folder, too."
+        where = (
+            f"The folder for the results; `{default}` if not given."
+            if default
+            else "Write the results to a folder, too."
+        )
         return click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help=where)(stack)
 
     return decorate

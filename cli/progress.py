@@ -1,0 +1,106 @@
+"""What a long run says on stderr: a bar with the time left on a terminal, plain lines elsewhere, nothing with --quiet."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+import click
+
+from .table import display_width, elide, one_line
+
+_REDRAW = 0.1  # seconds between two drawings of the bar
+_PATIENCE = 2.0  # seconds before a run is long enough for plain lines
+
+
+class Progress:
+    """Counts `total` steps of one kind (`what`, plural). Use it as a context manager.
+
+    On a terminal, or with `bar`, one line is redrawn; elsewhere a line is written now and then, for each tenth of the steps.
+    """
+
+    def __init__(
+        self,
+        total: int,
+        what: str = "images",
+        *,
+        quiet: bool = False,
+        bar: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.total, self.what, self.quiet = total, what, quiet
+        self.bar = bar or sys.stderr.isatty()
+        self.done = 0
+        self._clock = clock
+        self._start = clock()
+        self._drawn = float("-inf")
+        self._shown = False
+
+    def __enter__(self) -> Progress:
+        self._draw("")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._clear()
+
+    def step(self, name: str = "") -> None:
+        """One more is done; `name` says which."""
+        self.done += 1
+        if self.quiet:
+            return
+        if self.bar:
+            if self.done == self.total or self._clock() - self._drawn >= _REDRAW:
+                self._draw(name)
+        elif (
+            self._clock() - self._start > _PATIENCE
+            and self.done * 10 // self.total > (self.done - 1) * 10 // self.total
+        ):
+            click.echo(f"onnxray: {self.done} of {self.total} {self.what}{self._left()}", err=True)
+
+    def say(self, text: str, *, error: bool = False) -> None:
+        """A line of its own; errors are said even when quiet."""
+        if error or not self.quiet:
+            self._clear()
+            click.echo(f"onnxray: {'error: ' if error else ''}{' '.join(text.split())}", err=True)
+            self._draw("")
+
+    def _left(self) -> str:
+        if not 0 < self.done < self.total:
+            return ""
+        elapsed = self._clock() - self._start
+        return f", {duration(elapsed / self.done * (self.total - self.done))} left"
+
+    def _draw(self, name: str) -> None:
+        if self.quiet or not self.bar or self.total < 1:
+            return
+        width = shutil.get_terminal_size().columns - 1
+        share = self.done / self.total
+        filled = round(24 * share)
+        line = f"{'█' * filled}{'░' * (24 - filled)} {self.done}/{self.total} {self.what}{self._left()}"
+        room = width - display_width(line) - 2
+        if name and room > 8:
+            line = f"{line}  {elide(one_line(name), room)}"
+        sys.stderr.write(f"\r\x1b[2K{elide(line, width)}")
+        sys.stderr.flush()
+        self._drawn, self._shown = self._clock(), True
+
+    def _clear(self) -> None:
+        if self._shown:
+            sys.stderr.write("\r\x1b[2K")
+            sys.stderr.flush()
+            self._shown = False
+
+
+def duration(seconds: float) -> str:
+    """A time in the two units that matter: 8 s, 2 min 5 s, 3 h 20 min."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
