@@ -20,20 +20,30 @@ _WHERE = {
     "expose": "engine.split",
     "split": "engine.split",
     "vjp": "engine.differentiate",
+    "Explanation": "engine.attribution",
+    "Explanations": "engine.attribution",
+    "Target": "engine.target",
+    "explain": "cli.facade",
+    "methods": "engine.methods",
 }
 
 __all__ = ["__version__", *_WHERE]
 
 if TYPE_CHECKING:
+    from .cli.facade import explain as explain
     from .engine.activations import activations as activations
+    from .engine.attribution import Explanation as Explanation
+    from .engine.attribution import Explanations as Explanations
     from .engine.differentiate import vjp as vjp
     from .engine.errors import OnnxrayError as OnnxrayError
     from .engine.graph import Model as Model
     from .engine.graph import load as load
     from .engine.graph import save as save
     from .engine.inspect import Layer as Layer
+    from .engine.methods import methods as methods
     from .engine.split import expose as expose
     from .engine.split import split as split
+    from .engine.target import Target as Target
 
 
 def __getattr__(name: str) -> Any:

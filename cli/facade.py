@@ -1,0 +1,35 @@
+"""What of the public Python interface takes files as well as arrays: decodes, then calls the engine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from ..engine.attribution import Explanation, Explanations, with_source
+from ..engine.explain import explain as _explain
+from ..engine.graph import Source
+from ..engine.methods import Method
+
+
+def explain(
+    model: Source,
+    image: Any,
+    method: str | Method = "grad-cam",
+    target: Any = None,
+    layer: str | Sequence[str] | None = None,
+    **options: Any,
+) -> Explanation | Explanations:
+    """Why `model` answers as it does for `image`: see `onnxray.engine.explain.explain`.
+
+    `image` may be the path of an image file besides. Raises ImageError when it cannot be read.
+    """
+    if not isinstance(image, str | os.PathLike):
+        return _explain(model, image, method, target, layer, **options)
+    from .images import read
+
+    found = _explain(model, read(image), method, target, layer, **options)
+    source = os.fspath(image)
+    if isinstance(found, Explanations):
+        return Explanations([with_source(part, source) for part in found])
+    return with_source(found, source)

@@ -1,0 +1,357 @@
+"""One explanation to be made: model, inputs, target, and the work that methods share on it.
+
+Rows: N samples times K targets, sample by sample. A method gets a `Problem` and asks it for scores, activations and
+gradients of the rows; what was computed once for one method is there for the next.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import selection
+from .differentiate import Rules, vjp
+from .errors import Disconnected, GradientError
+from .graph import Model, reads
+from .resolve import Place, Resolved, score
+from .rows import Runtime, run_rows
+from .split import _info, expose, extract
+from .target import Target, settled
+
+if TYPE_CHECKING:
+    from .preprocess import Geometry
+
+
+@dataclass(frozen=True)
+class Input:
+    """What is explained: `x` (N, ...) for the model's input `name`, and what the other inputs are fed.
+
+    `layout` and `geometries` are known where it is an image: the tensor's axes ("NCHW", ...), and where each
+    sample's pixels lie on the original image. `images` are the originals, uint8 (H, W, 3) RGB.
+    """
+
+    name: str
+    x: NDArray[Any]
+    others: Mapping[str, NDArray[Any]]
+    layout: str | None = None
+    geometries: tuple[Geometry, ...] | None = None
+    images: tuple[NDArray[np.uint8], ...] | None = None
+    labels: tuple[str, ...] | None = None
+    warnings: tuple[str, ...] = ()
+    card: Mapping[str, Any] | None = None
+
+    @property
+    def axes(self) -> tuple[int, int] | None:
+        """The axes of height and width in `x`, None where it is no image."""
+        if self.layout is None:
+            return None
+        layout = self.layout if "N" in self.layout else "N" + self.layout
+        return layout.index("H"), layout.index("W")
+
+    @property
+    def channel(self) -> int | None:
+        """The channel axis of `x`, None where it has none."""
+        if self.layout is None or "C" not in self.layout:
+            return None
+        return (self.layout if "N" in self.layout else "N" + self.layout).index("C")
+
+    @property
+    def plane(self) -> tuple[int, int] | None:
+        return None if self.axes is None else (self.x.shape[self.axes[0]], self.x.shape[self.axes[1]])
+
+
+class Problem:
+    """See the head of this file.
+
+    Attributes: `model` (with what the target needs added), `input`, `target` (resolved), `layers` (names that the
+    user gave), `runtime`, `rows` (N * K), `sample` (R,) the sample of each row.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        input: Input,
+        target: Target,
+        layers: Sequence[str] = (),
+        runtime: Runtime | None = None,
+    ) -> None:
+        self.source = model
+        self.input = input
+        self.asked = target
+        self.target: Resolved = target.resolve(Place(model, input.labels, input.geometries, input.plane))
+        self.model = self.target.model
+        self.layers = tuple(layers)
+        self.runtime = runtime or Runtime()
+        self.rows = len(input.x) * self.target.count
+        self.sample = np.repeat(np.arange(len(input.x)), self.target.count)
+        self._known: dict[str, NDArray[Any]] = {}
+        self._gradients: dict[tuple[str, str], NDArray[np.float32]] = {}
+
+    # --- the clean input ---
+
+    @property
+    def x(self) -> NDArray[Any]:
+        """(R, ...): the input of every row."""
+        return self.input.x if self.target.count == 1 else self.input.x[self.sample]
+
+    @property
+    def y(self) -> NDArray[Any]:
+        """(N, ...): the value that the target is about, for every sample."""
+        return self.activations([self.target.of])[self.target.of]
+
+    @cached_property
+    def cotangents(self) -> NDArray[np.float32]:
+        """(R, ...): score = sum(y * cotangent)."""
+        return self.target.cotangents(self.y)
+
+    @cached_property
+    def classes(self) -> NDArray[np.int64] | None:
+        """(R, J): the classes that the target stands for, None where it is not made of classes."""
+        return None if self.target.classes is None else self.target.chosen(self.y)
+
+    @cached_property
+    def scores(self) -> NDArray[np.float64]:
+        """(R,): the explained number of every row."""
+        return score(self.y if self.target.count == 1 else self.y[self.sample], self.cotangents)
+
+    @cached_property
+    def targets(self) -> list[Target]:
+        """The target of every row, with the chosen classes filled in."""
+        return settled(self.target, self.y, self.input.labels)
+
+    def activations(self, values: Iterable[str]) -> dict[str, NDArray[Any]]:
+        """(N, ...) for each of `values`, at the clean input."""
+        wanted = list(dict.fromkeys(values))
+        missing = [name for name in wanted if name not in self._known]
+        if missing:
+            names = missing if self.target.of in self._known else list(dict.fromkeys([*missing, self.target.of]))
+            exposed = _exposed(self.model, tuple(names))
+            self._known.update(self._run(exposed, self._inputs(self.input.x), names))
+        return {name: self._known[name] for name in wanted}
+
+    def gradients(self, wrt: Sequence[str], rules: Rules = None) -> dict[str, NDArray[np.float32]]:
+        """The score's gradient (R, ...) by each of `wrt`, at the clean input; one pass for the answer and all of them.
+
+        Raises GradientError and its subclasses.
+        """
+        key = _rules_key(rules)
+        missing = [name for name in wrt if (name, key) not in self._gradients]
+        if missing:
+            codes = None
+            if self.target.classes is not None:
+                codes = (
+                    self.classes if self.target.of in self._known else self.target.classes.row_codes(len(self.input.x))
+                )
+            inside = [name for name in missing if name != self.input.name]
+            grads, values = self._pull(self.x, np.arange(self.rows), missing, rules, codes, inside)
+            if self.target.count == 1:
+                self._known.update(values)
+            else:
+                self._known.update({name: array[:: self.target.count] for name, array in values.items()})
+            self._gradients.update({(name, key): grads[name] for name in missing})
+        return {name: self._gradients[name, key] for name in wrt}
+
+    # --- other inputs ---
+
+    def scores_at(self, x: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The score (R',) of inputs x (R', ...), each with the target of its row `rows` (R',)."""
+        exposed = _exposed(self.model, (self.target.of,))
+        y = self._run(exposed, self._inputs(x, rows), [self.target.of])[self.target.of]
+        return score(y, self.cotangents[rows])
+
+    def gradients_at(
+        self, x: NDArray[Any], rows: NDArray[np.int64], rules: Rules = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Gradient by the input (R', ...) and score (R',) at inputs x (R', ...), each with the target of its row."""
+        grads, values = self._pull(
+            x, rows, [self.input.name], rules, None if self.classes is None else self.classes[rows], []
+        )
+        return grads[self.input.name], score(values[self.target.of], self.cotangents[rows])
+
+    def tail(self, value: str) -> Tail:
+        """The part of the model behind `value`, to be run on other maps than the clean ones."""
+        return Tail(self, value)
+
+    # --- running ---
+
+    def _inputs(self, x: NDArray[Any], rows: NDArray[np.int64] | None = None) -> dict[str, NDArray[Any]]:
+        """Feeds of the inputs that have a row for every sample, the explained one among them."""
+        sample = np.arange(len(x)) if rows is None else self.sample[rows]
+        feeds = {self.input.name: x}
+        for name, array in self.input.others.items():
+            if self._by_sample(name):
+                feeds[name] = array[sample]
+        return feeds
+
+    def _by_sample(self, name: str) -> bool:
+        array = self.input.others[name]
+        declared = self.model.value(name).shape
+        fixed = declared is not None and declared and declared[0] == 1 and len(self.input.x) == 1
+        explained = self.model.value(self.input.name).shape
+        dynamic = explained is None or not explained or not isinstance(explained[0], int)
+        return bool(array.ndim and array.shape[0] == len(self.input.x) and not (fixed and dynamic))
+
+    def _run(self, model: Model, rows: Mapping[str, NDArray[Any]], outputs: Sequence[str]) -> dict[str, NDArray[Any]]:
+        shared = {name: array for name, array in self.input.others.items() if not self._by_sample(name)}
+        return run_rows(model, rows, outputs, shared=shared, runtime=self.runtime)
+
+    def _pull(
+        self,
+        x: NDArray[Any],
+        rows: NDArray[np.int64],
+        wrt: Sequence[str],
+        rules: Rules,
+        codes: NDArray[np.int64] | None,
+        also: Sequence[str],
+    ) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[Any]]]:
+        """Gradients by `wrt` and the values `of` and `also`, at the inputs x of `rows`."""
+        of, classes = self.target.of, self.target.classes
+        graph = gradient_graph(
+            self.model, of, tuple(wrt), rules, None if classes is None else classes.axis, tuple(also)
+        )
+        feeds = self._inputs(x, rows)
+        if classes is not None:
+            assert codes is not None
+            weights = classes.row_weights(len(self.input.x))[rows]
+            feeds.update(selection.feeds(codes, weights, _dtype(graph.model, selection.WEIGHTS)))
+        else:
+            feeds[graph.cotangent] = self.cotangents[rows].astype(_dtype(graph.model, graph.cotangent))
+        names = [of, *also, *graph.gradients.values()]
+        got = self._run(graph.model, feeds, names)
+        found = {name: got[out].astype(np.float32, copy=False) for name, out in graph.gradients.items()}
+        return found, {name: got[name] for name in (of, *also)}
+
+
+def _dtype(model: Model, name: str) -> np.dtype[Any]:
+    dtype = model.value(name).dtype
+    return np.dtype(np.float32) if dtype is None else dtype
+
+
+class Tail:
+    """What lies behind a value: scores of maps put in its place.
+
+    Values that go around it (skip connections, other inputs) keep their clean values.
+    """
+
+    def __init__(self, problem: Problem, value: str) -> None:
+        self.problem, self.value = problem, value
+        model, of = problem.model, problem.target.of
+        inner = _between(model, value, of)
+        if not inner:
+            raise Disconnected(f"{of!r} does not depend on {value!r}: choose a layer before it")
+        made = {name for node in inner for name in node.output}
+        fed = {v.name for v in model.graph.input} - {v.name for v in model.inputs}
+        names = dict.fromkeys(name for node in inner for name in reads(node))
+        self.sides = [n for n in names if n not in made and n != value and n not in model.initializers and n not in fed]
+        self.model = extract(model, outputs=[_info(model, of)], inputs=[_info(model, n) for n in (value, *self.sides)])
+        self._clean = problem.activations([n for n in self.sides if n != problem.input.name])
+        self._clean[problem.input.name] = problem.input.x
+
+    def scores(self, maps: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The score (R',) with `maps` (R', ...) as the value, each with target and sample of its row `rows` (R',)."""
+        problem, of = self.problem, self.problem.target.of
+        sample = problem.sample[rows]
+        feeds = {self.value: maps, **{name: self._clean[name][sample] for name in self.sides}}
+        runtime = problem.runtime
+        if any(self._clean[name].dtype.kind in "iu" and self._clean[name].ndim <= 2 for name in self.sides):
+            # Shapes computed from the input hold the batch they were computed with: one sample.
+            runtime = Runtime(runtime.providers, runtime.threads, 1)
+        y = run_rows(self.model, feeds, [of], runtime=runtime)[of]
+        return score(y, problem.cotangents[rows])
+
+
+def _between(model: Model, value: str, of: str) -> list[Any]:
+    """The nodes between two values, in graph order."""
+    reached, forward = {value}, []
+    for node in model.graph.node:
+        if value not in node.output and any(name in reached for name in reads(node)):
+            reached.update(name for name in node.output if name)
+            forward.append(node)
+    needed, nodes = {of}, []
+    for node in reversed(forward):
+        if any(name in needed for name in node.output):
+            needed.update(reads(node))
+            nodes.append(node)
+    return nodes[::-1]
+
+
+@dataclass(frozen=True)
+class GradientGraph:
+    """A model that gives `of`, values inside and gradients; `cotangent` is the input to feed, "" with classes."""
+
+    model: Model
+    cotangent: str
+    gradients: Mapping[str, str]
+
+
+_CACHE_SIZE = 16
+_cache: OrderedDict[tuple[Any, ...], tuple[Any, Any]] = OrderedDict()
+
+
+def _cached(key: tuple[Any, ...], keep: Any, make: Any) -> Any:
+    """`make()`, kept by `key`; `keep` is what the key's ids refer to."""
+    found = _cache.get(key)
+    if found is None:
+        found = (make(), keep)
+        _cache[key] = found
+        while len(_cache) > _CACHE_SIZE:
+            _cache.popitem(last=False)
+    else:
+        _cache.move_to_end(key)
+    return found[0]
+
+
+def _exposed(model: Model, values: tuple[str, ...]) -> Model:
+    def make() -> Model:
+        return expose(model, values, only=True)
+
+    found: Model = _cached(("expose", model.content_key, values), None, make)
+    return found
+
+
+def _rules_key(rules: Rules) -> str:
+    return "" if rules is None else rules if isinstance(rules, str) else f"own {id(rules)}"
+
+
+def gradient_graph(
+    model: Model,
+    of: str,
+    wrt: tuple[str, ...],
+    rules: Rules = None,
+    class_axis: int | None = None,
+    also: tuple[str, ...] = (),
+) -> GradientGraph:
+    """The graph that differentiates `of` by `wrt`, with classes chosen inside it along `class_axis`, else by a
+    cotangent.
+
+    Kept for the next call with the same model and arguments. Raises GradientError and its subclasses, whose messages
+    end
+    with what to do.
+    """
+
+    def make() -> GradientGraph:
+        try:
+            graph = vjp(model, of, list(wrt), rules)
+        except GradientError as error:
+            text = str(error)
+            if "gradient-free" not in text:
+                text += "; gradient-free methods need none: occlusion, rise, score-cam, recipro-cam"
+            raise type(error)(text) from None
+        seed = graph.inputs[len(graph.inputs) - 1].name
+        outputs = [v.name for v in graph.outputs][len(model.outputs) :]
+        exposed = expose(graph, [of, *also, *outputs], only=True)
+        if class_axis is not None:
+            rank = model.value(of).rank
+            axis = class_axis if rank is None or rank > class_axis else rank - 1
+            exposed, seed = selection.select_classes(exposed, of, seed, axis), ""
+        return GradientGraph(exposed, seed, dict(zip(wrt, outputs, strict=True)))
+
+    key = ("gradient", model.content_key, of, wrt, _rules_key(rules), class_axis, also)
+    found: GradientGraph = _cached(key, rules, make)
+    return found

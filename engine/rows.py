@@ -1,0 +1,136 @@
+"""Running a model on any number of rows: in batches of bounded size, one by one where the model knows no batch."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .errors import ModelError, ShapeError
+from .graph import Model
+from .session import session
+
+# Elements of all row inputs of one batch: eight images of 3x224x224. Larger batches leave the caches and get slower.
+_ELEMENTS = 8 * 3 * 224 * 224
+_MOST = 64
+
+# Models that declare a batch but fail on one: an exporter that baked its example's batch of one into a Reshape.
+_one_at_a_time: weakref.WeakSet[Model] = weakref.WeakSet()
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where and how models run: `providers` and `threads` as `session` takes them, `batch` the most rows at once."""
+
+    providers: str | tuple[str, ...] | None = None
+    threads: int | None = None
+    batch: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.providers is not None and not isinstance(self.providers, str):
+            object.__setattr__(self, "providers", tuple(self.providers))
+        if self.batch is not None and self.batch < 1:
+            raise ShapeError(f"a batch of {self.batch} rows is none: give at least 1")
+
+
+def run_rows(
+    model: Model,
+    rows: Mapping[str, np.ndarray],
+    outputs: Sequence[str],
+    *,
+    shared: Mapping[str, np.ndarray] | None = None,
+    runtime: Runtime | None = None,
+) -> dict[str, np.ndarray]:
+    """Outputs (R, ...) of the model for `rows`, arrays (R, ...) by input name; `shared` inputs are the same for
+    every row.
+
+    An input or output that the model declares without a batch axis is fed and read row by row. Raises what
+    `Session.run`
+    raises.
+    """
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in outputs}
+    for done in run_batches(model, rows, outputs, shared=shared, runtime=runtime):
+        for name in outputs:
+            parts[name].append(done[name])
+    return {name: found[0] if len(found) == 1 else np.concatenate(found) for name, found in parts.items()}
+
+
+def run_batches(
+    model: Model,
+    rows: Mapping[str, np.ndarray],
+    outputs: Sequence[str],
+    *,
+    shared: Mapping[str, np.ndarray] | None = None,
+    runtime: Runtime | None = None,
+) -> Iterator[dict[str, np.ndarray]]:
+    """As `run_rows`, batch by batch, in order."""
+    runtime = runtime or Runtime()
+    count = len(next(iter(rows.values())))
+    declared = {v.name: v for v in model.inputs}
+    shared = {name: array for name, array in (shared or {}).items() if name in declared}
+    rows = {name: array for name, array in rows.items() if name in declared}
+    bare = {n for n, a in rows.items() if declared[n].rank is not None and declared[n].rank == a.ndim - 1}
+    fixed = [s[0] for n in rows if n not in bare and (s := declared[n].shape) and isinstance(s[0], int)]
+    size = batch_size(rows, runtime)
+    if fixed:
+        size = max(1, fixed[0])
+    single = bool(bare) or model in _one_at_a_time
+    at = 0
+    while at < count:
+        step = 1 if single and not (fixed and not bare) else min(size, count - at)
+        piece = {name: array[at : at + step] for name, array in rows.items()}
+        try:
+            done = _run(model, piece, step, fixed[0] if fixed else None, bare, outputs, shared, runtime)
+        except (ModelError, ShapeError) as error:
+            if step == 1 or fixed:
+                raise
+            single = True
+            try:
+                piece = {name: array[:1] for name, array in piece.items()}
+                done = _run(model, piece, 1, None, bare, outputs, shared, runtime)
+            except (ModelError, ShapeError):
+                raise error from None
+            step = 1
+            _one_at_a_time.add(model)
+        yield done
+        at += step
+
+
+def batch_size(rows: Mapping[str, np.ndarray], runtime: Runtime) -> int:
+    """How many rows go into one run."""
+    if runtime.batch is not None:
+        return runtime.batch
+    each = sum(int(np.prod(a.shape[1:])) for a in rows.values())
+    return int(min(_MOST, max(1, _ELEMENTS // max(1, each))))
+
+
+def _run(
+    model: Model,
+    piece: Mapping[str, np.ndarray],
+    step: int,
+    fixed: int | None,
+    bare: set[str],
+    outputs: Sequence[str],
+    shared: Mapping[str, Any],
+    runtime: Runtime,
+) -> dict[str, np.ndarray]:
+    ready = session(model, providers=runtime.providers, threads=runtime.threads)
+    feeds = {name: array[0] if name in bare else array for name, array in piece.items()}
+    if fixed is not None and step < fixed:
+        feeds = {
+            n: a if n in bare else np.concatenate([a, np.repeat(a[-1:], fixed - step, 0)]) for n, a in feeds.items()
+        }
+    got = ready.run({**feeds, **shared}, outputs)
+    rows = max(step, fixed or 0)
+    result = {}
+    for name, array in got.items():
+        if array.ndim and array.shape[0] == rows:
+            result[name] = array[:step]
+        elif rows == 1:
+            result[name] = array[None]
+        else:
+            raise ShapeError(f"the value {name!r} of shape {list(array.shape)} has no batch axis of {rows}")
+    return result
