@@ -48,7 +48,8 @@ def assemble(
     kept = ordered(nodes, [v.name for v in graph.output])
     graph.node.extend(kept)
     used = {name for node in kept for name in reads(node)} | {v.name for v in (*graph.output, *graph.input)}
-    graph.initializer.extend(t for t in (*knowledge.stored.values(), *op.initializers.values()) if t.name in used)
+    stored = {**knowledge.stored, **op.initializers}
+    graph.initializer.extend(t for t in stored.values() if t.name in used)
     graph.sparse_initializer.extend(t for t in model.graph.sparse_initializer if t.values.name in used)
     graph.doc_string = model.graph.doc_string
     result = model.with_graph(graph, metadata=metadata, opset=op.opset)
