@@ -36,7 +36,10 @@ MAX_BYTES = 1 << 30
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp")
 WRITABLE = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+if hasattr(cv2, "setLogLevel"):  # OpenCV 4
+    cv2.setLogLevel(0)
+else:
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 def read(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> Image:
@@ -279,7 +282,8 @@ def draw_text(
         cv2.putText(canvas, text, (x, y + up), color, font, size, _BOLD if bold else _REGULAR)
     else:
         scale, thickness = _hershey(size, bold)
-        cv2.putText(canvas, text, (x, y + up), cv2.FONT_HERSHEY_SIMPLEX, scale, color, thickness, cv2.LINE_AA)
+        start = (x + thickness // 2 + 1, y + up)
+        cv2.putText(canvas, text, start, cv2.FONT_HERSHEY_SIMPLEX, scale, color, thickness, cv2.LINE_AA)
     if canvas is not image:
         image[...] = canvas
     return image
@@ -316,7 +320,7 @@ def _width(text: str, size: int, bold: bool) -> int:
     if font is not None:
         return int(cv2.getTextSize((1, 1), text, (0, 0), font, size, _BOLD if bold else _REGULAR)[2])
     scale, thickness = _hershey(size, bold)
-    return int(cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)[0][0])
+    return int(cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)[0][0]) + thickness // 2 + 1
 
 
 @functools.cache
@@ -328,7 +332,7 @@ def _line(size: int) -> tuple[int, int]:
         return -int(top), int(height) + int(top)
     scale, thickness = _hershey(size, True)
     (_, height), below = cv2.getTextSize("Ag|", cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
-    return int(height) + thickness, int(below) + thickness
+    return int(height) + height // 10 + thickness, int(below) + thickness  # brackets and bars are taller than it says
 
 
 @functools.cache
