@@ -39,7 +39,7 @@ class _Windows(NamedTuple):
     """For each output pixel of one axis: its first input pixel (n,), how many follow (n,), their weights (n, k)."""
 
     first: NDArray[np.int64]
-    count: NDArray[np.int64]
+    taps: NDArray[np.int64]
     weight: NDArray[np.float64]
     fixed: NDArray[np.int32]  # weight * 2^22, rounded
 
@@ -75,63 +75,53 @@ def resize(
     height, width = check_size(size)
     y0, x0, y1, x1 = _check_region(region, pixels.shape[0], pixels.shape[1])
     source = np.ascontiguousarray(pixels).reshape(*pixels.shape[:2], -1)
+    rows, columns = source.shape[:2]
     if filter == "nearest":
-        rows = _nearest(y0, y1, height, source.shape[0])
-        columns = _nearest(x0, x1, width, source.shape[1])
-        result = source[rows[:, None], columns]
+        y, x = _nearest(y0, y1, height, rows), _nearest(x0, x1, width, columns)
+        return source[y[:, None], x].reshape(height, width, *pixels.shape[2:])
+    down = _windows(rows, y0, y1, height, filter, antialias)
+    across = _windows(columns, x0, x1, width, filter, antialias)
+    top, bottom = int(down.first.min()), int((down.first + down.taps).max())
+    # An axis that maps every pixel onto itself is left as it is, whatever the filter.
+    if (x0, x1) != (0, columns) or width != columns:
+        source = _across(source[top:bottom], across, threads)
     else:
-        result = _across(source, x0, x1, width, (y0, y1, height), filter, antialias, threads)
-    return result.reshape(height, width, *pixels.shape[2:])
+        source = source[top:bottom]
+    if (y0, y1) != (0, rows) or height != rows:
+        source = _down(source, down._replace(first=down.first - top), threads)
+    if np.may_share_memory(source, pixels):
+        source = source.copy()
+    return source.reshape(height, width, *pixels.shape[2:])
 
 
-def _across(
-    source: NDArray[Any],
-    x0: float,
-    x1: float,
-    width: int,
-    vertical: tuple[float, float, int],
-    filter: str,
-    antialias: bool,
-    threads: int | None,
-) -> NDArray[Any]:
-    """Both passes, (H, W, C) -> (h, w, C). An axis that would map every pixel onto itself is left as it is."""
-    y0, y1, height = vertical
-    rows, columns, channels = source.shape
-    down = None
-    top, bottom = 0, rows
-    if (y0, y1, height) != (0.0, float(rows), rows):
-        down = _windows(rows, y0, y1, height, filter, antialias)
-        top, bottom = int(down.first.min()), int((down.first + down.count).max())
-    middle = source[top:bottom]
-    if (x0, x1, width) != (0.0, float(columns), columns):
-        across = _windows(columns, x0, x1, width, filter, antialias)
-        squeezed = np.empty((bottom - top, width, channels), source.dtype)
-        work = width * channels * across.weight.shape[1]
-        if source.dtype == np.uint8:
-            squeeze, weight = _squeeze_bytes, across.fixed
-        else:
-            squeeze, weight = _squeeze_floats, across.weight
-        full = middle
-        bands(
-            lambda start, stop: squeeze(full, across.first, across.count, weight, squeezed, start, stop),
-            bottom - top,
-            threads,
-            least=_BAND // work + 1,
-        )
-        middle = squeezed
-    if down is None:
-        return middle if middle is not source else source.copy()
-    windows = down
-    flat = middle.reshape(bottom - top, -1)
-    out = np.empty((height, flat.shape[1]), source.dtype)
-    stack, weight = (_stack_bytes, windows.fixed) if source.dtype == np.uint8 else (_stack_floats, windows.weight)
+def _across(source: NDArray[Any], windows: _Windows, threads: int | None) -> NDArray[Any]:
+    """(H, W, C) -> (H, w, C)."""
+    rows, _, channels = source.shape
+    out = np.empty((rows, len(windows.first), channels), source.dtype)
+    whole = source.dtype == np.uint8
+    squeeze, weight = (_squeeze_bytes, windows.fixed) if whole else (_squeeze_floats, windows.weight)
     bands(
-        lambda start, stop: stack(flat, windows.first - top, windows.count, weight, out, start, stop),
-        height,
+        lambda start, stop: squeeze(source, windows.first, windows.taps, weight, out, start, stop),
+        rows,
+        threads,
+        least=_BAND // (channels * weight.size) + 1,
+    )
+    return out
+
+
+def _down(source: NDArray[Any], windows: _Windows, threads: int | None) -> NDArray[Any]:
+    """(H, W, C) -> (h, W, C)."""
+    flat = source.reshape(len(source), -1)
+    out = np.empty((len(windows.first), flat.shape[1]), source.dtype)
+    whole = source.dtype == np.uint8
+    stack, weight = (_stack_bytes, windows.fixed) if whole else (_stack_floats, windows.weight)
+    bands(
+        lambda start, stop: stack(flat, windows.first, windows.taps, weight, out, start, stop),
+        len(out),
         threads,
         least=_BAND // (flat.shape[1] * weight.shape[1]) + 1,
     )
-    return out.reshape(height, -1, channels)
+    return out.reshape(len(out), *source.shape[1:])
 
 
 def _check_region(

@@ -7,14 +7,16 @@ at once, they share the pool.
 
 from __future__ import annotations
 
-import itertools
 import os
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future, ThreadPoolExecutor
+    from concurrent.futures import ThreadPoolExecutor
+
+# Bands a thread gets on average.
+_BANDS_PER_THREAD = 4
 
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
@@ -31,26 +33,41 @@ def bands(work: Callable[[int, int], object], rows: int, threads: int | None = N
     """Call work(start, stop) on contiguous bands that together cover range(rows), and wait for all of them.
 
     threads: at most so many bands at once; None: one per available processor. least: rows below which a band is not
-    worth a thread. An exception of any band is raised after all have ended.
+    worth the trouble. Bands are smaller than a thread's share and are taken from a common list, so that on a busy
+    machine a thread that gets no processor holds up nobody. An exception is raised after all threads have stopped.
 
     Raises ValueError when `threads` is below 1.
     """
-    if threads is None:
-        threads = available()
-    elif threads < 1:
+    if threads is not None and threads < 1:
         raise ValueError(f"threads must be at least 1, got {threads}")
-    count = max(1, min(threads, rows // max(1, least)))
-    if count == 1:
+    most = rows // max(1, least)
+    if most < 2 or threads == 1:
         work(0, rows)
         return
-    edges = [rows * i // count for i in range(count + 1)]
-    pool = _executor()
-    futures: list[Future[object]] = [pool.submit(work, start, stop) for start, stop in itertools.pairwise(edges[1:])]
+    threads = min(threads or available(), most)
+    count = min(_BANDS_PER_THREAD * threads, most) if threads > 1 else 1
+    todo = [(rows * i // count, rows * (i + 1) // count) for i in range(count)]
+    todo.reverse()
+
+    def share() -> None:
+        try:
+            while True:
+                try:
+                    start, stop = todo.pop()  # atomic
+                except IndexError:
+                    return
+                work(start, stop)
+        except BaseException:
+            todo.clear()
+            raise
+
+    pool = _executor() if threads > 1 else None
+    helpers = [pool.submit(share) for _ in range(threads - 1)] if pool else []
     try:
-        work(edges[0], edges[1])
+        share()
     finally:
-        # The bands write into the caller's arrays: never return while one still runs.
-        errors = [future.exception() for future in futures]
+        # Bands write into the caller's arrays: never return while one still runs.
+        errors = [helper.exception() for helper in helpers if not helper.cancel()]
     for error in errors:
         if error is not None:
             raise error

@@ -83,11 +83,11 @@ def taps(size_in: int, size_out: int, mode: Mode) -> tuple[NDArray[np.int32], ND
             weight = np.stack([_keys(1 + f), _keys(f), _keys(1 - f), _keys(2 - f)], axis=1)
         else:
             raise ValueError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
-    index = np.clip(index, 0, size_in - 1).astype(np.int32)
-    weight = weight.astype(np.float32)
-    index.setflags(write=False)
-    weight.setflags(write=False)
-    return index, weight
+    places = np.clip(index, 0, size_in - 1).astype(np.int32)
+    weights = weight.astype(np.float32)
+    places.setflags(write=False)
+    weights.setflags(write=False)
+    return places, weights
 
 
 def _keys(t: NDArray[np.float64], a: float = -0.75) -> NDArray[np.float64]:
