@@ -8,7 +8,8 @@ import onnx
 from onnx import GraphProto, NodeProto, ValueInfoProto
 
 from .emitter import Emitter, rename
-from .graph import Model, reads
+from .graph import Model
+from .nodes import reads
 
 
 def gradient_names(op: Emitter, of: Sequence[str], wrt: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -43,7 +44,7 @@ def assemble(
     graph = GraphProto(name=model.graph.name or "model")
     graph.input.extend(model.graph.input)
     graph.input.extend(_info(op, seed, name) for name, seed in seeds.items())
-    graph.output.extend(model.graph.output)
+    graph.output.extend(_output(op, info) for info in model.graph.output)
     graph.output.extend(_info(op, total, name) for name, total in zip(found, totals, strict=True))
     kept = ordered(nodes, [v.name for v in graph.output])
     graph.node.extend(kept)
@@ -64,6 +65,11 @@ def _info(op: Emitter, name: str, like: str) -> ValueInfoProto:
     if kind is not None:
         info.type.CopyFrom(kind)
     return info
+
+
+def _output(op: Emitter, info: ValueInfoProto) -> ValueInfoProto:
+    """An output of the model, with the shape that was inferred rather than the one that its file claims."""
+    return _info(op, info.name, info.name) if op.knowledge.types.get(info.name) is not None else info
 
 
 def ordered(nodes: Sequence[NodeProto], outputs: Iterable[str]) -> list[NodeProto]:

@@ -15,7 +15,7 @@ from onnx import NodeProto
 from . import gradients
 from .emitter import Emitter, Node, rename
 from .gradients import Gradient
-from .graph import subgraphs
+from .nodes import subgraphs
 
 if TYPE_CHECKING:
     from .differentiate import Lookup
@@ -69,21 +69,24 @@ def _replace(op: Emitter, proto: NodeProto) -> list[NodeProto] | None:
     return nodes
 
 
-def _body(op: Emitter, node: Node) -> list[str] | None:
+def _body(op: Emitter, node: Node) -> list[str | None] | None:
     """Emit the function body that the standard defines for the operator, if it does."""
     if node.domain not in ("",) or not onnx.defs.has(node.op_type, op.opset, node.domain):
         return None
     schema = onnx.defs.get_schema(node.op_type, op.opset, node.domain)
-    if schema.has_function:
-        body = schema.function_body
-    elif schema.has_context_dependent_function:
-        types = [op.type(name) or onnx.TypeProto() for name in node.inputs]
-        text = schema.get_context_dependent_function(
-            node.proto.SerializeToString(), [kind.SerializeToString() for kind in types]
+    # A body is written for some opset; the newest that is not newer than the model's is the one to take.
+    fixed = [v for v in schema.function_opset_versions if v <= op.opset]
+    adapted = [v for v in schema.context_dependent_function_opset_versions if v <= op.opset]
+    if fixed:
+        text = schema.get_function_with_opset_version(max(fixed))
+    elif adapted:
+        types = [(op.type(name) or onnx.TypeProto()).SerializeToString() for name in node.inputs]
+        text = schema.get_context_dependent_function_with_opset_version(
+            max(adapted), node.proto.SerializeToString(), types
         )
-        body = onnx.FunctionProto.FromString(text)
     else:
         return None
+    body = onnx.FunctionProto.FromString(text)
     names = dict(zip(body.input, (*node.inputs, *[""] * len(body.input)), strict=False))
     attributes = {a.name: a for a in node.proto.attribute}
     defaults = {a.name: a for a in body.attribute_proto}
@@ -111,4 +114,4 @@ def _body(op: Emitter, node: Node) -> list[str] | None:
             for nested in graph.node:
                 rename(nested, names)
         op.add(copy)
-    return [names[name] for name in body.output]
+    return [names.get(name) for name in body.output]

@@ -21,8 +21,9 @@ from .decompose import decompose_live
 from .emitter import Emitter, Node
 from .errors import Disconnected, GradientError, NoGradient, UnknownName
 from .gradients import Constant, Entry, Gradient, Refusal, Rule
-from .graph import Model, Source, load, reads
+from .graph import Model, Source, load
 from .knowledge import FLOATS, Knowledge, elem_of
+from .nodes import reads
 from .opset import upgrade
 
 Rules: TypeAlias = "str | Mapping[str | tuple[str, str], Rule] | None"

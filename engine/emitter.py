@@ -16,8 +16,9 @@ from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, TypeProto, 
 
 from .errors import ShapeError
 from .fold import constant_tensor
-from .graph import Shape, reads, subgraphs
 from .knowledge import FLOATS, Knowledge, elem_of, shape_of, tensor_type
+from .nodes import reads, subgraphs
+from .value import Shape
 
 Input: TypeAlias = "str | int | float | bool | Sequence[int] | np.ndarray | np.generic | None"
 _SMALL = 4096
@@ -399,6 +400,7 @@ class Emitter:
             value = self.ReduceSum(value, axes_value, keepdims=1, noop_with_empty_axes=1)
         elif axes:
             value = self.ReduceSum(value, axes, keepdims=1)
+        self.take_shape(value, like)
         return value
 
     @staticmethod

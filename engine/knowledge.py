@@ -7,17 +7,22 @@ when somebody asks for something that is still unknown, a trial run (`probe.py`)
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto
 
 from . import external
-from .graph import Model, Shape, infer_shapes
+from .graph import Model
+from .nodes import DOMAIN_NAMES
+from .shapes import infer_shapes
+from .value import Shape
 
 FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16})
 _SMALL = 4096
+_POOLS = frozenset({"AveragePool", "LpPool", "MaxPool"})
+_POOLS_SETTLED = 22
 
 
 def tensor_type(elem_type: int, shape: Shape | None) -> TypeProto:
@@ -75,8 +80,9 @@ class Knowledge:
 
     def infer(self) -> None:
         """Infer all types from the inputs and the initializers; called again after the nodes were rewritten."""
-        proto = self._skeleton()
-        inferred = infer_shapes(proto).graph
+        inferred = infer_shapes(self._skeleton()).graph
+        while self._settle_pools({v.name: v.type for v in (*self.inputs, *inferred.value_info)}):
+            inferred = infer_shapes(self._skeleton()).graph
         claimed = (*self.model.graph.value_info, *self.model.graph.output)
         for info in (*claimed, *self.inputs, *inferred.output, *inferred.value_info):
             if elem_of(info.type) or info.type.WhichOneof("value") not in (None, "tensor_type"):
@@ -106,6 +112,27 @@ class Knowledge:
         graph.output.extend(ValueInfoProto(name=v.name) for v in self.model.graph.output)
         return proto
 
+    def _settle_pools(self, types: Mapping[str, TypeProto]) -> bool:
+        """Write a pool with `ceil_mode` as one without where the inference gets its size wrong; whether it did so.
+
+        Frameworks and ONNX Runtime drop a last window that starts in the padding; the standard says so from opset 22
+        on, and its shape inference for older opsets counts that window.
+        """
+        if self.opset >= _POOLS_SETTLED:
+            return False
+        for node in self.nodes:
+            if node.op_type not in _POOLS or node.domain not in DOMAIN_NAMES or node.input[0] not in types:
+                continue
+            if not any(a.name == "ceil_mode" and a.i for a in node.attribute):
+                continue
+            schema = onnx.defs.get_schema(node.op_type, _POOLS_SETTLED)
+            found = onnx.shape_inference.infer_node_outputs(schema, node, {node.input[0]: types[node.input[0]]})
+            right, wrong = shape_of(found.get(node.output[0])), shape_of(types.get(node.output[0]))
+            size = shape_of(types[node.input[0]])
+            if right != wrong and right is not None and size is not None and _floor_mode(node, size[2:], right[2:]):
+                return True
+        return False
+
     def _drop_foreign_symbols(self, name: str) -> None:
         """A symbol that no input has was invented by whoever wrote the file: it proves nothing."""
         kind = self.types.get(name)
@@ -131,6 +158,27 @@ class Knowledge:
 
             self._probed = True
             probe(self)
+
+
+def _floor_mode(node: NodeProto, sizes: Shape, outputs: Shape) -> bool:
+    """Set ceil_mode=0 with padding that gives the same windows; False, and nothing changed, where that cannot be."""
+    given = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    rank = len(sizes)
+    kernel, strides = given["kernel_shape"], given.get("strides", [1] * rank)
+    dilations, pads = given.get("dilations", [1] * rank), list(given.get("pads", [0] * 2 * rank))
+    for axis, (size, count) in enumerate(zip(sizes, outputs, strict=True)):
+        if not isinstance(size, int) or not isinstance(count, int):
+            return False
+        extent = (kernel[axis] - 1) * dilations[axis] + 1
+        missing = (count - 1) * strides[axis] + extent - size - pads[axis] - pads[rank + axis]
+        if missing > 0:
+            pads[rank + axis] += missing
+            if given.get("count_include_pad", 0) or pads[rank + axis] >= kernel[axis]:
+                return False
+    kept = [a for a in node.attribute if a.name not in ("ceil_mode", "pads")]
+    del node.attribute[:]
+    node.attribute.extend([*kept, onnx.helper.make_attribute("pads", pads)])
+    return True
 
 
 def _with_named_dims(info: ValueInfoProto) -> ValueInfoProto:

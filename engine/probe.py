@@ -15,9 +15,11 @@ import onnx
 from onnx import NodeProto, TensorProto
 
 from .errors import OnnxrayError
-from .graph import Model, Shape, reads
+from .graph import Model
 from .knowledge import Knowledge, elem_of, shape_of, tensor_type
+from .nodes import reads
 from .session import run
+from .value import Shape
 
 # Sizes to try for the first, second, ... symbolic dimension that is no batch; networks differ in what they accept.
 _SIZES = ((64, 96, 128, 160), (224, 256, 288, 320), (16, 24, 32, 40), (8, 9, 10, 11), (512, 640, 768, 896))

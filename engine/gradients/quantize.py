@@ -1,8 +1,8 @@
 """Models with quantised values in between (QuantizeLinear, DequantizeLinear): straight-through gradients.
 
 Rounding has the derivative 0 almost everywhere. The straight-through estimator (Bengio et al. 2013, arXiv:1308.3432,
-section 4) treats it as the identity, within the range of the integer type: where the value saturates, at its lowest or
-highest integer, nothing flows back. That is an approximation, not the derivative. The saturation matters: quantisers
+section 4) treats it as the identity, within the range of the integer type: where the value saturates, beyond the lowest
+or highest integer, nothing flows back. That is an approximation, not the derivative. The saturation matters: quantisers
 delete rectifiers that an unsigned range with zero point 0 makes superfluous, and the mask is what is left of them.
 
 A cotangent of an integer value is a float tensor, in units of one integer step.
@@ -43,14 +43,18 @@ def _aligned(node: Node, op: Emitter, scale: str, like: str) -> str:
 def quantize_linear(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
     (dy,) = cotangents
     assert dy is not None
-    x, y = node.inputs[0], node.outputs[0]
-    dx = op.cast(op.Div(dy, _aligned(node, op, node.inputs[1], dy)), like=x)
-    limits = _limits(op.elem_type(y))
+    x, zero = node.inputs[0], node.input(2)
+    scale = _aligned(node, op, node.inputs[1], x)
+    dx = op.Div(op.cast(dy, like=x), scale)
+    limits = _limits(op.elem_type(node.outputs[0]))
     if limits is None:
         return [dx]
-    low, high = limits
-    value = op.Cast(y, to=TensorProto.FLOAT)
-    inside = op.And(op.Greater(value, float(low)), op.Less(value, float(high)))
+    # x / scale rounds to an integer of the type between half a step below its lowest and half a step above its highest.
+    low, high = op.const(limits[0] - 0.5, like=x), op.const(limits[1] + 0.5, like=x)
+    if zero is not None:
+        origin = _aligned(node, op, zero, x)
+        low, high = op.Sub(low, origin), op.Sub(high, origin)
+    inside = op.And(op.GreaterOrEqual(x, op.Mul(low, scale)), op.Less(x, op.Mul(high, scale)))
     return [op.Where(inside, dx, 0.0)]
 
 
