@@ -36,8 +36,9 @@ _COLUMNS = (
 def command(model: str, verbose: bool, as_json: bool, card: dict[str, Any]) -> None:
     """List a model's layers, inputs, outputs and what is decided about them.
 
-    Receptive fields are given in pixels of the input: the field's size, the stride from one element to the next, and the offset of
-    the first element's centre. MACs are multiply-accumulates for one sample. CAM says whether class activation mapping fits.
+    Receptive fields are given in pixels of the input: the field's size, the stride from one element to the next, and
+    the offset of the first element's centre. MACs are multiply-accumulates for one sample. CAM says whether class
+    activation mapping fits.
     """
     from ..engine.inspect import inspect
 

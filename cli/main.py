@@ -9,7 +9,6 @@ import errno
 import importlib
 import os
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -90,8 +89,8 @@ def _report(message: str, code: int, kind: str = "error: ") -> int:
 def main() -> None:
     """See what a neural network has learned, and why it answers as it does, for any ONNX model.
 
-    MODEL is the path of an .onnx file or a name from `onnxray models list`; the built-in model is `builtin`. IMAGES are files,
-    folders or glob patterns.
+    MODEL is the path of an .onnx file or a name from `onnxray models list`; the built-in model is `builtin`. IMAGES are
+    files, folders or glob patterns.
     """
 
 

@@ -1,7 +1,7 @@
 """Arguments and options that mean the same in every command, as decorators.
 
-`card` hands the command one `card` dict of the fields that were given, `runtime` one `runtime` dict for sessions, `output`
-one `output` (see `cli/run.py`): commands pass them on without looking inside.
+`card` hands the command one `card` dict of the fields that were given, `runtime` one `runtime` dict for sessions,
+`output` one `Output`: commands pass them on without looking inside.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def output(default: str | None, resume: bool = False) -> Callable[[F], F]:
     return decorate
 
 
-# Option -> (metavar or choices, help). The names are those of the fields of a card, and of two decisions about the model's ends.
+# Option -> (metavar or choices, help). The names are those of a card's fields and of what is decided about the output.
 _CARD: Mapping[str, tuple[str | list[str], str]] = {
     "card": ("FILE", "A model card (JSON) instead of the one that is found."),
     "size": ("HxW", "Size of the model's input plane in pixels; one number for a square."),

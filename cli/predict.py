@@ -61,7 +61,8 @@ def command(
 ) -> None:
     """Name what a classifier sees in images, with scores.
 
-    Scores are probabilities: where the model gives logits, their softmax. How images are prepared comes from the model's card.
+    Scores are probabilities: where the model gives logits, their softmax. How images are prepared comes from the
+    model's card.
     """
     from ..engine.classify import shown_as
     from ..engine.inspect import class_output

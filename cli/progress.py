@@ -1,4 +1,4 @@
-"""What a long run says on stderr: a bar with the time left on a terminal, plain lines elsewhere, nothing with --quiet."""
+"""What a long run says on stderr: a bar with the time left on a terminal, else plain lines; nothing with --quiet."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PATIENCE = 2.0  # seconds before a run is long enough for plain lines
 class Progress:
     """Counts `total` steps of one kind (`what`, plural). Use it as a context manager.
 
-    On a terminal, or with `bar`, one line is redrawn; elsewhere a line is written now and then, for each tenth of the steps.
+    On a terminal, or with `bar`, one line is redrawn; elsewhere a long run writes a line for each tenth of the steps.
     """
 
     def __init__(

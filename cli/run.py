@@ -1,8 +1,9 @@
-"""One run of a command is one folder with one manifest: what was asked, of which model, how images were prepared, what came out.
+"""One run of a command is one folder with one manifest.
 
-Nothing in a manifest depends on the time or the machine's folders beyond the paths that were given, so the same run writes the
-same bytes. A run never touches files that another run, or somebody else, has put into the folder: that takes --force, and even then
-only the files that the old manifest lists are removed.
+The manifest says what was asked, of which model, how images were prepared and what came out. Nothing in it depends on
+the time or on folders beyond the paths that were given, so the same run writes the same bytes. A run never touches files
+that another run, or somebody else, has put into the folder: that takes --force, and even then only files that the old
+manifest lists are removed.
 """
 
 from __future__ import annotations
@@ -46,9 +47,9 @@ _FLUSH = 1.0  # seconds between two writings of the manifest while images are do
 class Run:
     """The folder and the manifest of one run; a context manager, which writes the manifest however the run ends.
 
-    `options` holds whatever decides the results, `about` further entries of the manifest (model, card, layers, ...). With
-    `output.resume`, images that the folder's manifest calls done, with the same options and
-    the same content, need not be done again: see `kept`.
+    `options` holds whatever decides the results, `about` further entries of the manifest (model, card, layers, ...).
+    `images` are all that will be done, in order. With `output.resume`, those that the folder's manifest calls done,
+    with the same options and the same content, need not be done again: see `kept`.
     """
 
     def __init__(
@@ -138,7 +139,7 @@ class Run:
 
     def flush(self) -> None:
         """Write the manifest as it is now."""
-        self.manifest["images"] = [self._entries[path] for path in self._order if path in self._entries]
+        self.manifest["images"] = self.entries
         text = json.dumps(self.manifest, indent=2, ensure_ascii=False, allow_nan=False)
         with atomic(self.folder / MANIFEST) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
@@ -158,6 +159,11 @@ class Run:
         self._entries[entry["path"]] = entry
         if time.monotonic() - self._flushed > _FLUSH:
             self.flush()
+
+    @property
+    def entries(self) -> list[dict[str, Any]]:
+        """The entries of the images so far, in the order they were given."""
+        return [self._entries[path] for path in self._order if path in self._entries]
 
     def name(self, wanted: str, folder: str = "") -> str:
         """A file or folder name, made of `wanted`, that nothing else of this run has; relative to the run's folder."""
@@ -208,7 +214,7 @@ def describe(model: Model) -> dict[str, Any]:
 
 
 def describe_card(card: Card) -> dict[str, Any]:
-    """The manifest's entry about preprocessing: every field, where it came from, what is doubtful. Labels by number and hash."""
+    """The manifest's entry about preprocessing: its fields, their sources, warnings; labels by number and hash."""
     fields = card.to_mapping()
     labels = fields.pop("labels", None)
     if labels is not None:
@@ -240,7 +246,7 @@ def digest_of(path: Path) -> str:
 
 
 def slug(text: str) -> str:
-    """`text` as a file name that every system accepts: letters, digits, dots, dashes and underscores, at most 80 of them."""
+    """`text` as a file name that every system accepts: ASCII letters, digits and "._-", at most 80 of them."""
     plain_text = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")
     if len(plain_text) > 80:
         plain_text = f"{plain_text[:38].rstrip('-.')}--{plain_text[-38:].lstrip('-.')}"

@@ -29,7 +29,7 @@ def terminal_width() -> int | None:
 
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int | None = None) -> str:
-    """Rows under a header; to fit into `width`, the widest shrinkable column is elided in the middle, again and again."""
+    """Rows under a header; to fit into `width`, the widest shrinkable column is elided, again and again."""
     cells = [[c.title for c in columns], *([one_line(cell) for cell in row] for row in rows)]
     widths = [max(display_width(row[i]) for row in cells) for i in range(len(columns))]
     if width is not None:

@@ -35,7 +35,7 @@ def scores_of(values: NDArray[np.generic], output: ClassOutput) -> NDArray[np.fl
         return array.astype(np.float64).reshape(1, -1)
     if array.size != array.shape[0] * classes:
         raise ShapeError(
-            f"output {output.name!r} of shape {list(array.shape)} is not one score per class: name another with --output"
+            f"output {output.name!r} of shape {list(array.shape)} is not one score per class: name another output"
         )
     return np.moveaxis(array, output.axis, -1).reshape(-1, classes).astype(np.float64)
 
@@ -55,7 +55,8 @@ def shown_as(output: ClassOutput) -> str:
     """What `probabilities` gives for this output, in words."""
     if output.scores == "probabilities":
         return f"probabilities, output {output.name!r} as it is"
-    return f"probabilities: {'exp' if output.scores == 'log-probabilities' else 'softmax'} of the {output.scores} {output.name!r}"
+    function = "exp" if output.scores == "log-probabilities" else "softmax"
+    return f"probabilities: {function} of the {output.scores} {output.name!r}"
 
 
 def best(
