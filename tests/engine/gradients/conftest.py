@@ -1,8 +1,5 @@
 """The judge of this folder: central differences along random directions."""
 
-# NOTE to the author of `check_gradient`: this file overwrote yours by mistake. Please add your fixture back below,
-# keep `judge` (used by test_fused, test_control, test_recurrent), and delete this note.
-
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
@@ -57,7 +54,8 @@ def _judge(
 
     evaluator = ReferenceEvaluator(model) if reference else _runtime(model)
     kind = np.float64 if reference else np.float32
-    step = 1e-5 if reference else 1e-2
+    # float32 wants a step that is large against its rounding and small against curvature and kinks: the better counts.
+    steps = (1e-5,) if reference else (1e-2, 2e-3, 5e-4)
 
     def value_at(name: str, x: np.ndarray) -> float:
         point = {n: v.astype(kind) if v.dtype == np.float32 else v for n, v in feeds.items()}
@@ -69,10 +67,10 @@ def _judge(
         for _ in range(3):
             direction = rng.standard_normal(gradient.shape)
             x = feeds[name].astype(np.float64)
-            numeric = (value_at(name, x + step * direction) - value_at(name, x - step * direction)) / (2 * step)
+            numeric = [(value_at(name, x + h * direction) - value_at(name, x - h * direction)) / (2 * h) for h in steps]
             exact = float((gradient.astype(np.float64) * direction).sum())
-            scale = max(abs(numeric), abs(exact), 0.1 * float(np.linalg.norm(gradient)), 1e-6)
-            assert abs(numeric - exact) <= tolerance * scale, (name, numeric, exact)
+            scale = max(abs(exact), 0.1 * float(np.linalg.norm(gradient)), 1e-6)
+            assert min(abs(n - exact) for n in numeric) <= tolerance * scale, (name, numeric, exact)
     return got
 
 
