@@ -297,8 +297,8 @@ def read_labels(value: Any, where: str, folder: Path | None = None, *, confined:
     """Class names, in the order of the classes, from a list, an {id: label} object, or the path of a file with either.
 
     A text file has one label a line, line i is class i, and the whole line is the label ("n01440764 tench, Tinca
-    tinca"); a JSON file holds a list or an object. A `confined` path is relative to `folder` and must not leave it.
-    Raises CardError.
+    tinca"); a JSON file, or a text that begins with a bracket, holds a list or an object. A `confined` path
+    is relative to `folder` and must not leave it. Raises CardError.
     """
     if isinstance(value, Path) or (isinstance(value, str) and value):
         path = _label_file(value, where, folder, confined)
@@ -317,7 +317,7 @@ def _label_file(value: str | Path, where: str, folder: Path | None, confined: bo
 
 
 def _parse_labels(text: str, path: Path) -> Any:
-    if path.suffix.lower() == ".json":
+    if path.suffix.lower() == ".json" or text.lstrip()[:1] in ("{", "["):
         return parse_json(text, f"the label file {str(path)!r}")
     lines = text.splitlines()
     while lines and not lines[-1].strip():

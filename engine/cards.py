@@ -22,12 +22,14 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .card import FIELDS, Card, check, parse_json, per_channel, read_labels, read_text
 from .errors import CardError, ModelError
-from .graph import Model
 from .sidecars import READERS, Found, onnx_image
+
+if TYPE_CHECKING:
+    from .graph import Model
 
 KNOWN_FOLDER = Path(__file__).parent.parent / "models" / "cards"
 

@@ -19,13 +19,15 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from xml.etree import ElementTree
 
 from . import pbtxt
 from .card import check, parse_json, read_text
 from .errors import CardError
-from .graph import Model
+
+if TYPE_CHECKING:
+    from .graph import Model
 
 MAX_LITERAL = 1 << 20
 
