@@ -83,8 +83,9 @@ class Geometry:
         grids = stack[None] if maps.ndim == 2 else stack
         out = np.full((len(grids), *self.original), fill, np.float32)
         rows, columns = self._on_grid(0, maps.shape[-2]), self._on_grid(1, maps.shape[-1])
-        for grid, image in zip(grids, out, strict=True):
-            image[rows.pixels, columns.pixels] = _sample(grid, rows, columns, mode, threads)
+        if rows.count and columns.count:  # else the model sees less than the middle of one pixel
+            for grid, image in zip(grids, out, strict=True):
+                image[rows.pixels, columns.pixels] = _sample(grid, rows, columns, mode, threads)
         return out[0] if maps.ndim == 2 else out
 
     def to_mapping(self) -> dict[str, list[int]]:

@@ -1,8 +1,8 @@
 """The models that onnxray knows: the one that ships with it, and the cards of well-known public ones.
 
 A public model's file is downloaded only when `pull` is called for it, checked by its sha256, and kept in the cache
-folder: $ONNXRAY_CACHE, else the user's cache folder of the platform. Its card comes with onnxray (`cards/*.json`) and is
-found by the file's sha256 wherever the file lies.
+folder: $ONNXRAY_CACHE, else the user's cache folder of the platform. Its card comes with onnxray (`cards/*.json`) and
+is found by the file's sha256 wherever the file lies.
 """
 
 from __future__ import annotations
