@@ -104,7 +104,8 @@ def test_scan_in_all_directions(read: int, write: int, judge: Judge) -> None:
     model = parse(SCAN % (read, write))
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1]), "at"))
     # onnx's reference evaluator walks in one direction only.
-    judge(model, {"h": draw(2), "x": draw(5, 2), "w": draw(2, 2)}, reference=(read, write) == (0, 0))
+    feeds = {"h": draw(2), "x": draw(5, 2), "w": draw(2, 2)}
+    judge(model, feeds, reference=(read, write) == (0, 0), tolerance=3e-2)
 
 
 def test_scan_along_another_axis(judge: Judge) -> None:
