@@ -142,7 +142,7 @@ class Path:
         touched: dict[int, list[str]] = {}
         for index, node in enumerate(nodes):
             entry = lookup(node)
-            names = [name for name in self._dependent(node, entry) if name in self.active]
+            names = [name for name in self.dependent(node, entry) if name in self.active]
             if isinstance(entry, Constant) or not names:
                 continue
             touched[index] = names
@@ -157,7 +157,7 @@ class Path:
         self.live = live[::-1]
 
     @staticmethod
-    def _dependent(node: NodeProto, entry: Entry | None) -> list[str]:
+    def dependent(node: NodeProto, entry: Entry | None) -> list[str]:
         """The values that the node reads and that may have a cotangent from it."""
         if isinstance(entry, Gradient) and entry.inputs is not None:
             captured = [name for name in reads(node) if name not in node.input]
@@ -269,15 +269,19 @@ def _explain(op: Emitter, nodes: Sequence[NodeProto], of: Sequence[str], name: s
         sources = [r for r in reads(node) if r in active]
         if sources and not any(o in active for o in node.output):
             entry = lookup(node)
-            kinds = ", ".join(_kind(op, o) for o in node.output if o)
-            why = entry.reason if isinstance(entry, Constant) else f"its output is {kinds}"
             label = Node(node).label
+            if isinstance(entry, Constant):
+                why = entry.reason
+            elif not set(sources).intersection(Path.dependent(node, entry)):
+                why = "this argument has no derivative"
+            else:
+                why = "its output is " + ", ".join(_kind(op, o) for o in node.output if o)
             return (
                 f"{target} depends on {name!r} only through operators without a derivative: the path ends at "
                 f"{node.op_type!r} (node {label!r}, input {sources[0]!r}): {why}; "
                 f"differentiate by a value after it, or choose an `of` that depends on {name!r} otherwise"
             )
-    return f"{target} depends on {name!r} only through arguments that have no derivative (sizes, indices, ratios)"
+    return f"{target} depends on {name!r}, but the operators in between pass no gradient on to it"
 
 
 def _kind(op: Emitter, name: str) -> str:

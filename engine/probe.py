@@ -33,6 +33,8 @@ def probe(knowledge: Knowledge) -> None:
     computed = [o for n in nodes for o in n.output if o]
     sized = _from_sizes(knowledge, nodes)
     wanted = [o for o in computed if o in sized or _open(shape_of(knowledge.types.get(o)))]
+    if not wanted:
+        return
     model = Model(knowledge.proto(wanted), folder=knowledge.model.folder)
     for plan in _plans(knowledge):
         try:
