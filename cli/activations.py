@@ -242,7 +242,7 @@ def one_layer(work: Work, photo: Photo, tensor: NDArray[Any], layer: Layer, ever
     names = list(dict.fromkeys([layer.output, *(around or ())]))
     values = work.values(tensor, names)
     view = view_of(work.model, layer, values[layer.output])
-    scale = figure.scale_of(view.values, "activation")
+    scale = figure.scale_of(view.values, "activation", outliers=True)
     results: dict[str, Any] = {
         "name": layer.name,
         "op": layer.op,

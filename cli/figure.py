@@ -48,6 +48,7 @@ class Scale:
     lo: float
     hi: float
     unit: str = ""
+    beyond: float = 0.0  # share of the values that lie outside and take the colours of the ends
 
     @property
     def signed(self) -> bool:
@@ -55,18 +56,24 @@ class Scale:
 
     def to_mapping(self) -> dict[str, Any]:
         """For manifests."""
-        return {"colours": self.table, "lo": self.lo, "hi": self.hi, "unit": self.unit}
+        return {"colours": self.table, "lo": self.lo, "hi": self.hi, "unit": self.unit, "beyond": self.beyond}
 
 
-def scale_of(values: ArrayLike, unit: str = "") -> Scale:
-    """The scale that suits the values: sequential from 0 where none is negative, else diverging around 0."""
+def scale_of(values: ArrayLike, unit: str = "", *, outliers: bool = False) -> Scale:
+    """The scale that suits the values: sequential from 0 where none is negative, else diverging around 0.
+
+    With `outliers`, the half percent of the largest magnitudes does not stretch it; the colour bar says so.
+    """
     from ..kernels import colormap, normalize
 
-    lo, hi = normalize.minmax(values)
-    if lo < 0 < hi or hi <= 0:
-        low, high = normalize.symmetric(values)
-        return Scale(colormap.DIVERGING, low, high, unit)
-    return Scale(colormap.SEQUENTIAL, 0.0, hi, unit)
+    upper = 99.5 if outliers else 100.0
+    array = np.asarray(values)
+    _, most = normalize.percentile(array, 0, upper, signed=True)
+    finite = array[np.isfinite(array)]
+    beyond = float((np.abs(finite) > most).mean()) if finite.size else 0.0
+    if finite.size and finite.min() < 0:
+        return Scale(colormap.DIVERGING, -most, most, unit, beyond)
+    return Scale(colormap.SEQUENTIAL, 0.0, most, unit, beyond)
 
 
 def colour(values: ArrayLike, scale: Scale) -> Block:
@@ -227,7 +234,10 @@ def colour_bar(scale: Scale, width: int = 360) -> Block:
         left = min(max(0, left), labels.shape[1] - label.shape[1])
         labels[: label.shape[0], left : left + label.shape[1]] = label
     bar = stack([strip, labels], gap=4)
-    return beside([bar, text(scale.unit, SMALL, MUTED)], gap=GAP, align="start") if scale.unit else bar
+    told = [scale.unit] if scale.unit else []
+    if scale.beyond:
+        told.append(f"{number(100 * scale.beyond)} % lie beyond the ends")
+    return beside([bar, text("; ".join(told), SMALL, MUTED)], gap=GAP) if told else bar
 
 
 def number(value: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -152,9 +153,13 @@ def histograms(layer: Layer, photo: Photo, parts: Sequence[tuple[str, NDArray[An
     lo, hi = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
     if lo == hi:
         lo, hi = lo - 0.5, hi + 0.5
+    bins = 72
+    width = (hi - lo) / (bins - 2)  # 0 becomes an edge, so that no bin holds values of both signs
+    lo, hi = math.floor(lo / width) * width, math.ceil(hi / width) * width
+    bins = round((hi - lo) / width)
     fills = (figure.MUTED, figure.ACCENT) if len(parts) > 1 else (figure.ACCENT,)
     blocks = [
-        charts.histogram(values, title, lo, hi, width=720, fill=fill)
+        charts.histogram(values, title, lo, hi, width=720, bins=bins, fill=fill)
         for (title, values), fill in zip(parts, fills, strict=True)
     ]
     lines = [describe_layer(layer), f"Image {photo.name}. Across: the value; up: the share of all values in one bin."]
@@ -166,7 +171,7 @@ def step(view: View, number: int, side: int = 144) -> Block:
     from ..kernels.resize import resize
 
     layer = view.layer
-    scale = figure.scale_of(view.values)
+    scale = figure.scale_of(view.values, outliers=view.kind != "vector")
     if view.kind == "maps":
         average = mean_map(view)
         main = figure.colour(figure.fit(average, side), figure.scale_of(average))
@@ -174,14 +179,14 @@ def step(view: View, number: int, side: int = 144) -> Block:
         third = (side - 8) // 3
         best = [_centred(figure.colour(figure.fit(view.values[i], third), scale), third) for i in strongest(view)[:3]]
         drawn = figure.stack([_centred(main, side), figure.beside(best, gap=4)], gap=4)
-        told = f"mean {span(own)}"
+        told = span(own)
     elif view.kind == "table":
         enlarged = max(view.values.shape) <= side
         drawn = figure.colour(resize(view.values, (side, side), "nearest" if enlarged else "area"), scale)
-        told = f"{view.rows}s down; {span(scale)}"
+        told = span(scale)
     else:
         drawn = charts.columns(view.values, scale, side)
-        told = f"{len(view.values)} {view.item}s; {span(scale)}"
+        told = span(scale)
     lines = [
         figure.text(f"{number}  {layer.op}", figure.SMALL, bold=True, width=side),
         figure.text(layer.name, figure.SMALL, width=side),
@@ -217,7 +222,8 @@ def walk(model_name: str, photo: Photo, tiles: Sequence[Block], left_out: int) -
     lines = [
         f"{photo.name} on its way through {model_name}, layer by layer"
         + (f" ({left_out} that only move, rename or rescale numbers are left out)." if left_out else "."),
-        "Each tile: the mean of all channels, below it the three channels that answer most; every layer has its own "
-        "range, written under it. Blue to red where values have both signs, dark to bright from 0 where they have not.",
+        "Each tile: the mean of all channels, below it the three channels that answer most; tokens down and features "
+        "across where there is no map, bars where there is one number per unit. Every layer has its own range, written "
+        "under it: blue to red where values have both signs, dark to bright from 0 where they have not.",
     ]
     return figure.page("Walk through the network", lines, [figure.grid([first, *tiles], gap=20)])

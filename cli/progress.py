@@ -104,3 +104,42 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+class Download:
+    """What a download says on stderr; `update` is told the bytes so far and in all."""
+
+    def __init__(self, name: str, *, quiet: bool = False, bar: bool = False) -> None:
+        self._name, self._quiet = name, quiet
+        self._bar = (bar or sys.stderr.isatty()) and not quiet
+        self._drawn = float("-inf")
+        self._start: tuple[float, int] | None = None
+        self._tenth = 0
+
+    def __enter__(self) -> Download:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._bar and self._start is not None:
+            sys.stderr.write("\r\x1b[2K")
+            sys.stderr.flush()
+
+    def update(self, done: int, total: int | None) -> None:
+        now = time.monotonic()
+        if self._start is None:
+            self._start = (now, done)
+        if self._quiet:
+            return
+        began, first = self._start
+        line = f"{self._name}: {done / 1e6:.1f} MB"
+        if total:
+            line = f"{self._name}: {done / 1e6:.1f} of {total / 1e6:.1f} MB"
+            if first < done < total and now > began:
+                line += f", {duration((total - done) * (now - began) / (done - first))} left"
+        if self._bar and (now - self._drawn >= _REDRAW or done == total):
+            sys.stderr.write(f"\r\x1b[2K{elide(line, shutil.get_terminal_size().columns - 1)}")
+            sys.stderr.flush()
+            self._drawn = now
+        elif not self._bar and total and done * 10 // total > self._tenth:
+            self._tenth = done * 10 // total
+            click.echo(f"onnxray: {line}", err=True)
