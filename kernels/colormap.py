@@ -33,7 +33,7 @@ DIVERGING = "polar"
 NAN_COLOUR = (128, 128, 128)
 
 # Control points (position, Oklab hue in degrees, Oklab chroma) and the L* at both ends.
-_LAGOON = [(0.0, 305, 0.12), (0.25, 277, 0.12), (0.5, 213, 0.088), (0.75, 160, 0.13), (1.0, 110, 0.185)]
+_LAGOON = [(0.0, 315, 0.128), (0.25, 275, 0.124), (0.5, 215, 0.09), (0.75, 165, 0.12), (1.0, 110, 0.165)]
 _EMBER = [
     (0.0, 290, 0.015),
     (0.2, 310, 0.13),

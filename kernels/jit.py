@@ -17,6 +17,7 @@ the cache by the caller's file alone.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import pickle
 import threading
@@ -76,16 +77,14 @@ def _dispatcher(function: Callable[..., Any], fastmath: bool | set[str]) -> Any:
         return dispatcher
     try:
         dispatcher.enable_caching()
-    except RuntimeError:  # "no locator available": no folder that can be written
-        return dispatcher
-    except OSError:  # a home or cache folder that cannot even be asked for
+    except (RuntimeError, OSError):  # "no locator available": there is no folder that can be written
         return dispatcher
     _tolerate_disk_errors(dispatcher._cache)
     return dispatcher
 
 
 def _tolerate_disk_errors(cache: Any) -> None:
-    """A cache that cannot be written (disk full) or read (truncated file) must not fail the computation."""
+    """A cache that cannot be written (disk full) or read (a file cut short by a crash) must not fail the call."""
     save, load = cache.save_overload, cache.load_overload
 
     def save_overload(signature: Any, result: Any) -> None:
@@ -97,7 +96,11 @@ def _tolerate_disk_errors(cache: Any) -> None:
     def load_overload(signature: Any, context: Any) -> Any:
         try:
             return load(signature, context)
-        except (OSError, EOFError, pickle.UnpicklingError):
-            return None  # compiled afresh, and written over
+        except (EOFError, pickle.UnpicklingError):
+            with contextlib.suppress(OSError):
+                cache.flush()  # forget what is there: compiled afresh, and saved again
+        except OSError:
+            cache.disable()
+        return None
 
     cache.save_overload, cache.load_overload = save_overload, load_overload

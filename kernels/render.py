@@ -10,9 +10,9 @@ The result is defined by this reference, in exact arithmetic, for every output p
 and no value differs from it by more than one grey level. Where the map is NaN, the image stays as it is.
 
 How one grey level holds with a look-up table: the table is refined, by linear interpolation, until neighbouring entries
-differ by so little, after multiplication with alpha, that the nearest entry is within 0.4 levels of c. Its entries are
-alpha * c in 8.8 fixed point, the image's share is computed with a 16-bit weight; together they add less than 0.02, and
-the last rounding at most half a level.
+differ by so little, after multiplication with alpha, that the nearest entry is within 0.4 levels of alpha * c (0.51 for
+tables that jump from one end to the other). Its entries are alpha * c in 8.8 fixed point, and the image's share is
+computed with a 16-bit weight; together they add less than 0.02. Numbers less than one apart round to neighbours.
 
 How it is fast: the map is normalised while it is small. A low-resolution row is spread over the image's width once,
 however many output rows look at it. Then each output row goes through the first-level cache in pieces of a few hundred
@@ -120,9 +120,10 @@ def _look_up(
     """
     colours = np.frombuffer(table, np.uint8).reshape(256, 3).astype(np.float64)
     share = np.arange(256) / 255 * alpha if by_value else np.full(256, alpha)
-    # The nearest entry of a table refined r times is off by at most step / (2 r).
-    step = max(np.abs(np.diff(colours * share[:, None], axis=0)).max(), np.abs(np.diff(share)).max() * 255)
-    refine = int(max(4, np.ceil(step / 0.8)))
+    # By how much the result changes from one of the 256 entries to the next, at most. The nearest entry of a table that
+    # is r times as fine is off by at most step / (2 r). Entries are numbered in 16 bits.
+    step = alpha * (np.abs(np.diff(colours, axis=0)).max() + (2 if by_value else 0))
+    refine = min(max(4, int(np.ceil(step / 0.8))), 256)
     position = np.arange(255 * refine + 1) / refine
     fine_share = np.interp(position, np.arange(256), share)
     fine = np.stack([np.interp(position, np.arange(256), colours[:, c]) for c in range(3)])
