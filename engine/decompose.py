@@ -6,7 +6,7 @@ the ONNX standard itself gives for operators defined as functions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import onnx
@@ -14,6 +14,7 @@ from onnx import NodeProto
 
 from . import gradients
 from .emitter import Emitter, Node, rename
+from .fold import constant_tensor
 from .gradients import Gradient
 from .nodes import subgraphs
 
@@ -71,9 +72,9 @@ def _replace(op: Emitter, proto: NodeProto) -> list[NodeProto] | None:
 
 def _body(op: Emitter, node: Node) -> list[str | None] | None:
     """Emit the function body that the standard defines for the operator, if it does."""
-    if node.domain not in ("",) or not onnx.defs.has(node.op_type, op.opset, node.domain):
+    if node.domain or not onnx.defs.has(node.op_type, op.opset):
         return None
-    schema = onnx.defs.get_schema(node.op_type, op.opset, node.domain)
+    schema = onnx.defs.get_schema(node.op_type, op.opset)
     # A body is written for some opset; the newest that is not newer than the model's is the one to take.
     fixed = [v for v in schema.function_opset_versions if v <= op.opset]
     adapted = [v for v in schema.context_dependent_function_opset_versions if v <= op.opset]
@@ -87,31 +88,38 @@ def _body(op: Emitter, node: Node) -> list[str | None] | None:
     else:
         return None
     body = onnx.FunctionProto.FromString(text)
+    given = {k: a.default_value for k, a in schema.attributes.items() if a.default_value.name}
+    given.update((a.name, a) for a in (*body.attribute_proto, *node.proto.attribute))
     names = dict(zip(body.input, (*node.inputs, *[""] * len(body.input)), strict=False))
-    attributes = {a.name: a for a in node.proto.attribute}
-    defaults = {a.name: a for a in body.attribute_proto}
-    defaults.update({k: a.default_value for k, a in schema.attributes.items() if a.default_value.name})
     for inner in body.node:
-        copy = NodeProto()
-        copy.CopyFrom(inner)
-        del copy.input[:], copy.output[:], copy.attribute[:]
-        copy.input.extend(names.get(name, name) for name in inner.input)
-        for name in inner.output:
-            names[name] = op.fresh(inner.op_type) if name else ""
-            copy.output.append(names[name])
-        copy.name = next(o for o in copy.output if o)
-        for attribute in inner.attribute:
-            value = attribute
-            if attribute.ref_attr_name:
-                given = attributes.get(attribute.ref_attr_name) or defaults.get(attribute.ref_attr_name)
-                if given is None:
-                    continue
-                value = onnx.AttributeProto()
-                value.CopyFrom(given)
-                value.name = attribute.name
-            copy.attribute.append(value)
-        for graph in subgraphs(copy):
-            for nested in graph.node:
-                rename(nested, names)
-        op.add(copy)
+        _emit_inner(op, inner, names, given)
     return [names.get(name) for name in body.output]
+
+
+def _emit_inner(op: Emitter, inner: NodeProto, names: dict[str, str], given: Mapping[str, onnx.AttributeProto]) -> None:
+    """Emit one node of a function body; `names`, from the body's values to the graph's, grows by its outputs."""
+    copy = NodeProto(op_type=inner.op_type, domain=inner.domain)
+    copy.input.extend(names.get(name, name) for name in inner.input)
+    for attribute in inner.attribute:
+        value = onnx.AttributeProto()
+        value.CopyFrom(attribute)
+        if attribute.ref_attr_name:
+            if attribute.ref_attr_name not in given:
+                continue
+            value.CopyFrom(given[attribute.ref_attr_name])
+            value.name = attribute.name
+        copy.attribute.append(value)
+    if copy.op_type == "CastLike":  # the runtime has no kernel for it and inlines it late
+        names[inner.output[0]] = op.cast(copy.input[0], like=copy.input[1])
+        return
+    tensor = constant_tensor(copy) if copy.op_type == "Constant" else None
+    if tensor is not None:
+        names[inner.output[0]] = op.const(onnx.numpy_helper.to_array(tensor))
+        return
+    names.update((name, op.fresh(inner.op_type) if name else "") for name in inner.output)
+    copy.output.extend(names[name] for name in inner.output)
+    copy.name = next(o for o in copy.output if o)
+    for graph in subgraphs(copy):
+        for nested in graph.node:
+            rename(nested, names)
+    op.add(copy)
