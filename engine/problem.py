@@ -7,7 +7,7 @@ gradients of the rows; what was computed once for one method is there for the ne
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from .differentiate import Rules, vjp
 from .errors import Disconnected, GradientError
 from .graph import Model, reads
 from .resolve import Place, Resolved, score
-from .rows import Runtime, run_rows
+from .rows import Runtime, batch_size, run_rows
 from .split import _info, expose, extract
 from .target import Target, settled
 
@@ -141,7 +141,7 @@ class Problem:
         Raises GradientError and its subclasses.
         """
         key = _rules_key(rules)
-        missing = [name for name in wrt if (name, key) not in self._gradients]
+        missing = [name for name in dict.fromkeys(wrt) if (name, key) not in self._gradients]
         if missing:
             codes = None
             if self.target.classes is not None:
@@ -156,6 +156,22 @@ class Problem:
                 self._known.update({name: array[:: self.target.count] for name, array in values.items()})
             self._gradients.update({(name, key): grads[name] for name in missing})
         return {name: self._gradients[name, key] for name in wrt}
+
+    def class_gradients(
+        self, wrt: Sequence[str], classes: NDArray[np.int64], weights: NDArray[np.float32]
+    ) -> dict[str, NDArray[np.float32]]:
+        """The gradient (R, ...), by each of `wrt`, of other sums of class scores: `classes` and `weights` (R, J)."""
+        rows = np.arange(self.rows)
+        return self._pull(self.x, rows, list(wrt), None, classes, [], weights)[0]
+
+    def before_softmax(self) -> Problem:
+        """The same for the scores before the softmax, where the model's output holds probabilities of classes."""
+        from .inspect import class_output
+
+        classes = self.target.classes
+        if classes is None or classes.scale != "model" or class_output(self.source).scores == "logits":
+            return self
+        return Problem(self.source, self.input, Target.logit(self.asked), self.layers, self.runtime)
 
     # --- other inputs ---
 
@@ -177,6 +193,12 @@ class Problem:
     def tail(self, value: str) -> Tail:
         """The part of the model behind `value`, to be run on other maps than the clean ones."""
         return Tail(self, value)
+
+    def chunks(self, total: int) -> Iterator[NDArray[np.int64]]:
+        """The numbers 0 ... total - 1 in pieces: as many inputs as should be made ready at once."""
+        size = batch_size({self.input.name: self.input.x}, self.runtime)
+        for start in range(0, total, size):
+            yield np.arange(start, min(start + size, total))
 
     # --- running ---
 
@@ -209,6 +231,7 @@ class Problem:
         rules: Rules,
         codes: NDArray[np.int64] | None,
         also: Sequence[str],
+        weights: NDArray[np.float32] | None = None,
     ) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[Any]]]:
         """Gradients by `wrt` and the values `of` and `also`, at the inputs x of `rows`."""
         of, classes = self.target.of, self.target.classes
@@ -218,7 +241,7 @@ class Problem:
         feeds = self._inputs(x, rows)
         if classes is not None:
             assert codes is not None
-            weights = classes.row_weights(len(self.input.x))[rows]
+            weights = classes.row_weights(len(self.input.x))[rows] if weights is None else weights
             feeds.update(selection.feeds(codes, weights, _dtype(graph.model, selection.WEIGHTS)))
         else:
             feeds[graph.cotangent] = self.cotangents[rows].astype(_dtype(graph.model, graph.cotangent))

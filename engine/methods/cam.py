@@ -1,0 +1,82 @@
+"""Class activation mapping, the original.
+
+B. Zhou, A. Khosla, A. Lapedriza, A. Oliva and A. Torralba, "Learning Deep Features for Discriminative Localization",
+CVPR 2016, section 2: for a network that ends in global average pooling and one linear layer, with class weights w,
+
+    map(y, x) = sum over channels k of  w_k A_k(y, x)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..cams import Cam, Place
+from ..errors import MethodError
+from ..graph import reads
+from . import method
+
+if TYPE_CHECKING:
+    from ..attribution import Maps
+    from ..problem import Problem
+
+# Operators that are linear (with a bias) in the value that comes from the layer.
+_LINEAR = frozenset(
+    """GlobalAveragePool ReduceMean ReduceSum AveragePool Flatten Reshape Squeeze Unsqueeze Gemm MatMul Add Sub Mul
+    Div Conv BatchNormalization Identity Dropout Cast Transpose""".split()
+)
+_POOLS = frozenset("GlobalAveragePool ReduceMean ReduceSum AveragePool".split())
+
+
+@method("cam")
+@dataclass(frozen=True)
+class ClassActivationMap(Cam):
+    """Maps weighted by the class's weights in the last layer, for networks that end in average pooling and a linear
+    layer.
+
+    A softmax after the linear layer is left out, as in the paper. The weights are read off as the gradient, which is
+    the same: nothing but linear operators lies between the maps and the score.
+    """
+
+    def __call__(self, problem: Problem) -> Maps:
+        return super().__call__(problem.before_softmax())
+
+    def map(self, problem: Problem, place: Place) -> NDArray[np.float32]:
+        _check_head(problem, place)
+        return super().map(problem, place)
+
+    def weigh(self, activations: NDArray[np.float32], gradients: NDArray[np.float32]) -> NDArray[np.float32]:
+        # The mean over n places divides the weights by n.
+        return np.asarray(np.einsum("rc,rchw->rhw", gradients.sum(axis=(2, 3)), activations), np.float32)
+
+
+def _check_head(problem: Problem, place: Place) -> None:
+    """Raises MethodError unless the score is linear in the pooled maps."""
+    reached = {place.value}
+    pooled = False
+    for node in problem.model.graph.node:
+        touched = [name for name in reads(node) if name in reached]
+        if not touched:
+            continue
+        reached.update(node.output)
+        pooled = pooled or node.op_type in _POOLS
+        if node.op_type in ("Mul", "Div", "MatMul", "Gemm", "Conv") and len(touched) > 1:
+            raise _unfit(place, node.op_type, node.name or node.output[0])
+        if node.op_type not in _LINEAR:
+            raise _unfit(place, node.op_type, node.name or node.output[0])
+        if problem.target.of in node.output:
+            break
+    if not pooled:
+        raise MethodError(
+            f"cam needs average pooling between the layer {place.name!r} and the scores, there is none: use grad-cam"
+        )
+
+
+def _unfit(place: Place, op: str, node: str) -> MethodError:
+    return MethodError(
+        f"cam needs nothing but average pooling and linear layers after {place.name!r}, but {op} (node {node!r}) comes "
+        "after it: use grad-cam, or name the layer before the pooling with layer="
+    )

@@ -1,0 +1,33 @@
+"""The deconvolutional network: a unit's activation, projected back to pixels.
+
+M. D. Zeiler and R. Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014, section 2.1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from ..attribution import Maps
+from . import Method, Sanity, method
+
+if TYPE_CHECKING:
+    from ..problem import Problem
+
+
+@method("deconvnet")
+@dataclass(frozen=True)
+class Deconvnet(Method):
+    """An activation projected back to pixels: filters transposed, pools unpooled by their switches, signals rectified.
+
+    From the class, or from any unit of any layer: with `unit:LAYER:strongest,strongest` as the target, the strongest
+    activation of the layer is projected and all others are set to zero, as in the paper. The projection starts from 1
+    instead of the activation itself, which changes nothing but the map's scale. It is no derivative: the maps hardly
+    depend on the weights.
+    """
+
+    randomisation: ClassVar[Sanity] = "fails"
+
+    def __call__(self, problem: Problem) -> Maps:
+        values = problem.gradients([problem.input.name], rules="deconvnet")[problem.input.name]
+        return Maps(values, "input", reduce="max-abs")

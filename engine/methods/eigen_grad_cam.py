@@ -1,0 +1,24 @@
+"""Eigen-Grad-CAM: the principal component of gradient times activation, after Eigen-CAM (see there).
+
+J. Gildenblat and contributors, "PyTorch library for CAM methods", 2021, introduced the variant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..cams import Cam
+from . import method
+from .eigen_cam import principal
+
+
+@method("eigen-grad-cam")
+@dataclass(frozen=True)
+class EigenGradCam(Cam):
+    """The first principal component of gradient times activation: as Eigen-CAM, but for one class."""
+
+    def weigh(self, activations: NDArray[np.float32], gradients: NDArray[np.float32]) -> NDArray[np.float32]:
+        return principal(gradients * activations)

@@ -1,0 +1,28 @@
+"""Grad-CAM.
+
+R. R. Selvaraju, M. Cogswell, A. Das, R. Vedantam, D. Parikh and D. Batra, "Grad-CAM: Visual Explanations from Deep
+Networks via Gradient-Based Localization", ICCV 2017, section 3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..cams import Cam
+from . import method
+
+
+@method("grad-cam")
+@dataclass(frozen=True)
+class GradCam(Cam):
+    """Maps weighted by their mean gradient: which parts of the image speak for the target.
+
+    weight of a channel = mean over all places of its gradient.
+    """
+
+    def weigh(self, activations: NDArray[np.float32], gradients: NDArray[np.float32]) -> NDArray[np.float32]:
+        weights = gradients.mean(axis=(2, 3))
+        return np.asarray(np.einsum("rc,rchw->rhw", weights, activations), np.float32)

@@ -1,0 +1,35 @@
+"""Grad-CAM++.
+
+A. Chattopadhay, A. Sarkar, P. Howlader and V. N. Balasubramanian, "Grad-CAM++: Generalized Gradient-based Visual
+Explanations for Deep Convolutional Networks", WACV 2018, equation 19 with the exponential of the score, for which
+all higher derivatives are powers of the gradient.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..cams import Cam
+from . import method
+
+# Keeps the quotient finite where a channel's terms cancel; the value that the field's implementations use.
+_EPSILON = 1e-6
+
+
+@method("grad-cam++")
+@dataclass(frozen=True)
+class GradCamPlusPlus(Cam):
+    """Maps weighted by their positive gradients, places with little activation counting more: finds several objects.
+
+    weight of a channel = sum over places of relu(g) * g^2 / (2 g^2 + sum(A) g^3).
+    """
+
+    def weigh(self, activations: NDArray[np.float32], gradients: NDArray[np.float32]) -> NDArray[np.float32]:
+        square = gradients**2
+        total = activations.sum(axis=(2, 3), keepdims=True)
+        share = square / (2 * square + total * square * gradients + _EPSILON)
+        weights = (np.maximum(gradients, 0) * share).sum(axis=(2, 3))
+        return np.asarray(np.einsum("rc,rchw->rhw", weights, activations), np.float32)

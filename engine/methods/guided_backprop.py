@@ -1,0 +1,33 @@
+"""Guided backpropagation.
+
+J. T. Springenberg, A. Dosovitskiy, T. Brox and M. Riedmiller, "Striving for Simplicity: The All Convolutional Net",
+ICLR
+workshop 2015, section 3.3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from ..attribution import Maps
+from . import Method, Sanity, method
+
+if TYPE_CHECKING:
+    from ..problem import Problem
+
+
+@method("guided-backprop")
+@dataclass(frozen=True)
+class GuidedBackprop(Method):
+    """The gradient, with negative signals cut off at every rectifier on the way back.
+
+    Sharp pictures of what a unit reacts to. It is no derivative: the maps hardly depend on the class, nor on the
+    weights. Take `unit:LAYER:strongest,strongest` as the target to see what a unit inside the network has seen.
+    """
+
+    randomisation: ClassVar[Sanity] = "fails"
+
+    def __call__(self, problem: Problem) -> Maps:
+        values = problem.gradients([problem.input.name], rules="guided")[problem.input.name]
+        return Maps(values, "input", reduce="max-abs")

@@ -1,0 +1,41 @@
+"""Guided Grad-CAM: guided backpropagation where Grad-CAM is positive.
+
+R. R. Selvaraju et al., "Grad-CAM", ICCV 2017, section 3.2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from ...kernels.upsample import upsample
+from ..attribution import Maps
+from ..errors import MethodError
+from . import Method, Sanity, method
+from .grad_cam import GradCam
+
+if TYPE_CHECKING:
+    from ..problem import Problem
+
+
+@method("guided-grad-cam")
+@dataclass(frozen=True)
+class GuidedGradCam(Method):
+    """Guided backpropagation times the positive part of Grad-CAM: fine detail, where it speaks for the class."""
+
+    at_layer: ClassVar[bool] = True
+    randomisation: ClassVar[Sanity] = "fails"
+
+    def __call__(self, problem: Problem) -> Maps:
+        plane, axes = problem.input.plane, problem.input.axes
+        if plane is None or axes is None:
+            raise MethodError("guided-grad-cam needs an image and the input is none: use guided-backprop")
+        where = GradCam()(problem)
+        detail = problem.gradients([problem.input.name], rules="guided")[problem.input.name]
+        mask = upsample(np.maximum(where.values, 0), plane)
+        shape = [len(mask)] + [1] * (detail.ndim - 1)
+        shape[axes[0]], shape[axes[1]] = plane
+        values = detail * mask.reshape(shape)
+        return Maps(values, "input", reduce="max-abs", layer=where.layer, reason=where.reason)

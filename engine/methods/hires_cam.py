@@ -1,0 +1,27 @@
+"""HiResCAM.
+
+R. L. Draelos and L. Carin, "Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional neural
+networks", arXiv:2011.08891, 2020, section 3.3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..cams import Cam
+from . import method
+
+
+@method("hires-cam")
+@dataclass(frozen=True)
+class HiResCam(Cam):
+    """Gradient times activation, place by place: what each place really adds to the score.
+
+    On a network that ends in one linear layer after the maps, the map adds up to the score but for its bias.
+    """
+
+    def weigh(self, activations: NDArray[np.float32], gradients: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(np.einsum("rchw,rchw->rhw", gradients, activations), np.float32)

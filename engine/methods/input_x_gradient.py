@@ -1,0 +1,31 @@
+"""The input times the gradient.
+
+A. Shrikumar, P. Greenside, A. Shcherbina and A. Kundaje, "Not Just a Black Box: Learning Important Features Through
+Propagating Activation Differences", arXiv:1605.01713, 2016.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..attribution import Maps
+from . import Method, method
+
+if TYPE_CHECKING:
+    from ..problem import Problem
+
+
+@method("input-x-gradient")
+@dataclass(frozen=True)
+class InputTimesGradient(Method):
+    """The gradient times the input: each element's share of the score, to first order.
+
+    On a network without biases whose activations are piecewise linear, the shares add up to the score exactly.
+    """
+
+    def __call__(self, problem: Problem) -> Maps:
+        gradient = problem.gradients([problem.input.name])[problem.input.name]
+        return Maps(gradient * problem.x.astype(np.float32), "input", reduce="sum")

@@ -1,0 +1,116 @@
+"""Integrated gradients.
+
+M. Sundararajan, A. Taly and Q. Yan, "Axiomatic Attribution for Deep Networks", ICML 2017, section 3:
+
+    attribution_i = (x_i - b_i) * integral over a in [0, 1] of  d score / d x_i  at  b + a (x - b)
+
+summed up, score(x) - score(b) ("completeness"). How far the sum is from that measures the error of the quadrature.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..attribution import Maps
+from ..baselines import NAMES, baseline
+from . import Method, method, option
+
+if TYPE_CHECKING:
+    from ..problem import Problem
+
+RULES = ("gauss-legendre", "riemann-middle", "riemann-trapezoid")
+# A relative completeness error above this is worth a warning.
+WORTH_WARNING = 0.05
+
+
+@method("integrated-gradients")
+@dataclass(frozen=True)
+class IntegratedGradients(Method):
+    """The gradient averaged along the way from a baseline to the input, times their difference.
+
+    The attributions add up to the score minus the baseline's; by how much they miss it is the completeness error,
+    reported in `details`. With `tolerance`, the number of steps is doubled until the relative error is below it.
+    """
+
+    steps: int = option(50, "Points on the way from the baseline to the input.", low=1, high=100_000)
+    baseline: str | float | np.ndarray = option("zero", "What the input is compared with.", choices=NAMES)  # noqa: RUF009
+    rule: str = option("gauss-legendre", "Quadrature along the way.", choices=RULES)
+    tolerance: float | None = option(None, "Double the steps until the relative completeness error is below.", low=0)
+    max_steps: int = option(1600, "The most steps that `tolerance` may lead to.", low=1, high=100_000)
+    seed: int = option(0, "Of the baseline `noise`.", low=0)
+
+    def __call__(self, problem: Problem) -> Maps:
+        base = baseline(problem, self.baseline, self.seed)[problem.sample]
+        difference = (problem.x.astype(np.float64) - base).astype(np.float32)
+        rows = np.arange(problem.rows)
+        expected = problem.scores - problem.scores_at(base, rows)
+        steps = self.steps
+        values = difference * average_gradient(problem, base, rows, *quadrature(self.rule, steps))
+        error = _error(values, expected)
+        used = np.full(len(rows), steps)
+        while self.tolerance is not None and steps < self.max_steps and (error > self.tolerance).any():
+            steps = min(2 * steps, self.max_steps)
+            again = np.flatnonzero(error > self.tolerance)
+            mean = average_gradient(problem, base[again], again, *quadrature(self.rule, steps))
+            values[again] = difference[again] * mean
+            used[again] = steps
+            error = _error(values, expected)
+        details, warnings = [], []
+        for row in rows:
+            details.append(
+                {
+                    "completeness_error": float(values[row].sum(dtype=np.float64) - expected[row]),
+                    "completeness_relative_error": float(error[row]),
+                    "score_difference": float(expected[row]),
+                    "steps": int(used[row]),
+                }
+            )
+            warnings.append(self._warning(float(error[row]), int(used[row])))
+        return Maps(values, "input", reduce="sum", details=tuple(details), warnings=tuple(warnings))
+
+    def _warning(self, error: float, steps: int) -> tuple[str, ...]:
+        if error <= (WORTH_WARNING if self.tolerance is None else self.tolerance):
+            return ()
+        return (f"the attributions miss the score's difference by {error:.1%} with {steps} steps: take more steps",)
+
+
+def quadrature(rule: str, steps: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Points in [0, 1] and their weights, which add up to 1."""
+    if rule == "gauss-legendre":
+        points, weights = np.polynomial.legendre.leggauss(steps)
+        return (points + 1) / 2, weights / 2
+    if rule == "riemann-middle" or steps == 1:
+        return (np.arange(steps) + 0.5) / steps, np.full(steps, 1 / steps)
+    weights = np.full(steps, 1 / (steps - 1))
+    weights[[0, -1]] /= 2
+    return np.linspace(0, 1, steps), weights
+
+
+def average_gradient(
+    problem: Problem,
+    base: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    points: NDArray[np.float64],
+    weights: NDArray[np.float64],
+) -> NDArray[np.float32]:
+    """The weighted mean (R', ...) of the gradients at base + point * (x - base), for the given rows of the problem."""
+    x = problem.x[rows]
+    total = np.zeros(x.shape, np.float64)
+    for chunk in problem.chunks(len(rows) * len(points)):
+        row, step = np.divmod(chunk, len(points))
+        at = points[step].reshape(-1, *[1] * (x.ndim - 1)).astype(np.float32)
+        between = (base[row] + at * (x[row] - base[row])).astype(x.dtype)
+        gradients, _ = problem.gradients_at(between, rows[row])
+        for one in np.unique(row):
+            total[one] += np.tensordot(weights[step[row == one]], gradients[row == one], axes=1)
+    return total.astype(np.float32)
+
+
+def _error(values: NDArray[np.float32], expected: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The completeness error of every row, relative to the difference of the scores."""
+    missed = np.abs(values.reshape(len(values), -1).sum(axis=1, dtype=np.float64) - expected)
+    return np.asarray(missed / np.maximum(np.abs(expected), 1e-12))

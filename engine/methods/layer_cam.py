@@ -1,0 +1,24 @@
+"""LayerCAM.
+
+P.-T. Jiang, C.-B. Zhang, Q. Hou, M.-M. Cheng and Y. Wei, "LayerCAM: Exploring Hierarchical Class Activation Maps for
+Localization", IEEE TIP 30, 2021, equation 5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..cams import Cam
+from . import method
+
+
+@method("layer-cam")
+@dataclass(frozen=True)
+class LayerCam(Cam):
+    """Positive gradient times activation, place by place: works at early, fine layers too."""
+
+    def weigh(self, activations: NDArray[np.float32], gradients: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(np.einsum("rchw,rchw->rhw", np.maximum(gradients, 0), activations), np.float32)

@@ -1,0 +1,59 @@
+"""Recipro-CAM.
+
+S.-Y. Byun and W. Lee, "Recipro-CAM: Fast gradient-free visual explanations for convolutional neural networks",
+arXiv:2209.14074, 2022, section 3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..cams import Cam, Place, tail_scores
+from . import Needs, method, option
+
+if TYPE_CHECKING:
+    from ..problem import Problem
+
+_LINE = np.array([0.5, 1.0, 0.5], np.float32)  # outer product with itself: the 3x3 Gaussian, 1 in the middle
+
+
+@method("recipro-cam")
+@dataclass(frozen=True)
+class ReciproCam(Cam):
+    """The score when only one place of the layer's maps is left, for every place. Needs no gradient.
+
+    The score of maps that are zero everywhere is subtracted. Runs what lies behind the layer once per place.
+    """
+
+    mask: str = option(
+        "gaussian", "What is left: one place, or a 3x3 Gaussian around it.", choices=("gaussian", "single")
+    )
+    needs: ClassVar[Needs] = "tail"
+
+    def map(self, problem: Problem, place: Place) -> NDArray[np.float32]:
+        clean = place.grid.maps(problem.activations([place.value])[place.value])
+        height, width = clean.shape[2:]
+        masks = spots(height, width, self.mask == "gaussian")
+
+        def only(maps: NDArray[np.float32], numbers: NDArray[np.int64]) -> NDArray[np.float32]:
+            return np.asarray(maps[None] * masks[numbers][:, None].astype(maps.dtype))
+
+        scores = tail_scores(problem, place, only, len(masks))
+        found = scores[:, :-1] - scores[:, -1:]
+        return found.reshape(-1, height, width).astype(np.float32)
+
+
+def spots(height: int, width: int, gaussian: bool) -> NDArray[np.float32]:
+    """(h * w + 1, h, w): a mask that keeps one place each, in rows; the last one keeps nothing."""
+    masks = np.zeros((height * width + 1, height + 2, width + 2), np.float32)
+    for number in range(height * width):
+        y, x = divmod(number, width)
+        if gaussian:
+            masks[number, y : y + 3, x : x + 3] = np.outer(_LINE, _LINE)
+        else:
+            masks[number, y + 1, x + 1] = 1
+    return masks[:, 1:-1, 1:-1]

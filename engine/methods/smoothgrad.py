@@ -1,0 +1,66 @@
+"""SmoothGrad: the gradient averaged over noisy copies of the input.
+
+D. Smilkov, N. Thorat, B. Kim, F. Viegas and M. Wattenberg, "SmoothGrad: removing noise by adding noise",
+arXiv:1706.03825,
+2017.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..attribution import Maps
+from . import Method, method, option
+
+if TYPE_CHECKING:
+    from ..problem import Problem
+
+
+@dataclass(frozen=True)
+class Noisy(Method):
+    """Options of the methods that look at noisy copies of the input."""
+
+    samples: int = option(25, "Noisy copies of the input.", low=1, high=100_000)
+    noise: float = option(0.15, "Standard deviation of the noise, as a part of the input's range.", low=0, high=10)
+    seed: int = option(0, "Of the noise.", low=0)
+
+
+@method("smoothgrad")
+@dataclass(frozen=True)
+class SmoothGrad(Noisy):
+    """The mean of the gradients at noisy copies of the input.
+
+    The class that is explained is the one of the input without noise.
+    """
+
+    def __call__(self, problem: Problem) -> Maps:
+        mean, _ = moments(problem, self.samples, self.noise, self.seed)
+        return Maps(mean, "input", reduce="max-abs")
+
+
+def moments(problem: Problem, samples: int, noise: float, seed: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and mean square (R, ...) of the gradients at noisy copies of every row's input.
+
+    Copy k has the noise of the generator (seed, k), whatever the batch, the number of samples and the target.
+    """
+    x = problem.x
+    flat = x.reshape(len(x), -1).astype(np.float64)
+    scale = (noise * (flat.max(axis=1) - flat.min(axis=1))).reshape(-1, *[1] * (x.ndim - 1)).astype(np.float32)
+    first, second = np.zeros(x.shape, np.float64), np.zeros(x.shape, np.float64)
+    for chunk in problem.chunks(len(x) * samples):
+        # Copies of one row follow each other only within the same k: the noise of a k is drawn once per chunk.
+        copy, row = np.divmod(chunk, len(x))
+        drawn = {k: _draw(seed, k, x.shape[1:]) for k in np.unique(copy)}
+        noisy = x[row] + scale[row] * np.stack([drawn[k] for k in copy])
+        gradients, _ = problem.gradients_at(noisy.astype(x.dtype), row)
+        np.add.at(first, row, gradients)
+        np.add.at(second, row, gradients.astype(np.float64) ** 2)
+    return (first / samples).astype(np.float32), (second / samples).astype(np.float32)
+
+
+def _draw(seed: int, copy: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    return np.random.default_rng((seed, int(copy))).standard_normal(shape, np.float32)

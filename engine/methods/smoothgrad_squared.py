@@ -1,0 +1,27 @@
+"""SmoothGrad squared: the mean square of the gradients at noisy copies.
+
+S. Hooker, D. Erhan, P.-J. Kindermans and B. Kim, "A Benchmark for Interpretability Methods in Deep Neural Networks",
+NeurIPS 2019, section 4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..attribution import Maps
+from . import method
+from .smoothgrad import Noisy, moments
+
+if TYPE_CHECKING:
+    from ..problem import Problem
+
+
+@method("smoothgrad-squared")
+@dataclass(frozen=True)
+class SmoothGradSquared(Noisy):
+    """The mean square of the gradients at noisy copies of the input."""
+
+    def __call__(self, problem: Problem) -> Maps:
+        _, square = moments(problem, self.samples, self.noise, self.seed)
+        return Maps(square, "input", reduce="sum", display="positive")

@@ -1,0 +1,30 @@
+"""VarGrad: the variance of the gradients at noisy copies.
+
+J. Adebayo, J. Gilmer, I. Goodfellow and B. Kim, "Local Explanation Methods for Deep Neural Networks Lack Sensitivity to
+Parameter Values", ICLR workshop 2018, section 2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..attribution import Maps
+from . import method
+from .smoothgrad import Noisy, moments
+
+if TYPE_CHECKING:
+    from ..problem import Problem
+
+
+@method("vargrad")
+@dataclass(frozen=True)
+class VarGrad(Noisy):
+    """The variance of the gradients at noisy copies of the input: where the explanation itself is unsure."""
+
+    def __call__(self, problem: Problem) -> Maps:
+        mean, square = moments(problem, self.samples, self.noise, self.seed)
+        variance = np.maximum(square.astype(np.float64) - mean.astype(np.float64) ** 2, 0)
+        return Maps(variance.astype(np.float32), "input", reduce="sum", display="positive")

@@ -1,0 +1,33 @@
+"""XGrad-CAM.
+
+R. Fu, Q. Hu, X. Dong, Y. Guo, Y. Gao and B. Li, "Axiom-based Grad-CAM: Towards Accurate Visualization and
+Explanation of
+CNNs", BMVC 2020, section 3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..cams import Cam
+from . import method
+
+# Keeps the weight of a channel without activation finite; the value that the field's implementations use.
+_EPSILON = 1e-7
+
+
+@method("xgrad-cam")
+@dataclass(frozen=True)
+class XGradCam(Cam):
+    """Maps weighted by their gradient averaged over activation: the shares add up to the score as nearly as they can.
+
+    weight of a channel = sum over places of g * A / sum(A).
+    """
+
+    def weigh(self, activations: NDArray[np.float32], gradients: NDArray[np.float32]) -> NDArray[np.float32]:
+        total = activations.sum(axis=(2, 3))
+        weights = (gradients * activations).sum(axis=(2, 3)) / (total + _EPSILON)
+        return np.asarray(np.einsum("rc,rchw->rhw", weights, activations), np.float32)
