@@ -119,8 +119,8 @@ def _hf_kind(config: Mapping[str, Any]) -> str:
 
 
 def _hf_flips(config: Mapping[str, Any]) -> bool:
-    flag = config.get("do_flip_channel_order", "mobilevit" in _hf_kind(config))
-    return bool(flag)
+    usual = config.get("do_flip_channels", _hf_kind(config).startswith("mobilevit"))
+    return bool(config.get("do_flip_channel_order", usual))
 
 
 def _hf_size(config: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
@@ -145,7 +145,7 @@ def _hf_size(config: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
         if not crops and edge >= 384:
             return {"resize": "stretch", "size": edge}
         return {"resize": "crop", "size": crop or edge, "shortest_edge": int(edge / _number(percent, 1.0)), **rounding}
-    if edge is not None and "levit" in kind:
+    if edge is not None and kind.startswith("levit"):
         edge = int(edge * 256 / 224)
     if edge is not None and crop:
         return {"resize": "crop", "size": crop, "shortest_edge": edge, **rounding}
