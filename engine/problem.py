@@ -21,7 +21,7 @@ from .errors import Disconnected, GradientError
 from .graph import Model, reads
 from .resolve import Place, Resolved, score
 from .rows import Runtime, batch_size, run_rows
-from .split import _info, expose, extract
+from .split import expose, extract
 from .target import Target, settled
 
 if TYPE_CHECKING:
@@ -272,7 +272,8 @@ class Tail:
         fed = {v.name for v in model.graph.input} - {v.name for v in model.inputs}
         names = dict.fromkeys(name for node in inner for name in reads(node))
         self.sides = [n for n in names if n not in made and n != value and n not in model.initializers and n not in fed]
-        self.model = extract(model, outputs=[_info(model, of)], inputs=[_info(model, n) for n in (value, *self.sides)])
+        infos = {v.name: v for v in expose(model, [of, value, *self.sides], only=True).graph.output}
+        self.model = extract(model, outputs=[infos[of]], inputs=[infos[name] for name in (value, *self.sides)])
         self._clean = problem.activations([n for n in self.sides if n != problem.input.name])
         self._clean[problem.input.name] = problem.input.x
 
