@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..engine.inspect import Layer
     from ..engine.preprocess import Card
     from .layerplots import Photo
+    from .report import Section, Subject
     from .run import Run
     from .views import View
 
@@ -297,6 +298,33 @@ def whole_walk(work: Work, photo: Photo, tensor: NDArray[Any]) -> tuple[NDArray[
             steps.append({"name": view.layer.name, "op": view.layer.op, "statistics": asdict(statistics_of(view))})
     name = work.model.path.name if work.model.path else "the model"
     return layerplots.walk(name, photo, tiles, len(work.model.layers) - len(layers)), steps
+
+
+def section(subject: Subject) -> Section:
+    """The walk through the network and its last feature maps, for a report."""
+    from ..engine.inspect import cam_layer
+    from .report import Heading, Picture, Section
+
+    path, pixels = subject.focused
+    photo, tensor = subject.work.prepare(path.name, pixels)
+    strip, _ = whole_walk(subject.work, photo, tensor)
+    parts: list[Any] = [Picture("walk", strip, f"The layers' answers to {path.name}, one tile per layer")]
+    layer = cam_layer(subject.model)
+    if layer is not None:
+        found = one_layer(subject.work, photo, tensor, layer, False, 40)
+        parts.append(Heading(f"The last feature maps: {layer.name}"))
+        for kind, alt in (
+            ("mean", "the mean over all channels"),
+            ("channels", "its channels"),
+            ("histogram", "its values"),
+        ):
+            if kind in found.pictures:
+                parts.append(Picture(f"{layer.name}-{kind}", found.pictures[kind], f"Layer {layer.name}: {alt}"))
+    lead = (
+        "An image becomes feature maps, layer by layer: edges and spots first, then parts, then what tells classes "
+        "apart. Each tile shows where a layer answers, and how strongly."
+    )
+    return Section("Activations", lead, parts)
 
 
 def _silent(view: View) -> list[int]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..engine.weights import Weights
     from .activations import Work
     from .layerplots import Photo
+    from .report import Section, Subject
 
 
 @click.command("filters")
@@ -110,6 +111,28 @@ def command(
     else:
         click.echo(str(output.folder))
     finish(run.entries)
+
+
+def section(subject: Subject) -> Section:
+    """The first filters, and what they make of an image, for a report."""
+    from ..engine.errors import MethodError
+    from .report import Picture, Section
+
+    try:
+        weights = choose(subject.model, (), True)[0]
+    except MethodError as error:
+        return Section("Filters", f"There are no filters to show: {error}.")
+    order = order_of(subject.model, subject.card, weights)
+    drawn, _ = draw(weights, 32, False, False, order)
+    name = weights.layer.name
+    parts = [Picture(f"{name}-filters", drawn, f"The filters of {name}")]
+    path, pixels = subject.focused
+    photo, tensor = subject.work.prepare(path.name, pixels)
+    if weights.spatial == 2 and weights.layer.map_axes is not None:
+        made, _ = apply(subject.work, weights, photo, tensor, 20, False)
+        parts.append(Picture(f"{name}-on-image", made, f"What the filters of {name} make of {path.name}"))
+    lead = "What the first layer has learned to look for, and what each of its filters makes of the image."
+    return Section("Filters", lead, parts)
 
 
 def choose(model: Model, names: tuple[str, ...], quiet: bool) -> list[Weights]:

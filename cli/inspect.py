@@ -13,6 +13,7 @@ from .table import Column, axes_text, count, elide, one_line, shape_text, table,
 
 if TYPE_CHECKING:
     from ..engine.inspect import Layer, Report
+    from .report import Section, Subject
 
 _COLUMNS = (
     Column("layer", least=16),
@@ -95,6 +96,23 @@ def _layer(layer: Layer) -> dict[str, Any]:
         "cam_reason": layer.cam_reason,
         "inputs": list(layer.inputs),
     }
+
+
+def section(subject: Subject) -> Section:
+    """The layers as a table, for a report."""
+    from ..engine.inspect import inspect
+    from .report import Section, Table
+
+    report = inspect(subject.model)
+    rows = []
+    for layer in report.layers:
+        field = layer.receptive_field
+        seen = "" if field is None else f"{axes_text(field.size)}, step {axes_text(field.stride)}"
+        cells = (layer.name, layer.op, shape_text(layer.shape), count(layer.params), count(layer.macs), seen)
+        rows.append(cells)
+    titles = ("layer", "operator", "shape", "parameters", "MACs", "receptive field (pixels)")
+    lead = "Every layer, with the part of the input that one of its elements can see, where that is defined."
+    return Section("Layers", lead, [Table(titles, tuple(rows), frozenset({3, 4}))])
 
 
 def _header(report: Report) -> list[str]:

@@ -19,7 +19,7 @@ def command() -> None:
     """The built-in model and cards of well-known public ones."""
 
 
-@command.command("list")
+@command.command("list", short_help="List every name that MODEL can be, and where its file is.")
 @options.as_json
 def list_(as_json: bool) -> None:
     """List every name that MODEL can be, and where its file is."""
@@ -34,7 +34,7 @@ def list_(as_json: bool) -> None:
     click.echo(table(columns, rows, terminal_width()))
 
 
-@command.command("info")
+@command.command("info", short_help="Show what is known of the model NAME: origin, licence, preprocessing.")
 @click.argument("name")
 @options.as_json
 def info(name: str, as_json: bool) -> None:
@@ -60,7 +60,7 @@ def info(name: str, as_json: bool) -> None:
     click.echo("\n".join(f"{title:<{width}}  {one_line(text)}" for title, text in lines if text))
 
 
-@command.command("path")
+@command.command("path", short_help="Print the path of the model NAME's file.")
 @click.argument("name")
 def path(name: str) -> None:
     """Print the path of the model NAME's file."""
@@ -69,7 +69,10 @@ def path(name: str) -> None:
     click.echo(str(models.path(name)))
 
 
-@command.command("pull")
+@command.command(
+    "pull",
+    short_help="Download the model NAME's file; its sha256 is checked, and an interrupted download is continued.",
+)
 @click.argument("name")
 @options.quiet
 def pull(name: str, quiet: bool, progress: bool) -> None:
@@ -89,7 +92,9 @@ def _where(info: ModelInfo) -> str:
 
 
 def _size(info: ModelInfo) -> str:
-    return "" if info.bytes is None else f"{info.bytes / 1e6:.1f} MB"
+    if info.bytes is None:
+        return ""
+    return f"{info.bytes / 1e6:.1f} MB" if info.bytes >= 1e5 else f"{info.bytes / 1e3:.0f} kB"
 
 
 def _value(value: Any) -> str:

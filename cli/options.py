@@ -19,11 +19,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Output:
-    """Where results go: `folder`, whether another run there may be replaced, whether an unfinished one is continued."""
+    """Where results go: `folder`, whether another run there may be replaced, whether an unfinished one is continued.
+
+    `default` says that the folder was not asked for by name.
+    """
 
     folder: Path
     force: bool = False
     resume: bool = False
+    default: bool = False
 
 
 def model(f: F) -> F:
@@ -62,7 +66,7 @@ def output(default: str | None, resume: bool = False) -> Callable[[F], F]:
             if force and resume:
                 raise click.UsageError("--force replaces a run and --resume continues it: give one of them")
             folder = out or (Path(default) if default else None)
-            return f(*args, output=Output(folder, force, resume) if folder else None, **others)
+            return f(*args, output=Output(folder, force, resume, default=out is None) if folder else None, **others)
 
         stack: Any = command
         if resume:

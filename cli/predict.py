@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..engine.inspect import ClassOutput
     from ..engine.preprocess import Card
     from .progress import Progress
+    from .report import Section, Subject
     from .run import Run
 
 
@@ -167,6 +168,29 @@ class _Work:
         import numpy as np
 
         return np.concatenate([np.atleast_2d(scores([image])) for image in images])
+
+
+def section(subject: Subject) -> Section:
+    """What the model sees in each image, for a report."""
+    from ..engine.classify import best, shown_as
+    from ..engine.errors import ModelError
+    from ..engine.inspect import class_output
+    from .figure import picture
+    from .report import Bars, Section
+
+    try:
+        classes = class_output(subject.model)
+    except ModelError as error:
+        return Section("Prediction", f"There is no prediction to show: {error}.")
+    parts = []
+    for path, pixels in subject.images:
+        _, tensor = subject.work.prepare(path.name, pixels)
+        values = subject.work.values(tensor, [classes.name])[classes.name]
+        guesses = best(values, classes, subject.card.labels, 3)[0]
+        named = tuple((guess.label or f"class {guess.index}", guess.score) for guess in guesses)
+        parts.append(Bars(path.name, picture(pixels, 320), named))
+    lead = f"The classes that the model finds most probable for each image ({shown_as(classes)})."
+    return Section("Prediction", lead, parts)
 
 
 def _csv(entries: Sequence[Mapping[str, Any]]) -> str:

@@ -1,7 +1,7 @@
 """One run of a command is one folder with one manifest.
 
 The manifest says what was asked, of which model, how images were prepared and what came out. Nothing in it depends on
-the time or on folders beyond the paths that were given, so the same run writes the same bytes. A run never touches files
+the time or on folders beyond the paths that were given: the same run writes the same bytes. A run never touches files
 that another run, or somebody else, has put into the folder: that takes --force, and even then only files that the old
 manifest lists are removed.
 """
@@ -270,6 +270,12 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if value - value == 0 else str(value)
     raise TypeError(f"{type(value).__name__} has no place in a manifest")
+
+
+def made_by(folder: Path) -> str | None:
+    """The command whose run a folder holds, None if there is none."""
+    found = _manifest_of(folder)
+    return None if found is None else str(found["command"])
 
 
 def _manifest_of(folder: Path) -> dict[str, Any] | None:

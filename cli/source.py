@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from ..engine.preprocess import Card
 
 
+BUILTIN = "builtin"
+
+
 def model_path(name: str) -> Path:
     """The file for MODEL: an existing path, else a name of `onnxray models list`. Raises UnknownName, ModelError."""
     path = Path(name)
