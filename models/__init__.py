@@ -160,4 +160,12 @@ def _builtin() -> ModelInfo:
 
 
 def _size(count: int | None) -> str:
-    return "size unknown" if count is None else f"{count / 1e6:.1f} MB" if count < 1e8 else f"{count / 1e6:.0f} MB"
+    if count is None:
+        return "size unknown"
+    return (
+        f"{count / 1e6:.0f} MB"
+        if count >= 1e7
+        else f"{count / 1e6:.1f} MB"
+        if count >= 1e6
+        else f"{count / 1e3:.0f} kB"
+    )
