@@ -51,7 +51,7 @@ def _scatter(op: Emitter, values: str, indices: str, like: str, add: bool) -> st
         updates = op.Cast(updates, to=TensorProto.FLOAT)
     number = np.zeros(1, np.float32 if wide else op.dtype(values))
     length = op.ReduceProd(op.shape_of(like), [0], keepdims=1)
-    zeros = op.ConstantOfShape(length, value=onnx_tensor(number))
+    zeros = op.ConstantOfShape(length, value=tensor(number))
     reduction = "add" if add else "none"
     summed = op.ScatterElements(zeros, op.Reshape(indices, [-1]), updates, axis=0, reduction=reduction)
     return str(op.Cast(summed, to=elem) if wide else summed)
@@ -66,9 +66,7 @@ def max_unpool(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
     flat = op.Reshape(indices, [-1])
     length = op.ReduceProd(op.shape_of(x), [0], keepdims=0)
     order = op.Range(np.int64(0), length, np.int64(1))
-    places = op.ConstantOfShape(
-        op.ReduceProd(op.shape_of(dy), [0], keepdims=1), value=onnx_tensor(np.zeros(1, np.int64))
-    )
+    places = op.ConstantOfShape(op.ReduceProd(op.shape_of(dy), [0], keepdims=1), value=tensor(np.zeros(1, np.int64)))
     last = op.GatherElements(op.ScatterElements(places, flat, order, axis=0), flat, axis=0)
     dx = op.Where(op.Equal(last, order), op.GatherElements(op.Reshape(dy, [-1]), flat, axis=0), 0.0)
     return [op.reshape_like(dx, x)]
@@ -161,7 +159,7 @@ def along(op: Emitter, value: str, matrix: str, axis: int) -> str:
     return str(op.Transpose(op.MatMul(op.Transpose(value, perm=turned), matrix), perm=back))
 
 
-def onnx_tensor(array: np.ndarray) -> TensorProto:
+def tensor(array: np.ndarray) -> TensorProto:
     import onnx
 
     return onnx.numpy_helper.from_array(array)
