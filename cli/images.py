@@ -99,7 +99,8 @@ def _as_rgb(stored: NDArray[Any], header: Header, where: str) -> Image:
     colour = stored[..., 2::-1].astype(np.uint16)
     if header.premultiplied:
         return np.minimum(colour + (255 - alpha), 255).astype(np.uint8)
-    return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+    over_white: Image = ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+    return over_white
 
 
 def _upright(image: Image, orientation: int) -> Image:

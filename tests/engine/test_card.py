@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,20 @@ def test_construction_is_checked_as_well() -> None:
     assert Card(size=8, mean=1).mean == (1.0, 1.0, 1.0)  # type: ignore[arg-type]
     with pytest.raises(CardError, match="std in the card"):
         Card(std=(0.0,))
+
+
+def test_every_field_is_documented_and_the_example_is_a_card(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "cards.md").read_text(encoding="utf-8")
+    named = set(
+        re.findall(r"`(\w+)`", "\n".join(line.split("|")[1] for line in page.splitlines() if line.startswith("| `")))
+    )
+    assert named | {"source", "warnings"} == set(FIELDS)
+    (example,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "labels.txt").write_text("a\nb\n")
+    assert Card.from_mapping(json.loads(example), folder=tmp_path).labels == ("a", "b")
+    defaults = dict(re.findall(r"^\| `(\w+)` \|.*?\| `?(\w[\w.-]*)`? \|", page, re.MULTILINE))
+    for name in ("resize", "crop_fraction", "rounding", "interpolation", "antialias", "pad_value", "align"):
+        assert defaults[name] == str(getattr(Card(), name)).lower()
 
 
 def test_messages_say_whose_card_it_is() -> None:

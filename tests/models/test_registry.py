@@ -134,6 +134,17 @@ def test_pull_refuses_what_was_not_promised(served: list[str], cache: Path, monk
     assert [p for p in cache.rglob("*") if p.is_file()] == []
 
 
+def test_the_documented_table_is_the_registry() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "cards.md").read_text(encoding="utf-8")
+    rows = [line for line in page.split("<!-- table of models", 1)[1].splitlines() if line.startswith("| ")][1:]
+    expected = []
+    for family, card in cards.known_cards().items():
+        about = card["about"]
+        names = ", ".join(f"`{file.removesuffix('.onnx')}`" for file in about["files"]) or f"`{family}` (card only)"
+        expected.append(f"| {family} | {about['title']} | {names} | {about['facts']} |")
+    assert rows == expected
+
+
 def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert models.cache_folder() == tmp_path / "cache"
     monkeypatch.delenv("ONNXRAY_CACHE")
