@@ -54,6 +54,11 @@ class Kernel(Generic[P, R]):
         return self._dispatcher
 
     @property
+    def loaded(self) -> bool:
+        """Whether it has been called already, so that the next call costs nothing but its own work."""
+        return self._dispatcher is not None
+
+    @property
     def _numba_type_(self) -> Any:
         # What Numba asks a global of a kernel for, to learn its type: another kernel is a dispatcher like any other.
         return self.dispatcher._numba_type_

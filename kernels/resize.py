@@ -34,6 +34,11 @@ _SUPPORT = {"box": 0.5, "bilinear": 1.0, "bicubic": 2.0, "lanczos": 3.0}
 # Weighted pixels below which a band is not worth a thread.
 _BAND = 1 << 19
 
+# To load Numba and the compiled code takes about half a second; NumPy alone weighs twice as many values in that time. A
+# process with little to resize, such as one that looks at one photograph, does without Numba. The bytes are the same.
+_WITHOUT_NUMBA = 1 << 26
+_spent = 0
+
 
 class _Windows(NamedTuple):
     """For each output pixel of one axis: its first input pixel (n,), how many follow (n,), their weights (n, k)."""
@@ -96,6 +101,8 @@ def resize(
 
 def _across(source: NDArray[Any], windows: _Windows, threads: int | None) -> NDArray[Any]:
     """(H, W, C) -> (H, w, C)."""
+    if _is_little(source, len(source) * windows.weight.size * source.shape[2]):
+        return _weigh(source, windows, axis=1)
     rows, _, channels = source.shape
     out = np.empty((rows, len(windows.first), channels), source.dtype)
     whole = source.dtype == np.uint8
@@ -111,6 +118,8 @@ def _across(source: NDArray[Any], windows: _Windows, threads: int | None) -> NDA
 
 def _down(source: NDArray[Any], windows: _Windows, threads: int | None) -> NDArray[Any]:
     """(H, W, C) -> (h, W, C)."""
+    if _is_little(source, windows.weight.size * source[0].size):
+        return _weigh(source, windows, axis=0)
     flat = source.reshape(len(source), -1)
     out = np.empty((len(windows.first), flat.shape[1]), source.dtype)
     whole = source.dtype == np.uint8
@@ -122,6 +131,27 @@ def _down(source: NDArray[Any], windows: _Windows, threads: int | None) -> NDArr
         least=_BAND // (flat.shape[1] * weight.shape[1]) + 1,
     )
     return out.reshape(len(out), *source.shape[1:])
+
+
+def _is_little(source: NDArray[Any], work: int) -> bool:
+    """Whether to resample with NumPy; counts the work that was done so. Bytes only: 0 * inf would spoil floats."""
+    global _spent
+    if source.dtype != np.uint8 or _squeeze_bytes.loaded or _spent + work > _WITHOUT_NUMBA:
+        return False
+    _spent += work
+    return True
+
+
+def _weigh(source: NDArray[np.uint8], windows: _Windows, axis: int) -> NDArray[np.uint8]:
+    """What `_squeeze_bytes` (axis 1) and `_stack_bytes` (axis 0) do, one tap after the other for the whole image."""
+    shape = (-1, 1, 1) if axis == 0 else (-1, 1)
+    total: Any = np.int32(1 << 21)
+    for k in range(windows.fixed.shape[1]):
+        # Weights beyond the window's end are 0, whatever pixel they meet.
+        pixels = np.take(source, np.minimum(windows.first + k, source.shape[axis] - 1), axis=axis)
+        total = total + pixels * windows.fixed[:, k].reshape(shape)
+    result: NDArray[np.uint8] = np.clip(total >> 22, 0, 255).astype(np.uint8)
+    return result
 
 
 def _check_region(

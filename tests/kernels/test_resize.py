@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -37,6 +40,15 @@ def by_pillow(image: np.ndarray, size: tuple[int, int], filter: str, region=None
     return np.asarray(Image.fromarray(image).resize(size[::-1], PILLOW[filter], box=box))
 
 
+@pytest.fixture(params=["compiled", "NumPy"])
+def either_way(request, monkeypatch):
+    """Both implementations for bytes: of small work in a process that has not loaded Numba, and of all other."""
+    monkeypatch.setattr(
+        "onnxray.kernels.resize._is_little", lambda source, work: request.param == "NumPy" and source.dtype == np.uint8
+    )
+
+
+@pytest.mark.usefixtures("either_way")
 @pytest.mark.parametrize("filter", PILLOW)
 @pytest.mark.parametrize(("shape", "size"), SIZES)
 def test_pillow_bytes(filter, shape, size):
@@ -56,6 +68,7 @@ def test_pillow_floats(filter, shape, size):
     np.testing.assert_allclose(got, by_pillow(image, size, filter), rtol=0, atol=2e-5)
 
 
+@pytest.mark.usefixtures("either_way")
 @pytest.mark.parametrize("filter", ["bilinear", "bicubic", "lanczos", "box"])
 @pytest.mark.parametrize(
     "region", [(30.25, 20.5, 250.75, 390.125), (0, 0, 150, 403), (100, 7, 101, 8), (3, 3, 301, 403)]
@@ -84,6 +97,7 @@ def test_opencv_without_antialias(filter, flag, shape, size):
     np.testing.assert_allclose(resize(image, size, filter, antialias=False), judge, rtol=0, atol=1e-3)
 
 
+@pytest.mark.usefixtures("either_way")
 @pytest.mark.parametrize(("shape", "size"), [((301, 403), (97, 64)), ((64, 64), (16, 32)), ((100, 10), (99, 9))])
 def test_area_is_opencv_s(shape, size):
     image = photo(*shape, 3)
@@ -99,6 +113,7 @@ def test_area_keeps_the_mean():
         assert resize(image, size, "area").mean() == pytest.approx(image.mean(), rel=1e-5)
 
 
+@pytest.mark.usefixtures("either_way")
 @pytest.mark.parametrize("filter", FILTERS)
 @pytest.mark.parametrize("antialias", [True, False])
 @pytest.mark.parametrize("value", [0, 1, 77, 255])
@@ -108,6 +123,7 @@ def test_a_constant_stays_constant(filter, antialias, value):
         assert (resize(image, size, filter, antialias=antialias) == value).all()
 
 
+@pytest.mark.usefixtures("either_way")
 @pytest.mark.parametrize("filter", FILTERS)
 def test_channels_are_independent(filter):
     image = photo(30, 40, 5)
@@ -124,6 +140,32 @@ def test_threads_change_nothing(filter, dtype):
     np.testing.assert_array_equal(resize(image, (500, 700), filter, threads=4), alone)
 
 
+@pytest.mark.parametrize("filter", FILTERS)
+def test_without_antialias_the_bytes_are_the_same_too(filter, monkeypatch):
+    image, results = photo(301, 403, 3), []
+    for little in (True, False):
+        monkeypatch.setattr("onnxray.kernels.resize._is_little", lambda source, work, little=little: little)
+        results.append(resize(image, (97, 500), filter, antialias=False))
+    np.testing.assert_array_equal(*results)
+
+
+def test_one_photograph_needs_no_numba():
+    code = """
+import sys
+import numpy as np
+from onnxray.kernels.resize import resize
+image = np.zeros((480, 640, 3), np.uint8)
+resize(image, (224, 224))
+print("numba" in sys.modules)
+for _ in range(100):
+    resize(image, (224, 224))
+print("numba" in sys.modules)
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert result.stdout.split() == ["False", "True"]
+
+
+@pytest.mark.usefixtures("either_way")
 def test_views_and_copies():
     image = photo(64, 80, 3)
     np.testing.assert_array_equal(resize(image[::2, ::-1], (10, 10)), resize(image[::2, ::-1].copy(), (10, 10)))
