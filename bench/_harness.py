@@ -58,9 +58,18 @@ def processors() -> int:
 
 
 def compare(
-    contenders: Mapping[str, Callable[[], object]], *, rounds: int = 30, warm: int = 2, sample: float = 2e-3
+    contenders: Mapping[str, Callable[[], object]],
+    *,
+    rounds: int = 30,
+    warm: int = 2,
+    sample: float = 2e-3,
+    pause: float = 0.0,
 ) -> dict[str, Timing]:
-    """Time every contender `rounds` times, taking turns; in a round, short calls are repeated for `sample` seconds."""
+    """Time every contender `rounds` times, taking turns; in a round, short calls are repeated for `sample` seconds.
+
+    `pause` seconds pass before each turn: thread pools that wait actively (ONNX Runtime's) take the processors from
+    whoever comes next for some milliseconds.
+    """
     repeats = {}
     for name, call in contenders.items():
         for _ in range(warm):
@@ -75,6 +84,9 @@ def compare(
         shift = turn % len(names)
         for name in names[shift:] + names[:shift]:  # nobody always runs after the same neighbour
             call, count = contenders[name], repeats[name]
+            if pause:
+                time.sleep(pause)
+                call()
             cpu, wall = time.process_time(), time.perf_counter()
             for _ in range(count):
                 call()

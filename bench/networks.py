@@ -272,7 +272,9 @@ class SwinBlock(nn.Module):
         n, length, width = y.shape
         q, k, v = attention.qkv(y).reshape(n, length, 3, attention.heads, -1).permute(2, 0, 3, 1, 4)
         logits = q @ k.transpose(-2, -1) * (width // attention.heads) ** -0.5
-        logits = (logits.reshape(-1, count * count, attention.heads, 49, 49) + whole).reshape(n, attention.heads, 49, 49)
+        logits = (logits.reshape(-1, count * count, attention.heads, 49, 49) + whole).reshape(
+            n, attention.heads, 49, 49
+        )
         return attention.out((logits.softmax(-1) @ v).transpose(1, 2).reshape(n, length, width))
 
 
