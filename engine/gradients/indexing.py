@@ -179,6 +179,26 @@ def _scatter(node: Node, cotangents: Cotangents, op: Emitter, take: _Take, put: 
     return [op.Mul(share, from_data), None, op.Mul(take(share, indices), from_updates)]
 
 
+@gradient("TensorScatter", inputs=(0, 1))
+def tensor_scatter(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+    """The update overwrites the cache (batch, ..., length, ...) from a place of each sample's own on."""
+    (dy,) = cotangents
+    assert dy is not None
+    cache, update, first = node.inputs[0], node.inputs[1], node.input(2)
+    given = {"axis": node.attribute("axis", -2), "mode": node.attribute("mode", "linear")}
+    dcache = op.TensorScatter(dy, op.zeros_like(update), first, **given) if node.wants[0] else None
+    if not node.wants[1]:
+        return [dcache]
+    rank = op.rank(cache)
+    axis = given["axis"] % rank
+    places = op.Unsqueeze(op.Range(0, op.Squeeze(op.size_of(update, axis), [0]), 1), list(range(1, rank - axis)))
+    if first is not None:
+        places = op.Add(places, op.Unsqueeze(int64(op, first), list(range(1, rank))))
+    if given["mode"] == "circular":
+        places = op.Mod(places, op.size_of(cache, axis))
+    return [dcache, op.GatherElements(dy, op.Expand(places, op.shape_of(update)), axis=axis)]
+
+
 @gradient("OneHot", inputs=(2,))
 def one_hot(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
     """The values (off, on) are written wherever the index does not match and where it does."""

@@ -49,6 +49,29 @@ def transposed(op: Emitter, name: str) -> str:
     return str(op.Transpose(name, perm=[*range(rank - 2), rank - 1, rank - 2]))
 
 
+@gradient("Det")
+def det(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+    """The derivative by an element is its cofactor: the determinant without its row and column, with a sign.
+
+    ONNX has no inverse; and this holds for singular matrices too. n^2 determinants of size n - 1.
+    """
+    (dy,) = cotangents
+    x = node.inputs[0]
+    size = op.shape(x)[-1]
+    if not isinstance(size, int):
+        raise ShapeError(f"node {node.label!r} (Det) has matrices of a size that is not fixed: declare it in the model")
+    dy = op.Unsqueeze(dy, [-2, -1])
+    if size == 1:
+        return [dy]
+    rest = np.array([[k for k in range(size) if k != i] for i in range(size)], np.int64)
+    rank = op.rank(x)
+    # (..., n, n) -> (..., n, n-1, n): without row i -> (..., n, n-1, n, n-1): without column j
+    minors = op.Gather(op.Gather(x, rest, axis=rank - 2), rest, axis=rank)
+    minors = op.Transpose(minors, perm=[*range(rank - 2), rank - 2, rank, rank - 1, rank + 1])
+    signs = (-1.0) ** np.add.outer(np.arange(size), np.arange(size))
+    return [op.Mul(dy, op.Mul(op.Det(minors), op.const(signs, like=x)))]
+
+
 def _as_matrix(op: Emitter, name: str) -> str:
     """All axes but the last made one."""
     if op.rank(name) == 2:

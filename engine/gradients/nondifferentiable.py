@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import constant
+from . import constant, refuse
 
 constant(
     *"Shape Size NonZero ArgMax ArgMin NonMaxSuppression StringSplit SequenceLength".split(),
@@ -26,3 +26,8 @@ constant(
 )
 constant(*"StringNormalizer StringConcat RegexFullMatch TfIdfVectorizer".split(), reason="it works on strings")
 constant("ImageDecoder", reason="it decodes a file")
+refuse(
+    *"""ConcatFromSequence Optional OptionalGetElement SequenceAt SequenceConstruct SequenceEmpty SequenceErase
+    SequenceInsert SequenceMap SplitToSequence""".split(),
+    reason="it works on sequences or optionals, which have no gradients here: export the model without them",
+)

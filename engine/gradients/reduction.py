@@ -8,9 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import onnx
+from onnx import TensorProto
 
 from ..emitter import Emitter, Node
 from . import Cotangents, gradient
+
+_TRUE = onnx.numpy_helper.from_array(np.array([True]))
 
 
 def _constant_axes(node: Node, op: Emitter) -> list[int] | None:
@@ -162,6 +166,31 @@ def cumsum(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
     (dy,) = cotangents
     reverse = 1 - node.attribute("reverse", 0)
     return [op.CumSum(dy, node.inputs[1], exclusive=node.attribute("exclusive", 0), reverse=reverse)]
+
+
+@gradient("CumProd", inputs=(0,))
+def cumprod(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+    """The slope of y_i by x_j is the product y_i with x_j replaced by 1, if x_j is in it; right for zeros too.
+
+    All j at once on a new first axis: quadratic in the length n of the axis.
+    """
+    (dy,) = cotangents
+    x, axis = node.inputs
+    exclusive, reverse = node.attribute("exclusive", 0), node.attribute("reverse", 0)
+    rank = op.rank(x)
+    axis = op.Reshape(op.Cast(axis, to=TensorProto.INT64), [1])
+    axis = op.Where(op.Less(axis, 0), op.Add(axis, rank), axis)
+    size = op.Gather(op.shape_of(x), axis)
+    inner = op.Add(axis, 1)  # the axis, behind the new one
+    shape = op.ScatterElements(op.const([1] * (rank + 1)), op.Concat([0], inner, axis=0), op.Concat(size, size, axis=0))
+    square = op.ConstantOfShape(op.Concat(size, size, axis=0), value=_TRUE)
+    upper = op.Trilu(square, op.const(0), upper=1)
+    same = op.Reshape(op.And(upper, op.Trilu(square, op.const(0), upper=0)), shape)
+    part = op.Trilu(square, op.const(-exclusive if reverse else exclusive), upper=1 - reverse)
+    others = op.CumProd(op.Where(same, 1.0, x), inner, exclusive=exclusive, reverse=reverse)
+    slopes = op.Where(op.Reshape(part, shape), op.Mul(others, dy), 0.0)
+    along = op.ReduceSum(slopes, inner, keepdims=1)
+    return [op.reshape_like(op.ReduceSum(op.Where(same, along, 0.0), [0], keepdims=0), x)]
 
 
 @gradient("TopK", inputs=(0,))
