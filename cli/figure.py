@@ -95,17 +95,13 @@ def fit(values: NDArray[Any], side: int) -> NDArray[np.float32]:
     return np.asarray(resize(np.asarray(values, np.float32), size, "bilinear"), np.float32)
 
 
-def picture(image: Block, side: int, *, enlarge: bool = True) -> Block:
-    """An image at the largest size within side x side: smoothly smaller, or whole repetitions of its pixels."""
+def picture(image: Block, side: int) -> Block:
+    """An image as large as fits into side x side: smooth, but the pixels of a tiny one stay squares."""
     from ..kernels.resize import resize
 
     h, w = image.shape[:2]
-    factor = side // max(h, w)
-    if factor >= 1:
-        factor = factor if enlarge else 1
-        return np.ascontiguousarray(np.repeat(np.repeat(image, factor, axis=0), factor, axis=1))
     size = (max(1, round(h * side / max(h, w))), max(1, round(w * side / max(h, w))))
-    return resize(image, size, "bilinear")
+    return resize(image, size, "nearest" if 3 * max(h, w) <= side else "bilinear")
 
 
 def blank(height: int, width: int, fill: Colour = PAPER) -> Block:

@@ -162,8 +162,7 @@ def order_of(model: Model, card: Card | None, weights: Weights) -> str | None:
         card = card or find_card(model)
     except (ModelError, CardError):
         return None
-    field = weights.layer.receptive_field
-    if card.order == "GRAY" or field is None or not _reads_the_image(model, weights.layer, str(card.input)):
+    if card.order == "GRAY" or not _reads_the_image(model, weights.layer, str(card.input)):
         return None
     return card.order
 

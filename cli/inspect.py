@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 _COLUMNS = (
     Column("layer", least=16),
     Column("operator", least=8),
-    Column("output", least=12),
+    Column("output", least=12, drop=1),
     Column("shape", least=8),
     Column("params", right=True),
     Column("MACs", right=True),
     Column("field", right=True),
-    Column("stride", right=True),
-    Column("offset", right=True),
+    Column("stride", right=True, drop=3),
+    Column("offset", right=True, drop=2),
     Column("CAM"),
 )
 

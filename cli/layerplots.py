@@ -79,13 +79,17 @@ def small(photo: Photo, side: int) -> Photo:
     return Photo(photo.name, pixels, replace(photo.geometry, original=(height, width)))
 
 
+def cropped(photo: Photo) -> bool:
+    """Whether the model sees only a part of the photo."""
+    return photo.geometry.box != (0.0, 0.0, *map(float, photo.pixels.shape[:2]))
+
+
 def outlined(photo: Photo) -> Block:
-    """The photo with a white and black line around the part that the model sees, if that is not all of it."""
+    """The photo with a black and white line around the part that the model sees, if that is not all of it."""
     out = photo.pixels.copy()
-    height, width = out.shape[:2]
-    y0, x0, y1, x1 = (round(edge) for edge in photo.geometry.box)
-    if (y0, x0, y1, x1) == (0, 0, height, width):
+    if not cropped(photo):
         return out
+    y0, x0, y1, x1 = (round(edge) for edge in photo.geometry.box)
     for inset, ink in ((0, figure.INK), (1, figure.PAPER), (2, figure.INK)):
         top, left, bottom, right = y0 + inset, x0 + inset, y1 - 1 - inset, x1 - 1 - inset
         if top < bottom and left < right:
@@ -99,7 +103,8 @@ def mean(view: View, photo: Photo, scale: Scale) -> Block:
     side = 320
     shown = small(photo, side)
     values = mean_map(view)
-    tiles = [figure.panel(figure.framed(outlined(shown)), "the image", f"{shown.name}; box: what the model sees")]
+    title = "the image; box: what the model sees" if cropped(shown) else "the image"
+    tiles = [figure.panel(figure.framed(outlined(shown)), title, shown.name)]
     plane = figure.framed(figure.colour(figure.fit(values, side), scale))
     h, w = values.shape
     tiles.append(figure.panel(plane, f"mean of {len(view.values)} {view.item}s", f"{h} x {w} cells"))
@@ -200,7 +205,9 @@ def step(view: View, number: int, side: int = 144) -> Block:
 
 def _sees(layer: Layer) -> str:
     field = layer.receptive_field
-    return "sees everything" if field is None else f"sees {axes_text(field.size)} px, step {axes_text(field.stride)}"
+    if field is not None:
+        return f"sees {axes_text(field.size)} px, step {axes_text(field.stride)}"
+    return "sees the whole image" if layer.map_axes is None else "no fixed field"
 
 
 def span(scale: Scale) -> str:

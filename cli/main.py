@@ -45,7 +45,7 @@ class LazyGroup(click.Group):
 
     def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
         """As Click's, with every error as one line on stderr and the exit codes of this module."""
-        extra.setdefault("prog_name", "onnxray")
+        extra["prog_name"] = "onnxray"  # also where it runs as `python -m onnxray.cli.main`
         if not standalone_mode:
             return super().main(*args, standalone_mode=False, **extra)
         sys.exit(self._run(*args, **extra))

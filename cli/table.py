@@ -14,11 +14,15 @@ ELLIPSIS = "…"
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its title, whether it is right-aligned, and to how many characters it may shrink (None: never)."""
+    """A column: its title, whether it is right-aligned, to how many characters it may shrink (None: not at all).
+
+    `drop`: where shrinking is not enough, columns with such a number are left out, the lowest number first.
+    """
 
     title: str
     right: bool = False
     least: int | None = None
+    drop: int | None = None
 
 
 def terminal_width() -> int | None:
@@ -32,21 +36,29 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int |
     """Rows under a header; to fit into `width`, the widest shrinkable column is elided, again and again."""
     cells = [[c.title for c in columns], *([one_line(cell) for cell in row] for row in rows)]
     widths = [max(display_width(row[i]) for row in cells) for i in range(len(columns))]
+    names = [c.title for c in columns]
+    dropped: list[int] = []
     if width is not None:
-        excess = sum(widths) + 2 * (len(widths) - 1) - width
-        while excess > 0:
-            can = [i for i, c in enumerate(columns) if c.least is not None and widths[i] > max(c.least, len(c.title))]
+        least = [min(w, max(c.least, len(c.title))) if c.least else w for w, c in zip(widths, columns, strict=True)]
+        kept = list(range(len(columns)))
+        while sum(least[i] + 2 for i in kept) - 2 > width:
+            can = [i for i in kept if columns[i].drop is not None]
             if not can:
                 break
-            widest = max(can, key=lambda i: widths[i])
-            widths[widest] -= 1
-            excess -= 1
+            dropped.append(min(can, key=lambda i: columns[i].drop or 0))
+            kept.remove(dropped[-1])
+        columns, cells = [columns[i] for i in kept], [[row[i] for i in kept] for row in cells]
+        widths, least = [widths[i] for i in kept], [least[i] for i in kept]
+        while sum(widths) + 2 * (len(widths) - 1) > width and widths != least:
+            widths[max((i for i in range(len(widths)) if widths[i] > least[i]), key=lambda i: widths[i])] -= 1
     lines = []
     for number, row in enumerate(cells):
         line = "  ".join(_fit(cell, w, c.right) for cell, w, c in zip(row, widths, columns, strict=True)).rstrip()
         lines.append(line)
         if number == 0:
             lines.append("  ".join("─" * w for w in widths))
+    if dropped:
+        lines.append(f"(the terminal is too narrow for: {', '.join(names[i] for i in sorted(dropped))})")
     return "\n".join(lines)
 
 
@@ -110,7 +122,12 @@ def shape_text(shape: Sequence[int | str | None] | None) -> str:
     """A tensor's shape as "Nx3x224x224"; unknown sizes, and symbolic ones with a long name, as ?."""
     if shape is None:
         return "?"
-    return "x".join("?" if d is None or len(str(d)) > 8 else str(d) for d in shape) or "scalar"
+    return "x".join("?" if _nameless(d) else str(d) for d in shape) or "scalar"
+
+
+def _nameless(size: int | str | None) -> bool:
+    """Whether the size of an axis says nothing to a reader: unknown, or with a long or made-up name."""
+    return size is None or len(str(size)) > 8 or str(size).startswith("unk__")
 
 
 def axes_text(numbers: Sequence[float]) -> str:
