@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from .errors import ShapeError
+from .feeds import check_names
 from .graph import Model, Source, load
 from .split import expose
 
 
 def activations(
-    model: Source | Model,
+    model: Source,
     x: np.ndarray | Mapping[str, Any],
     layers: str | Sequence[str],
     *,
@@ -22,10 +23,11 @@ def activations(
 ) -> dict[str, np.ndarray]:
     """Values inside the network for the input `x`: a dict of the names in `layers` to arrays.
 
-    `x` is a tensor (N, ...) in the model's own layout, or {input name: array} for several inputs. `layers` holds names of
-    layers (see `Model.layers`) or of any values of the graph: inputs, outputs, intermediate values, initializers.
+    `x` is a tensor (N, ...) in the model's own layout, or {input name: array} for several inputs. `layers` holds names
+    of layers (see `Model.layers`) or of any values of the graph: inputs, outputs, intermediate values, initializers.
 
-    Raises UnknownName (nearest names offered), ShapeError, ModelError.
+    Raises UnknownName (nearest names offered), ShapeError (an input is missing or does not fit), ModelError,
+    RuntimeUnavailable (providers that cannot be had here).
     """
     from .inspect import value_of
     from .session import session
@@ -34,10 +36,15 @@ def activations(
     names = [layers] if isinstance(layers, str) else list(layers)
     values = {name: value_of(model, name) for name in names}
     feeds = as_feeds(model, x)
-    exposed = expose(model, list(values.values()), only=True)
-    wanted = {v.name for v in exposed.inputs}
-    given = {name: array for name, array in feeds.items() if name in wanted or name not in {v.name for v in model.inputs}}
-    got = session(exposed, providers=providers, threads=threads).run(given)
+    inputs = {v.name: v for v in model.inputs}
+    defaults = {v.name for v in model.graph.input}
+    check_names(feeds, inputs, defaults)
+    if not values:
+        return {}
+    exposed = expose(model, values.values(), only=True)
+    read = {v.name for v in exposed.graph.input}
+    needed = {name: array for name, array in feeds.items() if name in read}
+    got = session(exposed, providers=providers, threads=threads).run(needed)
     return {name: got[value] for name, value in values.items()}
 
 

@@ -1,8 +1,9 @@
 """Constant folding at load time: what depends on nothing that is fed becomes an initializer of the same name.
 
-Only what is no parameter of the network is folded: values computed from `Constant` nodes and from statically known shapes,
-and every integer or boolean value. A float computed from an initializer (a transposed or de-quantised weight) stays a node,
-so that its gradient with respect to the initializer still exists; ONNX Runtime folds it when a session is made.
+Only what is no parameter of the network is folded: values computed from `Constant` nodes and from statically known
+shapes, and every integer or boolean value. A float computed from an initializer (a transposed or de-quantised weight)
+stays a node, so that its gradient with respect to the initializer still exists; ONNX Runtime folds it when a session is
+made. Matrices in `Constant` nodes are parameters as well: several exporters keep all weights there.
 """
 
 from __future__ import annotations
@@ -12,42 +13,62 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
-from . import external, graph
+from . import external
+from .errors import ModelError
+from .nodes import DOMAIN_NAMES, replace_nodes, subgraphs
+from .shapes import infer_shapes
+from .value import Shape, Value, from_info
 
-# Results of random or stateful operators are no constants; quantised weights stay in the form that integer kernels want.
+# Results of random operators are no constants; quantised weights stay in the form that integer kernels want.
 _NEVER = frozenset(
-    "Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike Dropout If Loop Scan "
-    "QuantizeLinear DequantizeLinear DynamicQuantizeLinear StringNormalizer StringConcat StringSplit".split()
+    """Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike Dropout If Loop Scan
+    QuantizeLinear DequantizeLinear DynamicQuantizeLinear StringNormalizer StringConcat StringSplit""".split()
 )
+# A hostile or careless model can make tensors of any size out of a few numbers: bytes of one result, beyond the size of
+# what it is computed from, and of all results together.
 _MOST_BYTES = 16 << 20
+_MOST_BYTES_IN_ALL = 64 << 20
 _MOST_ROUNDS = 8
 
 
 def fold_constants(proto: ModelProto) -> ModelProto:
     """Fold `proto` in place, until nothing more folds, and infer shapes again. Returns it."""
     parameters = {t.name for t in proto.graph.initializer}
+    parameters |= _constants_to_initializers(proto.graph)
     fed = {v.name for v in proto.graph.input}
-    _constants_to_initializers(proto.graph)
+    budget = _MOST_BYTES_IN_ALL
     for _ in range(_MOST_ROUNDS):
-        if not _fold_once(proto, parameters, fed):
+        before = len(proto.graph.node)
+        budget -= _fold_once(proto, parameters, fed, budget)
+        if len(proto.graph.node) == before:
             break
-        graph.infer_shapes(proto)
+        infer_shapes(proto)
     return proto
 
 
-def _constants_to_initializers(target: GraphProto) -> None:
+def _constants_to_initializers(target: GraphProto) -> set[str]:
+    """Make initializers of `Constant` nodes; the names of those that hold parameters."""
     outputs = {v.name for v in target.output}
     kept: list[NodeProto] = []
+    parameters = set()
     for node in target.node:
-        tensor = constant_tensor(node) if node.op_type == "Constant" and node.domain in graph.DOMAIN_NAMES else None
+        tensor = constant_tensor(node) if node.op_type == "Constant" and node.domain in DOMAIN_NAMES else None
         if tensor is None or node.output[0] in outputs:
             kept.append(node)
-        else:
-            tensor.name = node.output[0]
-            target.initializer.append(tensor)
-    _replace_nodes(target, kept)
+            continue
+        tensor.name = node.output[0]
+        if len(tensor.dims) > 1 and _is_float(tensor.data_type):
+            parameters.add(tensor.name)
+        target.initializer.append(tensor)
+    if len(kept) < len(target.node):
+        replace_nodes(target, kept)
+    return parameters
+
+
+def _is_float(elem_type: int) -> bool:
+    return bool(onnx.helper.tensor_dtype_to_np_dtype(elem_type).kind == "f")
 
 
 def constant_tensor(node: NodeProto) -> TensorProto | None:
@@ -67,43 +88,46 @@ def constant_tensor(node: NodeProto) -> TensorProto | None:
     return None
 
 
-def _fold_once(proto: ModelProto, parameters: set[str], fed: set[str]) -> bool:
-    from . import session
-
+def _fold_once(proto: ModelProto, parameters: set[str], fed: set[str], budget: int) -> int:
+    """Fold what can be folded now; bytes of the results."""
     target = proto.graph
-    known = {t.name: t for t in target.initializer if t.name not in fed}
-    shapes = {v.name: graph._value(v) for v in (*target.value_info, *target.output, *target.input)}
+    known = {t.name: t for t in target.initializer if t.name not in fed and not external.is_external(t)}
+    infos = (*target.value_info, *target.output, *target.input)
+    shapes = {v.name: from_info(v) for v in infos}
     outputs = {v.name for v in target.output}
+    constant = set(known)
     folded: list[NodeProto] = []
     direct: list[TensorProto] = []
     kept: list[NodeProto] = []
-    constant = set(known)
+    spent = 0
     for node in target.node:
-        if any(name in outputs for name in node.output) or node.domain not in graph.DOMAIN_NAMES:
+        size = None
+        if any(name in outputs for name in node.output) or node.domain not in DOMAIN_NAMES:
             kept.append(node)
         elif (tensor := _static_shape(node, shapes, known)) is not None:
             direct.append(tensor)
-        elif _foldable(node, constant, parameters, shapes, known):
+        elif (size := _foldable(node, constant, parameters, shapes, known)) is not None and spent + size <= budget:
             folded.append(node)
             constant.update(node.output)
+            spent += size
         else:
             kept.append(node)
-    if not folded and not direct:
-        return False
-    target.initializer.extend(direct)
-    if folded:
-        target.initializer.extend(_evaluate(proto, folded, known, session.evaluate))
-    _replace_nodes(target, kept)
-    return True
+    results = _evaluate(proto, folded, known) if folded else []
+    if results is None:
+        kept = [node for node in target.node if not any(t.name in node.output for t in direct)]
+        results = []
+    if direct or results:
+        target.initializer.extend(direct)
+        target.initializer.extend(results)
+        replace_nodes(target, kept)
+    return spent
 
 
-def _static_shape(
-    node: NodeProto, shapes: dict[str, graph.Value], known: dict[str, TensorProto]
-) -> TensorProto | None:
+def _static_shape(node: NodeProto, shapes: dict[str, Value], known: dict[str, TensorProto]) -> TensorProto | None:
     if node.op_type not in ("Shape", "Size") or not node.input:
         return None
     name = node.input[0]
-    shape: graph.Shape | None
+    shape: Shape | None
     if name in known:
         shape = tuple(known[name].dims)
     else:
@@ -113,9 +137,10 @@ def _static_shape(
     attributes = {a.name: a.i for a in node.attribute}
     if node.op_type == "Shape":
         shape = shape[slice(attributes.get("start", 0), attributes.get("end"))]
-    if not all(isinstance(d, int) for d in shape):
+    sizes = [d for d in shape if isinstance(d, int)]
+    if len(sizes) < len(shape) or math.prod(sizes) >= 1 << 63:
         return None
-    result = list(shape) if node.op_type == "Shape" else math.prod(d for d in shape if isinstance(d, int))
+    result = sizes if node.op_type == "Shape" else math.prod(sizes)
     return onnx.numpy_helper.from_array(np.asarray(result, np.int64), node.output[0])
 
 
@@ -123,35 +148,34 @@ def _foldable(
     node: NodeProto,
     constant: set[str],
     parameters: set[str],
-    shapes: dict[str, graph.Value],
+    shapes: dict[str, Value],
     known: dict[str, TensorProto],
-) -> bool:
+) -> int | None:
+    """Bytes of the node's results if it can be folded, else None."""
     inputs = [name for name in node.input if name]
-    if node.op_type in _NEVER or not inputs or not constant.issuperset(inputs) or any(graph.subgraphs(node)):
-        return False
-    size = sum(external.nbytes(known[name]) for name in inputs if name in known)
+    if node.op_type in _NEVER or not inputs or not constant.issuperset(inputs) or any(subgraphs(node)):
+        return None
+    allowed = _MOST_BYTES + sum(external.nbytes(known[name]) for name in inputs if name in known)
+    total = 0
     for name in node.output:
-        value = shapes.get(name)
         if not name:
             continue
-        if value is None or value.dtype is None or value.shape is None:
-            return False
-        if not all(isinstance(d, int) for d in value.shape) or value.dtype.kind not in "iubf":
-            return False
-        # A hostile or careless model can make a tensor of any size out of a few numbers.
-        if math.prod(d for d in value.shape if isinstance(d, int)) * value.dtype.itemsize > _MOST_BYTES + size:
-            return False
+        value = shapes.get(name)
+        if value is None or value.dtype is None or value.shape is None or value.dtype.kind not in "iubf":
+            return None
         if value.dtype.kind == "f" and not parameters.isdisjoint(inputs):
-            return False
-        if value.dtype.kind == "f":
-            continue
-    # What is computed from a parameter is one too, as long as it stays a float.
-    if not parameters.isdisjoint(inputs):
-        parameters.update(n for n in node.output if n in shapes and getattr(shapes[n].dtype, "kind", "") == "f")
-    return True
+            return None
+        sizes = [d for d in value.shape if isinstance(d, int)]
+        if len(sizes) < len(value.shape):
+            return None
+        total += math.prod(sizes) * value.dtype.itemsize
+    return total if total <= allowed else None
 
 
-def _evaluate(proto: ModelProto, nodes: list[NodeProto], known: dict[str, TensorProto], run: Any) -> list[TensorProto]:
+def _evaluate(proto: ModelProto, nodes: list[NodeProto], known: dict[str, TensorProto]) -> list[TensorProto] | None:
+    """The results of `nodes`; None if ONNX Runtime refuses them, which it will say again when the model is run."""
+    from . import trial
+
     names = [name for node in nodes for name in node.output if name]
     needed = {name for node in nodes for name in node.input}
     part = ModelProto(ir_version=proto.ir_version)
@@ -159,13 +183,10 @@ def _evaluate(proto: ModelProto, nodes: list[NodeProto], known: dict[str, Tensor
     part.graph.name = "constants"
     part.graph.node.extend(nodes)
     part.graph.initializer.extend(tensor for name, tensor in known.items() if name in needed)
-    part.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    return [onnx.numpy_helper.from_array(np.ascontiguousarray(v).reshape(v.shape), k) for k, v in run(part, names).items()]
-
-
-def _replace_nodes(target: GraphProto, kept: list[NodeProto]) -> None:
-    if len(kept) == len(target.node):
-        return
-    copies = [NodeProto.FromString(node.SerializeToString()) for node in kept]
-    del target.node[:]
-    target.node.extend(copies)
+    part.graph.output.extend(ValueInfoProto(name=name) for name in names)
+    try:
+        results = trial.evaluate(part, names)
+    except ModelError:
+        return None
+    # ascontiguousarray makes a scalar a vector of one element.
+    return [onnx.numpy_helper.from_array(np.ascontiguousarray(v).reshape(v.shape), k) for k, v in results.items()]

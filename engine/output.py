@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,13 +19,14 @@ def atomic(path: Path) -> Iterator[Path]:
     """
     temporary: Path | None = None
     try:
+        if "\0" in str(path):
+            raise OutputError(f"cannot write {str(path)!r}: a file name holds no null character")
         try:
+            if path.exists() and not path.is_file():
+                raise OutputError(f"cannot write {str(path)!r}: it is a {'folder' if path.is_dir() else 'device'}")
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-            os.close(handle)
-            temporary = Path(name)
+            temporary = _create(path.parent)
             yield temporary
-            os.chmod(temporary, 0o666 & ~_umask())
             os.replace(temporary, path)
         except OSError as error:
             raise OutputError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
@@ -34,7 +35,10 @@ def atomic(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _create(folder: Path) -> Path:
+    """A new, empty file with the permissions that any new file gets here."""
+    while True:
+        path = folder / f".onnxray-{secrets.token_hex(6)}.part"
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            return path

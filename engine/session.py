@@ -1,91 +1,70 @@
 """Running models: the only importer of onnxruntime.
 
-Execution providers are chosen by what really works on this machine, which is tried once, quietly; sessions are cached by the
-content of the model and their options; a model whose batch size is fixed runs over a larger batch in pieces.
+Execution providers are chosen by what really works on this machine, which is tried once, quietly; sessions are cached
+by the content of the model and their options. A model whose batch size is fixed runs over a larger batch with its batch
+size made dynamic where that is provably the same (see `batch.py`), else in pieces.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import ctypes.util
-import importlib.metadata
 import os
 import sys
 import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
 import onnx
+from google.protobuf.message import EncodeError
 from onnx import ModelProto
 
-from .errors import ModelError, RuntimeUnavailable, ShapeError, UnknownName
+from .errors import ModelError, OnnxrayError, RuntimeUnavailable, ShapeError, UnknownName
+from .feeds import check_names, fit, join, pieces
 from .graph import Model, Value
-
-# Distributions that install the module `onnxruntime`; two of them overwrite each other's files.
-_DISTRIBUTIONS = (
-    "onnxruntime",
-    "onnxruntime-gpu",
-    "onnxruntime-directml",
-    "onnxruntime-openvino",
-    "onnxruntime-rocm",
-    "onnxruntime-migraphx",
-    "onnxruntime-qnn",
-    "onnxruntime-training",
-    "ort-nightly",
-    "ort-nightly-gpu",
-)
-
-
-def check_installation(installed: Sequence[str]) -> None:
-    """Raise RuntimeUnavailable, with the remedy, unless exactly one onnxruntime distribution is in `installed`."""
-    found = [name for name in _DISTRIBUTIONS if name in installed]
-    if not found:
-        raise RuntimeUnavailable(
-            "onnxruntime is not installed: run `pip install onnxruntime-gpu` (Linux and Windows on x86-64) or "
-            "`pip install onnxruntime` (elsewhere)"
-        )
-    if len(found) > 1:
-        raise RuntimeUnavailable(
-            f"{' and '.join(found)} are installed together and overwrite each other's files: run "
-            f"`pip uninstall -y {' '.join(found)}`, then `pip install {found[1]}`"
-        )
-
-
-def _installed() -> list[str]:
-    found = []
-    for name in _DISTRIBUTIONS:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            importlib.metadata.version(name)
-            found.append(name)
-    return found
+from .installation import check_installation, installed_distributions
+from .nodes import DOMAIN_NAMES, label
+from .value import from_info
+from .wellformed import all_nodes
 
 
 def _import_onnxruntime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        check_installation(_installed())
+        check_installation(installed_distributions())
         raise RuntimeUnavailable(
             f"onnxruntime is installed but cannot be imported ({error}): reinstall it with "
             "`pip install --force-reinstall onnxruntime-gpu`"
         ) from error
-    installed = _installed()
-    if len(installed) > 1:
+    installed = installed_distributions()
+    if len(installed) > 1 or not hasattr(onnxruntime, "InferenceSession"):
         check_installation(installed)
+        raise RuntimeUnavailable(
+            "onnxruntime is only half installed: run `pip uninstall -y onnxruntime onnxruntime-gpu`, then "
+            f"`pip install {installed[0]}`"
+        )
     onnxruntime.set_default_logger_severity(4)
     return onnxruntime
 
 
 ort = _import_onnxruntime()
-_ORT_ERRORS: tuple[type[Exception], ...] = tuple(
-    e
-    for e in vars(ort.capi.onnxruntime_pybind11_state).values()
-    if isinstance(e, type) and issubclass(e, Exception)
+# Its own exceptions, and what Python makes of the C++ standard library's.
+ORT_ERRORS: tuple[type[Exception], ...] = (
+    *(
+        e
+        for e in vars(ort.capi.onnxruntime_pybind11_state).values()
+        if isinstance(e, type) and issubclass(e, Exception)
+    ),
+    RuntimeError,
+    ValueError,
+    IndexError,
+    OverflowError,
+    MemoryError,
 )
 
 _SHORT = {
@@ -128,11 +107,11 @@ def unusable_reason(provider: str) -> str | None:
     proto = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
     with _quiet() as said:
         try:
-            made = ort.InferenceSession(proto.SerializeToString(), _options(None), providers=[provider])
+            made = ort.InferenceSession(proto.SerializeToString(), session_options(None), providers=[provider])
             if made.get_providers()[0] == provider:
                 made.run(None, {"x": np.zeros(1, np.float32)})
                 return None
-        except (*_ORT_ERRORS, RuntimeError) as error:
+        except ORT_ERRORS as error:
             said.append(str(error))
     detail = " ".join(" ".join(said).split())
     missing = detail.partition("error: ")[2] or detail
@@ -162,36 +141,42 @@ def _preload_cuda() -> None:
 def _quiet() -> Iterator[list[str]]:
     """Catch what native code writes to stdout and stderr; the list holds it afterwards."""
     said: list[str] = []
-    sys.stdout.flush()
-    sys.stderr.flush()
-    saved = [os.dup(1), os.dup(2)]
+    _flush()
+    saved: list[tuple[int, int]] = []
     with tempfile.TemporaryFile() as file:
         try:
-            os.dup2(file.fileno(), 1)
-            os.dup2(file.fileno(), 2)
+            for number in (1, 2):
+                with contextlib.suppress(OSError):  # a daemon's may be closed
+                    saved.append((number, os.dup(number)))
+                    os.dup2(file.fileno(), number)
             yield said
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            for number, copy in zip((1, 2), saved, strict=True):
+            _flush()
+            for number, copy in saved:
                 os.dup2(copy, number)
                 os.close(copy)
             file.seek(0)
             said.append(file.read().decode(errors="replace"))
 
 
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # as under pythonw
+            stream.flush()
+
+
 def resolve_providers(asked: str | Sequence[str] | None) -> tuple[str, ...]:
     """Full names of the providers to use: the best usable one, or those asked for.
 
-    Raises UnknownName for a name that does not exist and RuntimeUnavailable for one that does not work here: a request is
-    never answered by another provider.
+    Raises UnknownName for a name that does not exist and RuntimeUnavailable for one that does not work here: a
+    request is never answered by another provider.
     """
     if asked is None:
         return providers()
     names = [asked] if isinstance(asked, str) else list(asked)
     full = []
     for name in names:
-        provider = _SHORT.get(name.lower(), name)
+        provider = _SHORT.get(str(name).lower(), str(name))
         if provider not in _SHORT.values() and provider not in ort.get_all_providers():
             raise UnknownName("execution provider", name, _SHORT, f"usable here: {', '.join(providers())}")
         reason = unusable_reason(provider)
@@ -211,10 +196,19 @@ def default_threads() -> int:
     return os.cpu_count() or 1
 
 
-_LEVELS = {"all": "ORT_ENABLE_ALL", "extended": "ORT_ENABLE_EXTENDED", "basic": "ORT_ENABLE_BASIC", "none": "ORT_DISABLE_ALL"}
+_LEVELS = {
+    "all": "ORT_ENABLE_ALL",
+    "extended": "ORT_ENABLE_EXTENDED",
+    "basic": "ORT_ENABLE_BASIC",
+    "none": "ORT_DISABLE_ALL",
+}
 
 
-def _options(threads: int | None, optimize: str = "all", spin: bool = True, folder: str | None = None) -> Any:
+def session_options(threads: int | None, optimize: str = "all", spin: bool = True, folder: str | None = None) -> Any:
+    if optimize not in _LEVELS:
+        raise UnknownName("optimization level", optimize, _LEVELS, f"known are {', '.join(_LEVELS)}")
+    if threads is not None and threads < 1:
+        raise OnnxrayError(f"a session cannot have {threads} threads: give 1 or more, or None for every CPU")
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = threads or default_threads()
@@ -245,10 +239,13 @@ class Session:
         self.model = model
         self.providers = resolve_providers(providers)
         self.inputs: dict[str, Value] = {v.name: v for v in model.inputs}
-        self.defaults = {v.name for v in model.graph.input} - set(self.inputs)
+        self.defaults = {v.name: v for v in map(from_info, model.graph.input) if v.name not in self.inputs}
         self.outputs = tuple(v.name for v in model.outputs)
+        self._made_with: dict[str, Any] = {"threads": threads, "optimize": optimize, "spin": spin}
         folder = str(model.folder) if model.folder else None
-        self._ort = _create(model.proto, self.providers, _options(threads, optimize, spin, folder))
+        self._ort = create(model.proto, self.providers, session_options(threads, optimize, spin, folder))
+        elements = (*self._ort.get_inputs(), *self._ort.get_outputs())
+        self._plain = not any(e.type.removeprefix("tensor(").rstrip(")") in _NOT_IN_NUMPY for e in elements)
 
     @property
     def device(self) -> str:
@@ -258,116 +255,138 @@ class Session:
     def run(self, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """Outputs by name, as arrays. `feeds` holds an array per input, shape as the model declares it.
 
-        Arrays of another precision of the same kind (float64 for float32, int32 for int64) are converted. Where the model
-        fixes the batch size and more samples are given, it runs piece by piece and the outputs are joined.
+        Arrays of another precision of the same kind (float64 for float32, int32 for int64) are converted. Where the
+        model fixes the batch size and more samples are given, it runs with its batch size made dynamic if it is certain
+        that samples do not mix (`batch.make_dynamic`), 32 times its batch size at once; else piece by piece. Outputs
+        are joined along axis 0.
 
-        Raises UnknownName (no such input or output), ShapeError (missing input, wrong type or shape), ModelError (the run
-        itself failed).
+        Raises UnknownName (no such input or output), ShapeError (missing input, wrong type or shape), ModelError (the
+        run itself failed).
         """
         names = list(self.outputs if outputs is None else outputs)
         for name in names:
             if name not in self.outputs:
                 raise UnknownName("output", name, self.outputs, "onnxray.expose makes any value an output")
-        ready = self._check(feeds)
-        pieces = self._pieces(ready)
-        if pieces is None:
+        check_names(feeds, self.inputs, self.defaults)
+        known = {**self.defaults, **self.inputs}
+        ready = {name: fit(x, known[name]) for name, x in feeds.items()}
+        if not names:
+            return {}
+        single = pieces(ready, known)
+        if single is None:
             return dict(zip(names, self._call(names, ready), strict=True))
-        runs = [self._call(names, piece) for piece in pieces]
-        joined = {}
-        for name, parts in zip(names, zip(*runs, strict=True), strict=True):
-            if any(p.ndim == 0 for p in parts):
-                raise ShapeError(f"output {name!r} has no batch axis to join the pieces along: run one sample at a time")
-            joined[name] = np.concatenate(parts)
-        return joined
+        larger = self._dynamic
+        if larger is None:
+            runs = [self._call(names, piece) for piece in single]
+            return join(names, runs, [self._batch] * len(single))
+        parts = pieces(ready, known, at_once=_MOST_AT_ONCE) or []
+        runs = [larger._call(names, part) for part in parts]
+        leading = next(iter(self.inputs))
+        return join(names, runs, [part[leading].shape[0] for part in parts])
+
+    @property
+    def _batch(self) -> int:
+        """The batch size that the model fixes; asked for only where it does."""
+        return next(v.shape[0] for v in self.inputs.values() if v.shape and isinstance(v.shape[0], int))
+
+    @cached_property
+    def _dynamic(self) -> Session | None:
+        """The same with a dynamic batch size, None where that is not certain to give the same results."""
+        from .batch import make_dynamic
+
+        try:
+            model = make_dynamic(self.model)
+        except ShapeError:
+            return None
+        return Session(model, providers=self.providers, **self._made_with)
 
     def run_on_device(self, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None) -> dict[str, Any]:
         """Like `run` with IO binding: feeds may be OrtValues, results are OrtValues that stay on the session's device.
 
         Pass them to another session's `run_on_device`, or read one with `.numpy()`. Batches are not cut into pieces.
         """
-        binding = self._ort.io_binding()
-        arrays = {k: v for k, v in feeds.items() if not isinstance(v, ort.OrtValue)}
-        checked = self._check(arrays, partly=len(arrays) < len(feeds))
-        for name, value in feeds.items():
-            if isinstance(value, ort.OrtValue):
-                binding.bind_ortvalue_input(name, value)
-        for name, array in checked.items():
-            binding.bind_cpu_input(name, array)
         names = list(self.outputs if outputs is None else outputs)
         for name in names:
-            binding.bind_output(name, self.device)
+            if name not in self.outputs:
+                raise UnknownName("output", name, self.outputs, "onnxray.expose makes any value an output")
+        check_names(feeds, self.inputs, self.defaults)
+        known = {**self.defaults, **self.inputs}
+        binding = self._ort.io_binding()
         try:
+            for name, x in feeds.items():
+                binding.bind_ortvalue_input(name, x if isinstance(x, ort.OrtValue) else _ort_value(fit(x, known[name])))
+            for name in names:
+                binding.bind_output(name, self.device)
             self._ort.run_with_iobinding(binding)
-        except _ORT_ERRORS as error:
-            raise _run_error(error) from error
+        except ORT_ERRORS as error:
+            raise run_error(error) from error
         return dict(zip(names, binding.get_outputs(), strict=True))
 
-    def _call(self, names: list[str], feeds: Mapping[str, Any]) -> list[Any]:
+    def _call(self, names: list[str], feeds: Mapping[str, Any], options: Any = None) -> list[Any]:
         try:
-            result: list[Any] = self._ort.run(names, dict(feeds))
-        except _ORT_ERRORS as error:
-            raise _run_error(error) from error
-        return result
-
-    def _check(self, feeds: Mapping[str, Any], partly: bool = False) -> dict[str, Any]:
-        for name in feeds:
-            if name not in self.inputs and name not in self.defaults:
-                raise UnknownName("model input", name, self.inputs)
-        missing = [str(v) for n, v in self.inputs.items() if n not in feeds]
-        if missing and not partly:
-            raise ShapeError(f"the model also needs the input{'s' * (len(missing) > 1)} {'; '.join(missing)}")
-        return {name: _fit(np.asarray(x), self.inputs.get(name)) for name, x in feeds.items()}
-
-    def _pieces(self, feeds: Mapping[str, Any]) -> list[dict[str, Any]] | None:
-        """Feeds cut to the batch size that the model fixes, None where they fit as they are."""
-        fixed = {}
-        for name, array in feeds.items():
-            value = self.inputs.get(name)
-            if value is None or not value.shape or not isinstance(value.shape[0], int):
-                continue
-            if array.ndim == len(value.shape) and array.shape[0] != value.shape[0]:
-                fixed[name] = (array.shape[0], value.shape[0])
-        if not fixed:
-            return None
-        (given, size), *rest = fixed.values()
-        if any(r != (given, size) for r in rest) or size == 0 or given % size:
-            name = next(iter(fixed))
-            raise ShapeError(f"input {self.inputs[name]} takes a batch of {size}, got {given}: give a multiple of it")
-        return [
-            {n: a[i : i + size] if n in fixed else a for n, a in feeds.items()} for i in range(0, given, size)
-        ]
+            if self._plain:
+                result: list[Any] = self._ort.run(names, dict(feeds), options)
+                return result
+            values = {name: _ort_value(array) for name, array in feeds.items()}
+            return [_from_ort_value(v) for v in self._ort.run_with_ort_values(names, values, options)]
+        except ORT_ERRORS as error:
+            raise run_error(error) from error
 
 
-def _fit(array: Any, value: Value | None) -> Any:
-    if value is None:
-        return array
-    if value.dtype is not None and array.dtype != value.dtype:
-        kinds = {array.dtype.kind, value.dtype.kind}
-        if not (len(kinds) == 1 or kinds == {"i", "u"}) or value.dtype.kind not in "fiu":
-            raise ShapeError(f"input {value} was given {array.dtype} values: convert them to {value.dtype} first")
-        array = array.astype(value.dtype)
-    if value.shape is not None:
-        if array.ndim != len(value.shape):
-            raise ShapeError(f"input {value} was given an array of shape {list(array.shape)}: the number of axes differs")
-        wrong = [i for i, d in enumerate(value.shape) if isinstance(d, int) and i > 0 and array.shape[i] != d]
-        if wrong:
-            raise ShapeError(f"input {value} was given an array of shape {list(array.shape)}: axis {wrong[0]} differs")
-    return np.asarray(array, order="C")
+# Samples at once, in batch sizes of the model, once that is dynamic: enough for the kernels, and bounded in memory.
+_MOST_AT_ONCE = 32
+# Element types that ONNX Runtime does not exchange with NumPy by itself.
+_NOT_IN_NUMPY = ("bfloat16", "float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz")
 
 
-def _create(proto: ModelProto, providers: Sequence[str], options: Any) -> Any:
+def _ort_value(array: Any, device: str = "cpu") -> Any:
+    array = np.asarray(array, order="C")
+    if array.dtype.kind != "V" and array.dtype.name not in ("bfloat16", "float8_e4m3fn", "float8_e5m2"):
+        return ort.OrtValue.ortvalue_from_numpy(array, device, 0)
+    bits = array.view(np.uint16 if array.dtype.itemsize == 2 else np.uint8)
+    return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(bits, onnx.helper.np_dtype_to_tensor_dtype(array.dtype))
+
+
+def _from_ort_value(value: Any) -> Any:
+    kind = value.data_type().removeprefix("tensor(").rstrip(")")
+    if kind not in _NOT_IN_NUMPY:
+        return value.numpy()
+    dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(onnx.TensorProto.DataType.Value(kind.upper())))
+    data = ctypes.string_at(value.data_ptr(), value.tensor_size_in_bytes())
+    return np.frombuffer(data, dtype).reshape(value.shape()).copy()
+
+
+def create(proto: ModelProto, providers: Sequence[str], options: Any) -> Any:
     try:
         return ort.InferenceSession(proto.SerializeToString(), options, providers=list(providers))
-    except _ORT_ERRORS as error:
+    except EncodeError:
+        raise ModelError(
+            "the model is too large for one protobuf (2 GiB): save it with external data, load the file"
+        ) from None
+    except ORT_ERRORS as error:
+        strangers = _unknown_operator(proto, str(error))
+        if strangers:
+            raise ModelError(strangers) from error
         raise ModelError(f"ONNX Runtime {ort.__version__} cannot run this model: {_one_line(error)}") from error
 
 
+def _unknown_operator(proto: ModelProto, said: str) -> str | None:
+    """What to say where the model holds an operator of another domain that ONNX Runtime did not recognise."""
+    for node in all_nodes(proto.graph):
+        if node.domain not in DOMAIN_NAMES and f"{node.domain}:{node.op_type}(" in said and "not a registered" in said:
+            return (
+                f"operator {node.op_type!r} of the domain {node.domain!r} (node {label(node)}) is none of ONNX "
+                f"Runtime's {ort.__version__}: onnxray loads no operator libraries; export the model with standard operators"
+            )
+    return None
+
+
 def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
+    text = " ".join(str(error).split()) or type(error).__name__
     return text.split("] : ", 1)[-1].removeprefix("1 : FAIL : ")[:400]
 
 
-def _run_error(error: Exception) -> Exception:
+def run_error(error: Exception) -> OnnxrayError:
     kind = type(error).__name__
     cls = ShapeError if kind == "InvalidArgument" else ModelError
     return cls(f"ONNX Runtime failed while running the model: {_one_line(error)}")
@@ -389,8 +408,8 @@ def session(
     """A session for `model`; the last few are kept, by the model's content and these options.
 
     `providers`: names ("cuda", "cpu", or ONNX Runtime's own) in order of preference, None for the best that works here.
-    `threads`: of one operator, None for every CPU. `optimize`: "all", "extended", "basic" or "none". `spin`: whether idle
-    threads wait actively (off where several sessions take turns).
+    `threads`: of one operator, None for every CPU. `optimize`: "all", "extended", "basic" or "none". `spin`: whether
+    idle threads wait actively (off where several sessions take turns).
     """
     key = (model.content_key, resolve_providers(providers), threads, optimize, spin)
     with _lock:
@@ -411,36 +430,6 @@ def run(model: Model, feeds: Mapping[str, Any], outputs: Sequence[str] | None = 
     return session(model).run(feeds, outputs)
 
 
-def evaluate(proto: ModelProto, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Outputs of a model without inputs, on the CPU, not optimised, not cached: for constant folding."""
-    made = _create(proto, [CPU], _options(1, "none"))
-    try:
-        return dict(zip(names, made.run(list(names), {}), strict=True))
-    except _ORT_ERRORS as error:
-        raise _run_error(error) from error
-
-
-def infer_types(model: Model, names: Sequence[str]) -> dict[str, Value]:
-    """Types and shapes of `names` as ONNX Runtime infers them, operators of its own domains included.
-
-    Raises ModelError when the model cannot be loaded, ShapeError for a value that is no tensor.
-    """
-    proto = ModelProto()
-    proto.CopyFrom(model.proto)
-    del proto.graph.output[:]
-    proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    made = _create(proto, [CPU], _options(1, "none", folder=str(model.folder) if model.folder else None))
-    found = {}
-    for output in made.get_outputs():
-        if not output.type.startswith("tensor("):
-            raise ShapeError(f"the value {output.name!r} is no tensor ({output.type}): choose a value beside it")
-        kind = output.type.removeprefix("tensor(").removesuffix(")").upper()
-        dtype = onnx.helper.tensor_dtype_to_np_dtype(onnx.TensorProto.DataType.Value(kind))
-        shape = tuple(d if isinstance(d, int | str) else None for d in output.shape)
-        found[output.name] = Value(output.name, np.dtype(dtype), shape)
-    return found
-
-
 def to_device(array: np.ndarray, device: str) -> Any:
     """`array` as an OrtValue on "cpu" or "cuda"."""
-    return ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), device, 0)
+    return _ort_value(array, device)

@@ -1,0 +1,173 @@
+"""From a parsed file to a graph that everything else can rely on.
+
+opsets checked -> functions inlined -> opset >= 7 -> order, names -> shapes inferred -> constants folded
+"""
+
+from __future__ import annotations
+
+import onnx
+from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, ValueInfoProto
+
+from .errors import ModelError, OpsetError
+from .nodes import DOMAIN_NAMES, label, opset_of, plain_domain, subgraphs
+from .shapes import infer_shapes
+from .wellformed import all_nodes, check_order
+
+# The oldest opset that ONNX Runtime runs.
+OLDEST_OPSET = 7
+# Of the IR versions, this one is new enough for everything that is written here and old enough for every ONNX Runtime.
+MIN_IR = 7
+# A function may call another one ten times, which calls another one ten times, ...
+_MOST_INLINED_NODES = 1_000_000
+
+
+def prepare(proto: ModelProto) -> ModelProto:
+    """Normalise a well-formed model in the order of this module's diagram. The argument may be modified.
+
+    Raises ModelError (the model contradicts itself), OpsetError (too new, or too old and not convertible).
+    """
+    from .fold import fold_constants
+
+    _check_opsets(proto)
+    proto = _inline_functions(proto)
+    proto = _upgrade_ancient(proto)
+    if proto.ir_version < 4:
+        # Before IR 4 every initializer had to be listed as an input; as plain initializers they can be folded.
+        stored = {t.name for t in proto.graph.initializer}
+        kept = [v for v in proto.graph.input if v.name not in stored]
+        del proto.graph.input[:]
+        proto.graph.input.extend(kept)
+    proto.ir_version = max(proto.ir_version, MIN_IR)
+    check_order(proto.graph)
+    return fold_constants(infer_shapes(proto))
+
+
+def _check_opsets(proto: ModelProto) -> None:
+    if not proto.graph.output:
+        raise ModelError("the model's graph has no output: the file is truncated or was exported wrongly")
+    if proto.ir_version > onnx.IR_VERSION:
+        raise OpsetError(
+            f"the model has IR version {proto.ir_version}, the installed onnx {onnx.__version__} knows up to "
+            f"{onnx.IR_VERSION}: upgrade onnx and onnxruntime, or export with an older version"
+        )
+    if not proto.opset_import and proto.ir_version < 3:
+        proto.opset_import.add(domain="", version=1)  # the first files did not state it
+    newest = onnx.defs.onnx_opset_version()
+    if opset_of(proto) > newest:
+        raise OpsetError(
+            f"the model uses opset {opset_of(proto)}, the installed onnx {onnx.__version__} knows up to {newest}: "
+            "upgrade onnx and onnxruntime, or export with an older opset"
+        )
+    imported = {plain_domain(o.domain) for o in proto.opset_import}
+    for node in all_nodes(proto.graph):
+        if plain_domain(node.domain) not in imported:
+            raise ModelError(
+                f"node {label(node)} is of the operator set {node.domain or 'ai.onnx'!r}, of which the model does not "
+                "state the version (opset_import): the file is damaged or was exported wrongly"
+            )
+
+
+def _inline_functions(proto: ModelProto) -> ModelProto:
+    if not proto.functions:
+        return proto
+    import onnx.inliner
+
+    _check_functions(proto)
+    try:
+        return onnx.inliner.inline_local_functions(proto)
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).split("\n")[0].strip()
+        raise ModelError(
+            f"the functions of the model cannot be inlined ({reason}): export it without functions"
+        ) from None
+
+
+def _check_functions(proto: ModelProto) -> None:
+    """Functions that call each other in a circle or grow beyond measure cannot be inlined."""
+    functions = {(plain_domain(f.domain), f.name, f.overload): f for f in proto.functions}
+    sizes: dict[tuple[str, str, str], int] = {}
+    open_calls: set[tuple[str, str, str]] = set()
+
+    def size(nodes: list[NodeProto]) -> int:
+        return sum(1 + function_size((plain_domain(n.domain), n.op_type, n.overload)) for n in nodes)
+
+    def function_size(key: tuple[str, str, str]) -> int:
+        function = functions.get(key)
+        if function is None:
+            return 0
+        if key in open_calls:
+            raise ModelError(f"function {key[1]!r} of the model calls itself: export it without functions")
+        if key not in sizes:
+            if len(open_calls) > _DEEPEST_CALL:
+                raise ModelError("the model's functions call each other too deep: export it without functions")
+            open_calls.add(key)
+            sizes[key] = size(_function_nodes(function))
+            open_calls.remove(key)
+        return sizes[key]
+
+    if size(list(all_nodes(proto.graph))) > _MOST_INLINED_NODES:
+        raise ModelError(
+            f"the model's functions expand to more than {_MOST_INLINED_NODES} nodes: export it without functions"
+        )
+
+
+_DEEPEST_CALL = 200
+
+
+def _function_nodes(function: FunctionProto) -> list[NodeProto]:
+    found = []
+    for node in function.node:
+        found.append(node)
+        for graph in subgraphs(node):
+            found.extend(all_nodes(graph))
+    return found
+
+
+def _upgrade_ancient(proto: ModelProto) -> ModelProto:
+    version = opset_of(proto)
+    if version >= OLDEST_OPSET or not any(node.domain in DOMAIN_NAMES for node in all_nodes(proto.graph)):
+        return proto
+    import onnx.version_converter
+
+    try:
+        return onnx.version_converter.convert_version(proto, OLDEST_OPSET)
+    except _CONVERTER_ERRORS as error:
+        reason = str(error).split("\n")[0].strip()
+        raise OpsetError(
+            f"the model uses opset {version} and cannot be brought to opset {OLDEST_OPSET}, the oldest that ONNX "
+            f"Runtime runs ({reason}): {_culprit(proto, version)}; export it again with a newer opset"
+        ) from None
+
+
+# What the native code of onnx.version_converter raises; the inference it begins with has an error of its own.
+_CONVERTER_ERRORS = (
+    RuntimeError,
+    ValueError,
+    IndexError,
+    onnx.shape_inference.InferenceError,
+    onnx.checker.ValidationError,
+)
+
+
+def _culprit(proto: ModelProto, version: int) -> str:
+    """The first operator that alone stops the conversion, by name."""
+    for op in dict.fromkeys(n.op_type for n in proto.graph.node if n.domain in DOMAIN_NAMES):
+        nodes = [n for n in proto.graph.node if n.op_type == op and n.domain in DOMAIN_NAMES]
+        for node in nodes:
+            if not _converts_alone(proto, node, version):
+                return f"operator {op!r} (node {label(node)}) has no conversion"
+    return "the converter does not say which operator"
+
+
+def _converts_alone(proto: ModelProto, node: NodeProto, version: int) -> bool:
+    inputs = [ValueInfoProto(name=name) for name in dict.fromkeys(n for n in node.input if n)]
+    graph: GraphProto = onnx.helper.make_graph(
+        [node], "probe", inputs, [ValueInfoProto(name=n) for n in node.output if n]
+    )
+    graph.initializer.extend(t for t in proto.graph.initializer if t.name in node.input)
+    alone = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", version)])
+    try:
+        onnx.version_converter.convert_version(alone, OLDEST_OPSET)
+    except _CONVERTER_ERRORS:
+        return False
+    return True
