@@ -2,7 +2,7 @@
 
 The proof walks the graph once. A value *carries the batch* if its axis 0 runs along the samples and its entry i is
 computed from sample i alone, in the same way for every i. The inputs do; an operator hands this on if it is one of
-those in `batchrules.py` and keeps axis 0 to itself. Where the batch size is written into an argument (the shape of a
+those with a rule (`batchproof.py`) and keeps axis 0 to itself. Where the batch size is written into an argument (the shape of a
 Reshape, the sizes of a Resize), the argument is rewritten. Any other operator that reads a value that carries the batch
 ends the proof.
 """
@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from onnx import GraphProto, ValueInfoProto
 
-from .batchrules import RULES, Batch, Refused
+from . import batchcompute as batchcompute
+from . import batchmove as batchmove
+from .batchproof import RULES, Batch, Refused
 from .errors import ShapeError
 from .graph import Model
 from .nodes import label, plain_domain, reads

@@ -376,7 +376,8 @@ def _unknown_operator(proto: ModelProto, said: str) -> str | None:
         if node.domain not in DOMAIN_NAMES and f"{node.domain}:{node.op_type}(" in said and "not a registered" in said:
             return (
                 f"operator {node.op_type!r} of the domain {node.domain!r} (node {label(node)}) is none of ONNX "
-                f"Runtime's {ort.__version__}: onnxray loads no operator libraries; export the model with standard operators"
+                f"Runtime's {ort.__version__}: onnxray loads no operator libraries; export the model with standard "
+                "operators"
             )
     return None
 
