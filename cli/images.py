@@ -97,9 +97,8 @@ def _as_rgb(stored: NDArray[Any], header: Header, where: str) -> Image:
         raise ImageError(f"{where} has {stored.shape[2]} channels; gray, RGB and RGBA are supported")
     alpha = stored[..., 3:].astype(np.uint16)
     colour = stored[..., 2::-1].astype(np.uint16)
-    if header.premultiplied:
-        return np.minimum(colour + (255 - alpha), 255).astype(np.uint8)
-    over_white: Image = ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+    weighted = colour if header.premultiplied else (colour * alpha + 127) // 255
+    over_white: Image = np.minimum(weighted + (255 - alpha), 255).astype(np.uint8)
     return over_white
 
 
