@@ -105,6 +105,10 @@ class Explanation:
         input
         is no image.
         """
+        return self._on_image(0.0)
+
+    def _on_image(self, unseen: float) -> NDArray[np.float32]:
+        """The map on the image's pixels, `unseen` where the model does not look."""
         from ..kernels.upsample import upsample
 
         if self.map is None:
@@ -112,7 +116,7 @@ class Explanation:
                 f"values of shape {list(self.values.shape)} over what is no image make no picture: use `values`"
             )
         if self.geometry is not None:
-            return self.geometry.to_image(self.map)
+            return self.geometry.to_image(self.map, fill=unseen)
         if self.size is None or self.map.shape == self.size:
             return self.map
         return upsample(self.map, self.size)
@@ -127,12 +131,11 @@ class Explanation:
         from ..kernels import normalize
 
         heat = self.heatmap
-        if self.display == "positive":
-            _, high = normalize.minmax(heat)
-            return (0.0, high) if high > 0 else (0.0, 1.0)
-        if self.reduce == "none":
-            return normalize.symmetric(heat)
-        return normalize.percentile(heat, upper=PERCENTILE, signed=True)
+        if self.reduce != "none":
+            low, high = normalize.percentile(heat, upper=PERCENTILE, signed=True)
+        else:
+            low, high = normalize.symmetric(heat)
+        return (0.0, high) if self.display == "positive" else (low, high)
 
     @property
     def colormap(self) -> str:
@@ -142,30 +145,38 @@ class Explanation:
         return colormap.DIVERGING if self.display == "signed" else colormap.SEQUENTIAL
 
     def picture(self, colormap: str | None = None, range: tuple[float, float] | None = None) -> NDArray[np.uint8]:
-        """The heatmap in colours, uint8 (H, W, 3) RGB."""
+        """The heatmap in colours, uint8 (H, W, 3) RGB; gray where the model does not look."""
         from ..kernels import colormap as colours
 
-        return colours.apply(self.heatmap, _table(colormap or self.colormap), *(range or self.range))
+        return colours.apply(self._on_image(np.nan), _table(colormap or self.colormap), *(range or self.range))
 
     def overlay(
         self, alpha: float = 0.5, colormap: str | None = None, range: tuple[float, float] | None = None
     ) -> NDArray[np.uint8]:
         """The heatmap's colours over the image, uint8 (H, W, 3) RGB.
 
-        alpha: share of the colours, 0 to 1. range: values at the ends of the colour scale, by default `range`. Where no
-        image is known (a tensor was given), the map lies over what the tensor shows, scaled to its own range.
+        alpha: share of the colours, 0 to 1, where there is heat; it falls to 0 with the value, so that the image is
+        seen where there is none. range: values at the ends of the colour scale, by default `range`. The image stays as
+        it is where the model does not look. Where a tensor was given, the map lies over what it shows.
 
-        Raises MethodError for another alpha, an unknown colour map or an impossible range.
+        Raises MethodError for another alpha, UnknownName for an unknown colour map.
         """
+        from ..kernels import colormap as colours
         from ..kernels.render import render
 
         lo, hi = range or self.range
-        heat = self.heatmap
+        if not (0 <= alpha <= 1 and np.isfinite([lo, hi]).all() and lo <= hi):
+            raise MethodError(f"no overlay with alpha {alpha}, colours {lo} to {hi}: alpha is 0 to 1")
+        heat = self._on_image(np.nan)
         image = self.image if self.image is not None else np.full((*heat.shape, 3), 128, np.uint8)
-        try:
-            return render(heat, image, _table(colormap or self.colormap), lo, hi, alpha, "nearest")
-        except ValueError as error:
-            raise MethodError(f"no overlay: {error}") from None
+        table = _table(colormap or self.colormap)
+        if self.display == "positive":
+            return render(heat, image, table, lo, hi, alpha, "nearest", alpha_by_value=True)
+        most = max(abs(lo), abs(hi)) or 1.0
+        # Colours are near white around 0: they are mixed in fully from a quarter of the range on.
+        share = alpha * np.minimum(np.abs(np.nan_to_num(heat)) * (4 / most), 1)[..., None].astype(np.float32)
+        coloured = colours.apply(heat, table, lo, hi)
+        return np.asarray(np.rint(image * (1 - share) + coloured * share), np.uint8)
 
     def manifest(self) -> dict[str, Any]:
         """Everything needed to know how the map came about, as JSON-like data."""

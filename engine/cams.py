@@ -60,8 +60,10 @@ class Cam(Method):
 
     def __call__(self, problem: Problem) -> Maps:
         places = choose(problem)
-        if self.needs == "gradient" and len(places) > 1:
-            problem.gradients([place.value for place in places])
+        if self.needs == "gradient":
+            gradients = problem.gradients([place.value for place in places])
+            if not problem.layers and problem.target.classes is None and not gradients[places[0].value].any():
+                places = _reached(problem) or places
         maps = [np.ascontiguousarray(self.map(problem, place), np.float32) for place in places]
         reason = "; ".join(dict.fromkeys(place.reason for place in places))
         if len(places) > 1:
@@ -128,6 +130,7 @@ def _best(problem: Problem) -> Place:
         )
     if _is_dense(problem):
         # At full resolution a dense answer looks at its own place only: the coarsest maps have seen the most.
+        fitting = _features(problem, fitting) or fitting
         sizes = {layer.output: _cells(problem, layer) for layer in fitting}
         least = min(sizes.values())
         chosen = [layer for layer in fitting if sizes[layer.output] == least][-1]
@@ -145,6 +148,19 @@ def _best(problem: Problem) -> Place:
 
 
 _known: weakref.WeakKeyDictionary[Model, tuple[Layer, ...]] = weakref.WeakKeyDictionary()
+
+
+def _reached(problem: Problem) -> list[Place]:
+    """Of several branches, the last layer that the target does depend on; empty where there is none."""
+    before = _ancestors(problem.model, problem.target.of)
+    fitting = [layer for layer in _candidates(problem.model) if layer.output in before]
+    gradients = problem.gradients([layer.output for layer in fitting])
+    for layer in reversed(fitting):
+        if gradients[layer.output].any():
+            grid = _grid(problem, layer)
+            assert grid is not None
+            return [Place(layer.name, layer.output, grid, "the last map that this target depends on")]
+    return []
 
 
 def _candidates(model: Model) -> tuple[Layer, ...]:
@@ -201,6 +217,19 @@ def _fitted(problem: Problem, layer: Layer, grid: Grid) -> Grid:
     raise MethodError(
         f"layer {layer.name!r} holds {places} tokens for this input and they form no grid: name another layer"
     )
+
+
+def _features(problem: Problem, layers: list[Layer]) -> list[Layer]:
+    """Of the layers before a dense answer, the maps that are not the answer's classes already."""
+    found = trace(problem.model)
+    answer, shape = found.grid(problem.target.of), found.shapes.get(problem.target.of)
+    classes = shape[answer.channel] if answer is not None and shape is not None else 0
+    result = []
+    for layer in layers:
+        grid, own = found.grid(layer.output), found.shapes.get(layer.output)
+        if grid is not None and own is not None and own[grid.channel] != classes:
+            result.append(layer)
+    return result
 
 
 def _cells(problem: Problem, layer: Layer) -> int:

@@ -179,7 +179,7 @@ class Problem:
         """The score (R',) of inputs x (R', ...), each with the target of its row `rows` (R',)."""
         exposed = _exposed(self.model, (self.target.of,))
         y = self._run(exposed, self._inputs(x, rows), [self.target.of])[self.target.of]
-        return score(y, self.cotangents[rows])
+        return score(y, self.cotangents, rows)
 
     def gradients_at(
         self, x: NDArray[Any], rows: NDArray[np.int64], rules: Rules = None
@@ -188,7 +188,7 @@ class Problem:
         grads, values = self._pull(
             x, rows, [self.input.name], rules, None if self.classes is None else self.classes[rows], []
         )
-        return grads[self.input.name], score(values[self.target.of], self.cotangents[rows])
+        return grads[self.input.name], score(values[self.target.of], self.cotangents, rows)
 
     def tail(self, value: str) -> Tail:
         """The part of the model behind `value`, to be run on other maps than the clean ones."""
@@ -287,7 +287,7 @@ class Tail:
             # Shapes computed from the input hold the batch they were computed with: one sample.
             runtime = Runtime(runtime.providers, runtime.threads, 1)
         y = run_rows(self.model, feeds, [of], runtime=runtime)[of]
-        return score(y, problem.cotangents[rows])
+        return score(y, problem.cotangents, rows)
 
 
 def _between(model: Model, value: str, of: str) -> list[Any]:

@@ -109,14 +109,21 @@ class Resolved:
         return result
 
 
-def score(y: NDArray[Any], cotangent: NDArray[np.float32]) -> NDArray[np.float64]:
+def score(
+    y: NDArray[Any], cotangents: NDArray[np.float32], rows: NDArray[np.int64] | None = None
+) -> NDArray[np.float64]:
     """sum(y * cotangent) per row, in float64; elements whose cotangent is 0 do not count, even if they are infinite.
 
-    y, cotangent: (R, ...) -> (R,).
+    y: (R, ...). cotangents: (R, ...), or those of the rows `rows` (R,) among them. Returns (R,).
     """
-    product = np.zeros(y.shape, np.float64)
-    np.multiply(y, cotangent, out=product, where=cotangent != 0, dtype=np.float64, casting="unsafe")
-    total: NDArray[np.float64] = product.reshape(len(y), -1).sum(axis=1)
+    rows = np.arange(len(y)) if rows is None else rows
+    flat, weights = y.reshape(len(y), -1), cotangents.reshape(len(cotangents), -1)
+    total = np.empty(len(y), np.float64)
+    for row in np.unique(rows):
+        mine = np.flatnonzero(rows == row)
+        used = np.flatnonzero(weights[row])
+        # Row by row, so that the result does not depend on which rows are computed together.
+        total[mine] = (flat[mine[:, None], used].astype(np.float64) * weights[row, used]).sum(axis=1)
     return total
 
 

@@ -255,6 +255,10 @@ def _transpose(trace: Trace, index: int, node: NodeProto, shape: tuple[int, ...]
 
 def _concat(trace: Trace, index: int, node: NodeProto, shape: tuple[int, ...]) -> list[Positions | None]:
     axis = attributes(node).get("axis", 0) % len(shape)
+    known = [trace.positions[name] for name in node.input if name in trace.positions]
+    beside = all(p.ndim == len(shape) + 1 and p.shape[axis + 1] == 1 for p in known)
+    if beside and len(known) == len(node.input):
+        return [max(known, key=_spread)]  # channels beside one another: the map that reaches furthest
     parts = []
     for name in node.input:
         own = trace.shapes.get(name)
@@ -363,11 +367,10 @@ def _window(trace: Trace, index: int, node: NodeProto, shape: tuple[int, ...]) -
 
 def _resampled(positions: Positions, axis: int, size: int) -> Positions:
     before = positions.shape[axis]
-    at = np.clip((np.arange(size) + 0.5) * before / size - 0.5, 0, before - 1)
-    low = np.floor(at).astype(int)
+    at = (np.arange(size) + 0.5) * before / size - 0.5
+    low = np.clip(np.floor(at).astype(int), 0, before - 2)  # beyond the outermost centres the line goes on
     share = (at - low).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(positions.ndim)])
-    high = np.minimum(low + 1, before - 1)
-    return np.asarray(positions.take(low, axis) * (1 - share) + positions.take(high, axis) * share, np.float32)
+    return np.asarray(positions.take(low, axis) * (1 - share) + positions.take(low + 1, axis) * share, np.float32)
 
 
 def _pad(trace: Trace, index: int, node: NodeProto, shape: tuple[int, ...]) -> list[Positions | None]:
