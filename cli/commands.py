@@ -13,5 +13,6 @@ COMMANDS = {
     "predict": "Name what a classifier sees in images, with scores.",
     "activations": "Picture what the layers of a model answer to images.",
     "filters": "Picture the weights of a layer, and what each filter makes of an image.",
+    "grad": "Write a model that also computes gradients, in standard ONNX operators.",
     "models": "The built-in model and cards of well-known public ones.",
 }
