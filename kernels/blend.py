@@ -30,9 +30,7 @@ _GATHER = 2048
 # addresses in one loop the hardware's own prefetching gives up (3840 x 2160: 5.7 ms without, 2.9 ms with).
 _AHEAD = 3072
 
-_U8, _U16 = np.uint8, np.uint16
-_U64 = np.uint64
-_EIGHT = np.uint16(8)
+_U8, _U16, _U64 = np.uint8, np.uint16, np.uint64
 _ZERO = np.float32(0)
 
 _I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
@@ -72,15 +70,17 @@ def _blend_step(
             )
 
         narrow, wide = ir.VectorType(_I8, 3 * _STEP), ir.VectorType(_I16, 3 * _STEP)
-        eight, mask = splat(_I16(8)), splat(_I16(255))
+        deep = ir.VectorType(_I32, 3 * _STEP)
+        eight = ir.Constant(wide, [8] * (3 * _STEP))
         entries = pointer(0, arguments[1])
         places = [builder.zext(builder.load(builder.gep(entries, [_I64(i)])), _I64) for i in range(_STEP)]
         weight = look_up(pointer(3, _I64(0))) if by_entry else splat(arguments[4])
         loaded = builder.load(builder.bitcast(pointer(5, arguments[7]), narrow.as_pointer()), align=1)
         pixels = builder.zext(loaded, wide)
-        coarse = builder.mul(pixels, builder.lshr(weight, eight))
-        fine = builder.lshr(builder.mul(pixels, builder.and_(weight, mask)), eight)
-        total = builder.add(builder.add(coarse, fine), look_up(pointer(2, _I64(0))))
+        # The upper half of a 16-bit product, written as LLVM knows it: one instruction on most processors.
+        product = builder.mul(builder.zext(builder.shl(pixels, eight), deep), builder.zext(weight, deep))
+        share = builder.trunc(builder.lshr(product, ir.Constant(deep, [16] * (3 * _STEP))), wide)
+        total = builder.add(share, look_up(pointer(2, _I64(0))))
         result = builder.trunc(builder.lshr(total, eight), narrow)
         builder.store(result, builder.bitcast(pointer(6, arguments[7]), narrow.as_pointer()), align=1)
         return context.get_dummy_value()
@@ -125,7 +125,8 @@ def to_entries(values: Any, lo: float, hi: float, last: int, out: Any) -> bool:
                 share = 0.5
             else:
                 share = 0.0 if value < lo else 1.0
-            out[r, c] = share * last + 0.5
+            # float32 must not overflow: infinity times a weight of 0 would be NaN.
+            out[r, c] = min(max(share, -1e30), 1e30) * last + 0.5 if share == share else share
     return missing
 
 
@@ -254,8 +255,5 @@ def _blend_pixel(entry: Any, lut: Any, weights: Any, image: Any, out: Any, byte:
     """
     colour, weight = lut[entry], _U16(weights[min(_U64(entry), _U64(len(weights) - 1))])
     for c in range(_U64(3)):
-        pixel = _U16(image[byte + c])
-        coarse = _U16(pixel * (weight >> _EIGHT))
-        fine = _U16(pixel * (weight & _U16(255))) >> _EIGHT
-        total = _U16(coarse + fine + _U16(colour >> (_U64(16) * c)))
-        out[byte + c] = _U8(total >> _EIGHT)
+        share = _U16(np.uint32(image[byte + c]) * np.uint32(weight) >> _U64(8))
+        out[byte + c] = _U8(_U16(share + _U16(colour >> (_U64(16) * c))) >> np.uint16(8))

@@ -129,6 +129,17 @@ def test_infinities_are_the_ends_of_the_range():
     np.testing.assert_array_equal(render(map, image, table("ember"), 0, 1), expected)
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_finite_values_beyond_all_bounds(mode, sign):
+    """Nothing overflows: around such a value there are only the table's two ends (cubic weights turn the sign)."""
+    image = photo(20, 30)
+    got = render(np.array([[sign * 1e300, sign * 1e300, 0.5]]), image, table("ember"), 0, 1e-3, 1.0, mode)
+    assert (got[:, :12] == table("ember")[255 if sign > 0 else 0]).all()
+    ends = (got == table("ember")[0]).all(axis=2) | (got == table("ember")[255]).all(axis=2)
+    assert ends.all()
+
+
 def test_a_range_of_one_value_is_a_step():
     image = photo(3, 30)
     got = render([[1.0, 2.0, 3.0]], image, table("polar"), 2, 2, 1.0, "nearest")
