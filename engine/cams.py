@@ -34,12 +34,28 @@ _NORMS = frozenset(
 
 @dataclass(frozen=True)
 class Place:
-    """A layer to make a map at: its `name`, its `value`, how that is read as maps, and why it was taken."""
+    """A layer to make a map at: its `name`, its `value`, how that is read as maps, and why it was taken.
+
+    `zero` is the integer that stands for 0 in a quantised value.
+    """
 
     name: str
     value: str
     grid: Grid
     reason: str
+    zero: int = 0
+
+    def maps(self, value: NDArray[Any]) -> NDArray[np.float32]:
+        """(N, ...) -> (N, C, h, w) in real numbers (of a quantised value: up to its scale)."""
+        found = self.grid.maps(value).astype(np.float32, copy=False)
+        return found - self.zero if self.zero else found
+
+    def put(self, value: NDArray[Any], maps: NDArray[np.float32]) -> NDArray[Any]:
+        """`value` (N, ...) with `maps` (N, C, h, w) in it."""
+        if value.dtype.kind in "iu":
+            limits = np.iinfo(value.dtype)
+            maps = np.clip(np.rint(maps + self.zero), limits.min, limits.max)
+        return self.grid.put(value, maps)
 
 
 @dataclass(frozen=True)
@@ -59,7 +75,7 @@ class Cam(Method):
         return self.weigh(activations(problem, place), place.grid.maps(gradients).astype(np.float32, copy=False))
 
     def __call__(self, problem: Problem) -> Maps:
-        places = choose(problem)
+        places = choose(problem, self.needs == "gradient")
         if self.needs == "gradient":
             gradients = problem.gradients([place.value for place in places])
             if not problem.layers and problem.target.classes is None and not gradients[places[0].value].any():
@@ -79,7 +95,7 @@ class Cam(Method):
 
 def activations(problem: Problem, place: Place) -> NDArray[np.float32]:
     """The layer's maps (R, C, h, w), one per row."""
-    found = place.grid.maps(problem.activations([place.value])[place.value]).astype(np.float32, copy=False)
+    found = place.maps(problem.activations([place.value])[place.value])
     return found if problem.target.count == 1 else found[problem.sample]
 
 
@@ -95,12 +111,15 @@ def merged(maps: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
     return np.asarray(total / len(maps), np.float32)
 
 
-def choose(problem: Problem) -> list[Place]:
-    """The layers that the user named, else the one that fits best. Raises MethodError, UnknownName."""
+def choose(problem: Problem, gradients: bool = True) -> list[Place]:
+    """The layers that the user named, else the one that fits best; `gradients`: there must be a slope at it.
+
+    Raises MethodError, UnknownName.
+    """
     if problem.layers:
         named = [_named(problem, name) for name in problem.layers]
         return list({place.value: place for place in named}.values())
-    return [_best(problem)]
+    return [_best(problem, gradients)]
 
 
 def _named(problem: Problem, name: str) -> Place:
@@ -116,17 +135,19 @@ def _named(problem: Problem, name: str) -> Place:
         fitting = [entry.name for entry in _candidates(problem.model)][-3:]
         hint = f"; layers that are maps: {', '.join(fitting)}" if fitting else ""
         raise MethodError(f"layer {layer.name!r} ({layer.op}) is no map of the image: {what}{hint}")
-    return Place(layer.name, layer.output, grid, "as given")
+    return Place(layer.name, layer.output, grid, "as given", _zero(problem.model, layer))
 
 
-def _best(problem: Problem) -> Place:
+def _best(problem: Problem, gradients: bool) -> Place:
     model, of = problem.model, problem.target.of
     before = _ancestors(model, of)
     fitting = [layer for layer in _candidates(model) if layer.output in before]
+    if not fitting and not gradients:
+        fitting = [layer for layer in model.layers if layer.output in before and _is_quantised_map(model, layer)]
     if not fitting:
         raise MethodError(
-            f"no layer before {of!r} is a map of the image: name one with layer=, or use a method that needs none "
-            "(gradient, occlusion)"
+            f"no layer before {of!r} is a float map of the image: name one with layer=, or use another method "
+            "(gradient and occlusion need no layer, recipro-cam and score-cam no floats)"
         )
     if _is_dense(problem):
         # At full resolution a dense answer looks at its own place only: the coarsest maps have seen the most.
@@ -138,13 +159,15 @@ def _best(problem: Problem) -> Place:
     else:
         chosen = fitting[-1]
         reason = f"the last layer of {chosen.cam_reason}"
-        if chosen.map_axes is None:
+        if not chosen.cam and chosen.map_axes is not None:
+            reason = "the last quantised map of the image"
+        elif chosen.map_axes is None:
             reason = "the last layer that holds a vector for every patch of the image and that the answer listens to"
     grid = _grid(problem, chosen)
     assert grid is not None
     if grid.others:
         reason += f"; {grid.others} token{'s' * (grid.others > 1)} without a place left out"
-    return Place(chosen.name, chosen.output, grid, reason)
+    return Place(chosen.name, chosen.output, grid, reason, _zero(model, chosen))
 
 
 _known: weakref.WeakKeyDictionary[Model, tuple[Layer, ...]] = weakref.WeakKeyDictionary()
@@ -174,6 +197,28 @@ def _candidates(model: Model) -> tuple[Layer, ...]:
             if layer.cam or (layer.output in heard and _is_stream(layer) and found.grid(layer.output) is not None)
         )
     return _known[model]
+
+
+# Which input of a node holds its output's zero point.
+_ZERO_POINTS = {"QuantizeLinear": 2, "QLinearConv": 7, "QLinearAdd": 7, "QLinearMul": 7, "QLinearLeakyRelu": 4}
+
+
+def _is_quantised_map(model: Model, layer: Layer) -> bool:
+    value = model.value(layer.output)
+    if value.dtype is None or value.dtype.kind not in "iu" or value.rank != 4 or len(layer.map_axes or ()) != 2:
+        return False
+    grid = trace(model).grid(layer.output)
+    return layer.op.rpartition(".")[2] in _ZERO_POINTS and grid is not None
+
+
+def _zero(model: Model, layer: Layer) -> int:
+    """The integer that stands for 0 in the layer's value, 0 where it is not quantised."""
+    node = model.producer(layer.output)
+    place = _ZERO_POINTS.get(layer.op.rpartition(".")[2])
+    if node is None or place is None or place >= len(node.input) or not node.input[place]:
+        return 0
+    constant = model.constant(node.input[place])
+    return 0 if constant is None else int(constant.reshape(-1)[0])
 
 
 def _is_stream(layer: Layer) -> bool:
@@ -272,13 +317,13 @@ def tail_scores(problem: Problem, place: Place, make: Any, count: int) -> NDArra
     """
     tail = problem.tail(place.value)
     clean = problem.activations([place.value])[place.value]
-    maps = place.grid.maps(clean)
+    maps = place.maps(clean)
     scores = np.empty((problem.rows, count), np.float64)
     for row in range(problem.rows):
         sample = int(problem.sample[row])
         for numbers in row_batches(count, maps[sample].size, _TAIL_ELEMENTS):
             variants = make(maps[sample], numbers)
-            values = place.grid.put(np.repeat(clean[sample : sample + 1], len(numbers), 0), variants)
+            values = place.put(np.repeat(clean[sample : sample + 1], len(numbers), 0), variants)
             scores[row, numbers] = tail.scores(values, np.full(len(numbers), row))
     return scores
 

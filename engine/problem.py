@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from . import selection
 from .differentiate import Rules, vjp
 from .errors import Disconnected, GradientError
 from .graph import Model, reads
+from .real_input import with_real_input
 from .resolve import Place, Resolved, score
 from .rows import Runtime, batch_size, run_rows
 from .split import expose, extract
@@ -82,6 +83,10 @@ class Problem:
         runtime: Runtime | None = None,
     ) -> None:
         self.source = model
+        if input.x.dtype.kind in "iu":
+            model = with_real_input(model, input.name)
+            if model is not self.source:
+                input = replace(input, x=input.x.astype(np.float32))
         self.input = input
         self.asked = target
         self.target: Resolved = target.resolve(Place(model, input.labels, input.geometries, input.plane))

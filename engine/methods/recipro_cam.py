@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cams import Cam, Place, tail_scores
+from ..cams import Cam, Place, activations, tail_scores
 from . import Needs, method, option
 
 if TYPE_CHECKING:
@@ -35,12 +35,11 @@ class ReciproCam(Cam):
     needs: ClassVar[Needs] = "tail"
 
     def map(self, problem: Problem, place: Place) -> NDArray[np.float32]:
-        clean = place.grid.maps(problem.activations([place.value])[place.value])
-        height, width = clean.shape[2:]
+        height, width = activations(problem, place).shape[2:]
         masks = spots(height, width, self.mask == "gaussian")
 
         def only(maps: NDArray[np.float32], numbers: NDArray[np.int64]) -> NDArray[np.float32]:
-            return np.asarray(maps[None] * masks[numbers][:, None].astype(maps.dtype))
+            return np.asarray(maps[None] * masks[numbers][:, None])
 
         scores = tail_scores(problem, place, only, len(masks))
         found = scores[:, :-1] - scores[:, -1:]
