@@ -15,6 +15,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 from _harness import Table, arguments, compare
+
 from onnxray.kernels.colormap import table as colour_table
 from onnxray.kernels.render import render
 from onnxray.kernels.upsample import taps

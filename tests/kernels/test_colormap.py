@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+
 from onnxray.kernels import colormap
 from onnxray.kernels.colormap import NAN_COLOUR, apply, names, table
 

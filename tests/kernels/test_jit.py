@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from onnxray.kernels.jit import kernel
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from onnxray.kernels.normalize import minmax, percentile, symmetric
 
 NOTHING = np.array([np.nan, np.inf, -np.inf])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from onnxray.kernels.colormap import table
 from onnxray.kernels.render import render
 

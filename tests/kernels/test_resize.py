@@ -8,8 +8,9 @@ import sys
 import cv2
 import numpy as np
 import pytest
-from onnxray.kernels.resize import FILTERS, resize
 from PIL import Image
+
+from onnxray.kernels.resize import FILTERS, resize
 
 PILLOW = {
     "nearest": Image.Resampling.NEAREST,

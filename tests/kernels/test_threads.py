@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+
 from onnxray.kernels import threads
 from onnxray.kernels.threads import available, bands
 
