@@ -27,6 +27,10 @@ def max_pool(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
     axes = _windows(node, op, dy)
     indices = op.extra_output(node, 1)
     disjoint = all(axis.extent <= axis.stride for axis in axes)
+    if any(axis.dilation > 1 and (axis.before or axis.after) for axis in axes):
+        # A window may read nothing but padding: its index is none, and its value the lowest there is.
+        found = op.Greater(node.outputs[0], float(np.finfo(op.dtype(x)).min))
+        dy, indices = op.Where(found, dy, 0.0), op.Where(found, indices, np.int64(0))
     if node.attribute("storage_order", 0) == 0:
         return [scatter_flat(op, dy, indices, x, add=not disjoint)]
     # The indices count along the first spatial axis first: scatter into the tensor so transposed.
@@ -118,7 +122,7 @@ def transposed_sum(node: Node, op: Emitter, dy: str, x: str, axes: Sequence[Axis
     otherwise                           a product with the 0/1 matrix window x position along each axis
     """
     if all(a.kernel == a.stride and a.dilation == 1 and a.before == 0 for a in axes):
-        return _repeated(op, dy, x, axes)
+        return _repeated(op, dy, x, axes, ceil=bool(node.attribute("ceil_mode", 0)))
     if all(a.stride == 1 and a.dilation == 1 and 0 <= (a.before or 0) < a.kernel and a.rest == 0 for a in axes):
         pads = [a.kernel - 1 - (a.before or 0) for a in axes] + [a.kernel - 1 - (a.after or 0) for a in axes]
         if min(pads) >= 0:
@@ -132,19 +136,27 @@ def transposed_sum(node: Node, op: Emitter, dy: str, x: str, axes: Sequence[Axis
     return dy
 
 
-def _repeated(op: Emitter, dy: str, x: str, axes: Sequence[Axis]) -> str:
+def _repeated(op: Emitter, dy: str, x: str, axes: Sequence[Axis], ceil: bool) -> str:
     scales = np.array([1, 1, *[a.stride for a in axes]], np.float32)
     wide = dy
     if any(a.stride > 1 for a in axes):
         wide = op.Resize(
             dy, None, scales, mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"
         )
-    if all(a.rest == 0 for a in axes):
-        return wide
-    # Positions behind the last window get nothing; a last window that hangs over (ceil_mode) is cut off.
-    rest = op.Sub(op.shape_of(x, 2), op.shape_of(wide, 2))
-    none = np.zeros(2 + len(axes), np.int64)
-    return crop(op, op.Pad(wide, op.Concat(none, none[:2], op.Max(rest, none[2:]), axis=0)), x)
+    # Positions behind the last window get nothing; what a last window reads beyond the end is cut off.
+    short, long = False, False
+    for axis in axes:
+        if axis.size is not None and axis.count is not None:
+            short |= axis.count * axis.stride < axis.size
+            long |= axis.count * axis.stride > axis.size
+        elif axis.stride > 1:
+            short |= not ceil
+            long |= ceil or axis.after != 0
+    if short:
+        none = np.zeros(len(axes), np.int64)
+        rest = op.Max(op.Sub(op.shape_of(x, 2), op.shape_of(wide, 2)), none)
+        wide = op.Pad(wide, op.Concat(np.zeros(2 + len(axes) + 2, np.int64), rest, axis=0))
+    return crop(op, wide, x) if long else wide
 
 
 def along(op: Emitter, value: str, matrix: str, axis: int) -> str:

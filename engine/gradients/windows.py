@@ -163,7 +163,7 @@ def _length(op: Emitter, name: str, i: int) -> str:
 def tap_counts(node: Node, op: Emitter, read: str, count: str, axes: Sequence[Axis], padding: bool) -> str:
     """How many positions each window reads, broadcastable to `count`; those in the padding included or not.
 
-    A window that hangs over even the padding (ceil_mode) counts up to the padding's end.
+    A window that hangs over even the padding (ceil_mode) counts up to the padding's end; one that reads nothing, 1.
     """
     mode = node.attribute("auto_pad", "NOTSET")
     unpadded = mode == "VALID" or (mode == "NOTSET" and not any(node.attribute("pads") or []))
@@ -177,10 +177,10 @@ def tap_counts(node: Node, op: Emitter, read: str, count: str, axes: Sequence[Ax
         array = op.constant_value(reads)
         trailing = len(axes) - 1 - axis.index
         if array is None:
-            counts = op.ReduceSum(op.cast(reads, count), [1], keepdims=0)
+            counts = op.Max(op.ReduceSum(op.cast(reads, count), [1], keepdims=0), 1.0)
             computed.append(op.Unsqueeze(counts, list(range(1, 1 + trailing))) if trailing else counts)
         else:
-            known = known * array.sum(1).reshape(-1, *[1] * trailing)
+            known = known * np.maximum(array.sum(1), 1).reshape(-1, *[1] * trailing)
     total = op.const(known, like=count)
     for counts in computed:
         total = op.Mul(total, counts)
