@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 from onnx import TensorProto
 
 from ..emitter import Emitter, Node
@@ -225,6 +226,9 @@ def mean_variance_normalization(node: Node, cotangents: Cotangents, op: Emitter)
     assert dy is not None
     x, y = node.inputs[0], node.outputs[0]
     axes = node.attribute("axes") or [0, 2, 3]
+    if node.attribute("axes") is None:
+        # Spelled out, because ONNX's strict shape inference stumbles over the default.
+        node.proto.attribute.append(onnx.helper.make_attribute("axes", axes))
     exact = wide(op, x, x)
     centred = op.Sub(exact, op.ReduceMean(exact, axes, keepdims=1))
     deviation = op.Sqrt(op.ReduceMean(op.Mul(centred, centred), axes, keepdims=1))

@@ -89,14 +89,17 @@ def _check_gradient(
     tolerance: float = 1e-3,
     step: float = 1e-5,
     seed: int = 0,
+    checker: bool = True,
 ) -> onnx.ModelProto:
     """Hold `vjp(model, of, wrt)`, run by ONNX Runtime, against differences of `forward`; the gradient model.
 
     forward: the model in float64, a function from feeds to the values of `of`; default: ONNX's reference evaluator. It
     must agree with what ONNX Runtime computes. `wrt`, `of`: all float inputs and outputs. `tolerance` is relative
-    to the length of the gradient, which is what a random direction sees of it on average.
+    to the length of the gradient, which is what a random direction sees of it on average. `checker=False`: for models
+    that ONNX's checker does not let pass as they are.
     """
-    rng = np.random.default_rng(seed)
+    # Not the numbers that a test draws with the same seed: gradients may vanish along their own values.
+    rng = np.random.default_rng((seed, 1))
     wrt = wrt or [v.name for v in model.graph.input if feeds[v.name].dtype.kind == "f"]
     floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.UNDEFINED)
     of = list(of or [v.name for v in model.graph.output if v.type.tensor_type.elem_type in floats])
@@ -112,7 +115,8 @@ def _check_gradient(
         np.testing.assert_allclose(ours, theirs, rtol=1e-3 * loose, atol=1e-4 * loose, err_msg=f"the judge: {name}")
     cotangents = [rng.standard_normal(y.shape).astype(y.dtype) for y in outputs]
     gradient = onnxray.vjp(model, of=of, wrt=wrt).proto
-    onnx.checker.check_model(gradient, full_check=True)
+    if checker:
+        onnx.checker.check_model(gradient, full_check=True)
     assert {node.domain for node in gradient.graph.node} <= {"", "ai.onnx"}
     given = {**feeds, **{f"cotangent/{n}": c for n, c in zip(of, cotangents, strict=True)}}
     found = _runtime(gradient).run([f"grad/{n}" for n in wrt], given)
