@@ -289,7 +289,8 @@ def whole_walk(work: Work, photo: Photo, tensor: NDArray[Any]) -> tuple[NDArray[
 
     layers = walk_layers(work.model)
     by_output = {layer.output: layer for layer in layers}
-    tiles, steps = [], []
+    tiles: list[NDArray[np.uint8]] = []
+    steps: list[dict[str, Any]] = []
     for names in work.batches(list(by_output)):
         values = work.values(tensor, names)
         for name in names:

@@ -86,7 +86,7 @@ def cropped(photo: Photo) -> bool:
 
 def outlined(photo: Photo) -> Block:
     """The photo with a black and white line around the part that the model sees, if that is not all of it."""
-    out = photo.pixels.copy()
+    out: Block = photo.pixels.copy()
     if not cropped(photo):
         return out
     y0, x0, y1, x1 = (round(edge) for edge in photo.geometry.box)

@@ -9,6 +9,7 @@ import errno
 import importlib
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -43,19 +44,28 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
-    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
-        """As Click's, with every error as one line on stderr and the exit codes of this module."""
-        extra["prog_name"] = "onnxray"  # also where it runs as `python -m onnxray.cli.main`
-        if not standalone_mode:
-            return super().main(*args, standalone_mode=False, **extra)
-        sys.exit(self._run(*args, **extra))
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """As Click's, with every error as one line on stderr and the exit codes of this module.
 
-    def _run(self, *args: Any, **extra: Any) -> int:
+        It calls itself `onnxray` however it was started.
+        """
+        if not standalone_mode:
+            return super().main(args, "onnxray", complete_var, standalone_mode=False, **extra)
+        sys.exit(self._run(args, complete_var, extra))
+
+    def _run(self, args: Sequence[str] | None, complete_var: str | None, extra: dict[str, Any]) -> int:
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="replace")  # names from a model can hold what the terminal's encoding lacks
         try:
-            code = super().main(*args, standalone_mode=False, **extra)
+            code: Any = super().main(args, "onnxray", complete_var, standalone_mode=False, **extra)
             sys.stdout.flush()
             return code if isinstance(code, int) else DONE
         except click.ClickException as error:

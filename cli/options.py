@@ -78,7 +78,8 @@ def output(default: str | None, resume: bool = False) -> Callable[[F], F]:
             if default
             else "Write the results to a folder, too."
         )
-        return click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help=where)(stack)
+        decorated: F = click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help=where)(stack)
+        return decorated
 
     return decorate
 
@@ -110,8 +111,8 @@ def card(f: F) -> F:
                 fields[name] = parse(name, fields[name])
         return f(*args, card={name: value for name, value in fields.items() if value is not None}, **given)
 
-    stack: Any = command
-    for name, (kind, text) in reversed(_CARD.items()):
+    stack: F = command  # type: ignore[assignment]
+    for name, (kind, text) in reversed(list(_CARD.items())):
         choice = None if isinstance(kind, str) else click.Choice(kind, case_sensitive=False)
         metavar = kind if isinstance(kind, str) else "|".join(kind)
         stack = click.option(f"--{name}", f"card_{name}", type=choice, metavar=metavar, help=text)(stack)

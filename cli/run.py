@@ -41,6 +41,15 @@ _PACKAGES = (
     "opencv-python",
     "opencv-python-headless",
 )
+# Entries of the manifest that two runs must share for one to continue the other.
+_DECISIVE = {
+    "format": "another form of manifest",
+    "command": "another command",
+    "model": "another model",
+    "layers": "other layers",
+    "card": "other preprocessing",
+    "options": "other options",
+}
 _FLUSH = 1.0  # seconds between two writings of the manifest while images are done
 
 
@@ -83,12 +92,11 @@ class Run:
             self._replace(old, output.force)
 
     def _resume(self, old: dict[str, Any]) -> None:
-        keys = ("format", "command", "options", "model", "card", "layers")
-        differing = [key for key in keys if old.get(key) != self.manifest.get(key)]
+        differing = [what for key, what in _DECISIVE.items() if old.get(key) != self.manifest.get(key)]
         if differing:
             raise OutputError(
-                f"{str(self.folder)!r} holds a run with another {differing[0]}, which cannot be continued: "
-                "give --force to replace it, or another --out"
+                f"{str(self.folder)!r} holds a run with {differing[0]}, which cannot be continued: "
+                "give --force to replace it, or another folder with --out"
             )
         images = [image for image in old["images"] if isinstance(image, dict)]
         self._earlier = {str(image.get("path")): image for image in images if image.get("status") == "done"}

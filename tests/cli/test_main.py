@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
-import onnxray
 import pytest
 from click.testing import Result
+
+import onnxray
 from onnxray.cli import main as module
 from onnxray.cli.commands import COMMANDS
 from onnxray.cli.main import main
@@ -54,9 +55,9 @@ def test_options_of_the_same_name_say_the_same() -> None:
         for parameter in command.params:
             if isinstance(parameter, click.Option):
                 said.setdefault(parameter.opts[0], set()).add(parameter.help or "")
-    # what a command shows most of, and where it writes to, is its own affair
+    # what a command shows most of, and what it writes where, is its own affair
     differing = {name for name, texts in said.items() if len(texts) > 1}
-    assert differing <= {"--out", "--most", "--all"}
+    assert differing <= {"--out", "--force", "--most", "--all"}
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], []])

@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import pytest
 from click.testing import Result
+
 from onnxray.cli.images import read
 from onnxray.engine.graph import load
 from onnxray.engine.preprocess import Card, prepare
@@ -26,7 +27,7 @@ def expected(model: Path, image: Path) -> np.ndarray:
     card = Card(size=(16, 16), mean=(127.5,), std=(127.5,))
     logits = run_model(load(model), {"image": prepare(read(image), card).tensor})["logits"][0].astype(np.float64)
     powers = np.exp(logits - logits.max())
-    return powers / powers.sum()
+    return np.asarray(powers / powers.sum())
 
 
 def test_json(run: Callable[..., Result], model: Path, photos: Path) -> None:
