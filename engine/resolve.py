@@ -63,7 +63,8 @@ class Classes:
 class Resolved:
     """A target in a model: score(y) = sum(y * cotangent) over the value `of`, for each of K `targets`.
 
-    `model` is the model, with what the target needs added; `fixed` says that the cotangent depends on y's shape only.
+    `model` is the model, with what the target needs added; `fixed` says that the cotangent depends on y's shape only;
+    `found` names, per sample, what was chosen by its values.
     """
 
     model: Model
@@ -72,6 +73,7 @@ class Resolved:
     fixed: bool
     classes: Classes | None = None
     pick: Callable[[NDArray[Any]], NDArray[np.float32]] | None = None
+    found: Callable[[NDArray[Any]], list[Target]] | None = None
 
     @property
     def count(self) -> int:

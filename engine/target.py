@@ -287,32 +287,33 @@ class Unit(Target):
                 f"the layer {self.layer!r} has {len(axes)} axes of places, the target {self} names {len(self.at)}"
             )
 
-        def cotangents(y: NDArray[Any]) -> NDArray[np.float32]:
+        def units(y: NDArray[Any]) -> list[Target]:
             moved = np.moveaxis(y, channel_axis, 1).reshape(len(y), y.shape[channel_axis], -1)
-            places = tuple(y.shape[a] for a in axes)
+            return [self._found(maps, tuple(y.shape[a] for a in axes)) for maps in moved]
+
+        def cotangents(y: NDArray[Any]) -> NDArray[np.float32]:
             result = np.zeros((len(y), 1, *y.shape[1:]), np.float32)
-            for row, (maps, out) in enumerate(zip(moved, result, strict=True)):
-                channel = int(maps.max(axis=1).argmax()) if isinstance(self.channel, str) else self.channel
-                if not 0 <= channel < len(maps):
-                    raise TargetError(f"the layer {self.layer!r} has channels 0 to {len(maps) - 1}, not {channel}")
-                seen = np.moveaxis(out[0], channel_axis - 1, 0)[channel]
-                if self.at is None:
-                    seen[...] = 1 / max(1, seen.size)
-                    continue
-                at = self.at
-                if isinstance(at, str):
-                    at = tuple(int(i) for i in np.unravel_index(int(maps[channel].argmax()), places or (1,)))[
-                        : len(places)
-                    ]
-                if any(not 0 <= i < n for i, n in zip(at, places, strict=True)):
-                    raise TargetError(
-                        f"the layer {self.layer!r} has places up to {[n - 1 for n in places]}, not {list(at)}"
-                    )
-                seen[at] = 1
-                del row
+            for unit, out in zip(units(y), result, strict=True):
+                assert isinstance(unit, Unit)
+                seen = np.moveaxis(out[0], channel_axis - 1, 0)[unit.channel, ...]
+                seen[unit.at if unit.at is not None else ...] = 1 if unit.at is not None else 1 / max(1, seen.size)
             return result
 
-        return Resolved(place.model, value, (self,), fixed=STRONGEST not in (self.channel, self.at), pick=cotangents)
+        fixed = STRONGEST not in (self.channel, self.at)
+        return Resolved(place.model, value, (self,), fixed=fixed, pick=cotangents, found=units)
+
+    def _found(self, maps: NDArray[Any], places: tuple[int, ...]) -> Unit:
+        """The unit that is meant, for one sample's maps (C, places)."""
+        channel, at = self.channel, self.at
+        if isinstance(channel, str):
+            channel = int(maps.max(axis=1).argmax())
+        if not 0 <= channel < len(maps):
+            raise TargetError(f"the layer {self.layer!r} has channels 0 to {len(maps) - 1}, not {channel}")
+        if isinstance(at, str):
+            at = tuple(int(i) for i in np.unravel_index(int(maps[channel].argmax()), places)) if places else None
+        if at is not None and any(not 0 <= i < n for i, n in zip(at, places, strict=True)):
+            raise TargetError(f"the layer {self.layer!r} has places up to {[n - 1 for n in places]}, not {list(at)}")
+        return Unit(self.layer, channel, at)
 
 
 @dataclass(frozen=True)
@@ -406,6 +407,8 @@ class Cotangent(Target):
 
 def settled(resolved: Resolved, y: NDArray[Any], labels: tuple[str, ...] | None) -> list[Target]:
     """The targets of every row, sample by sample, with the classes that were chosen filled in. y: (N, ...)."""
+    if resolved.found is not None:
+        return resolved.found(y)
     if resolved.classes is None:
         return [target for _ in range(len(y)) for target in resolved.targets]
     rows: list[Target] = []
@@ -425,6 +428,9 @@ def title(target: Target) -> str:
         return f"{title(target.a)} against {title(target.b)}"
     if isinstance(target, Scale):
         return f"{'probability' if target.kind == 'prob' else 'logit'} of {title(target.inner)}"
+    if isinstance(target, Unit):
+        at = "" if target.at is None else f" at {', '.join(map(str, target.at))}"
+        return f"{target.layer} channel {target.channel}{at}"
     return str(target)
 
 
