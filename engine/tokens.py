@@ -316,18 +316,18 @@ def _product(trace: Trace, index: int, node: NodeProto, shape: tuple[int, ...]) 
     given = attributes(node)
     rows, columns = trace.positions.get(left), trace.positions.get(right)
     result: Positions | None = None
+    if rows is not None and not given.get("transA") and rows.ndim - 1 == len(shape):
+        if rows.shape[-1] > 1:
+            trace.mixed.add((index, left))
+        result = _average(rows, (rows.ndim - 2,))
     if columns is not None:
         axis = columns.ndim - (2 if given.get("transB") else 3)
         if axis >= 0 and columns.shape[axis + 1] > 1:
             trace.mixed.add((index, right))
         if axis >= 0 and columns.ndim - 1 == len(shape) and not given.get("transB"):
-            result = _average(columns, (axis,))
-    if rows is not None and not given.get("transA") and rows.ndim - 1 == len(shape):
-        if rows.shape[-1] > 1:
-            trace.mixed.add((index, left))
-        mean = _average(rows, (rows.ndim - 2,))
-        if result is None or _spread(mean) > _spread(result) + _SAME:
-            result = mean
+            mean = _average(columns, (axis,))
+            if result is None or _spread(mean) > _spread(result) + _SAME:
+                result = mean
     return [result]
 
 
