@@ -237,7 +237,7 @@ class Found:
 def one_layer(work: Work, photo: Photo, tensor: NDArray[Any], layer: Layer, every: bool, most: int) -> Found:
     """The pictures and numbers of one layer for one image."""
     from . import figure, layerplots
-    from .views import around_activation, statistics_of, strongest, view_of
+    from .views import around_activation, statistics_of, strongest, token_grid, view_of
 
     around = around_activation(work.model, layer)
     names = list(dict.fromkeys([layer.output, *(around or ())]))
@@ -268,6 +268,11 @@ def one_layer(work: Work, photo: Photo, tensor: NDArray[Any], layer: Layer, ever
     elif view.kind == "table":
         pictures["table"] = layerplots.heat(view, photo, scale)
         results["ranges"] = {"table": scale.to_mapping()}
+        tokens = token_grid(view, work.card.size)
+        if tokens is not None:
+            norm = figure.scale_of(tokens, "norm of a token's features; tokens taken as patches, row by row")
+            pictures["tokens"] = layerplots.on_image(view, photo, norm, tokens, f"{tokens.size} tokens as patches")
+            results["ranges"]["tokens"] = norm.to_mapping()
     else:
         pictures["units"] = layerplots.bars(view, photo, work.labels_of(layer, len(view.values)))
     parts = [("all values", values[layer.output])]

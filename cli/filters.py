@@ -213,7 +213,9 @@ def draw(
         "norms": [float(norm) for norm in weights.norms],
     }
     if weights.spatial == 0 or all(side == 1 for side in weights.kernel):
-        lines.append("Every weight is one cell; blue is negative, red positive.")
+        lines.append("Blue is negative, red positive.")
+        scale = kernelplots.symmetric(weights, outliers=True)
+        entry["range"] = scale.to_mapping()
         body = kernelplots.matrix(weights, scale)
         entry["form"] = "matrix"
     elif order is not None or kernelplots.planes(weights).shape[1] == 1:

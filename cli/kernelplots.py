@@ -25,12 +25,16 @@ def ranked(weights: Weights) -> list[int]:
     return [int(i) for i in np.argsort(-weights.norms, kind="stable")]
 
 
-def symmetric(weights: Weights) -> Scale:
-    """One diverging scale for all weights of the layer."""
+def symmetric(weights: Weights, *, outliers: bool = False) -> Scale:
+    """One diverging scale for all weights of the layer; see `figure.scale_of` for `outliers`."""
     from ..kernels import colormap, normalize
 
     lo, hi = normalize.symmetric(weights.values)
-    return Scale(colormap.DIVERGING, lo, hi, "weight")
+    beyond = 0.0
+    if outliers:
+        lo, hi = normalize.percentile(weights.values, 0, 99.5, signed=True)
+        beyond = float((np.abs(weights.values) > hi).mean())
+    return Scale(colormap.DIVERGING, lo, hi, "weight", beyond)
 
 
 def as_rgb(kernel: NDArray[np.float32], most: float, order: str) -> Block:

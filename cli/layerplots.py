@@ -100,15 +100,21 @@ def outlined(photo: Photo) -> Block:
 
 def mean(view: View, photo: Photo, scale: Scale) -> Block:
     """The photo, the mean map, and the map over the photo, with the layer's numbers."""
+    return on_image(view, photo, scale, mean_map(view), f"mean of {len(view.values)} {view.item}s", view.on_image)
+
+
+def on_image(
+    view: View, photo: Photo, scale: Scale, values: NDArray[np.float32], what: str, lies_on_it: bool = True
+) -> Block:
+    """The photo, a map made of the layer, the map over the photo where it lies on it, and the layer's numbers."""
     side = 320
     shown = small(photo, side)
-    values = mean_map(view)
     title = "the image; box: what the model sees" if cropped(shown) else "the image"
     tiles = [figure.panel(figure.framed(outlined(shown)), title, shown.name)]
     plane = figure.framed(figure.colour(figure.fit(values, side), scale))
     h, w = values.shape
-    tiles.append(figure.panel(plane, f"mean of {len(view.values)} {view.item}s", f"{h} x {w} cells"))
-    if view.on_image:
+    tiles.append(figure.panel(plane, what, f"{h} x {w} cells"))
+    if lies_on_it:
         laid = figure.framed(overlay(values, shown, scale))
         tiles.append(figure.panel(laid, "on the image", "bilinear between the cells' centres"))
     blocks = [figure.beside(tiles, gap=22), figure.colour_bar(scale), numbers(view)]

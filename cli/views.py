@@ -7,6 +7,7 @@ vector   (n,)        a dense layer, scores
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -104,7 +105,29 @@ def view_of(model: Model, layer: Layer, array: NDArray[Any]) -> View:
         return View(layer, "vector", values, "unit")
     if values.ndim == 2:
         return View(layer, "table", values, "feature", rows="token" if values.shape[0] != 2 else "row")
-    return View(layer, "maps", np.ascontiguousarray(values.reshape(-1, *values.shape[-2:])), "slice")
+    maps = np.ascontiguousarray(values.reshape(-1, *values.shape[-2:]))
+    if layer.op == "Softmax" and maps.shape[1] == maps.shape[2]:
+        return View(layer, "maps", maps, "head", note="down: the token that looks, across: the token looked at")
+    return View(layer, "maps", maps, "slice")
+
+
+def token_grid(view: View, size: tuple[int, int]) -> NDArray[np.float32] | None:
+    """The norm of every token's features as a map (rows, columns) over an input plane of `size` (height, width).
+
+    A vision transformer's tokens are patches of the image, row by row, maybe after one class token. Where the number
+    of tokens, or all but the first, is that of square patches which tile the plane, that is assumed; else None.
+    """
+    if view.kind != "table" or view.rows != "token":
+        return None
+    tokens = len(view.values)
+    height, width = size
+    for extra in (0, 1):
+        patch = math.sqrt(height * width / max(1, tokens - extra))
+        rows, columns = round(height / patch), round(width / patch)
+        if rows > 1 and columns > 1 and rows * columns == tokens - extra and height * columns == width * rows:
+            norms = np.sqrt((view.values[extra:].astype(np.float64) ** 2).sum(axis=1))
+            return np.asarray(norms.reshape(rows, columns), np.float32)
+    return None
 
 
 def statistics_of(view: View) -> Statistics:

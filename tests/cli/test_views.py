@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxray.cli.views import around_activation, statistics_of, strongest, view_of, walk_layers
+from onnxray.cli.views import around_activation, statistics_of, strongest, token_grid, view_of, walk_layers
 from onnxray.engine.activations import activations
 from onnxray.engine.graph import Model, load
 from onnxray.engine.inspect import find_layer
@@ -125,3 +125,22 @@ def test_what_is_before_and_after_an_activation_function(parse: Parse, cnn: onnx
 def test_a_walk_leaves_out_what_computes_nothing(cnn: onnx.ModelProto) -> None:
     model = load(cnn)
     assert [layer.name for layer in model.layers if layer not in walk_layers(model)] == ["flat"]
+
+
+def test_tokens_of_a_vision_transformer_tile_the_image(parse: Parse) -> None:
+    model = load(parse("g (float[N, T, 2] x) => (float[N, T, 2] y) { y = Relu (x) }"))
+    layer = find_layer(model, "y")
+
+    def grid(tokens: int, size: tuple[int, int]) -> np.ndarray | None:
+        values = np.zeros((1, tokens, 2), np.float32)
+        values[0, :, 0], values[0, :, 1] = 3 * np.arange(tokens), 4 * np.arange(tokens)
+        return token_grid(view_of(model, layer, values), size)
+
+    found = grid(17, (28, 28))
+    assert found is not None
+    np.testing.assert_array_equal(found, 5 * np.arange(1, 17, dtype=np.float32).reshape(4, 4))
+    wide = grid(18, (30, 60))
+    assert wide is not None
+    assert wide.shape == (3, 6)
+    for tokens, size in ((15, (28, 28)), (2, (28, 28)), (18, (28, 28)), (49, (30, 60))):
+        assert grid(tokens, size) is None
