@@ -20,6 +20,7 @@ def gradient_names(op: Emitter, of: Sequence[str], wrt: Sequence[str]) -> tuple[
         kind = op.type(name)
         if kind is not None:
             op.set_type(seed, kind)
+        op.take_shape(seed, name)
     return seeds, totals
 
 

@@ -80,6 +80,8 @@ class Emitter:
         self.initializers: dict[str, TensorProto] = {}
         self.prefix = "grad"
         self._types: dict[str, TypeProto] = {}
+        self._shaped: dict[str, str] = {}
+        self._probes = knowledge.probes
         self._arrays: dict[str, np.ndarray] = {}
         self._constants: dict[tuple[Any, ...], str] = {}
         self._emitted: dict[tuple[Any, ...], tuple[str, ...]] = {}
@@ -237,7 +239,7 @@ class Emitter:
             return self.parent.constant_value(name, probe)
         found = self.knowledge.constant(name)
         if found is None and probe:
-            self.knowledge.probe()
+            self.probe()
             found = self.knowledge.integers.get(name)
         return found
 
@@ -262,27 +264,35 @@ class Emitter:
     def take_shape(self, name: str, like: str) -> None:
         """Record that `name` has the shape of `like`, where more is known of that one."""
         kind, shape = self.type(name), shape_of(self.type(like))
+        self._shaped[name] = like
         if shape is not None and shape_of(kind) != shape:
             self._types[name] = tensor_type(elem_of(kind) or self.elem_type(like), shape)
+
+    def probe(self) -> None:
+        """Learn by a trial run what is open, once per graph, and infer the types of what was emitted anew."""
+        self.knowledge.probe()
+        scope: Emitter | None = self
+        while scope is not None:
+            if scope._probes < self.knowledge.probes:
+                scope._probes = self.knowledge.probes
+                for name, like in scope._shaped.items():
+                    scope.take_shape(name, like)
+                for node in scope.nodes:
+                    scope._infer(node)
+                    for name in node.output:
+                        if name in scope._shaped:
+                            scope.take_shape(name, scope._shaped[name])
+            scope = scope.parent
 
     def _settled(self, name: str, needs_shape: bool) -> TypeProto:
         kind = self.type(name)
         if kind is None or (needs_shape and shape_of(kind) is None):
-            self.knowledge.probe()
-            self._infer_again()
+            self.probe()
             kind = self.type(name)
         if kind is None or (needs_shape and shape_of(kind) is None):
             what = "rank" if needs_shape else "type"
             raise ShapeError(f"the {what} of value {name!r} cannot be known: declare the shapes of the model's inputs")
         return kind
-
-    def _infer_again(self) -> None:
-        """After a trial run: what was emitted before it may be known now too."""
-        if self.parent is not None:
-            self.parent._infer_again()
-        for node in self.nodes:
-            if any(o and shape_of(self.type(o)) is None for o in node.output):
-                self._infer(node)
 
     def elem_type(self, name: str) -> int:
         """The value's onnx.TensorProto data type. Raises ShapeError where it cannot be known."""
@@ -389,7 +399,7 @@ class Emitter:
         extra = len(source) - len(target)
         axes, unsure = self._broadcast_axes(source[extra:], target)
         if unsure:
-            self.knowledge.probe()
+            self.probe()
             target, source = self.shape(like), self.shape(value)
             axes, unsure = self._broadcast_axes(source[extra:], target)
         if extra > 0:

@@ -58,7 +58,7 @@ class Knowledge:
         self.types: dict[str, TypeProto] = {}
         self.sources: dict[str, tuple[str, int]] = {}
         self.integers: dict[str, np.ndarray] = {}
-        self._probed = False
+        self.probes = 0
         for info in self.inputs:
             for axis, dim in enumerate(shape_of(info.type) or ()):
                 if isinstance(dim, str) and info.name not in self.stored:
@@ -153,10 +153,10 @@ class Knowledge:
 
     def probe(self) -> None:
         """Learn by a trial run what the inference left open; once per graph."""
-        if not self._probed:
+        if not self.probes:
             from .probe import probe
 
-            self._probed = True
+            self.probes = 1
             probe(self)
 
 

@@ -8,13 +8,14 @@ twice are constants.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto
 
-from .errors import OnnxrayError
+from .errors import OnnxrayError, ShapeError
 from .graph import Model
 from .knowledge import Knowledge, elem_of, shape_of, tensor_type
 from .nodes import reads
@@ -22,9 +23,9 @@ from .session import run
 from .value import Shape
 
 # Sizes to try for the first, second, ... symbolic dimension that is no batch; networks differ in what they accept.
-_SIZES = ((64, 96, 128, 160), (224, 256, 288, 320), (16, 24, 32, 40), (8, 9, 10, 11), (512, 640, 768, 896))
+_SIZES = ((64, 96, 128, 160), (16, 24, 32, 40), (8, 9, 10, 11), (224, 256, 288, 320))
 _BATCHES = ((2, 3), (1, 1))
-_LONGEST = 1 << 16
+_MOST_ELEMENTS = 1 << 22
 
 
 def probe(knowledge: Knowledge) -> None:
@@ -36,7 +37,8 @@ def probe(knowledge: Knowledge) -> None:
     if not wanted:
         return
     model = Model(knowledge.proto(wanted), folder=knowledge.model.folder)
-    for plan in _plans(knowledge):
+    fixed = _fixed(knowledge)
+    for plan in _plans(knowledge, fixed):
         try:
             seen = [run(model, _feeds(knowledge, sizes, seed), wanted) for seed, sizes in enumerate(plan)]
         except OnnxrayError:
@@ -44,8 +46,13 @@ def probe(knowledge: Knowledge) -> None:
         break
     else:
         return
-    varied = all(plan[0][s] != plan[1][s] for s in plan[0])
-    symbols = {(plan[0][s], plan[1][s]): s for s in reversed(plan[0]) if plan[0][s] != plan[1][s]}
+    free = [s for s in plan[0] if s not in fixed]
+    varied = all(plan[0][s] != plan[1][s] for s in free)
+    # A size of 1 may be what strides leave of a small input: with more than the batch to vary, it proves nothing.
+    only_batch = all(knowledge.sources[s][1] == 0 for s in free)
+    # Two dimensions that were given the same sizes cannot be told apart: neither is recognised.
+    pairs = [(plan[0][s], plan[1][s]) for s in free]
+    symbols = {pair: s for pair, s in zip(pairs, free, strict=True) if pairs.count(pair) == 1 and pair[0] != pair[1]}
     for name in wanted:
         first, second = seen[0].get(name), seen[1].get(name)
         if not isinstance(first, np.ndarray) or not isinstance(second, np.ndarray):
@@ -53,7 +60,7 @@ def probe(knowledge: Knowledge) -> None:
         known = shape_of(knowledge.types.get(name))
         if first.ndim == second.ndim and first.dtype.kind != "O":
             shape: Shape = tuple(
-                (a if varied else None) if a == b else symbols.get((a, b))
+                (a if varied and (a > 1 or only_batch) else None) if a == b else symbols.get((a, b))
                 for a, b in zip(first.shape, second.shape, strict=True)
             )
             if known is not None and len(known) == len(shape):
@@ -79,9 +86,40 @@ def _from_sizes(knowledge: Knowledge, nodes: list[NodeProto]) -> set[str]:
     return {o for n in nodes for o in n.output if o in pure and elem_of(knowledge.types.get(o)) in integers}
 
 
-def _plans(knowledge: Knowledge) -> Iterator[tuple[dict[str, int], dict[str, int]]]:
+def _fixed(knowledge: Knowledge) -> dict[str, int]:
+    """Symbolic dimensions whose size the weights dictate: channels of a convolution, rows of a matrix, ..."""
+    found: dict[str, int] = {}
+
+    def learn(name: str, axis: int, size: int) -> None:
+        shape = shape_of(knowledge.types.get(name)) or ()
+        dim = shape[axis] if -len(shape) <= axis < len(shape) else None
+        if isinstance(dim, str) and dim in knowledge.sources:
+            found.setdefault(dim, size)
+
+    for node in knowledge.nodes:
+        sizes = [knowledge.stored[n].dims if n in knowledge.stored else None for n in node.input]
+        flags = {a.name: a.i for a in node.attribute}
+        if len(sizes) < 2 or sizes[1] is None:
+            continue
+        first, other = node.input[0], list(sizes[1])
+        if node.op_type == "Conv":
+            learn(first, 1, other[1] * flags.get("group", 1))
+        elif node.op_type in ("ConvTranspose", "BatchNormalization", "InstanceNormalization", "GroupNormalization"):
+            learn(first, 1, other[0])
+        elif node.op_type == "MatMul" and len(other) > 1:
+            learn(first, -1, other[-2])
+        elif node.op_type == "Gemm":
+            learn(first, 0 if flags.get("transA") else 1, other[1 if flags.get("transB") else 0])
+        elif node.op_type in ("Add", "Sub", "Mul", "Div"):
+            for axis, size in enumerate(other, -len(other)):
+                if size > 1:
+                    learn(first, axis, size)
+    return found
+
+
+def _plans(knowledge: Knowledge, fixed: Mapping[str, int]) -> Iterator[tuple[dict[str, int], dict[str, int]]]:
     """Pairs of sizes for every symbolic dimension, most telling first."""
-    symbols = list(knowledge.sources)
+    symbols = [s for s in knowledge.sources if s not in fixed]
     batch = [s for s in symbols if knowledge.sources[s][1] == 0]
     others = [s for s in symbols if s not in batch]
     tried = []
@@ -96,7 +134,7 @@ def _plans(knowledge: Knowledge) -> Iterator[tuple[dict[str, int], dict[str, int
         if low == high and not batch:
             break
         for first, second in tried:
-            yield {**dict.fromkeys(batch, low), **first}, {**dict.fromkeys(batch, high), **second}
+            yield {**fixed, **dict.fromkeys(batch, low), **first}, {**fixed, **dict.fromkeys(batch, high), **second}
 
 
 def _feeds(knowledge: Knowledge, sizes: Mapping[str, int], seed: int) -> dict[str, np.ndarray]:
@@ -108,8 +146,8 @@ def _feeds(knowledge: Knowledge, sizes: Mapping[str, int], seed: int) -> dict[st
         elem = elem_of(info.type)
         shape = tuple(sizes[d] if isinstance(d, str) else int(d or 1) for d in shape_of(info.type) or ())
         dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(elem))
-        if int(np.prod(shape, dtype=np.int64)) > _LONGEST * 4096:
-            raise OnnxrayError(f"input {info.name!r} of shape {shape} is too large for a trial run")
+        if math.prod(shape) > _MOST_ELEMENTS:
+            raise ShapeError(f"input {info.name!r} of shape {shape} is too large for a trial run")
         if elem == TensorProto.STRING:
             feeds[info.name] = np.full(shape, "a", object)
         elif elem == TensorProto.BOOL:
