@@ -32,7 +32,7 @@ from .prepare import prepare as prepare
 from .shapes import infer_shapes as infer_shapes
 from .value import Shape as Shape
 from .value import Value as Value
-from .value import dtype_of, from_info, to_info
+from .value import dtype_of, from_info, to_info, without_invented_sizes
 from .wellformed import check_wellformed
 
 if TYPE_CHECKING:
@@ -113,13 +113,14 @@ class Model:
 
     @cached_property
     def outputs(self) -> tuple[Value, ...]:
-        return tuple(from_info(v) for v in self.graph.output)
+        return tuple(self.values[v.name] for v in self.graph.output)
 
     @cached_property
     def values(self) -> Mapping[str, Value]:
         """Every value of the main graph: inputs, initializers, then node outputs in graph order."""
         known = {v.name: v for v in (*self.graph.value_info, *self.graph.output)}
         found: dict[str, Value] = {v.name: from_info(v) for v in self.graph.input}
+        named = {d for v in found.values() for d in v.shape or () if isinstance(d, str)}
         for tensor in self.graph.initializer:
             found[tensor.name] = Value(tensor.name, dtype_of(tensor.data_type), tuple(tensor.dims))
         for sparse in self.graph.sparse_initializer:
@@ -128,7 +129,8 @@ class Model:
         for node in self.graph.node:
             for name in node.output:
                 if name:
-                    found[name] = from_info(known[name]) if name in known else Value(name, None, None)
+                    value = from_info(known[name]) if name in known else Value(name, None, None)
+                    found[name] = without_invented_sizes(value, named)
         return MappingProxyType(found)
 
     def value(self, name: str) -> Value:

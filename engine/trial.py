@@ -44,7 +44,8 @@ def infer_types(model: Model, names: Sequence[str]) -> dict[str, Value]:
             continue
         kind = output.type.removeprefix("tensor(").removesuffix(")").upper()
         dtype = onnx.helper.tensor_dtype_to_np_dtype(onnx.TensorProto.DataType.Value(kind))
-        shape = tuple(d if isinstance(d, (int, str)) else None for d in output.shape)
+        # No axes is what it says of an unknown number of axes as well.
+        shape = tuple(d if isinstance(d, (int, str)) else None for d in output.shape) or None
         found[output.name] = Value(output.name, np.dtype(dtype), shape)
     return found
 

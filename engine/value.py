@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -61,6 +62,14 @@ def from_info(info: ValueInfoProto) -> Value:
         else:  # -1 is how some exporters write "unknown"
             dims.append(dim.dim_param or None)
     return Value(info.name, dtype, tuple(dims))
+
+
+def without_invented_sizes(value: Value, named: Collection[str]) -> Value:
+    """`value`, its sizes unknown where onnx's inference made up a symbol ("unk__0") that no input has."""
+    if value.shape is None:
+        return value
+    shape = tuple(None if isinstance(d, str) and d.startswith("unk__") and d not in named else d for d in value.shape)
+    return Value(value.name, value.dtype, shape)
 
 
 def to_info(value: Value) -> ValueInfoProto:
