@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from .report import Section, Subject
     from .run import Run
     from .views import View
+
+Values: TypeAlias = "dict[str, NDArray[Any]]"
 
 # Values of one run of the model that are kept in memory at once.
 _MOST_VALUES = 1 << 26
@@ -180,22 +182,31 @@ class Work:
     def _models(self) -> dict[tuple[str, ...], Model]:
         return {}
 
-    def batches(self, names: Sequence[str]) -> Iterator[list[str]]:
-        """`names` in groups whose values fit into memory together."""
+    def layers(self, tensor: NDArray[Any], layers: Sequence[Layer], around: bool) -> Iterator[tuple[Layer, Values]]:
+        """Each layer with its values for one image, and with `around` those of the activation function it belongs to.
+
+        The model runs once for as many layers as fit into memory together.
+        """
         import math
 
-        group: list[str] = []
+        from .views import around_activation
+
+        groups: list[list[tuple[Layer, tuple[str, ...]]]] = [[]]
         size = 0
-        for name in names:
-            shape = self.model.value(name).shape or ()
-            count = math.prod(d if isinstance(d, int) else 1 for d in shape)
-            if group and size + count > _MOST_VALUES:
-                yield group
-                group, size = [], 0
-            group.append(name)
+        for layer in layers:
+            pair = around_activation(self.model, layer) if around else None
+            names = tuple(dict.fromkeys((layer.output, *(pair or ()))))
+            shapes = [self.model.value(name).shape or () for name in names]
+            count = sum(math.prod(d if isinstance(d, int) else 1 for d in shape) for shape in shapes)
+            if groups[-1] and size + count > _MOST_VALUES:
+                groups.append([])
+                size = 0
+            groups[-1].append((layer, names))
             size += count
-        if group:
-            yield group
+        for group in groups:
+            values = self.values(tensor, list(dict.fromkeys(name for _, names in group for name in names)))
+            for layer, names in group:
+                yield layer, {name: values[name] for name in names}
 
 
 def _one_image(
@@ -212,8 +223,8 @@ def _one_image(
     """Everything about one image: its results for the manifest, and the files written."""
     results: list[dict[str, Any]] = []
     files: list[str] = []
-    for layer in layers:
-        found = one_layer(work, photo, tensor, layer, every, most)
+    for layer, values in work.layers(tensor, layers, around=True) if layers else ():
+        found = one_layer(work, photo, layer, values, every, most)
         base = run.name(layer.name, folder)
         written = [run.array(f"{base}.npy", found.view.values)]
         written += [run.picture(f"{base}-{what}.png", picture) for what, picture in found.pictures.items()]
@@ -234,14 +245,12 @@ class Found:
         self.view, self.pictures, self.results = view, pictures, results
 
 
-def one_layer(work: Work, photo: Photo, tensor: NDArray[Any], layer: Layer, every: bool, most: int) -> Found:
-    """The pictures and numbers of one layer for one image."""
+def one_layer(work: Work, photo: Photo, layer: Layer, values: Values, every: bool, most: int) -> Found:
+    """The pictures and numbers of one layer for one image; `values` as `Work.layers` gives them."""
     from . import figure, layerplots
     from .views import around_activation, statistics_of, strongest, token_grid, view_of
 
     around = around_activation(work.model, layer)
-    names = list(dict.fromkeys([layer.output, *(around or ())]))
-    values = work.values(tensor, names)
     view = view_of(work.model, layer, values[layer.output])
     scale = figure.scale_of(view.values, "activation", outliers=True)
     results: dict[str, Any] = {
@@ -293,15 +302,12 @@ def whole_walk(work: Work, photo: Photo, tensor: NDArray[Any]) -> tuple[NDArray[
     from .views import statistics_of, view_of, walk_layers
 
     layers = walk_layers(work.model)
-    by_output = {layer.output: layer for layer in layers}
     tiles: list[NDArray[np.uint8]] = []
     steps: list[dict[str, Any]] = []
-    for names in work.batches(list(by_output)):
-        values = work.values(tensor, names)
-        for name in names:
-            view = view_of(work.model, by_output[name], values.pop(name))
-            tiles.append(layerplots.step(view, len(tiles) + 1))
-            steps.append({"name": view.layer.name, "op": view.layer.op, "statistics": asdict(statistics_of(view))})
+    for layer, values in work.layers(tensor, layers, around=False):
+        view = view_of(work.model, layer, values[layer.output])
+        tiles.append(layerplots.step(view, len(tiles) + 1))
+        steps.append({"name": layer.name, "op": layer.op, "statistics": asdict(statistics_of(view))})
     name = work.model.path.name if work.model.path else "the model"
     return layerplots.walk(name, photo, tiles, len(work.model.layers) - len(layers)), steps
 
@@ -317,7 +323,8 @@ def section(subject: Subject) -> Section:
     parts: list[Any] = [Picture("walk", strip, f"The layers' answers to {path.name}, one tile per layer")]
     layer = cam_layer(subject.model)
     if layer is not None:
-        found = one_layer(subject.work, photo, tensor, layer, False, 40)
+        _, values = next(subject.work.layers(tensor, [layer], around=True))
+        found = one_layer(subject.work, photo, layer, values, False, 40)
         parts.append(Heading(f"The last feature maps: {layer.name}"))
         for kind, alt in (
             ("mean", "the mean over all channels"),
