@@ -72,9 +72,8 @@ def roi_align(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
     d = wide(op, dy, x)
     if node.attribute("mode", "avg") == "avg":
         return [op.cast(_average(op, d, batch, samples, x), x)]
-    pooled = [node.attribute("output_height", 1), node.attribute("output_width", 1)]
     bins = [_corners(op, s, size) for s, size in zip(samples, sizes, strict=True)]
-    return [op.cast(_maximum(op, d, batch, bins, pooled, x), x)]
+    return [op.cast(_maximum(op, d, batch, bins, x), x)]
 
 
 def _average(op: Emitter, dy: str, batch: str, samples: list[Samples], x: str) -> str:
@@ -122,16 +121,16 @@ def _corners(op: Emitter, s: Samples, size: str) -> Candidates:
     return Candidates(index, weight, op.Concat(s.used, s.used, axis=2))
 
 
-def _maximum(op: Emitter, dy: str, batch: str, bins: list[Candidates], pooled: list[int], x: str) -> str:
+def _maximum(op: Emitter, dy: str, batch: str, bins: list[Candidates], x: str) -> str:
     """dy (regions, channels, bins, bins) to the first candidate with the largest weighted value."""
     down, across = bins
     width = op.Squeeze(op.shape_of(x, 3, 4), [0])
     area = op.ReduceProd(op.shape_of(x, 2), [0], keepdims=0)
 
     def both(first: str, second: str, join: str) -> str:
-        """(regions, bins, bins, candidates of both)"""
+        """(regions, bins, bins, candidates of both), or 1 for bins that are all alike"""
         joined = op.emit(join, op.Unsqueeze(first, [2, 4]), op.Unsqueeze(second, [1, 3]))
-        return str(op.Reshape(joined, [0, *pooled, -1]))
+        return str(op.Reshape(joined, [0, 0, 0, -1]))
 
     index = both(op.Mul(down.index, width), across.index, "Add")
     index = op.Add(index, op.Unsqueeze(op.Mul(batch, area), [1, 2, 3]))
@@ -173,7 +172,7 @@ def max_roi_pool(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
     rois = wide(op, node.inputs[1], x)
     batch = op.Cast(op.Gather(rois, np.int64(0), axis=1), to=TensorProto.INT64)
     bins = [_whole_positions(node, op, rois, axis, extent(op, x, 2 + axis, rois)) for axis in (0, 1)]
-    return [op.cast(_maximum(op, wide(op, dy, x), batch, bins, node.attribute("pooled_shape"), x), x)]
+    return [op.cast(_maximum(op, wide(op, dy, x), batch, bins, x), x)]
 
 
 def _whole_positions(node: Node, op: Emitter, rois: str, axis: int, size: str) -> Candidates:
