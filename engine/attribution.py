@@ -349,7 +349,7 @@ def problems(values: NDArray[np.float32], display: Display) -> tuple[str, ...]:
     if display == "positive" and values.max() <= 0:
         return ("nothing speaks for the target: the map has no positive value",)
     magnitudes = np.abs(values)
-    if values.size >= 4 and float(np.ptp(values)) <= 1e-6 * float(magnitudes.max()):
+    if values.size >= 16 and float(np.ptp(values)) <= 1e-6 * float(magnitudes.max()):
         return ("the map is the same everywhere: it says nothing about where",)
     saturated = float((magnitudes >= 0.999 * magnitudes.max()).mean())
     if values.size >= 64 and saturated > 0.5:

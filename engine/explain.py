@@ -110,10 +110,13 @@ def input_of(model: Model, image: ArrayLike | Mapping[str, ArrayLike]) -> Input:
     declared = model.value(name)
     x = feeds.pop(name)
     batched = layout is None or "N" in layout
-    if declared.rank is not None and x.ndim == declared.rank - batched:
+    samples = None if declared.rank is None else declared.rank + (not batched)
+    if samples is not None and x.ndim == samples - 1:
         x = x[None]
-    if declared.rank is not None and x.ndim not in (declared.rank, declared.rank + 1):
+    if samples is not None and x.ndim != samples:
         raise ShapeError(f"input {declared} was given an array of shape {list(x.shape)}: the number of axes differs")
+    if not x.size:
+        raise ShapeError(f"input {declared} was given an array of shape {list(x.shape)}: there is no sample in it")
     if declared.dtype is not None and declared.dtype.kind == "f" and x.dtype.kind == "f":
         x = x.astype(declared.dtype, copy=False)
     if layout is None:

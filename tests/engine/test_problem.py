@@ -159,7 +159,8 @@ def test_a_tail_answers_for_maps_put_in_place(cnn: onnx.ModelProto) -> None:
 
 def test_other_inputs_follow_their_samples(parse: Parse) -> None:
     model = parse(
-        "m (float[N, 3] x, float[N, 3] gate, float[3] shift) => (float[N, 3] y) { g = Mul (x, gate) y = Add (g, shift) }"
+        "m (float[N, 3] x, float[N, 3] gate, float[3] shift) => (float[N, 3] y) "
+        "{ g = Mul (x, gate) y = Add (g, shift) }"
     )
     x, gate = RNG.standard_normal((2, 4, 3)).astype(np.float32)
     feeds = {"x": x, "gate": gate, "shift": np.array([10, 0, 0], np.float32)}

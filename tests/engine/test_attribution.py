@@ -1,0 +1,201 @@
+"""Explanations: reduction to a picture, ranges, warnings, files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+
+import onnxray
+from onnxray.engine.attribution import Explanation, Explanations, problems, reduced
+from onnxray.engine.errors import MethodError, OutputError, UnknownName
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture
+def picture() -> np.ndarray:
+    return RNG.integers(0, 256, (40, 60, 3), np.uint8)
+
+
+@pytest.fixture
+def saliency(cnn: onnx.ModelProto, picture: np.ndarray) -> Explanation:
+    found = onnxray.explain(
+        cnn, picture, "gradient", 2, size=16, mean=127.5, std=60, resize="stretch", labels=list("abcde")
+    )
+    assert isinstance(found, Explanation)
+    return found
+
+
+@pytest.fixture
+def cam(cnn: onnx.ModelProto, picture: np.ndarray) -> Explanation:
+    found = onnxray.explain(cnn, picture, size=16, mean=127.5, std=60, resize="crop", crop_fraction=1.0)
+    assert isinstance(found, Explanation)
+    return found
+
+
+def test_channels_become_one_number_per_pixel() -> None:
+    values = np.array([[[1.0, -2.0]], [[-3.0, 1.0]]], np.float32)
+    assert reduced(values, 0, "max-abs").tolist() == [[-3.0, -2.0]]
+    assert reduced(values, 0, "sum").tolist() == [[-2.0, -1.0]]
+    assert reduced(np.moveaxis(values, 0, -1), 2, "max-abs").tolist() == [[-3.0, -2.0]]
+    assert reduced(values[0], None, "max-abs").tolist() == values[0].tolist()
+
+
+def test_values_and_heatmap_have_the_shapes_promised(saliency: Explanation, cam: Explanation) -> None:
+    assert (saliency.values.shape, saliency.values.dtype) == ((3, 16, 16), np.float32)
+    assert (cam.values.shape, cam.values.dtype) == ((8, 8), np.float32)
+    for e in (saliency, cam):
+        assert (e.heatmap.shape, e.heatmap.dtype) == ((40, 60), np.float32)
+        assert (e.overlay().shape, e.overlay().dtype) == ((40, 60, 3), np.uint8)
+        assert e.picture().shape == (40, 60, 3)
+    assert (str(saliency.target), saliency.label, saliency.scores.shape) == ("2", "c (2)", (5,))
+    assert saliency.score == pytest.approx(float(saliency.scores[2]))
+    assert cam.score == pytest.approx(float(cam.scores.max()))
+    assert "gradient of c (2)" in repr(saliency)
+    assert "grad-cam at features" in repr(cam)
+
+
+def test_what_the_model_does_not_see_is_zero_and_left_as_it_is(cam: Explanation, picture: np.ndarray) -> None:
+    outside = np.ones((40, 60), bool)
+    outside[:, 10:50] = False
+    assert not cam.heatmap[outside].any()
+    assert cam.heatmap[~outside].any()
+    assert np.array_equal(cam.overlay()[outside], picture[outside])
+    assert len(np.unique(cam.picture()[outside], axis=0)) == 1
+
+
+def test_the_heatmap_is_the_map_upsampled(cam: Explanation) -> None:
+    expected = cv2.resize(cam.values, (40, 40), interpolation=cv2.INTER_LINEAR)
+    assert np.abs(cam.heatmap[:, 10:50] - expected).max() < 1e-5 * np.abs(expected).max()
+
+
+def test_ranges_are_stated(saliency: Explanation, cam: Explanation) -> None:
+    low, high = saliency.range
+    assert low == -high
+    assert high == pytest.approx(float(np.percentile(np.abs(saliency.heatmap), 99.5)), rel=1e-6)
+    assert cam.range == (0.0, float(np.abs(cam.heatmap).max()))
+    shown = saliency.manifest()["display"]
+    assert (shown["lowest"], shown["highest"], shown["colormap"]) == (low, high, "polar")
+    assert cam.colormap == "lagoon"
+
+
+def test_overlays_let_the_image_through_where_there_is_no_heat(
+    saliency: Explanation, cam: Explanation, picture: np.ndarray
+) -> None:
+    for e in (saliency, cam):
+        assert np.array_equal(e.overlay(alpha=0), picture)
+        cold = np.abs(e.heatmap) < 1e-3 * e.range[1]
+        assert (np.abs(e.overlay(0.6)[cold].astype(int) - picture[cold]) <= 2).all()
+        hottest = np.unravel_index(e.heatmap.argmax(), e.heatmap.shape)
+        full = e.overlay(1.0, range=(-1e-9, 1e-9) if e.display == "signed" else (0, 1e-9))
+        assert (np.abs(full[hottest].astype(int) - e.picture(range=(0, 1e-9))[hottest]) <= 1).all()
+    assert not np.array_equal(cam.overlay(colormap="ember"), cam.overlay())
+    with pytest.raises(UnknownName, match=r"no colour map named 'jet'"):
+        cam.overlay(colormap="jet")
+    for alpha in (-0.1, 1.5, float("nan")):
+        with pytest.raises(MethodError, match="alpha"):
+            cam.overlay(alpha)
+
+
+@pytest.mark.parametrize(
+    ("values", "display", "words"),
+    [
+        (np.zeros((4, 4)), "signed", "zero everywhere"),
+        (np.array([[1.0, np.nan], [0, np.inf]]), "signed", "2 of 4 values are NaN or infinite"),
+        (-np.ones((4, 4)) * np.arange(4), "positive", "nothing speaks for the target"),
+        (np.full((8, 8), 3.0), "positive", "the same everywhere"),
+        (np.where(np.arange(100) < 60, 5.0, -1.0), "signed", "saturated: 60%"),
+    ],
+)
+def test_maps_that_say_nothing_are_called_that(values: np.ndarray, display: str, words: str) -> None:
+    (text,) = problems(values.astype(np.float32), display)  # type: ignore[arg-type]
+    assert words in text
+
+
+def test_good_maps_have_no_warning() -> None:
+    assert problems(RNG.standard_normal((20, 20)).astype(np.float32), "signed") == ()
+    assert problems(RNG.random((7, 7)).astype(np.float32), "positive") == ()
+
+
+def test_saved_files_say_what_they_are(saliency: Explanation, picture: np.ndarray, tmp_path: Path) -> None:
+    paths = saliency.save(tmp_path / "new", "cat")
+    assert {p.name for p in (tmp_path / "new").iterdir()} == {p.name for p in paths.values()}
+    assert np.array_equal(np.load(paths["values"]), saliency.values)
+    assert np.array_equal(cv2.imread(str(paths["overlay"]))[..., ::-1], saliency.overlay())
+    assert np.array_equal(cv2.imread(str(paths["heatmap"]))[..., ::-1], saliency.picture())
+    manifest = json.loads(paths["manifest"].read_text())
+    assert manifest["method"] == "gradient"
+    assert manifest["target"] == {"asked": "2", "explained": "2", "label": "c (2)"}
+    assert manifest["geometry"]["original"] == [40, 60]
+    assert manifest["preprocessing"]["mean"] == [127.5] * 3
+    assert manifest["model"]["sha256"] == saliency.model.sha256  # type: ignore[union-attr]
+    assert manifest["versions"]["onnxray"] == onnxray.__version__
+    again = saliency.save(tmp_path / "again", "cat")
+    for kind, path in again.items():
+        assert path.read_bytes() == paths[kind].read_bytes()
+    assert {p.name for p in saliency.save(tmp_path).values()} == {
+        "values.npy",
+        "heatmap.png",
+        "overlay.png",
+        "manifest.json",
+    }
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError):
+        saliency.save(tmp_path / "file")
+    with pytest.raises(OutputError, match="no file name"):
+        saliency.save(tmp_path, "../cat")
+
+
+def test_a_manifest_with_nan_is_valid_json(saliency: Explanation) -> None:
+    broken = replace(saliency, score=float("nan"), details={"error": float("inf"), "steps": np.int64(3)})
+    text = json.dumps(broken.manifest(), allow_nan=False)
+    assert json.loads(text)["score"] is None
+    assert json.loads(text)["details"] == {"error": None, "steps": 3}
+
+
+def test_notebooks_get_a_picture_and_no_markup_of_strangers(saliency: Explanation) -> None:
+    page = replace(saliency, label="<script>x</script>", warnings=("a < b",))._repr_html_()
+    assert page.count("data:image/png;base64,") == 2
+    assert "<script>" not in page
+    assert "a &lt; b" in page
+
+
+def test_several_explanations_are_a_sequence(cnn: onnx.ModelProto, tmp_path: Path) -> None:
+    x = RNG.standard_normal((2, 3, 16, 16)).astype(np.float32)
+    found = onnxray.explain(cnn, x, "gradient", "top:2")
+    assert isinstance(found, Explanations)
+    assert len(found) == 4
+    assert found.values.shape == (4, 3, 16, 16)
+    assert found.heatmap.shape == (4, 16, 16)
+    assert np.array_equal(found[1].values, found.values[1])
+    assert len(found[1:3]) == 2
+    assert [e.label for e in found] == [e.label for e in found.parts]
+    assert found.overlay().shape == (16, 64, 3)
+    assert found.scores.shape == (4, 5)
+    assert found.score.shape == (4,)
+    assert len(found.target) == 4
+    assert found.method == "gradient"
+    assert found.layer is None
+    assert found._repr_html_().count("<figure>") == 4
+    assert [p["values"].name for p in found.save(tmp_path)] == [f"{i}.values.npy" for i in range(4)]
+
+
+def test_tabular_values_are_a_strip_and_volumes_no_picture(parse: object) -> None:
+    table = parse("m (float[N, 6] x) => (float[N, 3] y) { y = MatMul (x, w) }", w=RNG.random((6, 3)).astype(np.float32))  # type: ignore[operator]
+    e = onnxray.explain(table, np.ones((1, 6), np.float32), "gradient")
+    assert e.values.shape == (6,)
+    assert e.heatmap.shape == (1, 6)
+    assert e.overlay().shape == (1, 6, 3)
+    text = "m (float[N, 1, 2, 2, 2] x) => (float[N, 3] y) { f = Flatten (x) y = MatMul (f, w) }"
+    volume = parse(text, w=RNG.random((8, 3)).astype(np.float32))  # type: ignore[operator]
+    e = onnxray.explain(volume, np.ones((1, 1, 2, 2, 2), np.float32), "gradient")
+    assert e.values.shape == (1, 2, 2, 2)
+    with pytest.raises(MethodError, match="make no picture"):
+        _ = e.heatmap
+    assert "figure" not in e._repr_html_()
