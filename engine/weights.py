@@ -11,6 +11,7 @@ from onnx import NodeProto
 
 from .attributes import attributes
 from .errors import MethodError
+from .external import read
 from .graph import DOMAIN_NAMES, Model
 from .inspect import Layer
 
@@ -135,8 +136,8 @@ def _is_constant(model: Model, name: str) -> bool:
     front, seen = [name], {name}
     while front:
         current = front.pop()
-        if model.constant(current) is not None:
-            continue
+        if current in model.initializers:
+            continue  # listed among the inputs as well, it is the default of one
         node = model.producer(current)
         if node is None or len(seen) > 64:
             return False
@@ -148,9 +149,8 @@ def _is_constant(model: Model, name: str) -> bool:
 
 
 def _constant(model: Model, name: str) -> NDArray[Any]:
-    stored = model.constant(name)
-    if stored is not None:
-        return stored
+    if name in model.initializers:
+        return read(model.initializers[name], model.folder)
     from .session import run
     from .split import expose
 
@@ -159,7 +159,7 @@ def _constant(model: Model, name: str) -> NDArray[Any]:
 
 def _form(model: Model, layer: Layer, node: NodeProto, name: str, values: NDArray[Any]) -> Weights:
     given = attributes(node)
-    note = "" if model.constant(name) is not None else "computed from stored constants (dequantised or rearranged)"
+    note = "" if name in model.initializers else "computed from stored constants (dequantised or rearranged)"
     array = np.asarray(values)
     if node.op_type in _SCALES:
         array, note = _dequantised(model, node, array)

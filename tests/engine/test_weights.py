@@ -137,3 +137,9 @@ def test_products_of_two_inputs_have_none(parse: Callable[..., onnx.ModelProto])
     assert weighted_layers(model) == []
     with pytest.raises(MethodError, match="no layer of the model has stored weights"):
         weights(model, model.layers[0])
+
+
+def test_weights_that_are_listed_as_inputs_too(parse: Callable[..., onnx.ModelProto]) -> None:
+    w = array(3, 6)
+    model = parse("g (float[6, 2] x, float[3, 6] w) => (float[3, 2] y) { y = MatMul (w, x) }", w=w)
+    np.testing.assert_array_equal(only(model).values, w)
