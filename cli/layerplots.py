@@ -203,17 +203,17 @@ def step(view: View, number: int, side: int = 144) -> Block:
         figure.text(layer.name, figure.SMALL, width=side),
         drawn,
         figure.text(shape_text(layer.shape), figure.SMALL, figure.MUTED, width=side),
-        figure.text(_sees(layer), figure.SMALL, figure.MUTED, width=side),
+        figure.text(_sees(view), figure.SMALL, figure.MUTED, width=side),
         figure.text(told, figure.SMALL, figure.MUTED, width=side),
     ]
     return figure.stack(lines, gap=4)
 
 
-def _sees(layer: Layer) -> str:
-    field = layer.receptive_field
+def _sees(view: View) -> str:
+    field = view.layer.receptive_field
     if field is not None:
         return f"sees {axes_text(field.size)} px, step {axes_text(field.stride)}"
-    return "sees the whole image" if layer.map_axes is None else "no fixed field"
+    return "no fixed field" if view.on_image else "sees the whole input"
 
 
 def span(scale: Scale) -> str:
