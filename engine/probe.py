@@ -22,9 +22,10 @@ from .nodes import reads
 from .session import run
 from .value import Shape
 
-# Sizes to try for the first, second, ... symbolic dimension that is no batch; networks differ in what they accept.
+# Sizes to try for the first, second, ... symbolic dimension that is no batch; networks differ in what they accept. The
+# batch grows by 3, which no power of 2 makes of the others' growth: what strides leave of them is not taken for it.
 _SIZES = ((64, 96, 128, 160), (16, 24, 32, 40), (8, 9, 10, 11), (224, 256, 288, 320))
-_BATCHES = ((2, 3), (1, 1))
+_BATCHES = ((2, 5), (1, 1))
 _MOST_ELEMENTS = 1 << 22
 
 
