@@ -119,7 +119,9 @@ class Download:
     def __enter__(self) -> Download:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._bar and self._start is not None:
             sys.stderr.write("\r\x1b[2K")
             sys.stderr.flush()
