@@ -23,6 +23,7 @@ _WHERE = {
     "Explanation": "engine.attribution",
     "Explanations": "engine.attribution",
     "Target": "engine.target",
+    "compile": "engine.compile",
     "explain": "cli.facade",
     "methods": "engine.methods",
 }
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from .engine.activations import activations as activations
     from .engine.attribution import Explanation as Explanation
     from .engine.attribution import Explanations as Explanations
+    from .engine.compile import compile as compile
     from .engine.differentiate import vjp as vjp
     from .engine.errors import OnnxrayError as OnnxrayError
     from .engine.graph import Model as Model

@@ -24,6 +24,7 @@ from .methods import Method, Needs
 from .tokens import Grid, trace
 
 if TYPE_CHECKING:
+    from .compiled.build import Build, Emitted
     from .problem import Problem
 
 _NORMS = frozenset(
@@ -91,6 +92,28 @@ class Cam(Method):
             layer="+".join(place.name for place in places),
             reason=reason,
         )
+
+
+    def emit(self, build: Build) -> Emitted:
+        from .compiled.maps import emit_cam
+
+        if not self.can_be_compiled():
+            return Method.emit(self, build)
+        return emit_cam(self, build)
+
+    def emit_map(self, build: Build, place: Place, gradient: str) -> str:
+        """`map` in a graph: (N, h, w); `gradient` is the name of the score's gradient by the layer's value, or ""."""
+        from .compiled.maps import activations, maps_of_value
+
+        return self.emit_weighed(build, activations(build, place), maps_of_value(build, place.grid, gradient))
+
+    def emit_weighed(self, build: Build, activations: str, gradients: str) -> str:
+        """`weigh` in a graph: (N, h, w) from activations and gradients (N, C, h, w)."""
+        raise TypeError(f"{type(self).__name__} defines no emit_weighed")
+
+    @classmethod
+    def can_be_compiled(cls) -> bool:
+        return cls.emit_map is not Cam.emit_map or cls.emit_weighed is not Cam.emit_weighed
 
 
 def activations(problem: Problem, place: Place) -> NDArray[np.float32]:

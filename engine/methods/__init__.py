@@ -32,6 +32,7 @@ from ..errors import MethodError, UnknownName, nearest
 
 if TYPE_CHECKING:
     from ..attribution import Maps
+    from ..compiled.build import Build, Emitted
     from ..problem import Problem
 
 Needs = Literal["forward", "gradient", "tail"]
@@ -61,6 +62,17 @@ class Method:
 
     def __call__(self, problem: Problem) -> Maps:
         raise TypeError(f"{type(self).__name__} defines no __call__")
+
+    def emit(self, build: Build) -> Emitted:
+        """What `__call__` does, as nodes of a graph: for `onnxray.compile`. Raises MethodError where that cannot be."""
+        fitting = ", ".join(name for name, cls in methods().items() if cls.can_be_compiled())
+        raise MethodError(
+            f"{self.name} cannot be compiled into a model, its passes are too many or not fixed; these can: {fitting}"
+        )
+
+    @classmethod
+    def can_be_compiled(cls) -> bool:
+        return cls.emit is not Method.emit
 
     def options(self) -> dict[str, Any]:
         """The values of the options, by name."""

@@ -15,12 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cams import Cam, Place
+from ..compiled.maps import weighted
 from ..errors import MethodError
 from ..graph import reads
 from . import method
 
 if TYPE_CHECKING:
     from ..attribution import Maps
+    from ..compiled.build import Build, Emitted
     from ..problem import Problem
 
 # Operators that are linear (with a bias) in the value that comes from the layer.
@@ -48,9 +50,20 @@ class ClassActivationMap(Cam):
         _check_head(problem, place)
         return super().map(problem, place)
 
+    def emit(self, build: Build) -> Emitted:
+        build.before_softmax()
+        return super().emit(build)
+
+    def emit_map(self, build: Build, place: Place, gradient: str) -> str:
+        _check_head(build.problem, place)
+        return super().emit_map(build, place, gradient)
+
     def weigh(self, activations: NDArray[np.float32], gradients: NDArray[np.float32]) -> NDArray[np.float32]:
         # The mean over n places divides the weights by n.
         return np.asarray(np.einsum("rc,rchw->rhw", gradients.sum(axis=(2, 3)), activations), np.float32)
+
+    def emit_weighed(self, build: Build, activations: str, gradients: str) -> str:
+        return weighted(build, build.op.ReduceSum(gradients, [2, 3], keepdims=1), activations)
 
 
 def _check_head(problem: Problem, place: Place) -> None:

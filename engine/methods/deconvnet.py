@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from ..attribution import Maps
+from ..compiled.build import Emitted
 from . import Method, Sanity, method
 
 if TYPE_CHECKING:
+    from ..compiled.build import Build
     from ..problem import Problem
 
 
@@ -31,3 +33,7 @@ class Deconvnet(Method):
     def __call__(self, problem: Problem) -> Maps:
         values = problem.gradients([problem.input.name], rules="deconvnet")[problem.input.name]
         return Maps(values, "input", reduce="max-abs")
+
+    def emit(self, build: Build) -> Emitted:
+        (gradient,) = build.gradients([build.x], rules="deconvnet")
+        return Emitted(build.real(gradient), "input", reduce="max-abs")

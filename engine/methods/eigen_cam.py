@@ -12,9 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cams import Cam, Place, activations
+from ..compiled.maps import activations as emit_activations
+from ..compiled.maps import principal as emit_principal
 from . import Needs, method
 
 if TYPE_CHECKING:
+    from ..compiled.build import Build
     from ..problem import Problem
 
 
@@ -33,6 +36,9 @@ class EigenCam(Cam):
 
     def map(self, problem: Problem, place: Place) -> NDArray[np.float32]:
         return principal(activations(problem, place))
+
+    def emit_map(self, build: Build, place: Place, gradient: str) -> str:
+        return emit_principal(build, emit_activations(build, place))
 
 
 def principal(maps: NDArray[np.float32]) -> NDArray[np.float32]:

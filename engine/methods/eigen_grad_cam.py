@@ -6,13 +6,18 @@ J. Gildenblat and contributors, "PyTorch library for CAM methods", 2021, introdu
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..cams import Cam
+from ..compiled.maps import principal as emit_principal
 from . import method
 from .eigen_cam import principal
+
+if TYPE_CHECKING:
+    from ..compiled.build import Build
 
 
 @method("eigen-grad-cam")
@@ -22,3 +27,6 @@ class EigenGradCam(Cam):
 
     def weigh(self, activations: NDArray[np.float32], gradients: NDArray[np.float32]) -> NDArray[np.float32]:
         return principal(gradients * activations)
+
+    def emit_weighed(self, build: Build, activations: str, gradients: str) -> str:
+        return emit_principal(build, build.op.Mul(gradients, activations))

@@ -7,12 +7,17 @@ Networks via Gradient-Based Localization", ICCV 2017, section 3.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..cams import Cam
+from ..compiled.maps import weighted
 from . import method
+
+if TYPE_CHECKING:
+    from ..compiled.build import Build
 
 
 @method("grad-cam")
@@ -26,3 +31,6 @@ class GradCam(Cam):
     def weigh(self, activations: NDArray[np.float32], gradients: NDArray[np.float32]) -> NDArray[np.float32]:
         weights = gradients.mean(axis=(2, 3))
         return np.asarray(np.einsum("rc,rchw->rhw", weights, activations), np.float32)
+
+    def emit_weighed(self, build: Build, activations: str, gradients: str) -> str:
+        return weighted(build, build.op.ReduceMean(gradients, [2, 3], keepdims=1), activations)

@@ -8,12 +8,18 @@ all higher derivatives are powers of the gradient.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..cams import Cam
+from ..compiled.maps import weighted
 from . import method
+
+if TYPE_CHECKING:
+    from ..compiled.build import Build
+
 
 # Keeps the quotient finite where a channel's terms cancel; the value that the field's implementations use.
 _EPSILON = 1e-6
@@ -33,3 +39,12 @@ class GradCamPlusPlus(Cam):
         share = square / (2 * square + total * square * gradients + _EPSILON)
         weights = (np.maximum(gradients, 0) * share).sum(axis=(2, 3))
         return np.asarray(np.einsum("rc,rchw->rhw", weights, activations), np.float32)
+
+    def emit_weighed(self, build: Build, activations: str, gradients: str) -> str:
+        op = build.op
+        square = op.Mul(gradients, gradients)
+        total = op.ReduceSum(activations, [2, 3], keepdims=1)
+        below = op.Add(op.Mul(square, 2.0), op.Mul(op.Mul(total, square), gradients))
+        share = op.Div(square, op.Add(below, _EPSILON))
+        weights = op.ReduceSum(op.Mul(op.Relu(gradients), share), [2, 3], keepdims=1)
+        return weighted(build, weights, activations)

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..attribution import Maps
+from ..compiled.build import Emitted
 from . import Method, method
 
 if TYPE_CHECKING:
+    from ..compiled.build import Build
     from ..problem import Problem
 
 
@@ -28,3 +30,7 @@ class Gradient(Method):
     def __call__(self, problem: Problem) -> Maps:
         values = problem.gradients([problem.input.name])[problem.input.name]
         return Maps(values, "input", reduce="max-abs")
+
+    def emit(self, build: Build) -> Emitted:
+        (gradient,) = build.gradients([build.x])
+        return Emitted(build.real(gradient), "input", reduce="max-abs")

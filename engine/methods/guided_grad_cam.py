@@ -12,11 +12,15 @@ import numpy as np
 
 from ...kernels.upsample import upsample
 from ..attribution import Maps
+from ..cams import choose
+from ..compiled.build import Emitted
+from ..compiled.maps import at_places
 from ..errors import MethodError
 from . import Method, Sanity, method
 from .grad_cam import GradCam
 
 if TYPE_CHECKING:
+    from ..compiled.build import Build
     from ..problem import Problem
 
 
@@ -39,3 +43,20 @@ class GuidedGradCam(Method):
         shape[axes[0]], shape[axes[1]] = plane
         values = detail * mask.reshape(shape)
         return Maps(values, "input", reduce="max-abs", layer=where.layer, reason=where.reason)
+
+    def emit(self, build: Build) -> Emitted:
+        if build.problem.input.axes is None:
+            raise MethodError("guided-grad-cam needs an image and the input is none: use guided-backprop")
+        places = choose(build.problem)
+        at_layers = build.gradients([place.value for place in places])
+        (detail,) = build.gradients([build.x], rules="guided")
+        op = build.op
+        where = at_places(GradCam(), build, places, at_layers)
+        mask = build.resized(op.Unsqueeze(op.Relu(where.value), [1]), build.plane())
+        layout = build.problem.input.layout or ""
+        if layout == "NHWC":
+            mask = op.Transpose(mask, perm=[0, 2, 3, 1])
+        elif layout == "NHW":
+            mask = op.Squeeze(mask, [1])
+        value = op.Mul(build.real(detail), mask)
+        return Emitted(value, "input", reduce="max-abs", layer=where.layer, reason=where.reason)

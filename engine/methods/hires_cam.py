@@ -7,12 +7,17 @@ networks", arXiv:2011.08891, 2020, section 3.3.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..cams import Cam
+from ..compiled.maps import weighted
 from . import method
+
+if TYPE_CHECKING:
+    from ..compiled.build import Build
 
 
 @method("hires-cam")
@@ -25,3 +30,6 @@ class HiResCam(Cam):
 
     def weigh(self, activations: NDArray[np.float32], gradients: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(np.einsum("rchw,rchw->rhw", gradients, activations), np.float32)
+
+    def emit_weighed(self, build: Build, activations: str, gradients: str) -> str:
+        return weighted(build, gradients, activations)

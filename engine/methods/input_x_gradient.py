@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..attribution import Maps
+from ..compiled.build import Emitted
 from . import Method, method
 
 if TYPE_CHECKING:
+    from ..compiled.build import Build
     from ..problem import Problem
 
 
@@ -29,3 +31,8 @@ class InputTimesGradient(Method):
     def __call__(self, problem: Problem) -> Maps:
         gradient = problem.gradients([problem.input.name])[problem.input.name]
         return Maps(gradient * problem.x.astype(np.float32), "input", reduce="sum")
+
+    def emit(self, build: Build) -> Emitted:
+        (gradient,) = build.gradients([build.x])
+        product = build.op.Mul(build.real(gradient), build.real(build.x))
+        return Emitted(product, "input", reduce="sum")

@@ -17,9 +17,14 @@ from numpy.typing import NDArray
 
 from ..attribution import Maps
 from ..baselines import NAMES, baseline
+from ..compiled.build import Emitted
+from ..compiled.passes import baseline as emit_baseline
+from ..compiled.passes import over_steps, stacked, weighted_sum
+from ..errors import MethodError
 from . import Method, method, option
 
 if TYPE_CHECKING:
+    from ..compiled.build import Build
     from ..problem import Problem
 
 RULES = ("gauss-legendre", "riemann-middle", "riemann-trapezoid")
@@ -71,6 +76,18 @@ class IntegratedGradients(Method):
             )
             warnings.append(self._warning(float(error[row]), int(used[row])))
         return Maps(values, "input", reduce="sum", details=tuple(details), warnings=tuple(warnings))
+
+    def emit(self, build: Build) -> Emitted:
+        if self.tolerance is not None:
+            raise MethodError("in a graph the number of steps is fixed: leave `tolerance` out, choose `steps`")
+        points, weights = quadrature(self.rule, self.steps)
+        op = build.op
+        x, base = build.real(build.x), emit_baseline(build, self.baseline, self.seed)
+        difference = op.Sub(x, base)
+        at = stacked(build, points.astype(np.float32).reshape(-1, *[1] * (op.rank(x) - 1)))
+        between = op.Add(op.Unsqueeze(base, [1]), op.Mul(at, op.Unsqueeze(difference, [1])))
+        mean = weighted_sum(build, over_steps(build, between, self.steps), weights)
+        return Emitted(op.Mul(difference, mean), "input", reduce="sum")
 
     def _warning(self, error: float, steps: int) -> tuple[str, ...]:
         if error <= (WORTH_WARNING if self.tolerance is None else self.tolerance):

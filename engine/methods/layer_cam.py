@@ -7,12 +7,17 @@ Localization", IEEE TIP 30, 2021, equation 5.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..cams import Cam
+from ..compiled.maps import weighted
 from . import method
+
+if TYPE_CHECKING:
+    from ..compiled.build import Build
 
 
 @method("layer-cam")
@@ -22,3 +27,6 @@ class LayerCam(Cam):
 
     def weigh(self, activations: NDArray[np.float32], gradients: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(np.einsum("rchw,rchw->rhw", np.maximum(gradients, 0), activations), np.float32)
+
+    def emit_weighed(self, build: Build, activations: str, gradients: str) -> str:
+        return weighted(build, build.op.Relu(gradients), activations)

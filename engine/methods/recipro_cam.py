@@ -13,9 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cams import Cam, Place, activations, tail_scores
+from ..compiled.maps import maps_of_value
+from ..compiled.passes import masked_scores
+from ..errors import MethodError
 from . import Needs, method, option
 
 if TYPE_CHECKING:
+    from ..compiled.build import Build
     from ..problem import Problem
 
 _LINE = np.array([0.5, 1.0, 0.5], np.float32)  # outer product with itself: the 3x3 Gaussian, 1 in the middle
@@ -44,6 +48,17 @@ class ReciproCam(Cam):
         scores = tail_scores(problem, place, only, len(masks))
         found = scores[:, :-1] - scores[:, -1:]
         return found.reshape(-1, height, width).astype(np.float32)
+
+    def emit_map(self, build: Build, place: Place, gradient: str) -> str:
+        height, width = build.op.shape(maps_of_value(build, place.grid, place.value))[2:]
+        if not isinstance(height, int) or not isinstance(width, int):
+            raise MethodError(f"recipro-cam in a graph needs a fixed image size, that of {place.name!r} is open")
+        op = build.op
+        scores = masked_scores(build, place, spots(height, width, self.mask == "gaussian"))
+        count = height * width
+        without = op.Slice(scores, [count], [count + 1], [1])
+        found = op.Sub(op.Slice(scores, [0], [count], [1]), without)
+        return str(op.Reshape(found, [-1, height, width]))
 
 
 def spots(height: int, width: int, gaussian: bool) -> NDArray[np.float32]:

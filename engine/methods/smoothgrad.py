@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import TensorProto
 
 from ..attribution import Maps
+from ..compiled.build import Emitted
+from ..compiled.passes import fixed_shape, over_steps, spread, stacked
 from . import Method, method, option
 
 if TYPE_CHECKING:
+    from ..compiled.build import Build
     from ..problem import Problem
 
 
@@ -41,6 +45,10 @@ class SmoothGrad(Noisy):
         mean, _ = moments(problem, self.samples, self.noise, self.seed)
         return Maps(mean, "input", reduce="max-abs")
 
+    def emit(self, build: Build) -> Emitted:
+        mean, _ = emit_moments(build, self.samples, self.noise, self.seed)
+        return Emitted(mean, "input", reduce="max-abs")
+
 
 def moments(problem: Problem, samples: int, noise: float, seed: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Mean and mean square (R, ...) of the gradients at noisy copies of every row's input.
@@ -60,6 +68,19 @@ def moments(problem: Problem, samples: int, noise: float, seed: int) -> tuple[ND
         np.add.at(first, row, gradients)
         np.add.at(second, row, gradients.astype(np.float64) ** 2)
     return (first / samples).astype(np.float32), (second / samples).astype(np.float32)
+
+
+def emit_moments(build: Build, samples: int, noise: float, seed: int, square: bool = False) -> tuple[str, str]:
+    """`moments` in a graph, the noise as a constant: the mean (N, ...) of the gradients or their squares, and the
+    gradients (N, S, ...) themselves."""
+    op = build.op
+    shape = fixed_shape(build)
+    x = build.real(build.x)
+    drawn = stacked(build, np.stack([_draw(seed, copy, shape) for copy in range(samples)]))
+    scale = op.Unsqueeze(op.Cast(spread(build, x, noise), to=TensorProto.FLOAT), [1])
+    gradients = over_steps(build, op.Add(op.Unsqueeze(x, [1]), op.Mul(drawn, scale)), samples)
+    values = op.Mul(gradients, gradients) if square else gradients
+    return op.ReduceMean(values, [1], keepdims=0), gradients
 
 
 def _draw(seed: int, copy: int, shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..attribution import Maps
+from ..compiled.build import Emitted
 from . import method
-from .smoothgrad import Noisy, moments
+from .smoothgrad import Noisy, emit_moments, moments
 
 if TYPE_CHECKING:
+    from ..compiled.build import Build
     from ..problem import Problem
 
 
@@ -25,3 +27,7 @@ class SmoothGradSquared(Noisy):
     def __call__(self, problem: Problem) -> Maps:
         _, square = moments(problem, self.samples, self.noise, self.seed)
         return Maps(square, "input", reduce="sum", display="positive")
+
+    def emit(self, build: Build) -> Emitted:
+        mean, _ = emit_moments(build, self.samples, self.noise, self.seed, square=True)
+        return Emitted(mean, "input", reduce="sum", display="positive")

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..attribution import Maps
+from ..compiled.build import Emitted
 from . import method
-from .smoothgrad import Noisy, moments
+from .smoothgrad import Noisy, emit_moments, moments
 
 if TYPE_CHECKING:
+    from ..compiled.build import Build
     from ..problem import Problem
 
 
@@ -28,3 +30,10 @@ class VarGrad(Noisy):
         mean, square = moments(problem, self.samples, self.noise, self.seed)
         variance = np.maximum(square.astype(np.float64) - mean.astype(np.float64) ** 2, 0)
         return Maps(variance.astype(np.float32), "input", reduce="sum", display="positive")
+
+    def emit(self, build: Build) -> Emitted:
+        mean, gradients = emit_moments(build, self.samples, self.noise, self.seed)
+        op = build.op
+        # About the mean, which float32 needs; the mean square minus the squared mean is the same number.
+        apart = op.Sub(gradients, op.Unsqueeze(mean, [1]))
+        return Emitted(op.ReduceMean(op.Mul(apart, apart), [1], keepdims=0), "input", reduce="sum", display="positive")

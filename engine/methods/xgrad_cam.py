@@ -8,12 +8,18 @@ CNNs", BMVC 2020, section 3.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..cams import Cam
+from ..compiled.maps import weighted
 from . import method
+
+if TYPE_CHECKING:
+    from ..compiled.build import Build
+
 
 # Keeps the weight of a channel without activation finite; the value that the field's implementations use.
 _EPSILON = 1e-7
@@ -31,3 +37,9 @@ class XGradCam(Cam):
         total = activations.sum(axis=(2, 3))
         weights = (gradients * activations).sum(axis=(2, 3)) / (total + _EPSILON)
         return np.asarray(np.einsum("rc,rchw->rhw", weights, activations), np.float32)
+
+    def emit_weighed(self, build: Build, activations: str, gradients: str) -> str:
+        op = build.op
+        total = op.Add(op.ReduceSum(activations, [2, 3], keepdims=1), _EPSILON)
+        shares = op.Div(op.ReduceSum(op.Mul(gradients, activations), [2, 3], keepdims=1), total)
+        return weighted(build, shares, activations)

@@ -1,0 +1,208 @@
+"""`compile`: a model together with its explanation as one ONNX model of standard operators.
+
+model -> target and layer chosen -> the method emits itself (`methods/`, `compiled/`) -> upsampling, range
+      -> preprocessing in front -> one Model: the original outputs unchanged, and `saliency_map`
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+
+from .card import FIELDS
+from .compiled import display, images
+from .compiled.build import TARGET, Build, Emitted
+from .errors import CardError, MethodError, ModelError, TargetError
+from .graph import Model, Source, load
+from .methods import Method, make
+from .preprocess import Card, find_card
+from .problem import Input, Problem
+from .target import Target
+
+OUTPUT = "saliency_map"
+METADATA = "onnxray.compile"
+RUNTIME = "runtime"
+# What `compile` takes besides a method's own options.
+CARD_OPTIONS = (*FIELDS, "output", "scores")
+
+
+def compile(
+    model: Source,
+    method: str | Method = "grad-cam",
+    layer: str | Sequence[str] | None = None,
+    target: Any = "predicted",
+    *,
+    upsample: str = "input",
+    normalize: str = "none",
+    preprocess: bool | str = False,
+    default_target: bool = True,
+    **options: Any,
+) -> Model:
+    """A model with the outputs of `model`, unchanged, and `saliency_map`: the explanation of its answer.
+
+    layer: as in `explain`; chosen automatically if None.
+    target: "predicted", a class index, a label, or any other target that names what it explains; "runtime" adds the
+        int64 input `target_class`, (1,) for all samples or (N,), in which a negative number stands for the predicted
+        class. `default_target`: whether it may be left out (ONNX Runtime in Python, C, C++ and C# allows that; in
+        JavaScript and in Triton every input has to be fed, or cannot be fed at all if it has a default).
+    upsample: "input" brings the map to the size of the image that is fed, bilinear; "none" leaves it as it is.
+    normalize: "none": the method's own values, float32 (N, C, H, W), C the input's channels, or 1 for class activation
+        maps. "minmax" and "uint8": one channel, each sample's map in 0..1 or 0..255: class activation maps from 0 to
+        their maximum, signed maps from -m to m with 0 in the middle.
+    preprocess: True or "HWC": the model takes a uint8 (H, W, 3) RGB image of any size and prepares it as the card says;
+        "NHWC": several of one size. The map then is on the image's pixels.
+    options: the method's own; fields of the model card; `output` and `scores`.
+
+    Only standard ONNX operators are added; a batch that was dynamic stays so. The metadata `onnxray.compile` says what
+    was added.
+
+    Raises MethodError (the method cannot be compiled, or not with these options), TargetError, UnknownName, CardError,
+    GradientError and its subclasses, ModelError.
+    """
+    display.check_choice("upsample", upsample, display.UPSAMPLE)
+    display.check_choice("normalize", normalize, display.NORMALIZE)
+    layout = _layout(preprocess)
+    card_options = {name: options.pop(name) for name in CARD_OPTIONS if name in options}
+    model = load(model, **card_options)
+    chosen = make(method, options)
+    layers = (layer,) if isinstance(layer, str) else tuple(layer or ())
+    if layers and not chosen.at_layer:
+        raise MethodError(f"{chosen.name} explains at the input and takes no layer: leave it out, or use a CAM method")
+    for name in (OUTPUT, TARGET):
+        if name in model.values:
+            raise ModelError(f"the model has a value called {name!r} already: compile the model that it was made of")
+    card = find_card(model) if layout else None
+    example = example_input(model, card)
+    problem = Problem(model, example, Target.of(None if target == RUNTIME else target), layers)
+    if problem.target.count != 1:
+        raise TargetError(f"a compiled model explains one target at a time, {problem.asked} is several")
+    build = Build(problem, runtime=isinstance(target, str) and target == RUNTIME)
+    emitted = chosen.emit(build)
+    entry = placed = None
+    if layout:
+        assert card is not None
+        entry, placed = images.preprocess(build, card, layout)
+    elif problem.source.value(build.x).dtype != problem.model.value(build.x).dtype:
+        entry = images.converted(build)
+    value = _shown(build, emitted, upsample, normalize, placed)
+    note = _note(model, chosen, emitted, build, target, upsample, normalize, layout, card)
+    result = build.finished({OUTPUT: value}, entry, {METADATA: json.dumps(note)}, default_target)
+    return Model(result.proto, folder=result.folder, overrides=model.overrides)
+
+
+def _layout(preprocess: bool | str) -> str | None:
+    if isinstance(preprocess, str):
+        display.check_choice("preprocess", preprocess.upper(), images.LAYOUTS)
+        return preprocess.upper()
+    return "HWC" if preprocess else None
+
+
+def _shown(build: Build, emitted: Emitted, upsample: str, normalize: str, placed: images.Placed | None) -> str:
+    value = display.maps_of(build, emitted)
+    if build.problem.input.layout is None and emitted.kind == "input":
+        if normalize != "none":
+            raise MethodError("the input is no image: its attributions are given as they are, with normalize='none'")
+        return value
+    if normalize != "none":
+        value = display.reduced(build, value, emitted.reduce)
+    if upsample == "input":
+        value = build.resized(value, build.plane()) if placed is None else images.to_image(build, value, placed)
+    return display.normalized(build, value, emitted.display, normalize)
+
+
+def example_input(model: Model, card: Card | None = None) -> Input:
+    """Zeros in the place of the input that is explained: to choose layers by, and to try the model on.
+
+    Raises ModelError for a model without inputs, MethodError for one without a batch axis.
+    """
+    from .inspect import concrete_shapes, image_input
+
+    if not model.inputs:
+        raise ModelError("the model has no input: there is nothing to explain its answer by")
+    shapes = concrete_shapes(model)
+    layout = None
+    try:
+        found = image_input(model)
+        name, layout = found.name, found.layout
+    except (ModelError, CardError):
+        floats = [v.name for v in model.inputs if v.dtype is not None and v.dtype.kind == "f"]
+        name = floats[0] if floats else model.inputs[0].name
+    if card is not None:
+        if layout is None:
+            raise MethodError("the model takes no images: there is nothing to preprocess")
+        name, layout = card.input or name, card.layout
+    if layout is not None and "N" not in layout:
+        raise MethodError(f"the input {model.value(name)} has no batch axis: export the model with one to compile it")
+    arrays = {}
+    for value in model.inputs:
+        shape = shapes.get(value.name)
+        if shape is None or value.dtype is None:
+            raise ModelError(f"the shape of input {value} is not known: it cannot be compiled")
+        arrays[value.name] = np.zeros(shape, value.dtype)
+    if layout is not None and card is not None:
+        size = {"N": arrays[name].shape[0], "H": card.size[0], "W": card.size[1], "C": card.channels}
+        arrays[name] = np.zeros([size[a] for a in layout], arrays[name].dtype)
+    x = arrays.pop(name)
+    card = card or _card(model)
+    labels, mapping = (None, None) if card is None else (card.labels, card.to_mapping())
+    return Input(name, x, arrays, layout, labels=labels, card=mapping)
+
+
+def _card(model: Model) -> Card | None:
+    try:
+        return find_card(model)
+    except (CardError, ModelError):
+        return None  # only labels and baselines that are colours need it, and say so
+
+
+def _note(
+    model: Model,
+    method: Method,
+    emitted: Emitted,
+    build: Build,
+    target: Any,
+    upsample: str,
+    normalize: str,
+    layout: str | None,
+    card: Card | None,
+) -> Mapping[str, Any]:
+    """What was added and how, as JSON-like data."""
+    from .. import __version__
+
+    note: dict[str, Any] = {
+        "method": method.name,
+        "options": {name: _plain(value) for name, value in method.options().items()},
+        "target": RUNTIME if build.runtime else str(build.problem.asked),
+        "layer": emitted.layer,
+        "layer_reason": emitted.reason,
+        "output": OUTPUT,
+        "upsample": upsample,
+        "normalize": normalize,
+        "range": display.range_of(emitted.display, normalize),
+        "channels": emitted.reduce if normalize != "none" else "none",
+        "display": emitted.display,
+        "input": build.x,
+        "preprocess": None,
+        "source_sha256": model.sha256,
+        "opset": build.op.opset,
+        "versions": {"onnxray": __version__, "onnx": onnx.__version__},
+    }
+    if build.runtime:
+        note["target_input"] = TARGET
+    if layout and card is not None:
+        shown = card.to_mapping()
+        shown.pop("labels", None)
+        note["preprocess"] = {"layout": layout, "card": shown}
+    return note
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        digest = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
+        return {"array": list(value.shape), "sha256": digest}
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,361 @@
+"""A model to which an explanation is being added: gradients first, then whatever is computed from them.
+
+`Build` is for names of values what `Problem` is for arrays. Gradients are asked for before anything else is emitted:
+each call differentiates the graph as it is, and the forward pass is shared by all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto
+
+from ..assemble import ordered
+from ..differentiate import OLDEST_OPSET, Rules, vjp
+from ..emitter import Emitter, rename
+from ..errors import MethodError, ShapeError, TargetError
+from ..external import nbytes
+from ..graph import Model
+from ..knowledge import Knowledge
+from ..nodes import reads
+from ..opset import upgrade
+
+if TYPE_CHECKING:
+    from ..attribution import Display, Reduce
+    from ..problem import Problem
+
+PREFIX = "saliency"
+TARGET = "target_class"
+
+
+@dataclass(frozen=True)
+class Emitted:
+    """What a method has emitted, with the fields of `Maps` that matter in a graph.
+
+    value: float32; with `kind` "input" in the shape of the explained input, with "grid" (N, h, w), cells that divide
+    the input plane evenly.
+    """
+
+    value: str
+    kind: str
+    reduce: Reduce = "none"
+    display: Display = "signed"
+    layer: str | None = None
+    reason: str | None = None
+
+
+class Build:
+    """See the head of this file.
+
+    Attributes: `problem` (model, target, layers, and an example of the input: zeros), `x` the explained input's name,
+    `runtime` whether the class comes as an input.
+    """
+
+    def __init__(self, problem: Problem, runtime: bool = False) -> None:
+        self.problem, self.runtime = problem, runtime
+        self.x = problem.input.name
+        self._model: Model | None = None
+        self._seeds: list[str] = []
+        self._op: Emitter | None = None
+        self._cotangent: str | None = None
+
+    # --- gradients: before anything is emitted ---
+
+    def before_softmax(self) -> None:
+        """Explain the scores before the softmax from now on, where the output holds probabilities."""
+        assert self._model is None
+        self.problem = self.problem.before_softmax()
+
+    def gradients(self, wrt: Sequence[str], rules: Rules = None) -> list[str]:
+        """The score's gradient (N, ...) by each of `wrt`: names of values. Raises GradientError and its subclasses."""
+        assert self._op is None, "gradients come first"
+        before = self.model
+        known = {v.name for v in (*before.graph.input, *before.graph.output)}
+        made = vjp(before, self.problem.target.of, list(dict.fromkeys(wrt)), rules)
+        self._seeds += [v.name for v in made.graph.input if v.name not in known]
+        names = [v.name for v in made.graph.output][len(before.graph.output) :]
+        self._model = made
+        by_value = dict(zip(dict.fromkeys(wrt), names, strict=True))
+        return [by_value[name] for name in wrt]
+
+    @property
+    def model(self) -> Model:
+        """The model as it is so far, opset 18 or newer."""
+        if self._model is None:
+            model = self.problem.model
+            if model.opset < OLDEST_OPSET:
+                model = Model(upgrade(model.proto, OLDEST_OPSET), folder=model.folder, overrides=model.overrides)
+            self._model = model
+        return self._model
+
+    # --- emitting ---
+
+    @property
+    def op(self) -> Emitter:
+        """Emits nodes behind everything that is there."""
+        if self._op is None:
+            nodes = [NodeProto.FromString(n.SerializeToString()) for n in self.model.graph.node]
+            self._op = Emitter(Knowledge(self.model, nodes, self.model.opset))
+            self._op.prefix = PREFIX
+        return self._op
+
+    def real(self, name: str) -> str:
+        """The value in float32."""
+        op = self.op
+        return name if op.elem_type(name) == TensorProto.FLOAT else str(op.Cast(name, to=TensorProto.FLOAT))
+
+    def plane(self) -> str | list[int]:
+        """(H, W) of the input: a list where they are fixed, else the name of an int64 vector."""
+        axes = self.problem.input.axes
+        if axes is None:
+            raise MethodError("the input is no image: there is no plane to bring a map to")
+        shape = self.op.shape(self.x)
+        fixed = [d for a in axes if isinstance(d := shape[a], int)]
+        return fixed if len(fixed) == 2 else str(self.op.Concat(*(self.op.size_of(self.x, a) for a in axes), axis=0))
+
+    def resized(self, maps: str, size: str | Sequence[int]) -> str:
+        """(N, C, h, w) sampled at (H, W), bilinear with half-pixel centres, as `kernels.upsample` does."""
+        shape = self.op.shape(maps)
+        if not isinstance(size, str) and list(shape[2:]) == list(size):
+            return maps
+        wanted = size if isinstance(size, str) else list(size)
+        return str(
+            self.op.Resize(
+                maps,
+                None,
+                None,
+                wanted,
+                axes=[2, 3],
+                mode="linear",
+                coordinate_transformation_mode="half_pixel",
+            )
+        )
+
+    def greatest(self, maps: str) -> str:
+        """The greatest magnitude of each sample of (N, ...), 1 where all is zero: (N, 1, ...)."""
+        op = self.op
+        axes = list(range(1, op.rank(maps)))
+        most = op.ReduceMax(op.Abs(maps), axes, keepdims=1)
+        return str(op.Where(op.Greater(most, 0.0), most, 1.0))
+
+    # --- the target ---
+
+    def cotangent(self) -> str:
+        """(N, ...) in shape and type of the explained value: score = sum(y * cotangent)."""
+        if self._cotangent is None:
+            target = self.problem.target
+            self._cotangent = self._class_cotangent() if target.classes is not None else self._fixed_cotangent()
+        return self._cotangent
+
+    def _class_cotangent(self) -> str:
+        op, target = self.op, self.problem.target
+        classes = target.classes
+        assert classes is not None
+        rank = op.rank(target.of)
+        axis = classes.axis if rank > classes.axis else rank - 1
+        count = op.size_of(target.of, axis)
+        shape = op.shape_of(target.of)
+        scores = op.Reshape(target.of, op.Concat(op.const([-1]), count, axis=0))
+        kind = op.elem_type(scores)
+        if kind != TensorProto.FLOAT:
+            scores = op.Cast(scores, to=TensorProto.FLOAT)
+        if self.runtime:
+            info = onnx.helper.make_tensor_type_proto(TensorProto.INT64, ["targets"])
+            op.set_type(TARGET, info)
+            best = op.ArgMax(scores, axis=1, keepdims=0)
+            chosen = op.Where(op.Less(TARGET, 0), best, TARGET)
+            total = op.OneHot(chosen, count, op.const(np.array([0, 1], np.float32)), axis=-1)
+        else:
+            total = self._chosen(scores, count, classes.codes[0], classes.weights[0])
+        total = op.Expand(total, op.Shape(scores))
+        if kind != TensorProto.FLOAT:
+            total = op.Cast(total, to=kind)
+        return str(op.Reshape(total, shape))
+
+    def _chosen(self, scores: str, count: str, codes: NDArray[np.int64], weights: NDArray[np.float32]) -> str:
+        """Sum over the terms of weight times one-hot class, (1 or N, C)."""
+        op = self.op
+        ranks = [-int(c) for c in codes if c < 0]
+        order = op.TopK(scores, op.const([max(ranks)]), axis=-1, outputs=2)[1] if ranks else ""
+        total = ""
+        for code, weight in zip(codes, weights, strict=True):
+            if not weight:
+                continue
+            index = op.const([int(code)]) if code >= 0 else op.Gather(order, -int(code) - 1, axis=1)
+            values = op.const(np.array([0, weight], np.float32))
+            term = op.OneHot(index, count, values, axis=-1)
+            total = op.Add(total, term) if total else term
+        return total
+
+    def _fixed_cotangent(self) -> str:
+        op, target = self.op, self.problem.target
+        shape = op.shape(target.of)
+        if not target.fixed:
+            raise TargetError(
+                f"the target {self.problem.asked} depends on the answer in a way that no graph here chooses: name the "
+                "channel, place or class"
+            )
+        if not all(isinstance(d, int) for d in shape[1:]):
+            raise TargetError(f"the target {self.problem.asked} needs a fixed size of {target.of!r}: set the input's")
+        constant = op.const(self.problem.cotangents[:1], like=target.of)
+        return str(op.Expand(constant, op.Shape(target.of)))
+
+    # --- passes on other inputs ---
+
+    def repeated(self, value: str, count: int) -> str:
+        """(N, ...) -> (N * count, ...), sample by sample."""
+        op = self.op
+        rank = op.rank(value)
+        wide = op.Expand(op.Unsqueeze(value, [1]), [1, count] + [1] * (rank - 1))
+        return self.folded(wide)
+
+    def folded(self, value: str) -> str:
+        """(N, S, ...) -> (N * S, ...)."""
+        op = self.op
+        rest = op.shape_of(value, 2) if op.rank(value) > 2 else op.const(np.array([], np.int64))
+        return str(op.Reshape(value, op.Concat(op.const([-1]), rest, axis=0), allowzero=0))
+
+    def unfolded(self, value: str, count: int) -> str:
+        """(N * S, ...) -> (N, S, ...)."""
+        op = self.op
+        rest = op.shape_of(value, 1) if op.rank(value) > 1 else op.const(np.array([], np.int64))
+        return str(op.Reshape(value, op.Concat(op.const([-1, count]), rest, axis=0)))
+
+    def gradients_at(self, x: str, count: int) -> str:
+        """The gradient (N * count, ...) by the input at x (N * count, ...), each with its sample's target."""
+        model, of = self.batched(), self.problem.target.of
+        graph = vjp(model, of, [self.x])
+        seed = graph.inputs[len(graph.inputs) - 1].name
+        feeds = {name: self.repeated_input(name, count) for name in (v.name for v in model.inputs) if name != self.x}
+        feeds |= {self.x: self.op.cast(x, self.x), seed: self.repeated(self.cotangent(), count)}
+        (found,) = self.copy(graph, feeds, [graph.graph.output[-1].name])
+        return self.real(found)
+
+    def repeated_input(self, name: str, count: int) -> str:
+        """A model's input for a batch of `count` times as many samples."""
+        return self.repeated(name, count) if self._repeats(name) else name
+
+    def batched(self) -> Model:
+        """The plain model, for any number of samples. Raises MethodError where it cannot be had."""
+        from ..batch import make_dynamic
+        from ..errors import ModelError
+        from ..session import run
+        from ..split import expose
+
+        model = self.problem.model
+        try:
+            dynamic = make_dynamic(model)
+            two = {self.x: np.repeat(self.problem.input.x[:1], 2, 0)}
+            for name, array in self.problem.input.others.items():
+                batched = self._repeats(name)
+                two[name] = np.repeat(array[:1], 2, 0) if batched else array
+            run(expose(dynamic, [self.problem.target.of], only=True), two)
+        except (ShapeError, ModelError) as error:
+            raise MethodError(
+                f"the method runs the model on several inputs at once, and this model takes one: {error}"
+            ) from None
+        return dynamic
+
+    def _repeats(self, name: str) -> bool:
+        explained, own = self.problem.model.value(self.x).shape, self.problem.model.value(name).shape
+        return bool(own and explained and own[0] == explained[0])
+
+    def copy(self, part: Model, feeds: Mapping[str, str], outputs: Sequence[str]) -> list[str]:
+        """Emit the nodes of `part` that make `outputs` once more, its inputs being the values `feeds`; new names."""
+        op = self.op
+        nodes = ordered([NodeProto.FromString(n.SerializeToString()) for n in part.graph.node], outputs)
+        names = dict(feeds)
+        used = {name for node in nodes for name in reads(node)}
+        for tensor in part.graph.initializer:
+            if tensor.name in used and tensor.name not in feeds and not self._is_stored(tensor):
+                names[tensor.name] = op.fresh("constant")
+                copied = TensorProto()
+                copied.CopyFrom(tensor)
+                copied.name = names[tensor.name]
+                op.initializers[copied.name] = copied
+                op.set_type(copied.name, onnx.helper.make_tensor_type_proto(tensor.data_type, list(tensor.dims)))
+        for node in nodes:
+            for name in node.output:
+                if name:
+                    names[name] = op.fresh(f"batch/{name}")
+        for node in nodes:
+            rename(node, names)
+            node.name = next((o for o in node.output if o), node.name)
+            op.nodes.append(node)
+        for name in outputs:
+            value = part.value(name)
+            if value.dtype is None:
+                raise ShapeError(f"the type of {name!r} cannot be known: the model cannot be run inside itself")
+            elem = onnx.helper.np_dtype_to_tensor_dtype(value.dtype)
+            shape = None if value.shape is None else [d if isinstance(d, int) else None for d in value.shape]
+            op.set_type(names[name], onnx.helper.make_tensor_type_proto(elem, shape))
+        return [names[name] for name in outputs]
+
+    def _is_stored(self, tensor: TensorProto) -> bool:
+        """Whether the model holds the very same constant under that name."""
+        own = self.op.knowledge.stored.get(tensor.name)
+        if own is None or own.data_type != tensor.data_type or list(own.dims) != list(tensor.dims):
+            return False
+        if nbytes(own) != nbytes(tensor):
+            return False
+        return bool(own.SerializeToString(deterministic=True) == tensor.SerializeToString(deterministic=True))
+
+    # --- the end ---
+
+    def finished(
+        self, outputs: Mapping[str, str], entry: Entry | None, metadata: Mapping[str, str], default: bool
+    ) -> Model:
+        """The model: the source's inputs and outputs, the class input, and `outputs` (name -> value).
+
+        entry: what takes the place of the explained input. default: whether the class input may be left out.
+        """
+        op, source = self.op, self.problem.source
+        for seed in self._seeds:
+            op.nodes.append(NodeProto(op_type="Identity", input=[self.cotangent()], output=[seed], name=seed))
+        for name, value in outputs.items():
+            op.nodes.append(NodeProto(op_type="Identity", input=[value], output=[name], name=name))
+        nodes = [*op.knowledge.nodes, *op.nodes]
+        graph = GraphProto(name=self.model.graph.name or "model", doc_string=self.model.graph.doc_string)
+        kept = {v.name: v for v in self.model.graph.output}
+        graph.output.extend(kept[v.name] for v in source.graph.output)
+        for name, value in outputs.items():
+            info = graph.output.add(name=name)
+            info.type.CopyFrom(op.type(value))
+        if entry is not None:
+            for node in nodes:
+                rename(node, {self.x: entry.value})
+                rename(node, {entry.placeholder: self.x})
+        nodes = ordered(nodes, [v.name for v in graph.output])
+        graph.node.extend(nodes)
+        inputs = {v.name: v for v in self.model.graph.input if v.name not in self._seeds}
+        for name, info in inputs.items():
+            graph.input.append(entry.info if entry is not None and name == self.x else info)
+        used = {name for node in nodes for name in reads(node)} | {v.name for v in (*graph.output, *graph.input)}
+        if TARGET in used:
+            graph.input.add(name=TARGET).type.CopyFrom(op.type(TARGET))
+            if default:
+                graph.initializer.append(onnx.numpy_helper.from_array(np.array([-1], np.int64), TARGET))
+        stored = {**op.knowledge.stored, **op.initializers}
+        graph.initializer.extend(t for t in stored.values() if t.name in used)
+        graph.sparse_initializer.extend(t for t in self.model.graph.sparse_initializer if t.values.name in used)
+        result = self.model.with_graph(graph, metadata=metadata, opset=op.opset)
+        oldest = onnx.helper.find_min_ir_version_for(result.proto.opset_import, ignore_unknown=True)
+        result.proto.ir_version = max(result.proto.ir_version, oldest)
+        return result
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What takes the place of the explained input, under its name: `info` declares it, `value` is made of it.
+
+    The nodes that make it read `placeholder`, which gets the input's name when everything is emitted.
+    """
+
+    info: ValueInfoProto
+    placeholder: str
+    value: str

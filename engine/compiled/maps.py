@@ -1,0 +1,128 @@
+"""Class activation maps inside a graph: values read as maps, the family's pipeline, principal components."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from onnx import TensorProto
+
+from ..errors import MethodError
+from .build import Build, Emitted
+
+if TYPE_CHECKING:
+    from ..cams import Cam, Place
+    from ..tokens import Grid
+
+# Squarings of the matrix whose first eigenvector is looked for: 2^20 steps of the power iteration.
+_SQUARINGS = 20
+# Squaring costs the third power of the matrix' side.
+_LARGEST_SIDE = 1024
+
+
+def emit_cam(method: Cam, build: Build) -> Emitted:
+    """What `Cam.__call__` does, in a graph."""
+    from ..cams import choose
+
+    places = choose(build.problem, method.needs == "gradient")
+    gradients = build.gradients([p.value for p in places]) if method.needs == "gradient" else [""] * len(places)
+    return at_places(method, build, places, gradients)
+
+
+def at_places(method: Cam, build: Build, places: list[Place], gradients: list[str]) -> Emitted:
+    """The map of one layer, or the merged maps of several, once the gradients by them are there."""
+    found = [method.emit_map(build, place, gradient) for place, gradient in zip(places, gradients, strict=True)]
+    reason = "; ".join(dict.fromkeys(place.reason for place in places))
+    if len(places) > 1:
+        reason += "; maps of several layers: each divided by its greatest magnitude, brought to one size, averaged"
+    value = found[0] if len(found) == 1 else _merged(build, found, places)
+    layer = "+".join(place.name for place in places)
+    return Emitted(value, "grid", display="positive", layer=layer, reason=reason)
+
+
+def maps_of_value(build: Build, grid: Grid, value: str) -> str:
+    """(N, ...) -> float32 (N, C, h, w), as `Grid.maps` does."""
+    op = build.op
+    perm = [0, grid.channel, *grid.axes]
+    value = build.real(value)
+    if perm != list(range(len(perm))):
+        value = op.Transpose(value, perm=perm)
+    if grid.order is None:
+        return value
+    if len(grid.axes) > 1:
+        value = op.Reshape(value, [0, 0, -1])
+    if not np.array_equal(grid.order, np.arange(int(grid.order.max()) + 1)) or grid.others:
+        value = op.Gather(value, op.const(grid.order.astype(np.int64)), axis=2)
+    return str(op.Reshape(value, [0, 0, *grid.shape]))
+
+
+def activations(build: Build, place: Place) -> str:
+    """The layer's maps, float32 (N, C, h, w)."""
+    maps = maps_of_value(build, place.grid, place.value)
+    return str(build.op.Sub(maps, float(place.zero))) if place.zero else maps
+
+
+def weighted(build: Build, weights: str, maps: str) -> str:
+    """sum over channels of weights (N, C, 1, 1) or (N, C, h, w) times maps (N, C, h, w): (N, h, w)."""
+    op = build.op
+    return str(op.ReduceSum(op.Mul(weights, maps), [1], keepdims=0))
+
+
+def _merged(build: Build, maps: list[str], places: list[Place]) -> str:
+    op = build.op
+    sizes = [op.shape(one)[1:] for one in maps]
+    if not all(isinstance(d, int) for size in sizes for d in size):
+        raise MethodError("maps of several layers can be merged in a graph only where the image's size is fixed")
+    size = [max(int(s[axis] or 0) for s in sizes) for axis in (0, 1)]
+    total = ""
+    for one in maps:
+        wide = op.Unsqueeze(one, [1])
+        wide = build.resized(op.Div(wide, build.greatest(wide)), size)
+        total = op.Add(total, wide) if total else wide
+    return str(op.Squeeze(op.Div(total, float(len(maps))), [1]))
+
+
+def principal(build: Build, maps: str) -> str:
+    """Maps (N, C, h, w), centred over places, projected on their first principal component: (N, h, w).
+
+    The power iteration by repeated squaring, in float64: after k squarings the matrix is its 2^k-th power.
+    """
+    op = build.op
+    shape = op.shape(maps)
+    rows = op.Cast(op.Transpose(op.Reshape(maps, [0, 0, -1]), perm=[0, 2, 1]), to=TensorProto.DOUBLE)
+    centred = op.Sub(rows, op.ReduceMean(rows, [1], keepdims=1))  # (N, P, C)
+    channels = shape[1] if isinstance(shape[1], int) else None
+    places = int(np.prod(shape[2:])) if all(isinstance(d, int) for d in shape[2:]) else None
+    by_place = places is not None and (channels is None or places <= channels)
+    side = places if by_place else channels
+    if side is None or side > _LARGEST_SIDE:
+        raise MethodError(
+            f"the principal component of {channels or '?'} channels at {places or '?'} places is too large to be found "
+            f"in a graph (at most {_LARGEST_SIDE} of either): name a later layer, or take another method"
+        )
+    turned = op.Transpose(centred, perm=[0, 2, 1])
+    gram = op.MatMul(centred, turned) if by_place else op.MatMul(turned, centred)
+    power = _scaled(build, gram)
+    for _ in range(_SQUARINGS):
+        power = _scaled(build, op.MatMul(power, power))
+    # Every column is the first eigenvector times a number: the one with the greatest number is the most exact.
+    lengths = op.ReduceSumSquare(power, [1], keepdims=0)
+    column = op.Unsqueeze(op.ArgMax(lengths, axis=1, keepdims=1), [1])
+    vector = op.GatherElements(power, op.Expand(column, [1, side, 1]), axis=2)
+    along = op.MatMul(turned, vector) if by_place else op.MatMul(gram, vector)
+    length = op.Sqrt(op.ReduceSumSquare(along, [1], keepdims=1))
+    along = op.Div(along, op.Where(op.Greater(length, 0.0), length, 1.0))
+    projected = op.MatMul(centred, along)  # (N, P, 1)
+    total = op.ReduceSum(centred, [2], keepdims=1)
+    agrees = op.ReduceSum(op.Mul(projected, total), [1], keepdims=1)
+    projected = op.Where(op.Less(agrees, 0.0), op.Neg(projected), projected)
+    flat = op.Cast(projected, to=TensorProto.FLOAT)
+    size = op.shape_of(maps, 2)
+    return str(op.Reshape(flat, op.Concat(op.const([-1]), size, axis=0)))
+
+
+def _scaled(build: Build, matrix: str) -> str:
+    """Divided by its greatest magnitude, so that powers neither grow nor vanish."""
+    op = build.op
+    most = op.ReduceMax(op.Abs(matrix), [1, 2], keepdims=1)
+    return str(op.Div(matrix, op.Where(op.Greater(most, 0.0), most, 1.0)))
