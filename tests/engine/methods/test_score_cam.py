@@ -1,0 +1,63 @@
+"""Score-CAM, against the network run on one masked input at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+
+import onnxray
+
+
+def by_hand(model: onnx.ModelProto, x: np.ndarray, target: int, channels: list[int], layer: str) -> np.ndarray:
+    maps = onnxray.activations(model, x, layer)[layer][0]
+    empty = onnxray.activations(model, np.zeros_like(x), "logits")["logits"][0, target]
+    scores = []
+    channels = [k for k in channels if maps[k].max() > maps[k].min()]
+    for k in channels:
+        mask = (maps[k] - maps[k].min()) / (maps[k].max() - maps[k].min())
+        mask = cv2.resize(mask, (16, 16), interpolation=cv2.INTER_LINEAR)
+        scores.append(onnxray.activations(model, x * mask, "logits")["logits"][0, target] - empty)
+    weights = np.exp(np.array(scores) - max(scores))
+    return np.einsum("k,khw->hw", weights / weights.sum(), maps[channels])
+
+
+@pytest.mark.parametrize("target", [0, 3])
+def test_it_is_the_paper_s_procedure(cnn: onnx.ModelProto, target: int) -> None:
+    x = np.random.default_rng(0).standard_normal((1, 3, 16, 16)).astype(np.float32)
+    expected = by_hand(cnn, x, target, list(range(8)), "features")
+    got = onnxray.explain(cnn, x, "score-cam", target).values
+    assert np.allclose(got, expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_channels_without_contrast_are_left_out(cnn: onnx.ModelProto) -> None:
+    dead = onnx.ModelProto.FromString(cnn.SerializeToString())
+    for tensor in dead.graph.initializer:
+        if tensor.name in ("w1", "b1", "w2", "b2"):
+            array = onnx.numpy_helper.to_array(tensor).copy()
+            array[[1, 4]] = 0
+            tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+    x = np.random.default_rng(0).standard_normal((1, 3, 16, 16)).astype(np.float32)
+    expected = by_hand(dead, x, 2, [0, 2, 3, 5, 6, 7], "features")
+    maps = onnxray.activations(dead, x, "features")["features"][0]
+    assert np.ptp(maps[1]) == np.ptp(maps[4]) == 0
+    assert np.allclose(onnxray.explain(dead, x, "score-cam", 2).values, expected, atol=1e-4)
+
+
+def test_fewer_channels_are_those_that_vary_most(cnn: onnx.ModelProto) -> None:
+    x = np.random.default_rng(0).standard_normal((1, 3, 16, 16)).astype(np.float32)
+    maps = onnxray.activations(cnn, x, "features")["features"][0]
+    most = sorted(np.argsort(-maps.reshape(8, -1).var(axis=1))[:3].tolist())
+    expected = by_hand(cnn, x, 2, most, "features")
+    assert np.allclose(onnxray.explain(cnn, x, "score-cam", 2, channels=3).values, expected, atol=1e-4)
+
+
+def test_it_needs_no_gradient(zoo: Any) -> None:
+    model = zoo / "models" / "mobilenet_v2_int8_qlinear.onnx"
+    x = np.random.default_rng(0).standard_normal((1, 3, 224, 224)).astype(np.float32)
+    e = onnxray.explain(model, x, "score-cam", channels=3)
+    assert e.values.shape == (7, 7)
+    assert e.values.any()
