@@ -21,13 +21,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine.errors import ImageError, OutputError, nearest
+from ..engine.errors import ImageError, OutputError, RuntimeUnavailable, nearest
 from ..engine.output import atomic
 from .headers import FORMATS, Header, read_header
+
+try:
+    import cv2
+except ImportError as error:
+    raise RuntimeUnavailable(
+        f"OpenCV cannot be imported ({error}): on a server without a display install its libraries (Debian, Ubuntu: "
+        "`apt-get install libgl1 libglib2.0-0`), or `pip uninstall opencv-python` and `pip install "
+        "opencv-python-headless`"
+    ) from error
 
 Image: TypeAlias = NDArray[np.uint8]
 

@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+
 from onnxray.cli import images
 from onnxray.engine.errors import ImageError, OutputError
 
@@ -523,3 +524,13 @@ def test_shorten() -> None:
     assert images.text_size(short, 14)[0] <= 120
     assert images.text_size(long[: len(short)] + "...", 14)[0] > 120
     assert images.shorten(long, 3, 14) == ""
+
+
+def test_opencv_that_cannot_be_imported_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
+    code = "import onnxray.cli.images"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert ran.returncode == 1
+    assert "RuntimeUnavailable" in ran.stderr.splitlines()[-1]
+    assert "apt-get install libgl1" in ran.stderr.splitlines()[-1]
