@@ -148,7 +148,7 @@ def _along_axis(batch: Batch, node: NodeProto) -> None:
     rank = batch.data(node)
     given = attributes(node)
     if node.op_type == "CumSum":
-        axis = int(batch.constant(node.input[1]).reshape(()))
+        axis = int((batch.numbers(node.input[1]) or [0])[0])
     else:
         last = ("LpNormalization", "LayerNormalization", "RMSNormalization", "TopK")
         default = 0 if node.op_type.startswith("Arg") else -1
@@ -177,7 +177,7 @@ def _reduce(batch: Batch, node: NodeProto) -> None:
     given = attributes(node)
     axes = given.get("axes")
     if axes is None and len(node.input) > 1 and node.input[1]:
-        axes = batch.constant(node.input[1]).tolist()
+        axes = batch.numbers(node.input[1])
     if not axes and not given.get("noop_with_empty_axes", 0):
         raise Refused("it reduces all axes")
     if any(a % rank == 0 for a in axes or ()):

@@ -32,7 +32,7 @@ def _rerank(batch: Batch, node: NodeProto) -> None:
     rank = batch.data(node)
     axes = attributes(node).get("axes")
     if axes is None and len(node.input) > 1 and node.input[1]:
-        axes = batch.constant(node.input[1]).tolist()
+        axes = batch.numbers(node.input[1])
     if axes is None:
         raise Refused("it drops every axis of size 1")
     total = rank + len(axes) if node.op_type == "Unsqueeze" else rank
@@ -99,10 +99,11 @@ def _slice(batch: Batch, node: NodeProto) -> None:
         starts, ends = given["starts"], given["ends"]
         axes, steps = given.get("axes", list(range(len(starts)))), [1] * len(starts)
     else:
-        starts, ends = (batch.constant(name).tolist() for name in node.input[1:3])
-        optional = [batch.constant(name).tolist() if name else None for name in node.input[3:]]
+        starts, ends = (batch.numbers(name) for name in node.input[1:3])
+        optional = [batch.numbers(name) if name else None for name in node.input[3:]]
         axes = optional[0] if optional and optional[0] is not None else list(range(len(starts)))
         steps = optional[1] if len(optional) > 1 and optional[1] is not None else [1] * len(starts)
+    batch.matched(starts, ends, axes, steps)
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         if axis % rank == 0 and not (start == 0 and end >= _FAR and step == 1):
             raise Refused("it slices axis 0")
@@ -114,8 +115,9 @@ def _pad(batch: Batch, node: NodeProto) -> None:
     rank = batch.data(node)
     pads = attributes(node).get("pads")
     if pads is None:
-        pads = batch.constant(node.input[1]).tolist()
-    axes = batch.constant(node.input[3]).tolist() if len(node.input) > 3 and node.input[3] else list(range(rank))
+        pads = batch.numbers(node.input[1])
+    axes = batch.numbers(node.input[3]) if len(node.input) > 3 and node.input[3] else list(range(rank))
+    batch.matched([*axes, *axes], pads)
     for i, axis in enumerate(axes):
         if axis % rank == 0 and (pads[i] or pads[i + len(axes)]):
             raise Refused("it pads axis 0")
@@ -125,7 +127,7 @@ def _pad(batch: Batch, node: NodeProto) -> None:
 @rule("Reshape")
 def _reshape(batch: Batch, node: NodeProto) -> None:
     batch.data(node)
-    target = batch.constant(node.input[1]).tolist()
+    target = batch.numbers(node.input[1])
     literal = bool(attributes(node).get("allowzero", 0))
     before = batch.model.values[node.input[0]].shape
     after = batch.model.values[node.output[0]].shape
@@ -162,7 +164,7 @@ def _reshape(batch: Batch, node: NodeProto) -> None:
 @rule("Expand")
 def _expand(batch: Batch, node: NodeProto) -> None:
     rank = batch.data(node)
-    target = batch.constant(node.input[1]).tolist()
+    target = batch.numbers(node.input[1])
     if len(target) > rank or (len(target) == rank and target[0] not in (1, batch.size)):
         raise Refused("it repeats samples or adds axes before them")
     if len(target) < rank or target[0] == 1:
@@ -177,7 +179,7 @@ def _expand(batch: Batch, node: NodeProto) -> None:
 @rule("Tile")
 def _tile(batch: Batch, node: NodeProto) -> None:
     batch.data(node)
-    if batch.constant(node.input[1]).tolist()[:1] != [1]:
+    if batch.numbers(node.input[1])[:1] != [1]:
         raise Refused("it repeats samples")
     batch.carry(node)
 
@@ -206,7 +208,7 @@ def _gather_elements(batch: Batch, node: NodeProto) -> None:
 def _upsample(batch: Batch, node: NodeProto) -> None:
     batch.data(node)
     scales = attributes(node).get("scales")
-    if (batch.constant(node.input[1]).tolist() if scales is None else list(scales))[:1] != [1]:
+    if (batch.numbers(node.input[1]) if scales is None else list(scales))[:1] != [1]:
         raise Refused("it scales axis 0")
     batch.carry(node)
 
@@ -226,12 +228,14 @@ def _resize(batch: Batch, node: NodeProto) -> None:
     # Before opset 11 there were two inputs, and `roi` was none of them.
     scales_at = 1 if len(node.input) == 2 else 2
     if len(node.input) < 4 or not inputs[3]:
-        scales = batch.constant(inputs[scales_at]).tolist()
+        scales = batch.numbers(inputs[scales_at])
+        batch.matched(scales, axes)
         if scales[place] != 1:
             raise Refused("it scales axis 0")
         batch.carry(node)
         return
-    sizes = batch.constant(inputs[3]).tolist()
+    sizes = batch.numbers(inputs[3])
+    batch.matched(sizes, axes)
     if sizes[place] != batch.size or place != 0 or given.get("keep_aspect_ratio_policy", "stretch") != "stretch":
         raise Refused("it scales axis 0")
     changed = NodeProto()
@@ -244,6 +248,8 @@ def _resize(batch: Batch, node: NodeProto) -> None:
 def _einsum(batch: Batch, node: NodeProto) -> None:
     left, arrow, right = attributes(node)["equation"].replace(" ", "").partition("->")
     terms = left.split(",")
+    if len(terms) != len(node.input):
+        raise Refused("its terms do not fit its inputs")
     letters = {term[:1] for term, name in zip(terms, node.input, strict=True) if name in batch.carries}
     letter = letters.pop() if len(letters) == 1 else ""
     others = (term for term, name in zip(terms, node.input, strict=True) if name not in batch.carries)

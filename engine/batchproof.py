@@ -8,6 +8,7 @@ and `batchmove.py` (operators that move values).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import onnx
@@ -45,6 +46,8 @@ class Batch:
         rank = self.model.values[name].rank
         if rank is None:
             raise Refused(f"the number of axes of {name!r} is not known")
+        if rank == 0 and name in self.carries:
+            raise Refused(f"{name!r} has no axes")
         return rank
 
     def constant(self, name: str) -> np.ndarray:
@@ -54,6 +57,16 @@ class Batch:
         if found is None:
             raise Refused(f"its argument {name!r} is not constant")
         return found
+
+    def numbers(self, name: str) -> list[Any]:
+        """A constant argument as a flat list."""
+        found: list[Any] = self.constant(name).reshape(-1).tolist()
+        return found
+
+    def matched(self, *lists: list[Any]) -> None:
+        """Arguments that belong together must be of one length."""
+        if len({len(numbers) for numbers in lists}) > 1:
+            raise Refused("its arguments do not fit each other")
 
     def fixed(self, names: Iterable[str]) -> None:
         """Arguments that must not depend on the samples."""

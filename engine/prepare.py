@@ -11,7 +11,7 @@ from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, ValueInfoProt
 from .errors import ModelError, OpsetError
 from .nodes import DOMAIN_NAMES, label, opset_of, plain_domain, subgraphs
 from .shapes import infer_shapes
-from .wellformed import all_nodes, check_order
+from .wellformed import all_nodes, check_order, check_wellformed
 
 # The oldest opset that ONNX Runtime runs.
 OLDEST_OPSET = 7
@@ -30,7 +30,10 @@ def prepare(proto: ModelProto) -> ModelProto:
 
     _check_opsets(proto)
     proto = _inline_functions(proto)
-    proto = _upgrade_ancient(proto)
+    if opset_of(proto) < OLDEST_OPSET:
+        proto = _upgrade_ancient(proto)
+        check_wellformed(proto)
+    _drop_negative_sizes(proto.graph)
     if proto.ir_version < 4:
         # Before IR 4 every initializer had to be listed as an input; as plain initializers they can be folded.
         stored = {t.name for t in proto.graph.initializer}
@@ -38,8 +41,20 @@ def prepare(proto: ModelProto) -> ModelProto:
         del proto.graph.input[:]
         proto.graph.input.extend(kept)
     proto.ir_version = max(proto.ir_version, MIN_IR)
+    proto.graph.name = proto.graph.name or "graph"  # the checker wants one
     check_order(proto.graph)
     return fold_constants(infer_shapes(proto))
+
+
+def _drop_negative_sizes(graph: GraphProto) -> None:
+    """Some exporters write -1 for an unknown size, which the native inference of onnx does not survive."""
+    for info in (*graph.input, *graph.output, *graph.value_info):
+        for dim in info.type.tensor_type.shape.dim:
+            if dim.dim_value < 0:
+                dim.ClearField("dim_value")
+    for node in graph.node:
+        for inner in subgraphs(node):
+            _drop_negative_sizes(inner)
 
 
 def _check_opsets(proto: ModelProto) -> None:
@@ -125,7 +140,7 @@ def _function_nodes(function: FunctionProto) -> list[NodeProto]:
 
 def _upgrade_ancient(proto: ModelProto) -> ModelProto:
     version = opset_of(proto)
-    if version >= OLDEST_OPSET or not any(node.domain in DOMAIN_NAMES for node in all_nodes(proto.graph)):
+    if not any(node.domain in DOMAIN_NAMES for node in all_nodes(proto.graph)):
         return proto
     import onnx.version_converter
 

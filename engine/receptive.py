@@ -224,7 +224,7 @@ class _Tracer:
         old = softmax and self.model.opset < 13
         default = {"Split": 0, "TopK": -1}.get(node.op_type, 1 if old else -1)
         if node.op_type == "CumSum":
-            default = int(self._constant(node, 1)[0])
+            default = int((self._constant(node, 1) or [0])[0])
         axis = axis_of(node, given.get("axis", default), rank)
         # Before opset 13, and for LayerNormalization, all axes from this one on are worked along.
         onward = old or node.op_type in ("LayerNormalization", "RMSNormalization")

@@ -15,6 +15,7 @@ from .feeds import check_names, fit
 from .graph import Model
 from .session import CPU, ORT_ERRORS, create, ort, run_error, session_options
 from .value import Value, from_info
+from .wellformed import all_nodes
 
 
 def evaluate(proto: ModelProto, names: Sequence[str]) -> dict[str, np.ndarray]:
@@ -51,11 +52,13 @@ def infer_types(model: Model, names: Sequence[str]) -> dict[str, Value]:
 
 
 _PROBE_BYTES = 2 << 30
+# A loop that does not end also piles up what it returns, outside the allocator.
 _PROBE_SECONDS = 20.0
+_LOOP_SECONDS = 2.0
 
 
 def probe(model: Model, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-    """Run `model` once, to learn shapes, within 2 GiB and 20 s.
+    """Run `model` once, to learn shapes, within 2 GiB and 20 s, 2 s with a loop in it.
 
     A model is untrusted: a loop in it may never end, or grow. Raises ModelError where it exceeds the limits or fails
     otherwise, UnknownName and ShapeError for feeds that do not fit.
@@ -64,14 +67,17 @@ def probe(model: Model, feeds: Mapping[str, Any], outputs: Sequence[str] | None 
     names = [v.name for v in model.outputs] if outputs is None else list(outputs)
     known = {v.name: v for v in map(from_info, model.graph.input)}
     check_names(feeds, {v.name: v for v in model.inputs}, known)
-    options = session_options(None, "none", folder=str(model.folder) if model.folder else None)
+    loops = any(node.op_type in ("Loop", "Scan") for node in all_nodes(model.graph))
+    options = session_options(
+        1 if loops else None, "none", spin=False, folder=str(model.folder) if model.folder else None
+    )
     options.add_session_config_entry("session.use_env_allocators", "1")
     options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
     made = create(model.proto, [CPU], options)
     limits = ort.RunOptions()
     limits.log_severity_level = 4
     limits.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-    clock = threading.Timer(_PROBE_SECONDS, setattr, (limits, "terminate", True))
+    clock = threading.Timer(_LOOP_SECONDS if loops else _PROBE_SECONDS, setattr, (limits, "terminate", True))
     clock.daemon = True
     clock.start()
     try:

@@ -8,7 +8,7 @@ together (a kernel larger than its input) is for ONNX Runtime to judge.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -46,50 +46,50 @@ _DATA_FIELDS = ("float_data", "int32_data", "string_data", "int64_data", "raw_da
 
 def check_wellformed(proto: ModelProto) -> None:
     """Raise ModelError, naming node or tensor, if `proto` contradicts itself. Undecodable doc strings are dropped."""
-    try:
-        _check_model(proto)
-    except UnicodeDecodeError as error:
-        part = bytes(error.object[:40])
-        raise ModelError(f"the model holds a name that is not UTF-8 text ({part!r}): the file is damaged") from None
-
-
-def _check_model(proto: ModelProto) -> None:
-    for field in ("producer_name", "producer_version", "domain"):
-        str(getattr(proto, field))
+    _texts(proto.producer_name, proto.producer_version, proto.domain)
     _readable_doc(proto)
     for prop in proto.metadata_props:
-        str(prop.key), str(prop.value)
-    opsets = {plain_domain(o.domain): o.version for o in proto.opset_import}
-    for domain, version in opsets.items():
-        if version < 1:
+        _texts(prop.key, prop.value)
+    for opset in proto.opset_import:
+        _texts(opset.domain)
+        if opset.version < 1:
             raise ModelError(
-                f"the model uses version {version} of the operator set {domain or 'ai.onnx'!r}: damaged file"
+                f"the model uses version {opset.version} of the operator set {opset.domain or 'ai.onnx'!r}: the file "
+                "is damaged"
             )
+    opsets = {plain_domain(o.domain): o.version for o in proto.opset_import}
     _check_graph(proto.graph, opsets)
     for function in proto.functions:
         _check_function(function)
 
 
+def _texts(*values: str | Iterable[str]) -> None:
+    """Protobuf hands out bytes where a string is no UTF-8."""
+    for value in values:
+        for text in [value] if isinstance(value, (str, bytes)) else value:
+            if isinstance(text, bytes):
+                raise ModelError(f"the model holds a name that is not UTF-8 text ({text[:40]!r}): the file is damaged")
+
+
 def _readable_doc(message: Any) -> None:
-    try:
-        str(message.doc_string)
-    except UnicodeDecodeError:
+    if isinstance(message.doc_string, bytes):
         message.ClearField("doc_string")  # written in another encoding: comments only
 
 
 def _check_function(function: FunctionProto) -> None:
     _readable_doc(function)
+    _texts(function.name, function.domain, function.overload, function.input, function.output, function.attribute)
+    _texts(o.domain for o in function.opset_import)
     opsets = {plain_domain(o.domain): o.version for o in function.opset_import}
-    str(function.name), str(function.domain), list(function.input), list(function.output), list(function.attribute)
     for node in function.node:
         _check_node(node, opsets, inside_function=True)
 
 
 def _check_graph(graph: GraphProto, opsets: Mapping[str, int], inside_function: bool = False) -> None:
-    str(graph.name)
+    _texts(graph.name)
     _readable_doc(graph)
     for info in (*graph.input, *graph.output, *graph.value_info):
-        str(info.name)
+        _texts(info.name)
         _readable_doc(info)
         _check_type(info.type)
     for info in (*graph.input, *graph.output):
@@ -102,9 +102,9 @@ def _check_graph(graph: GraphProto, opsets: Mapping[str, int], inside_function: 
     for sparse in graph.sparse_initializer:
         _check_sparse(sparse)
     for annotation in graph.quantization_annotation:
-        str(annotation.tensor_name)
+        _texts(annotation.tensor_name)
         for entry in annotation.quant_parameter_tensor_names:
-            str(entry.key), str(entry.value)
+            _texts(entry.key, entry.value)
     for node in graph.node:
         _check_node(node, opsets, inside_function)
 
@@ -115,15 +115,16 @@ def _check_type(kind: TypeProto) -> None:
         tensor = getattr(kind, which)
         dtype_of(tensor.elem_type)
         for dim in tensor.shape.dim:
-            str(dim.dim_param)
+            _texts(dim.dim_param, dim.denotation)
     elif which in ("sequence_type", "optional_type"):
         _check_type(getattr(kind, which).elem_type)
     elif which == "map_type":
         _check_type(kind.map_type.value_type)
-    str(kind.denotation)
+    _texts(kind.denotation)
 
 
 def _check_tensor(tensor: TensorProto) -> None:
+    _texts(tensor.name)
     what = f"tensor {tensor.name!r}"
     _readable_doc(tensor)
     if dtype_of(tensor.data_type) is None or tensor.HasField("segment"):
@@ -134,7 +135,7 @@ def _check_tensor(tensor: TensorProto) -> None:
         raise ModelError(f"{what} does not say where its data is: the file is damaged")
     if external.is_external(tensor):
         for entry in tensor.external_data:
-            str(entry.key), str(entry.value)
+            _texts(entry.key, entry.value)
         return
     needed = external.nbytes(tensor)
     if tensor.HasField("raw_data") and tensor.data_type != TensorProto.STRING:
@@ -157,7 +158,7 @@ def _check_tensor(tensor: TensorProto) -> None:
 
 
 def _check_sparse(sparse: SparseTensorProto) -> None:
-    str(sparse.values.name)
+    _texts(sparse.values.name)
     _check_tensor(sparse.values)
     _check_tensor(sparse.indices)
     if any(d < 0 for d in sparse.dims) or len(sparse.values.dims) != 1:
@@ -170,11 +171,12 @@ _KINDS = frozenset(AttributeProto.AttributeType.values()) - {AttributeProto.UNDE
 
 
 def _check_node(node: NodeProto, opsets: Mapping[str, int], inside_function: bool) -> None:
-    str(node.name), str(node.op_type), str(node.domain), list(node.input), list(node.output)
+    _texts(node.name, node.op_type, node.domain, node.overload, node.input, node.output)
     _readable_doc(node)
     seen = set()
     for attribute in node.attribute:
         _readable_doc(attribute)
+        _texts(attribute.name, attribute.ref_attr_name)
         if attribute.name in seen:
             raise ModelError(f"node {label(node)} has two attributes {attribute.name!r}: the file is damaged")
         seen.add(attribute.name)
@@ -244,6 +246,11 @@ def _check_schema(node: NodeProto, version: int | None) -> None:
     for attribute in node.attribute:
         given.add(attribute.name)
         wanted = attributes.get(attribute.name)
+        if wanted is None and not attribute.name.startswith("__"):  # the checker's mark of internal ones
+            raise ModelError(
+                f"node {label(node)} has an attribute {attribute.name!r}, which this operator does not have at opset "
+                f"{version}: export it again"
+            )
         if wanted is not None and not attribute.ref_attr_name and attribute.type != wanted:
             kind = AttributeProto.AttributeType.Name
             raise ModelError(
