@@ -9,6 +9,7 @@ from onnx import GraphProto, NodeProto, ValueInfoProto
 
 from .emitter import Emitter, rename
 from .graph import Model
+from .knowledge import shape_of
 from .nodes import reads
 
 
@@ -61,8 +62,12 @@ def assemble(
 
 
 def _info(op: Emitter, name: str, like: str) -> ValueInfoProto:
+    """A declaration of `name` with the type of `like`; a checker wants to see its rank."""
     info = ValueInfoProto(name=name)
     kind = op.type(like)
+    if shape_of(kind) is None and (kind is None or kind.HasField("tensor_type")):
+        op.probe()
+        kind = op.type(like)
     if kind is not None:
         info.type.CopyFrom(kind)
     return info

@@ -1,8 +1,8 @@
 """Every rule of the registry against central differences in float64, by ONNX's own reference evaluator.
 
-The cases are ONNX's backend node tests, all of them, and `CASES` below where that suite is thin. A rule without a case that
-counts fails; a case counts if both ONNX Runtime and the reference evaluator run it and agree. What is left out is named in
-`LEFT_OUT`, with the reason.
+The cases are ONNX's backend node tests, all of them, and `CASES` below where that suite is thin. A rule without a case
+that counts fails; a case counts if both ONNX Runtime and the reference evaluator run it and agree. What is left out is
+named in `LEFT_OUT`, with the reason.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx.reference import ReferenceEvaluator
+
 from onnxray import vjp
 from onnxray.engine import gradients
 from onnxray.engine.gradients import Gradient
@@ -42,8 +43,10 @@ SETTINGS = {
 # name -> (graph as text, opset); inputs are drawn at random, integer and boolean ones stand in the text.
 CASES: dict[str, tuple[str, int]] = {
     "Mod": ("(float[2,6] a, float[6] b) => (float[2,6] y) { y = Mod<fmod = 1>(a, b) }", 18),
-    "Pow, one base": ("(float[3,2] x) => (float[3,2] y) { p = Abs(x) two = Constant<value = float {2.5}>() y = Pow(p, two) }", 18),
-    "Pow, many exponents": ("(float[3,2] x) => (float[3,2] y) { e = Constant<value = float[2] {0, 3}>() y = Pow(x, e) }", 18),
+    "Pow, one base": (
+        "(float[3,2] x) => (float[3,2] y) { p = Abs(x) two = Constant<value = float {2.5}>() y = Pow(p, two) }", 18),
+    "Pow, many exponents": (
+        "(float[3,2] x) => (float[3,2] y) { e = Constant<value = float[2] {0, 3}>() y = Pow(x, e) }", 18),
     "Pow, exponent": ("(float[3,2] x, float[2] e) => (float[3,2] y) { p = Abs(x) y = Pow(p, e) }", 18),
     "Max, three": ("(float[4,5] a, float[5] b, float[4,1] c) => (float[4,5] y) { y = Max(a, b, c) }", 18),
     "Min, constant": ("(float[4,5] a) => (float[4,5] y) { c = Constant<value = float {0.3}>() y = Min(c, a) }", 18),
@@ -67,12 +70,14 @@ CASES: dict[str, tuple[str, int]] = {
     "Gemm, all options": (
         """(float[4,3] a, float[5,4] b, float[3,1] c) => (float[3,5] y)
            { y = Gemm<alpha = 0.5, beta = -2.0, transA = 1, transB = 1>(a, b, c) }""", 18),
-    "Gemm, scalar bias": ("(float[3,4] a, float[5,4] b, float c) => (float[3,5] y) { y = Gemm<transB = 1>(a, b, c) }", 18),
+    "Gemm, scalar bias": (
+        "(float[3,4] a, float[5,4] b, float c) => (float[3,5] y) { y = Gemm<transB = 1>(a, b, c) }", 18),
     "Gemm, transposed left": ("(float[4,3] a, float[4,5] b) => (float[3,5] y) { y = Gemm<transA = 1>(a, b) }", 18),
     "Einsum, diagonal": ('(float[3,3,2] a) => (float[2,3] y) { y = Einsum<equation = "iij->ji">(a) }', 18),
     "Einsum, trace of a product": (
         '(float[3,3] a, float[3] b) => (float y) { y = Einsum<equation = "ii,i->">(a, b) }', 18),
-    "Einsum, summed alone": ('(float[3,4] a, float[3] b) => (float[3] y) { y = Einsum<equation = "ij,i->i">(a, b) }', 18),
+    "Einsum, summed alone": (
+        '(float[3,4] a, float[3] b) => (float[3] y) { y = Einsum<equation = "ij,i->i">(a, b) }', 18),
     "Einsum, ellipsis": (
         '(float[2,3,4] a, float[4,5] b) => (float[2,3,5] y) { y = Einsum<equation = "...ij,jk->...ik">(a, b) }', 18),
     "Einsum, implicit": ('(float[3,4] a, float[4,5] b) => (float[3,5] y) { y = Einsum<equation = "ij,jk">(a, b) }', 18),
@@ -98,7 +103,8 @@ CASES: dict[str, tuple[str, int]] = {
     "Slice, computed bounds": (
         """(float[6,7] x) => (float[3,5] y)
            { z = Sub(x, x) m = ReduceMax<keepdims = 0>(z) o = Cast<to = 7>(m)
-             s = Constant<value = int64[2] {1, -6}>() e = Constant<value = int64[2] {4, 100}>() b = Add(o, s) f = Add(o, e)
+             s = Constant<value = int64[2] {1, -6}>() e = Constant<value = int64[2] {4, 100}>() b = Add(o, s)
+             f = Add(o, e)
              y = Slice(x, b, f) }""", 18),
     "Slice, computed steps": (
         """(float[6,7,2] x) => (float[2,4,2] y)
@@ -108,7 +114,8 @@ CASES: dict[str, tuple[str, int]] = {
              b = Add(o, s) f = Add(o, e) c = Add(o, a) d = Add(o, t) y = Slice(x, b, f, c, d) }""", 18),
     "Pad, computed": (
         """(float[3,5] x) => (float[4,8] y)
-           { z = Sub(x, x) m = ReduceMax<keepdims = 0>(z) o = Cast<to = 7>(m) p = Constant<value = int64[4] {0, 2, 1, 1}>()
+           { z = Sub(x, x) m = ReduceMax<keepdims = 0>(z) o = Cast<to = 7>(m)
+             p = Constant<value = int64[4] {0, 2, 1, 1}>()
              q = Add(o, p) y = Pad<mode = "reflect">(x, q) }""", 18),
     "Tile, computed": (
         """(float[2,3] x) => (float[4,9] y)
@@ -119,7 +126,8 @@ CASES: dict[str, tuple[str, int]] = {
            { z = Sub(x, x) m = ReduceMax<keepdims = 0>(z) o = Cast<to = 7>(m) r = Constant<value = int64[3] {2, 4, 1}>()
              s = Add(o, r) y = Expand(x, s) }""", 18),
     "ReduceSum, no axes": ("(float[2,3] x) => (float[2,3] y) { y = ReduceSum<noop_with_empty_axes = 1>(x) }", 18),
-    "LpNormalization, 1": ("(float[3,4] x) => (float[3,4] y) { a = Abs(x) y = LpNormalization<p = 1, axis = 0>(a) }", 18),
+    "LpNormalization, 1": (
+        "(float[3,4] x) => (float[3,4] y) { a = Abs(x) y = LpNormalization<p = 1, axis = 0>(a) }", 18),
     "CumSum, all": (
         """(float[3,4] x) => (float[3,4] y)
            { a = Constant<value = int64 {1}>() y = CumSum<exclusive = 1, reverse = 1>(x, a) }""", 18),
@@ -135,9 +143,11 @@ CASES: dict[str, tuple[str, int]] = {
     "DepthToSpace, column row depth": (
         "(float[2,8,2,3] x) => (float[2,2,4,6] y) { y = DepthToSpace<blocksize = 2, mode = \"CRD\">(x) }", 18),
     "SpaceToDepth": ("(float[2,2,4,6] x) => (float[2,8,2,3] y) { y = SpaceToDepth<blocksize = 2>(x) }", 18),
-    "Gather, one": ("(float[2,5,3] x) => (float[2,3] y) { i = Constant<value = int64 {-2}>() y = Gather<axis = 1>(x, i) }", 18),
+    "Gather, one": (
+        "(float[2,5,3] x) => (float[2,3] y) { i = Constant<value = int64 {-2}>() y = Gather<axis = 1>(x, i) }", 18),
     "Gather, run": (
-        "(float[2,5,3] x) => (float[2,2,3] y) { i = Constant<value = int64[2] {1, 2}>() y = Gather<axis = 1>(x, i) }", 18),
+        """(float[2,5,3] x) => (float[2,2,3] y)
+           { i = Constant<value = int64[2] {1, 2}>() y = Gather<axis = 1>(x, i) }""", 18),
     "Gather, repeated": (
         """(float[2,5,3] x) => (float[2,2,3,3] y)
            { i = Constant<value = int64[2,3] {1, -1, 1, 0, 1, 4}>() y = Gather<axis = 1>(x, i) }""", 18),
@@ -171,16 +181,20 @@ CASES: dict[str, tuple[str, int]] = {
         "(float[2,3] x) => (float[2] y) { c = Constant<value = bool[5] {0, 1, 0, 0, 1}>() y = Compress(x, c) }", 18),
     "OneHot": (
         """(float[2] v) => (float[3,4] y)
-           { i = Constant<value = int64[3] {0, 3, -1}>() d = Constant<value = int64 {4}>() y = OneHot(i, d, v) }""", 18),
+           { i = Constant<value = int64[3] {0, 3, -1}>() d = Constant<value = int64 {4}>()
+             y = OneHot(i, d, v) }""", 18),
     "Unique": ("(float[4] x) => (float[4] y) { y, a, b, c = Unique(x) }", 18),
     "Slice, steps": (
         """(float[3,8,9] x) => (float[3,3,5] y)
            { s = Constant<value = int64[2] {1, -1}>() e = Constant<value = int64[2] {8, -100}>()
-             a = Constant<value = int64[2] {1, 2}>() t = Constant<value = int64[2] {3, -2}>() y = Slice(x, s, e, a, t) }""", 18),
+             a = Constant<value = int64[2] {1, 2}>() t = Constant<value = int64[2] {3, -2}>()
+             y = Slice(x, s, e, a, t) }""", 18),
     "Slice, every second": (
         """(float[2,4,6] x) => (float[2,2,3] y)
-           { s = Constant<value = int64[2] {0, 1}>() e = Constant<value = int64[2] {9223372036854775807, 9223372036854775807}>()
-             a = Constant<value = int64[2] {1, 2}>() t = Constant<value = int64[2] {2, 2}>() y = Slice(x, s, e, a, t) }""", 18),
+           { s = Constant<value = int64[2] {0, 1}>()
+             e = Constant<value = int64[2] {9223372036854775807, 9223372036854775807}>()
+             a = Constant<value = int64[2] {1, 2}>() t = Constant<value = int64[2] {2, 2}>()
+             y = Slice(x, s, e, a, t) }""", 18),
     "Slice, empty": (
         """(float[3,4] x) => (float[3,4] y)
            { s = Constant<value = int64[1] {3}>() e = Constant<value = int64[1] {1}>() p = Slice(x, s, e)
@@ -193,22 +207,28 @@ CASES: dict[str, tuple[str, int]] = {
            { p = Constant<value = int64[4] {1, 2, 0, 3}>() y = Pad<mode = "edge">(x, p) }""", 18),
     "Pad, wrap": (
         """(float[3,5] x) => (float[3,9] y)
-           { p = Constant<value = int64[2] {3, 1}>() a = Constant<value = int64[1] {-1}>() n = Constant<value = float {0}>()
+           { p = Constant<value = int64[2] {3, 1}>() a = Constant<value = int64[1] {-1}>()
+             n = Constant<value = float {0}>()
              y = Pad<mode = "wrap">(x, p, n, a) }""", 19),
     "Pad, value and cropping": (
         """(float[3,5] x, float v) => (float[5,4] y)
            { p = Constant<value = int64[4] {1, -2, 1, 1}>() y = Pad(x, p, v) }""", 18),
     "Tile": ("(float[2,3] x) => (float[4,9] y) { r = Constant<value = int64[2] {2, 3}>() y = Tile(x, r) }", 18),
-    "Expand": ("(float[2,1,3] x) => (float[4,2,5,3] y) { s = Constant<value = int64[4] {4, 1, 5, 1}>() y = Expand(x, s) }", 18),
+    "Expand": (
+        """(float[2,1,3] x) => (float[4,2,5,3] y)
+           { s = Constant<value = int64[4] {4, 1, 5, 1}>() y = Expand(x, s) }""", 18),
     "Split, one part unused": (
         """(float[2,7] x) => (float[2,3] y)
            { s = Constant<value = int64[3] {1, 3, 3}>() a, b, c = Split<axis = 1>(x, s) y = Mul(a, c) }""", 18),
     "Concat, one wanted": (
-        "(float[2,3] x) => (float[2,5] y) { c = Constant<value = float[2,2] {1, 2, 3, 4}>() y = Concat<axis = -1>(c, x) }", 18),
-    "Trilu": ("(float[2,4,5] x) => (float[2,4,5] y) { k = Constant<value = int64 {-1}>() y = Trilu<upper = 0>(x, k) }", 18),
+        """(float[2,3] x) => (float[2,5] y)
+           { c = Constant<value = float[2,2] {1, 2, 3, 4}>() y = Concat<axis = -1>(c, x) }""", 18),
+    "Trilu": (
+        "(float[2,4,5] x) => (float[2,4,5] y) { k = Constant<value = int64 {-1}>() y = Trilu<upper = 0>(x, k) }", 18),
     "ReverseSequence": (
         """(float[4,3] x) => (float[4,3] y)
-           { l = Constant<value = int64[3] {1, 4, 2}>() y = ReverseSequence<batch_axis = 1, time_axis = 0>(x, l) }""", 18),
+           { l = Constant<value = int64[3] {1, 4, 2}>()
+             y = ReverseSequence<batch_axis = 1, time_axis = 0>(x, l) }""", 18),
     "Range": (
         """(float start, float delta) => (float[4] y)
            { d = Abs(delta) f = Constant<value = float {3.5}>() w = Mul(d, f) stop = Add(start, w)
