@@ -73,7 +73,7 @@ def command(
             parts.append(section)
             for picture in section.pictures:
                 name = run.name(f"{picture.name}.png", "pictures")
-                run.manifest["files"].append(run.picture(name, picture.pixels))
+                run.manifest["files"].append(run.data(name, picture.png))
             bar.step(section.title)
         title = "onnxray demo" if model == BUILTIN else f"onnxray: {Path(model).name}"
         lead = (

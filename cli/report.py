@@ -12,6 +12,7 @@ import importlib
 import importlib.resources
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,13 @@ class Picture:
     pixels: NDArray[np.uint8]
     alt: str
     caption: str = ""
+
+    @cached_property
+    def png(self) -> bytes:
+        """The figure as a file."""
+        from .images import encode
+
+        return encode(self.pixels, ".png")
 
 
 @dataclass(frozen=True)
@@ -174,17 +182,20 @@ def _part(part: Picture | Table | Heading) -> str:
     if isinstance(part, Table):
         return _table(part)
     caption = f"<figcaption>{_text(part.caption)}</figcaption>" if part.caption else ""
-    return f"<figure>{_image(part.pixels, part.alt)}{caption}</figure>"
+    return f"<figure>{_image(part.png, part.pixels, part.alt)}{caption}</figure>"
 
 
 def _bars(part: Bars) -> str:
+    from .images import encode
+
     rows = "".join(
         f'<div class="bar"><span class="name" style="--share:{100 * min(1.0, max(0.0, share)):.1f}%">'
         f"{_text(name)}</span>"
         f"<span>{100 * share:.1f} %</span></div>"
         for name, share in part.bars
     )
-    return f'<div class="card">{_image(part.pixels, part.title)}<h3>{_text(part.title)}</h3>{rows}</div>'
+    image = _image(encode(part.pixels, ".png"), part.pixels, part.title)
+    return f'<div class="card">{image}<h3>{_text(part.title)}</h3>{rows}</div>'
 
 
 def _table(part: Table) -> str:
@@ -196,11 +207,9 @@ def _table(part: Table) -> str:
     return f'<div class="scroll"><table><thead>{row(part.titles, "th")}</thead><tbody>{body}</tbody></table></div>'
 
 
-def _image(pixels: NDArray[np.uint8], alt: str) -> str:
-    from .images import encode
-
+def _image(png: bytes, pixels: NDArray[np.uint8], alt: str) -> str:
     height, width = pixels.shape[:2]
-    data = base64.b64encode(encode(pixels, ".png")).decode("ascii")
+    data = base64.b64encode(png).decode("ascii")
     return f'<img src="data:image/png;base64,{data}" width="{width}" height="{height}" alt="{_text(alt)}">'
 
 

@@ -200,6 +200,12 @@ class Run:
             np.save(file, np.ascontiguousarray(array, np.float32), allow_pickle=False)
         return name
 
+    def data(self, name: str, data: bytes) -> str:
+        """Write a file of bytes."""
+        with atomic(self.folder / name) as temporary:
+            temporary.write_bytes(data)
+        return name
+
     def text(self, name: str, text: str) -> str:
         with atomic(self.folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8", newline="\n")
