@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import json
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -86,7 +86,7 @@ class Explanation:
     size: tuple[int, int] | None
     map: NDArray[np.float32] | None
     geometry: Geometry | None = None
-    image: NDArray[np.uint8] | None = None
+    show: Callable[[], NDArray[np.uint8] | None] | None = field(default=None, repr=False)
     model: Model | None = None
     card: Mapping[str, Any] | None = None
     label: str = ""
@@ -96,6 +96,11 @@ class Explanation:
     def __repr__(self) -> str:
         where = f" at {self.layer}" if self.layer else ""
         return f"<{self.method}{where} of {self.label}: {list(self.values.shape)}, score {self.score:.4g}>"
+
+    @cached_property
+    def image(self) -> NDArray[np.uint8] | None:
+        """What lies under the map, uint8 (H, W, 3) RGB: the original image, or what the tensor shows; None without."""
+        return None if self.show is None else self.show()
 
     @cached_property
     def heatmap(self) -> NDArray[np.float32]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -138,7 +140,7 @@ def _is_picture(model: Model, array: NDArray[Any]) -> bool:
 
 
 def _from_picture(model: Model, array: NDArray[np.uint8]) -> Input:
-    card = find_card(model)
+    card = card_of(model)
     name = card.input or _image_name(model)
     others = [v for v in model.inputs if v.name != name]
     if others:
@@ -158,9 +160,19 @@ def _image_name(model: Model) -> str:
     return image_input(model).name
 
 
+_cards: weakref.WeakKeyDictionary[Model, Card] = weakref.WeakKeyDictionary()
+
+
+def card_of(model: Model) -> Card:
+    """The model's card, looked for once: it lies in files, and its labels are many. Raises CardError, ModelError."""
+    if model not in _cards:
+        _cards[model] = find_card(model)
+    return _cards[model]
+
+
 def _card(model: Model) -> Card | None:
     try:
-        return find_card(model)
+        return card_of(model)
     except (CardError, ModelError):
         return None  # only asked for labels and for showing a tensor: neither is needed
 
@@ -209,7 +221,7 @@ def _part(problem: Problem, method: Method, maps: Maps, row: int) -> Explanation
         size=problem.input.plane,
         map=_map(problem, maps, row, values),
         geometry=geometry,
-        image=_picture(problem, sample),
+        show=functools.partial(_picture, problem.source, problem.input, sample),
         model=problem.source,
         card=problem.input.card,
         label=title(target),
@@ -230,22 +242,22 @@ def _map(problem: Problem, maps: Maps, row: int, values: NDArray[np.float32]) ->
     return flat if flat.ndim == 2 else None
 
 
-def _picture(problem: Problem, sample: int) -> NDArray[np.uint8] | None:
+def _picture(model: Model, given: Input, sample: int) -> NDArray[np.uint8] | None:
     """The image under the map: the original, or what the tensor shows."""
-    if problem.input.images is not None:
-        return problem.input.images[sample]
-    if problem.input.layout is None:
+    if given.images is not None:
+        return given.images[sample]
+    if given.layout is None:
         return None
-    x = problem.input.x[sample]
-    card = _card(problem.source)
+    x = given.x[sample]
+    card = _card(model)
     if card is not None and not card.warnings:
         try:
-            fields = {**card.to_mapping(), "size": problem.input.plane, "layout": problem.input.layout}
+            fields = {**card.to_mapping(), "size": given.plane, "layout": given.layout}
             shown = pixels_of(x, Card.from_mapping(fields))
             return np.asarray(shown[0])
         except (ShapeError, CardError):
             pass  # a channel count that no picture has: shown in gray below
-    channel = problem.input.channel
+    channel = given.channel
     gray = np.asarray(x, np.float32) if channel is None else np.asarray(x, np.float32).mean(axis=channel - 1)
     low, high = float(np.min(gray)), float(np.max(gray))
     scaled = (gray - low) / (high - low) * 255 if high > low else np.full(gray.shape, 128.0)
