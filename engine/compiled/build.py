@@ -123,18 +123,12 @@ class Build:
         shape = self.op.shape(maps)
         if not isinstance(size, str) and list(shape[2:]) == list(size):
             return maps
-        wanted = size if isinstance(size, str) else list(size)
-        return str(
-            self.op.Resize(
-                maps,
-                None,
-                None,
-                wanted,
-                axes=[2, 3],
-                mode="linear",
-                coordinate_transformation_mode="half_pixel",
-            )
-        )
+        # Sizes of all axes: ONNX Runtime's optimiser moves transpositions through a Resize, and fails where that names
+        # its axes.
+        wanted = self.op.const(list(size)) if not isinstance(size, str) else size
+        sizes = self.op.Concat(self.op.shape_of(maps, 0, 2), wanted, axis=0)
+        options = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+        return str(self.op.Resize(maps, None, None, sizes, **options))
 
     def greatest(self, maps: str) -> str:
         """The greatest magnitude of each sample of (N, ...), 1 where all is zero: (N, 1, ...)."""

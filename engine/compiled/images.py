@@ -7,6 +7,7 @@ in. The image is resampled as `kernels.resize` does, by ONNX's Resize with `anti
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -137,6 +138,14 @@ def _crop_offset(build: Build, card: Card, resized: str) -> str:
     return str(op.Neg(_whole(build, cut)))
 
 
+def _entry(build: Build, vector: str, index: int) -> str:
+    """One entry of an int64 vector, as a vector; a constant of a constant."""
+    known = build.op.constant_value(vector)
+    if known is not None:
+        return build.op.const(known[index : index + 1])
+    return str(build.op.Gather(vector, build.op.const([index]), axis=0))
+
+
 def _whole(build: Build, value: str) -> str:
     return str(build.op.Cast(value, to=TensorProto.INT64))
 
@@ -144,23 +153,22 @@ def _whole(build: Build, value: str) -> str:
 def _resampled(build: Build, card: Card, planar: str, placed: Placed) -> str:
     """(N, C, H, W) uint8 -> (N, C, rh, rw) uint8."""
     op = build.op
-    common = {"axes": [2, 3], "coordinate_transformation_mode": "half_pixel"}
+    options: dict[str, Any] = {"coordinate_transformation_mode": "half_pixel", "mode": "linear"}
     if card.interpolation == "nearest":
-        return str(
-            op.Resize(planar, None, None, placed.resized, mode="nearest", nearest_mode="round_prefer_ceil", **common)
-        )
-    if card.interpolation == "bilinear":
-        mode = {"mode": "linear"}
-    else:
-        mode = {"mode": "cubic", "cubic_coeff_a": -0.5 if card.antialias else -0.75}
-    if card.antialias:
-        mode |= {"antialias": 1, "exclude_outside": 1}
+        options |= {"mode": "nearest", "nearest_mode": "round_prefer_ceil"}
+    elif card.interpolation == "bicubic":
+        options |= {"mode": "cubic", "cubic_coeff_a": -0.5 if card.antialias else -0.75}
+    if card.antialias and card.interpolation != "nearest":
+        options |= {"antialias": 1, "exclude_outside": 1}
     floats = op.Cast(planar, to=TensorProto.FLOAT)
-    # One axis after the other, rounded in between, as Pillow does.
+    # One axis after the other, rounded in between, as Pillow does. Sizes of all axes: ONNX Runtime's optimiser moves
+    # transpositions through a Resize, and fails where that names its axes.
     for axis in (1, 0):
-        part = op.Gather(placed.resized, op.const([axis]), axis=0)
-        one = {**common, "axes": [2 + axis], **mode}
-        floats = op.Clip(op.Round(op.Resize(floats, None, None, part, **one)), 0.0, 255.0)
+        part = _entry(build, placed.resized, axis)
+        front = op.Shape(floats, start=0, end=2 + axis)
+        rest = [op.Shape(floats, start=3, end=4)] if axis == 0 else []
+        resized = op.Resize(floats, None, None, op.Concat(front, part, *rest, axis=0), **options)
+        floats = op.Clip(op.Floor(op.Add(resized, 0.5)), 0.0, 255.0)
     return str(op.Cast(floats, to=TensorProto.UINT8))
 
 
@@ -177,7 +185,8 @@ def _fitted(build: Build, card: Card, planar: str, placed: Placed) -> str:
     if card.resize == "letterbox" or _may_pad(card):
         front = op.Max(placed.offset, zero)
         back = op.Sub(op.Sub(side, front), op.Sub(end, start))
-        planar = op.Pad(planar, op.Concat(front, back, axis=0), op.const(np.uint8(card.pad_value)), [2, 3])
+        pads = op.Concat(zero, front, zero, back, axis=0)
+        planar = op.Pad(planar, pads, op.const(np.uint8(card.pad_value)))
     shape = [op.shape(planar)[0], card.channels, *card.size]
     op.set_type(planar, onnx.helper.make_tensor_type_proto(TensorProto.UINT8, shape))
     return str(planar)
@@ -218,10 +227,10 @@ def to_image(build: Build, maps: str, placed: Placed) -> str:
     op = build.op
     kind = TensorProto.FLOAT
     for axis in (0, 1):
-        count = op.Squeeze(op.Gather(placed.original, op.const([axis]), axis=0), [0])
+        count = op.Squeeze(_entry(build, placed.original, axis), [0])
         length = op.Cast(count, to=kind)
-        resized = op.Cast(op.Squeeze(op.Gather(placed.resized, op.const([axis]), axis=0), [0]), to=kind)
-        offset = op.Cast(op.Squeeze(op.Gather(placed.offset, op.const([axis]), axis=0), [0]), to=kind)
+        resized = op.Cast(op.Squeeze(_entry(build, placed.resized, axis), [0]), to=kind)
+        offset = op.Cast(op.Squeeze(_entry(build, placed.offset, axis), [0]), to=kind)
         cells = op.shape(maps)[2 + axis]
         assert isinstance(cells, int)
         side = float(placed.side[axis])
