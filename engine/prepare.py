@@ -6,15 +6,15 @@ opsets checked -> functions inlined -> opset >= 7 -> order, names -> shapes infe
 from __future__ import annotations
 
 import onnx
-from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, ValueInfoProto
+from onnx import FunctionProto, GraphProto, ModelProto, NodeProto
 
+from .ancient import OLDEST_OPSET as OLDEST_OPSET
+from .ancient import upgrade_ancient
 from .errors import ModelError, OpsetError
-from .nodes import DOMAIN_NAMES, label, opset_of, plain_domain, subgraphs
+from .nodes import label, opset_of, plain_domain, subgraphs
 from .shapes import infer_shapes
 from .wellformed import all_nodes, check_order, check_wellformed
 
-# The oldest opset that ONNX Runtime runs.
-OLDEST_OPSET = 7
 # Of the IR versions, this one is new enough for everything that is written here and old enough for every ONNX Runtime.
 MIN_IR = 7
 # A function may call another one ten times, which calls another one ten times, ...
@@ -31,7 +31,7 @@ def prepare(proto: ModelProto) -> ModelProto:
     _check_opsets(proto)
     proto = _inline_functions(proto)
     if opset_of(proto) < OLDEST_OPSET:
-        proto = _upgrade_ancient(proto)
+        proto = upgrade_ancient(proto)
         check_wellformed(proto)
     _drop_negative_sizes(proto.graph)
     if proto.ir_version < 4:
@@ -90,7 +90,7 @@ def _inline_functions(proto: ModelProto) -> ModelProto:
     _check_functions(proto)
     try:
         return onnx.inliner.inline_local_functions(proto)
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         reason = str(error).split("\n")[0].strip()
         raise ModelError(
             f"the functions of the model cannot be inlined ({reason}): export it without functions"
@@ -136,53 +136,3 @@ def _function_nodes(function: FunctionProto) -> list[NodeProto]:
         for graph in subgraphs(node):
             found.extend(all_nodes(graph))
     return found
-
-
-def _upgrade_ancient(proto: ModelProto) -> ModelProto:
-    version = opset_of(proto)
-    if not any(node.domain in DOMAIN_NAMES for node in all_nodes(proto.graph)):
-        return proto
-    import onnx.version_converter
-
-    try:
-        return onnx.version_converter.convert_version(proto, OLDEST_OPSET)
-    except _CONVERTER_ERRORS as error:
-        reason = str(error).split("\n")[0].strip()
-        raise OpsetError(
-            f"the model uses opset {version} and cannot be brought to opset {OLDEST_OPSET}, the oldest that ONNX "
-            f"Runtime runs ({reason}): {_culprit(proto, version)}; export it again with a newer opset"
-        ) from None
-
-
-# What the native code of onnx.version_converter raises; the inference it begins with has an error of its own.
-_CONVERTER_ERRORS = (
-    RuntimeError,
-    ValueError,
-    IndexError,
-    onnx.shape_inference.InferenceError,
-    onnx.checker.ValidationError,
-)
-
-
-def _culprit(proto: ModelProto, version: int) -> str:
-    """The first operator that alone stops the conversion, by name."""
-    for op in dict.fromkeys(n.op_type for n in proto.graph.node if n.domain in DOMAIN_NAMES):
-        nodes = [n for n in proto.graph.node if n.op_type == op and n.domain in DOMAIN_NAMES]
-        for node in nodes:
-            if not _converts_alone(proto, node, version):
-                return f"operator {op!r} (node {label(node)}) has no conversion"
-    return "the converter does not say which operator"
-
-
-def _converts_alone(proto: ModelProto, node: NodeProto, version: int) -> bool:
-    inputs = [ValueInfoProto(name=name) for name in dict.fromkeys(n for n in node.input if n)]
-    graph: GraphProto = onnx.helper.make_graph(
-        [node], "probe", inputs, [ValueInfoProto(name=n) for n in node.output if n]
-    )
-    graph.initializer.extend(t for t in proto.graph.initializer if t.name in node.input)
-    alone = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", version)])
-    try:
-        onnx.version_converter.convert_version(alone, OLDEST_OPSET)
-    except _CONVERTER_ERRORS:
-        return False
-    return True

@@ -138,9 +138,11 @@ class _Tracer:
             return None
         known = {name: trace for name in given if (trace := traces[name]) is not None}
         try:
-            return self._move(node, known)
+            trace = self._move(node, known)
+            rank = min((self.rank(name) for name in node.output if name), default=0)
         except _Whole:
             return None
+        return trace if all(axis < rank for axis in trace) else None  # else the model contradicts itself
 
     def _move(self, node: NodeProto, known: dict[str, Local]) -> Local:
         op = node.op_type
