@@ -19,7 +19,7 @@ def explain(
     target: Any = None,
     layer: str | Sequence[str] | None = None,
     **options: Any,
-) -> Explanation | Explanations:
+) -> Explanation | Any:
     """Why `model` answers as it does for `image`: see `onnxray.engine.explain.explain`.
 
     `image` may be the path of an image file besides. Raises ImageError when it cannot be read.

@@ -63,12 +63,13 @@ class Explanation:
     """Why the network gave its answer, as a map.
 
     values: float32, signed, un-normalised, at the method's own resolution: (h, w) for class activation maps and
-    occlusion,
-        the shape of one sample of the input tensor, (C, H, W) for instance, for pixel-wise methods.
+        occlusion, the shape of one sample of the input tensor, (C, H, W) for instance, for pixel-wise methods.
     target: what was explained, the predicted class filled in. score: its value. scores: those of all classes (C,), or
         the score alone where the target is no class.
     layer, reason: where the map was made and why, None for methods that explain at the input.
     warnings: what should be known before the map is believed. details: further numbers (completeness error, ...).
+
+    It is a sequence of one, itself, so that what is written for `Explanations` takes it as well.
     """
 
     values: NDArray[np.float32]
@@ -92,6 +93,15 @@ class Explanation:
     label: str = ""
     asked: str = "predicted"
     source: str | None = field(default=None)
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[Explanation]:
+        yield self
+
+    def __getitem__(self, index: int) -> Explanation:
+        return (self,)[index]
 
     def __repr__(self) -> str:
         where = f" at {self.layer}" if self.layer else ""

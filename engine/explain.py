@@ -35,7 +35,7 @@ def explain(
     target: Any = None,
     layer: str | Sequence[str] | None = None,
     **options: Any,
-) -> Explanation | Explanations:
+) -> Explanation | Any:
     """Why `model` answers as it does for `image`.
 
     image: uint8 (H, W, 3) RGB or (H, W), which is prepared as the model's card says; or a ready tensor in the model's
@@ -43,15 +43,13 @@ def explain(
         tensor's units and pixels.
     target: None (the predicted class), a class index, a label, a list of them, or a `Target`.
     layer: for methods that work at a layer; by default it is chosen, with the reason in the result.
-    options: the method's own; fields of the model card (`size`, `mean`, `std`, `order`, `layout`, `resize`,
-    `labels`, ...),
+    options: the method's own; fields of the model card (`size`, `mean`, `std`, `order`, `layout`, `resize`, ...),
         `output` and `scores` to override what is found; `providers`, `threads` and `batch` (most rows of one run).
 
     Returns an Explanation; for a batch of several samples, or several targets, Explanations.
 
-    Raises UnknownName (method, option, layer, label), MethodError, TargetError, ShapeError, CardError, GradientError
-    and its
-    subclasses, ModelError.
+    Raises UnknownName (method, option, layer, label), MethodError, TargetError, ShapeError, CardError, ModelError,
+    GradientError and its subclasses.
     """
     card = {name: options.pop(name) for name in CARD_OPTIONS if name in options}
     running = {name: options.pop(name) for name in RUN_OPTIONS if name in options}
@@ -75,7 +73,7 @@ def problem_of(
     return Problem(model, input_of(model, image), Target.of(target), layers, runtime)
 
 
-def solve(problem: Problem, method: Method) -> Explanation | Explanations:
+def solve(problem: Problem, method: Method) -> Explanation | Any:
     """The explanation of a problem by a method."""
     if problem.layers and not method.at_layer:
         raise MethodError(f"{method.name} explains at the input and takes no layer: leave it out, or use a CAM method")

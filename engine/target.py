@@ -58,6 +58,11 @@ class Target:
         raise TargetError(f"the target {self} is no class: give classes here, by index or label")
 
     @property
+    def index(self) -> int | None:
+        """The index of the class, None where it is no single class, or one that is not looked up yet."""
+        return None
+
+    @property
     def of_classes(self) -> bool:
         """Whether it is made of class scores."""
         return isinstance(self, Predicted | Class | Several | Contrast | Scale)
@@ -172,6 +177,10 @@ class Class(Target):
             return str(self.which)
         plain = Target.parse(self.which) == self
         return self.which if plain else f"class:{self.which}"
+
+    @property
+    def index(self) -> int | None:
+        return self.which if isinstance(self.which, int) else None
 
     @property
     def title(self) -> str:

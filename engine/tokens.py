@@ -36,8 +36,8 @@ _SAME = 1e-4
 
 @dataclass(frozen=True)
 class Grid:
-    """A value as maps. `shape` (h, w); `axes` of the value (N, ...) that hold the places; `channel` the axis of
-    channels.
+    """A value as maps. `shape` (h, w); `axes` of the value (N, ...) that hold the places; `channel` that
+    of channels.
 
     `order` (h * w,) says which of the places, counted along `axes`, lie at each cell, row by row; None: the axes are
     height and width themselves. `others` is the number of places beside the grid (class tokens).

@@ -25,7 +25,7 @@ class AblationCam(Cam):
     """Maps weighted by how much the score falls without them. Needs no gradient.
 
     weight of a channel = (score - score without the channel) / |score|. Runs what lies behind the layer once per
-    channel.
+    channel of it.
     """
 
     needs: ClassVar[Needs] = "tail"

@@ -36,8 +36,7 @@ _POOLS = frozenset("GlobalAveragePool ReduceMean ReduceSum AveragePool".split())
 @method("cam")
 @dataclass(frozen=True)
 class ClassActivationMap(Cam):
-    """Maps weighted by the class's weights in the last layer, for networks that end in average pooling and a linear
-    layer.
+    """Maps weighted by the class's weights, for networks that end in average pooling and a linear layer.
 
     A softmax after the linear layer is left out, as in the paper. The weights are read off as the gradient, which is
     the same: nothing but linear operators lies between the maps and the score.

@@ -28,8 +28,7 @@ class EigenCam(Cam):
 
     Needs no gradient and takes no notice of the target. The maps are centred first, so about half of the values are
     negative: what stands out less than the average. A principal component has no sign; it is turned so that it grows
-    with
-    the sum over channels.
+    with the sum over channels.
     """
 
     needs: ClassVar[Needs] = "tail"

@@ -182,6 +182,9 @@ def test_several_explanations_are_a_sequence(cnn: onnx.ModelProto, tmp_path: Pat
     assert len(found.target) == 4
     assert found.method == "gradient"
     assert found.layer is None
+    assert [list(part) for part in found] == [[part] for part in found]
+    assert len(found[0]) == 1
+    assert found[0][0] is found[0]
     assert found._repr_html_().count("<figure>") == 4
     assert [p["values"].name for p in found.save(tmp_path)] == [f"{i}.values.npy" for i in range(4)]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -30,7 +31,7 @@ def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def explained(model: object, x: np.ndarray, name: str, target: object = None, **options: object) -> object:
+def explained(model: object, x: np.ndarray, name: str, target: object = None, **options: object) -> Any:
     return onnxray.explain(model, x, name, target, **{**QUICK.get(name, {}), **options})  # type: ignore[arg-type]
 
 
