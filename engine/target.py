@@ -58,7 +58,7 @@ class Target:
         raise TargetError(f"the target {self} is no class: give classes here, by index or label")
 
     @property
-    def index(self) -> int | None:
+    def class_index(self) -> int | None:
         """The index of the class, None where it is no single class, or one that is not looked up yet."""
         return None
 
@@ -179,7 +179,7 @@ class Class(Target):
         return self.which if plain else f"class:{self.which}"
 
     @property
-    def index(self) -> int | None:
+    def class_index(self) -> int | None:
         return self.which if isinstance(self.which, int) else None
 
     @property

@@ -63,6 +63,6 @@ def test_it_needs_no_gradient(parse: Any) -> None:
     )
     x = rng.standard_normal((1, 3, 4, 4)).astype(np.float32)
     e = onnxray.explain(model, x, "ablation-cam")
-    best = e.target.index
+    best = e.target.class_index
     maps = onnxray.activations(model, x, "maps")["maps"][0]
     assert np.allclose(e.values, maps[best], atol=1e-5)

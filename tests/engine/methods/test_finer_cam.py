@@ -18,7 +18,7 @@ def test_it_is_grad_cam_of_the_difference(pooled: Any) -> None:
     expected = np.einsum("k,khw->hw", weights, pooled.maps[0]) / 35
     got = onnxray.explain(pooled.proto, pooled.x, "finer-cam", similar=2, strength=0.7)
     assert np.allclose(got.values, expected, atol=1e-5)
-    assert got.target.index == target
+    assert got.target.class_index == target
 
 
 def test_without_comparison_it_is_grad_cam(pooled: Any) -> None:

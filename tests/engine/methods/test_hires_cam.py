@@ -34,4 +34,4 @@ def test_before_a_linear_head_it_adds_up_to_the_score_but_for_the_bias(parse: An
     x = rng.standard_normal((2, 3, 4, 4)).astype(np.float32)
     for e in onnxray.explain(model, x, "hires-cam", "classes:0,1,2"):
         assert e.layer == "maps"
-        assert e.values.sum() == pytest.approx(e.score - bias[e.target.index], rel=1e-4, abs=1e-4)
+        assert e.values.sum() == pytest.approx(e.score - bias[e.target.class_index], rel=1e-4, abs=1e-4)
