@@ -77,14 +77,23 @@ def dequantize_linear(node: Node, cotangents: Cotangents, op: Emitter) -> Cotang
     if not node.wants[1]:
         return [dx]
     x, scale, zero = node.inputs[0], node.inputs[1], node.input(2)
-    if node.attribute("block_size", 0):
-        return [dx]
     steps = op.cast(x, like=dy)
     if zero is not None:
         steps = op.Sub(steps, _aligned(node, op, zero, dy))
-    axis = node.attribute("axis", 1) % max(op.rank(x), 1)
-    others = list(range(op.rank(x))) if op.rank(scale) == 0 else [a for a in range(op.rank(x)) if a != axis]
-    return [dx, op.reshape_like(op.cast(op.ReduceSum(op.Mul(dy, steps), others, keepdims=0), like=scale), scale)]
+    share = op.cast(op.Mul(dy, steps), like=scale)
+    rank = op.rank(x)
+    axis = node.attribute("axis", 1) % max(rank, 1)
+    block = node.attribute("block_size", 0)
+    if block:
+        # (.., size, ..) -> (.., blocks block, ..) -> (.., blocks, block, ..)
+        blocks = op.size_of(scale, axis)
+        more = op.Sub(op.Mul(blocks, [block]), op.size_of(x, axis))
+        whole = op.Pad(share, op.Concat([0], more, axis=0), None, [axis])
+        sizes = [op.size_of(x, a) for a in range(rank)]
+        apart = op.Concat(*sizes[:axis], blocks, [block], *sizes[axis + 1 :], axis=0)
+        return [dx, op.ReduceSum(op.Reshape(whole, apart), [axis + 1], keepdims=0)]
+    others = [a for a in range(rank) if a != axis or op.rank(scale) == 0 or op.shape(scale) == (1,)]
+    return [dx, op.reshape_like(op.ReduceSum(share, others, keepdims=0), scale)]
 
 
 _INTEGER = (

@@ -52,7 +52,8 @@ CASES: dict[str, tuple[str, int]] = {
     "Min, constant": ("(float[4,5] a) => (float[4,5] y) { c = Constant<value = float {0.3}>() y = Min(c, a) }", 18),
     "Where, broadcast": (
         "(float[4,5] a, float[5] b) => (float[4,5] y) { c = Greater(a, b) y = Where(c, b, a) }", 18),
-    "CastLike": ("(float[4] a, double[1] b) => (double[4] y) { y = CastLike(a, b) }", 18),
+    "CastLike": (
+        "(float[4] a) => (double[4] y) { b = Constant<value = double {0}>() y = CastLike(a, b) }", 18),
     "Cast": ("(float[4] a) => (double[4] y) { y = Cast<to = 11>(a) }", 18),
     "Clip, bounds": ("(float[4,5] a, float low, float high) => (float[4,5] y) { y = Clip(a, low, high) }", 18),
     "Clip, crossed": (
@@ -210,9 +211,9 @@ CASES: dict[str, tuple[str, int]] = {
            { p = Constant<value = int64[2] {3, 1}>() a = Constant<value = int64[1] {-1}>()
              n = Constant<value = float {0}>()
              y = Pad<mode = "wrap">(x, p, n, a) }""", 19),
-    "Pad, value and cropping": (
-        """(float[3,5] x, float v) => (float[5,4] y)
-           { p = Constant<value = int64[4] {1, -2, 1, 1}>() y = Pad(x, p, v) }""", 18),
+    "Pad, value": (
+        """(float[3,5] x, float v) => (float[5,8] y)
+           { p = Constant<value = int64[4] {1, 2, 1, 1}>() y = Pad(x, p, v) }""", 18),
     "Tile": ("(float[2,3] x) => (float[4,9] y) { r = Constant<value = int64[2] {2, 3}>() y = Tile(x, r) }", 18),
     "Expand": (
         """(float[2,1,3] x) => (float[4,2,5,3] y)
@@ -404,6 +405,18 @@ def test_own_cases(name, parse):
         feeds[info.name] = np.asarray(rng.standard_normal(shape), onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
     wrt = [n for n, v in feeds.items() if is_float(v)]
     judge(model, feeds, wrt, [o.name for o in model.graph.output], parse(f"g {text.replace('float', 'double')}", opset))
+
+
+def test_a_pad_that_crops(parse):
+    """Negative pads, which the reference evaluator does not have."""
+    model = parse("g (float[3,5] x, float v) => (float[5,4] y) { y = Pad(x, p, v) }", p=np.array([1, -2, 1, 1]))
+    rng = np.random.default_rng(0)
+    x, dy = rng.standard_normal((3, 5)).astype(np.float32), rng.standard_normal((5, 4)).astype(np.float32)
+    feeds = {"x": x, "v": np.array(2, np.float32), "cotangent/y": dy}
+    y, dx, dv = run(vjp(model, "y", ["x", "v"]).proto, ["y", "grad/x", "grad/v"], feeds)
+    np.testing.assert_array_equal(y[1:4, :3], x[:, 2:])
+    np.testing.assert_array_equal(dx, np.concatenate([np.zeros((3, 2)), dy[1:4, :3]], 1))
+    np.testing.assert_allclose(dv, dy.sum() - dy[1:4, :3].sum(), rtol=1e-5)
 
 
 def test_every_operator_of_the_standard_is_accounted_for():
