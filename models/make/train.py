@@ -1,7 +1,7 @@
 """Train the built-in surface inspection network and write models/surface.onnx, its card and its sample images.
 
     pip install -e ".[torch]"
-    python models/make/train.py            # about 25 minutes on two CPU cores
+    python models/make/train.py            # about half an hour on two CPU cores
 
 Everything is seeded. PyTorch's CPU kernels may add up in another order on another machine, so a new run gives a
 network of the same quality, not the same bytes.
@@ -241,7 +241,7 @@ def write(network: Network, cache: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--cache", type=Path, default=Path("build/surface"), help="folder of the rendered images")
-    parser.add_argument("--epochs", type=int, default=24)
+    parser.add_argument("--epochs", type=int, default=16)
     parser.add_argument("--write-only", action="store_true", help="use the weights that a run left in the cache")
     options = parser.parse_args()
     options.cache.mkdir(parents=True, exist_ok=True)
