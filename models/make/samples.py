@@ -1,6 +1,6 @@
 """Render the built-in model's sample images into models/samples: python models/make/samples.py
 
-One image per row of `WANTED`: the first seed from 2,000,000 on (none of them seen in training) of which the model is right
+One image per row of `WANTED`: the first seed from 2,000,000 on (none seen in training) of which the model is right
 and sure: 90 %, on clean surfaces 60 %. They show what the model does when it works; how often it does is in the card.
 """
 
