@@ -226,10 +226,6 @@ def load(source: Source, **card: Any) -> Model:
         )
     path = folder = digest = None
     if isinstance(source, ModelProto):
-        if sum(external.nbytes(t) for t in external.inside(source)) > _MOST_PROTO_BYTES:
-            raise ModelError(
-                "the model is too large for one protobuf (2 GiB): save it with external data, load the file"
-            )
         proto = ModelProto()
         proto.CopyFrom(source)
         _check_is_model(proto, "the ModelProto given")
@@ -249,6 +245,8 @@ def load(source: Source, **card: Any) -> Model:
         digest = hashlib.sha256(data).hexdigest()
         del data
     check_wellformed(proto)
+    if sum(external.nbytes(t) for t in external.inside(proto)) > _MOST_PROTO_BYTES:
+        raise ModelError("the model is too large for one protobuf (2 GiB): save it with external data, load the file")
     if not external.settle(proto, folder):
         folder = None
     proto = prepare(proto)
@@ -258,18 +256,18 @@ def load(source: Source, **card: Any) -> Model:
 
 # Protobuf's limit, less what a rewrite adds.
 _MOST_PROTO_BYTES = (2 << 30) - (64 << 20)
-_SCORES = ("logits", "probabilities", "log-probabilities")
 
 
 def _check_options(card: Mapping[str, Any]) -> dict[str, Any]:
     from .card import check
+    from .ends import SCORES
 
     given = {name: value for name, value in card.items() if value is not None}
     outputs: dict[str, Any] = {name: given.pop(name) for name in ("output", "scores") if name in given}
     if not isinstance(outputs.get("output", ""), str):
         raise CardError(f"output must be the name of an output, got {outputs['output']!r}")
-    if outputs.get("scores", _SCORES[0]) not in _SCORES:
-        raise CardError(f"scores must be one of {', '.join(_SCORES)}, got {outputs['scores']!r}")
+    if outputs.get("scores", SCORES[0]) not in SCORES:
+        raise CardError(f"scores must be one of {', '.join(SCORES)}, got {outputs['scores']!r}")
     return {**check(given, "the options", confined=False), **outputs}
 
 
