@@ -13,6 +13,8 @@ COMMANDS = {
     "predict": "Name what a classifier sees in images, with scores.",
     "activations": "Picture what the layers of a model answer to images.",
     "filters": "Picture the weights of a layer, and what each filter makes of an image.",
+    "explain": "Show why a model answers as it does for images.",
     "grad": "Write a model that also computes gradients, in standard ONNX operators.",
+    "compile": "Write a model that explains its own answers, in standard ONNX operators.",
     "models": "The built-in model and cards of well-known public ones.",
 }

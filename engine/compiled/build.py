@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto
+from onnx import GraphProto, NodeProto, TensorProto, TypeProto, ValueInfoProto
 
 from ..assemble import ordered
 from ..differentiate import OLDEST_OPSET, Rules, vjp
@@ -319,7 +319,7 @@ class Build:
         graph.output.extend(kept[v.name] for v in source.graph.output)
         for name, value in outputs.items():
             info = graph.output.add(name=name)
-            info.type.CopyFrom(op.type(value))
+            info.type.CopyFrom(self._declared(value))
         if entry is not None:
             for node in nodes:
                 rename(node, {self.x: entry.value})
@@ -341,6 +341,15 @@ class Build:
         oldest = onnx.helper.find_min_ir_version_for(result.proto.opset_import, ignore_unknown=True)
         result.proto.ir_version = max(result.proto.ir_version, oldest)
         return result
+
+    def _declared(self, value: str) -> TypeProto:
+        """The value's type, its first axis named as the explained input's: the batch."""
+        op = self.op
+        shape, batch = list(op.shape(value)), op.shape(self.x)[0]
+        if shape and not isinstance(shape[0], int):
+            shape[0] = batch
+        kind: TypeProto = onnx.helper.make_tensor_type_proto(op.elem_type(value), shape)
+        return kind
 
 
 @dataclass(frozen=True)
