@@ -19,7 +19,7 @@ from .errors import OnnxrayError, ShapeError
 from .graph import Model
 from .knowledge import Knowledge, elem_of, shape_of, tensor_type
 from .nodes import reads
-from .session import run
+from .trial import prober
 from .value import Shape
 
 # Sizes to try for the first, second, ... symbolic dimension that is no batch; networks differ in what they accept. The
@@ -38,10 +38,14 @@ def probe(knowledge: Knowledge) -> None:
     if not wanted:
         return
     model = Model(knowledge.proto(wanted), folder=knowledge.model.folder)
+    try:
+        run = prober(model, wanted)
+    except OnnxrayError:
+        return  # the runtime does not load it
     fixed = _fixed(knowledge)
     for plan in _plans(knowledge, fixed):
         try:
-            seen = [run(model, _feeds(knowledge, sizes, seed), wanted) for seed, sizes in enumerate(plan)]
+            seen = [run(_feeds(knowledge, sizes, seed)) for seed, sizes in enumerate(plan)]
         except OnnxrayError:
             continue  # these sizes do not fit the model: try the next ones
         break

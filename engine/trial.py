@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -63,10 +63,15 @@ def probe(model: Model, feeds: Mapping[str, Any], outputs: Sequence[str] | None 
     A model is untrusted: a loop in it may never end, or grow. Raises ModelError where it exceeds the limits or fails
     otherwise, UnknownName and ShapeError for feeds that do not fit.
     """
+    return prober(model, outputs)(feeds)
+
+
+def prober(model: Model, outputs: Sequence[str] | None = None) -> Callable[[Mapping[str, Any]], dict[str, np.ndarray]]:
+    """`probe` for several runs of one model: loads it once, returns what runs it on given feeds."""
     _limit_probes()
     names = [v.name for v in model.outputs] if outputs is None else list(outputs)
     known = {v.name: v for v in map(from_info, model.graph.input)}
-    check_names(feeds, {v.name: v for v in model.inputs}, known)
+    required = {v.name: v for v in model.inputs}
     loops = any(node.op_type in ("Loop", "Scan") for node in all_nodes(model.graph))
     options = session_options(
         1 if loops else None, "none", spin=False, folder=str(model.folder) if model.folder else None
@@ -74,19 +79,24 @@ def probe(model: Model, feeds: Mapping[str, Any], outputs: Sequence[str] | None 
     options.add_session_config_entry("session.use_env_allocators", "1")
     options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
     made = create(model.proto, [CPU], options)
-    limits = ort.RunOptions()
-    limits.log_severity_level = 4
-    limits.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-    clock = threading.Timer(_LOOP_SECONDS if loops else _PROBE_SECONDS, setattr, (limits, "terminate", True))
-    clock.daemon = True
-    clock.start()
-    try:
-        got = made.run(names, {name: fit(x, known[name]) for name, x in feeds.items()}, limits)
-    except ORT_ERRORS as error:
-        raise run_error(error) from error
-    finally:
-        clock.cancel()
-    return dict(zip(names, got, strict=True))
+
+    def run(feeds: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        check_names(feeds, required, known)
+        limits = ort.RunOptions()
+        limits.log_severity_level = 4
+        limits.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        clock = threading.Timer(_LOOP_SECONDS if loops else _PROBE_SECONDS, setattr, (limits, "terminate", True))
+        clock.daemon = True
+        clock.start()
+        try:
+            got = made.run(names, {name: fit(x, known[name]) for name, x in feeds.items()}, limits)
+        except ORT_ERRORS as error:
+            raise run_error(error) from error
+        finally:
+            clock.cancel()
+        return dict(zip(names, got, strict=True))
+
+    return run
 
 
 @cache
