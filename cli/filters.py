@@ -123,7 +123,7 @@ def section(subject: Subject) -> Section:
     except MethodError as error:
         return Section("Filters", f"There are no filters to show: {error}.")
     order = order_of(subject.model, subject.card, weights)
-    drawn, _ = draw(weights, 32, False, False, order)
+    drawn, _ = draw(weights, 32, False, True, order)
     name = weights.layer.name
     parts = [Picture(f"{name}-filters", drawn, f"The filters of {name}")]
     path, pixels = subject.focused

@@ -69,14 +69,20 @@ def planes(weights: Weights) -> NDArray[np.float32]:
     return values
 
 
+def own(scale: Scale, weights: Weights, index: int) -> Scale:
+    """The scale of one filter alone."""
+    most = float(np.abs(weights.values[index]).max()) or 1.0
+    return replace(scale, lo=-most, hi=most)
+
+
 def tiles(weights: Weights, scale: Scale, shown: Sequence[int], order: str | None, each: bool) -> Block:
     """Filters of one picture each, in rows; with `each`, every one in a scale of its own."""
     panels = []
     for index in shown:
         used, note = scale, f"norm {figure.number(float(weights.norms[index]))}"
         if each:
-            most = float(np.abs(weights.values[index]).max()) or 1.0
-            used, note = replace(scale, lo=-most, hi=most), f"full: {figure.number(most)}"
+            used = own(scale, weights, index)
+            note = f"full: {figure.number(used.hi)}"
         panels.append(figure.panel(tile(weights, index, used, order), f"{index}", note, TILE))
     return figure.grid(panels)
 
@@ -118,14 +124,14 @@ def matrix(weights: Weights, scale: Scale) -> Block:
 def responses(
     weights: Weights, scale: Scale, shown: Sequence[int], order: str | None, maps: NDArray[np.float32], made: Scale
 ) -> Block:
-    """Each filter beside what it makes of the image."""
+    """Each filter, in a scale of its own, beside what it makes of the image."""
     side = 150
     panels = []
     small = order is not None or planes(weights).shape[1] == 1
     for index in shown:
         picture = figure.framed(figure.colour(figure.fit(maps[index], side), made))
         note = f"{figure.number(float(maps[index].min()))} to {figure.number(float(maps[index].max()))}"
-        pair = [tile(weights, index, scale, order, 48), picture] if small else [picture]
+        pair = [tile(weights, index, own(scale, weights, index), order, 48), picture] if small else [picture]
         panels.append(figure.panel(figure.beside(pair, gap=6), f"{index}", note))
     return figure.grid(panels, gap=22)
 
