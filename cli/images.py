@@ -311,6 +311,14 @@ def shorten(text: str, width: int, size: int = 16, *, bold: bool = False) -> str
     return text[:low].rstrip() + "..." if low else ""
 
 
+def contours(mask: NDArray[np.bool_]) -> list[NDArray[np.int32]]:
+    """The outer outlines of a mask's connected parts, (n, 2) arrays of (y, x), the part of greatest area first."""
+    found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    parts = [np.ascontiguousarray(outline[:, 0, ::-1], np.int32) for outline in found]
+    areas = [cv2.contourArea(outline) + len(outline) / 2 for outline in found]
+    return [parts[i] for i in sorted(range(len(parts)), key=lambda i: (-areas[i], parts[i].tolist()))]
+
+
 def _printable(text: str) -> str:
     """One line that OpenCV can take: no control characters, no lone surrogates; plain ASCII for Hershey's fonts."""
     text = "".join(" " if unicodedata.category(c)[0] == "C" and c != "\u200d" else c for c in text)
@@ -345,5 +353,5 @@ def _line(size: int) -> tuple[int, int]:
 
 @functools.cache
 def _hershey(size: int, bold: bool) -> tuple[float, int]:
-    thickness = max(1, round(size / (9 if bold else 16)))
+    thickness = max(1, round(size / (14 if bold else 16)))
     return cv2.getFontScaleFromHeight(cv2.FONT_HERSHEY_SIMPLEX, max(1, round(0.7 * size)), thickness), thickness

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .activations import Work
 
 # Modules of this package that have a section, in the order of the report.
-SECTIONS = ("predict", "activations", "filters", "inspect")
+SECTIONS = ("predict", "explain", "activations", "filters", "inspect")
 
 
 @dataclass(frozen=True)

@@ -163,7 +163,7 @@ class Explanation:
         """The heatmap in colours, uint8 (H, W, 3) RGB; gray where the model does not look."""
         from ..kernels import colormap as colours
 
-        return colours.apply(self._on_image(np.nan), _table(colormap or self.colormap), *(range or self.range))
+        return colours.apply(self._on_image(np.nan), _colours(colormap or self.colormap), *(range or self.range))
 
     def overlay(
         self, alpha: float = 0.5, colormap: str | None = None, range: tuple[float, float] | None = None
@@ -184,7 +184,7 @@ class Explanation:
             raise MethodError(f"no overlay with alpha {alpha}, colours {lo} to {hi}: alpha is 0 to 1")
         heat = self._on_image(np.nan)
         image = self.image if self.image is not None else np.full((*heat.shape, 3), 128, np.uint8)
-        table = _table(colormap or self.colormap)
+        table = _colours(colormap or self.colormap)
         if self.display == "positive":
             return render(heat, image, table, lo, hi, alpha, "nearest", alpha_by_value=True)
         most = max(abs(lo), abs(hi)) or 1.0
@@ -372,12 +372,19 @@ def problems(values: NDArray[np.float32], display: Display) -> tuple[str, ...]:
     return ()
 
 
-def _table(name: str) -> NDArray[np.uint8]:
+def check_colormap(name: str) -> None:
+    """Raises UnknownName, with the names there are, for a colour map that does not exist."""
     from ..kernels import colormap
     from .errors import UnknownName
 
     if name not in colormap.names():
         raise UnknownName("colour map", name, colormap.names(), f"there are {', '.join(colormap.names())}")
+
+
+def _colours(name: str) -> NDArray[np.uint8]:
+    from ..kernels import colormap
+
+    check_colormap(name)
     return colormap.table(name)
 
 

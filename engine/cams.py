@@ -93,7 +93,6 @@ class Cam(Method):
             reason=reason,
         )
 
-
     def emit(self, build: Build) -> Emitted:
         from .compiled.maps import emit_cam
 

@@ -108,7 +108,8 @@ def verify(
 
 def _plateau(differences: Sequence[float]) -> float:
     """The mean of the two neighbours that differ least: chosen without a look at the value that is judged."""
-    return sum(min(itertools.pairwise(differences), key=lambda pair: abs(pair[0] - pair[1]))) / 2
+    closest = min(itertools.pairwise(differences), key=lambda pair: abs(pair[0] - pair[1]))
+    return (closest[0] + closest[1]) / 2
 
 
 def random_feeds(model: Model, rng: np.random.Generator) -> dict[str, np.ndarray]:

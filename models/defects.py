@@ -37,7 +37,8 @@ def _outline(rng: np.random.Generator, grid: Grid, centre: Array, radius: float,
     wobble = np.ones(grid.shape)
     for harmonic in range(2, 7):
         wobble += rough / harmonic * rng.standard_normal() * np.cos(harmonic * theta + rng.uniform(0, 2 * np.pi))
-    return np.sqrt(u * u + v * v) / np.maximum(wobble, 0.4)
+    distance: Array = np.sqrt(u * u + v * v) / np.maximum(wobble, 0.4)
+    return distance
 
 
 # ---- line-like defects -----------------------------------------------------------------------------------------------

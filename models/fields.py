@@ -51,8 +51,8 @@ class Grid:
 @lru_cache(maxsize=16)
 def _frequencies(height: int, width: int, scale: float) -> tuple[Array, Array]:
     """Vertical and horizontal frequencies of rfft2, in cycles per unit."""
-    fy = np.fft.fftfreq(height) * scale
-    fx = np.fft.rfftfreq(width) * scale
+    fy: Array = np.fft.fftfreq(height).astype(np.float64) * scale
+    fx: Array = np.fft.rfftfreq(width).astype(np.float64) * scale
     return fy[:, None], fx[None, :]
 
 
@@ -102,7 +102,8 @@ def profile_noise(rng: np.random.Generator, position: Array, period: float, slop
     frequency = np.fft.rfftfreq(count) * 4  # cycles per period
     line = np.fft.irfft(spectrum / (0.3 + frequency) ** slope, n=count)
     line = (line - line.mean()) / max(float(line.std()), 1e-9)
-    return np.interp(position, low + step * np.arange(count), line)
+    values: Array = np.interp(position, low + step * np.arange(count), line)
+    return values
 
 
 def cells(rng: np.random.Generator, grid: Grid, size: float, jitter: float = 0.85) -> tuple[Array, Array]:

@@ -134,7 +134,7 @@ def _machining(rng: np.random.Generator, grid: Grid, surface: Surface) -> None:
 
 def _dust(rng: np.random.Generator, grid: Grid, linear: Array) -> Array:
     """Specks and lint lying on the surface: distractors, far smaller and fainter than a defect."""
-    out = linear.copy()
+    out: Array = linear.copy()
     high, wide = grid.extent
     specks = int(rng.poisson(5))
     if specks:

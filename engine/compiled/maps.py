@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -92,7 +93,8 @@ def principal(build: Build, maps: str) -> str:
     rows = op.Cast(op.Transpose(op.Reshape(maps, [0, 0, -1]), perm=[0, 2, 1]), to=TensorProto.DOUBLE)
     centred = op.Sub(rows, op.ReduceMean(rows, [1], keepdims=1))  # (N, P, C)
     channels = shape[1] if isinstance(shape[1], int) else None
-    places = int(np.prod(shape[2:])) if all(isinstance(d, int) for d in shape[2:]) else None
+    sizes = [d for d in shape[2:] if isinstance(d, int)]
+    places = math.prod(sizes) if len(sizes) == len(shape) - 2 else None
     by_place = places is not None and (channels is None or places <= channels)
     side = places if by_place else channels
     if side is None or side > _LARGEST_SIDE:

@@ -330,7 +330,8 @@ def grid_sample(node: Node, op: Emitter) -> list[str | None]:
 refuse(
     *"""QLinearAdd QLinearMul QLinearConcat QLinearSigmoid QLinearSoftmax QLinearLeakyRelu QLinearAveragePool
     QLinearConv QLinearGlobalAveragePool QLinearReduceMean QLinearWhere QGemm QAttention
-    QEmbedLayerNormalization MulInteger DynamicQuantizeMatMul DynamicQuantizeLSTM MatMulIntegerToFloat MatMulInteger16 ReduceSumInteger""".split(),
+    QEmbedLayerNormalization MulInteger DynamicQuantizeMatMul DynamicQuantizeLSTM MatMulIntegerToFloat
+    MatMulInteger16 ReduceSumInteger""".split(),
     domain=MICROSOFT,
     reason="it computes with 8-bit integers, a step function whose derivative is zero or undefined everywhere: use the "
     "float model, a QDQ export (straight-through gradient), or a gradient-free method (occlusion, rise, score-cam)",

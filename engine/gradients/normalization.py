@@ -9,7 +9,6 @@ from onnx import TensorProto
 from ..emitter import Emitter, Node
 from . import Cotangents, gradient
 
-
 _NARROW = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 
@@ -29,7 +28,7 @@ def normalised(op: Emitter, x: str, axes: list[int], epsilon: float) -> tuple[st
 
 
 def through_statistics(op: Emitter, d: str, unit: str, inverse: str, axes: list[int], centred: bool = True) -> str:
-    """The cotangent of x, given `d`, that of `unit` = (x - mean) / root; `inverse` = 1 / root, root = standard deviation.
+    """The cotangent of x, given `d`, that of `unit` = (x - mean) / root; `inverse` = 1 / root, the standard deviation's.
 
     dx = (d - mean(d) - unit mean(d unit)) / root; without mean(d) where no mean was taken off (`centred`).
     """

@@ -49,7 +49,8 @@ def resize(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
         by_axis = {r.axis: n for r, n in zip(changed, repeats, strict=True)}
         return [_block_sums(op, dy, [by_axis.get(axis) or 1 for axis in range(2, op.rank(x))])]
     # The axis that shrinks most goes first: the others have less to do.
-    changed.sort(key=lambda r: _growth(op, r, x, dy))
+    made = dy
+    changed.sort(key=lambda r: _growth(op, r, x, made))
     for resized in changed:
         dy = along(op, dy, op.cast(_matrix(node, op, resized, axes, x), x), resized.axis)
     return [dy]

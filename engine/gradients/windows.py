@@ -112,7 +112,8 @@ def padded(
 
 def crop(op: Emitter, value: str, like: str, begin: str | Sequence[int] | None = None) -> str:
     """`value` cut to the spatial sizes of `like`, starting at `begin` (int64, one per spatial axis; default 0)."""
-    if begin is None and op.static_shape(value) is not None and op.same_shape(value, like):
+    sizes = op.shape(like)[2:]
+    if begin is None and None not in sizes and op.shape(value)[2:] == sizes:
         return value
     spatial = op.rank(value) - 2
     start = [0] * spatial if begin is None else begin

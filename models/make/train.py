@@ -25,8 +25,9 @@ import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from onnxray.models.surface import LABELS, render
 from torch import Tensor, nn
+
+from onnxray.models.surface import LABELS, render
 
 HERE = Path(__file__).resolve().parent.parent
 SIZE, CELLS = 160, 10

@@ -35,6 +35,7 @@ COMMANDS: dict[str, Callable[[object, object, object], tuple[object, ...]]] = {
     "predict": lambda model, image, out: ("predict", model, image),
     "activations": lambda model, image, out: ("activations", model, image, "--out", out),
     "filters": lambda model, image, out: ("filters", model, "--on", image, "--out", out),
+    "explain": lambda model, image, out: ("explain", model, image, "--out", out),
     "demo": lambda model, image, out: ("demo", model, image, "--out", out),
 }
 

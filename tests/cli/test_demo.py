@@ -55,7 +55,7 @@ def test_the_report_is_whole_and_self_contained(report: Path) -> None:
     source = (report / "index.html").read_text(encoding="utf-8")
     page = Page(source)
     assert page.open == []
-    titles = [t for t in page.text if t in ("Prediction", "Activations", "Filters", "Layers")]
+    titles = [t for t in page.text if t in ("Prediction", "Explanations", "Activations", "Filters", "Layers")]
     assert len(page.all("section")) == len(SECTIONS)
     assert titles[: len(SECTIONS)] == titles[len(SECTIONS) :]  # in the navigation and above the section
     for tag, attributes in page.tags:

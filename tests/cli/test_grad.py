@@ -11,6 +11,7 @@ import onnx.parser
 import onnxruntime as ort
 import pytest
 from click.testing import CliRunner, Result
+
 from onnxray.cli.main import main
 
 MODEL = """<ir_version: 8, opset_import: ["" : 17]>

@@ -15,7 +15,8 @@ import onnxray
 from onnxray.engine.inspect import class_output, inspect
 
 PAGE = Path(__file__).parents[2] / "docs" / "bring-your-model.md"
-SNIPPETS = re.findall(r"^```python framework=(\S+)\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+FENCES = re.compile(r"^```python framework=(\S+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+SNIPPETS = FENCES.findall(PAGE.read_text(encoding="utf-8"))
 
 
 def test_every_framework_has_a_snippet() -> None:
@@ -34,7 +35,7 @@ def test_snippet_writes_a_good_model(frameworks: str, code: str, tmp_path: Path)
     assert report.batch == "dynamic"
     assert class_output(model).scores == "logits" or frameworks.startswith("sklearn")
     (value,) = model.inputs
-    feed = np.random.default_rng(0).standard_normal([3, *[d for d in value.shape[1:]]]).astype(np.float32)
+    feed = np.random.default_rng(0).standard_normal([3, *value.shape[1:]]).astype(np.float32)
     output = class_output(model)
     got = onnxray.activations(model, feed, [output.name])[output.name]
     assert got.shape == (3, output.classes)

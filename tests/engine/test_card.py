@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from onnxray.engine.card import FIELDS, Card, check, read_labels
 from onnxray.engine.errors import CardError
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+
 from onnxray.engine.cards import IMAGENET_MEAN, IMAGENET_STD, find_card, known_cards
 from onnxray.engine.errors import CardError, ModelError, UnknownName
 from onnxray.engine.graph import Model, load

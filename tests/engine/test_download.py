@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from onnxray.engine import download
 from onnxray.engine.download import fetch
 from onnxray.engine.errors import DownloadError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from onnxray.engine.errors import CardError
 from onnxray.engine.pbtxt import messages, parse, text
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from onnxray.engine.errors import CardError, ShapeError
 from onnxray.engine.preprocess import (
     Card,

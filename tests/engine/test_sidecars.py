@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+
 from onnxray.engine.cards import find_card
 from onnxray.engine.graph import load
 from onnxray.engine.preprocess import Card, place

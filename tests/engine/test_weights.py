@@ -43,9 +43,7 @@ def test_transposed_convolution_by_groups(parse: Callable[..., onnx.ModelProto])
     for group in range(2):
         for out in range(3):
             for source in range(2):
-                np.testing.assert_array_equal(
-                    found.values[3 * group + out, source], w[2 * group + source, out]
-                )
+                np.testing.assert_array_equal(found.values[3 * group + out, source], w[2 * group + source, out])
 
 
 @pytest.mark.parametrize(

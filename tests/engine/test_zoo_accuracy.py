@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from onnxray.cli import images
 from onnxray.engine.graph import load
 from onnxray.engine.preprocess import find_card, prepare_batch

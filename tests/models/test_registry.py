@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from onnxray import models
 from onnxray.engine import cards
 from onnxray.engine.errors import DownloadError, ModelError, UnknownName
