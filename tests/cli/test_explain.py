@@ -1,0 +1,249 @@
+"""`onnxray explain`: what it writes, that the maps are the engine's, that runs are repeatable and can go on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import Result
+
+import onnxray
+from onnxray.cli.images import read, write
+from onnxray.cli.methodoptions import PATIENT, listing
+from onnxray.engine.methods import methods, options_of
+
+Run = Callable[..., Result]
+
+
+def manifest_of(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    return found
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def refused(done: Result, *words: str, code: int = 1) -> None:
+    assert done.exit_code == code, done.output
+    (line,) = [line for line in done.stderr.splitlines() if "error: " in line]
+    for word in words:
+        assert word in line
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+def test_the_files_of_one_image(run: Run, model: Path, photo: Path, out: Path) -> None:
+    done = run("explain", model, photo, "--out", out, "--method", "grad-cam,gradient")
+    assert (done.exit_code, done.stdout) == (0, f"{out}\n")
+    manifest = manifest_of(out)
+    (image,) = manifest["images"]
+    names = [f"ramp/{m}{e}" for m in ("grad-cam", "gradient") for e in (".npy", "-heatmap.png", "-overlay.png")]
+    assert image["files"] == [*names, "ramp/sheet.png"]
+    assert set(contents(out)) == {"manifest.json", *image["files"]}
+    for entry in image["maps"]:
+        e = onnxray.explain(model, photo, entry["method"])
+        stored = np.load(out / entry["files"][0])
+        assert stored.dtype == np.float32
+        assert np.array_equal(stored, e.values)
+        assert np.array_equal(read(out / entry["files"][1]), e.picture())
+        assert np.array_equal(read(out / entry["files"][2]), e.overlay(0.6))
+        assert entry["target"] == {"asked": "predicted", "explained": str(e.target), "label": e.label}
+        assert entry["score"] == pytest.approx(e.score)
+        assert (entry["display"]["lowest"], entry["display"]["highest"]) == pytest.approx(e.range)
+        assert entry["layer"] == e.layer
+    assert image["geometry"]["original"] == [40, 56]
+    assert manifest["options"]["methods"] == {"grad-cam": {}, "gradient": {}}
+    assert manifest["command"] == "explain"
+
+
+def test_the_same_run_writes_the_same_bytes(run: Run, model: Path, photos: Path, tmp_path: Path) -> None:
+    arguments = ("explain", model, photos, "-m", "smoothgrad,recipro-cam", "-o", "samples=3", "--threshold", 0.4)
+    for name in ("a", "b"):
+        assert run(*arguments, "--out", tmp_path / name).exit_code == 0
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
+def test_an_interrupted_run_goes_on_to_the_same_files(
+    run: Run, model: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ("explain", model, photos, "-m", "gradient,grad-cam", "-t", "top:2")
+    assert run(*arguments, "--out", tmp_path / "whole").exit_code == 0
+    import onnxray.cli.images
+
+    true, seen = onnxray.cli.images.read, []
+
+    def interrupted(path: Path, *rest: Any) -> Any:
+        seen.append(path)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return true(path, *rest)
+
+    monkeypatch.setattr(onnxray.cli.images, "read", interrupted)
+    assert run(*arguments, "--out", tmp_path / "parts").exit_code == 130
+    monkeypatch.setattr(onnxray.cli.images, "read", true)
+    part = manifest_of(tmp_path / "parts")
+    assert not part["complete"]
+    assert len(part["images"]) == 1
+    refused(run(*arguments, "--out", tmp_path / "parts"), "--force")
+    refused(run(*arguments, "-t", "1", "--out", tmp_path / "parts", "--resume"), "other options")
+    stamp = (tmp_path / "parts" / part["images"][0]["files"][0]).stat().st_mtime_ns
+    assert run(*arguments, "--out", tmp_path / "parts", "--resume").exit_code == 0
+    assert (tmp_path / "parts" / part["images"][0]["files"][0]).stat().st_mtime_ns == stamp
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+
+
+def test_formats(run: Run, model: Path, photo: Path, out: Path) -> None:
+    assert run("explain", model, photo, "--out", out, "--format", "npy").exit_code == 0
+    assert set(contents(out)) == {"manifest.json", "ramp/grad-cam.npy"}
+    assert run("explain", model, photo, "--out", out, "--format", "overlay, sheet", "--force").exit_code == 0
+    assert set(contents(out)) == {"manifest.json", "ramp/grad-cam-overlay.png", "ramp/sheet.png"}
+    refused(run("explain", model, photo, "--format", "tiff"), "'tiff' is none of", code=2)
+
+
+def test_several_targets_are_told_apart(run: Run, model: Path, photo: Path, out: Path) -> None:
+    done = run(
+        "explain",
+        model,
+        photo,
+        "--out",
+        out,
+        "-t",
+        "top:2",
+        "-t",
+        "green",
+        "-t",
+        "contrast:red,gray",
+        "--format",
+        "npy",
+    )
+    assert done.exit_code == 0
+    (image,) = manifest_of(out)["images"]
+    assert len(image["maps"]) == 4
+    for entry in image["maps"]:
+        e = onnxray.explain(model, photo, "grad-cam", entry["target"]["explained"])
+        assert np.allclose(np.load(out / entry["files"][0]), e.values, atol=1e-6)
+    assert "ramp/grad-cam-1-green.npy" in image["files"] or "ramp/grad-cam-1-green-2.npy" in image["files"]
+    assert "ramp/grad-cam-contrast-0-3.npy" in image["files"]
+
+
+def test_the_hottest_region(run: Run, model: Path, photo: Path, out: Path) -> None:
+    assert run("explain", model, photo, "--out", out, "--threshold", 0.5, "--format", "npy").exit_code == 0
+    (image,) = manifest_of(out)["images"]
+    (entry,) = image["maps"]
+    e = onnxray.explain(model, photo)
+    mask = read(out / "ramp" / "grad-cam-mask.png")[..., 0] == 255
+    assert np.array_equal(mask, e.heatmap >= 0.5 * e.heatmap.max())
+    shape = json.loads((out / "ramp" / "grad-cam-region.json").read_text())
+    assert shape["box"] == entry["region"]["box"]
+    y0, x0, y1, x1 = shape["box"]
+    assert mask[y0:y1, x0:x1].any(axis=1).all()
+    assert (out / "ramp" / "grad-cam-region.png").is_file()
+    assert shape["peak"] == list(np.unravel_index(e.heatmap.argmax(), e.heatmap.shape))
+    refused(run("explain", model, photo, "--threshold", 0), "0<x<=1", code=2)
+
+
+def test_options_of_methods(run: Run, model: Path, photo: Path, out: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "base.npy", np.full((3, 16, 16), 0.5, np.float32))
+    settings = ("-o", "steps=4", "-o", f"integrated-gradients:baseline={tmp_path / 'base.npy'}", "-o", "seed=3")
+    done = run(
+        "explain", model, photo, "--out", out, "-m", "integrated-gradients,smoothgrad", *settings, "-o", "samples=2"
+    )
+    assert done.exit_code == 0, done.stderr
+    chosen = manifest_of(out)["options"]["methods"]
+    assert chosen["integrated-gradients"]["steps"] == 4
+    assert chosen["integrated-gradients"]["baseline"]["array"] == [3, 16, 16]
+    assert (chosen["smoothgrad"]["samples"], chosen["smoothgrad"]["seed"]) == (2, 3)
+    base = np.load(tmp_path / "base.npy")
+    e = onnxray.explain(model, photo, "integrated-gradients", steps=4, baseline=base)
+    assert np.array_equal(np.load(out / "ramp" / "integrated-gradients.npy"), e.values)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words", "code"),
+    [
+        (("-m", "gradcam"), ("no method named 'gradcam'", "nearest: 'grad-cam'"), 1),
+        (("-o", "steps=3"), ("no option of grad-cam named 'steps'",), 1),
+        (("-m", "smoothgrad", "-o", "sample=3"), ("nearest: 'samples'",), 1),
+        (("-m", "smoothgrad", "-o", "samples=0"), ("a whole number at least 1",), 1),
+        (("-o", "steps"), ("is no [METHOD:]NAME=VALUE",), 2),
+        (("-o", "gradient:steps=3"), ("method asked for",), 1),
+        (("-m", "integrated-gradients", "-o", "baseline=none.npy"), ("cannot be read as an array",), 1),
+        (("-t", "purple"), ("no label named 'purple'",), 1),
+        (("-t", "gren"), ("nearest: 'green'",), 1),
+        (("-t", "9"), ("class 9 does not exist", "classes 0 to 4"), 1),
+        (("-t", "top:x"), ("write top:NUMBER",), 1),
+        (("-t", "region:1"), ("no output has a score for every class and place",), 1),
+        (("--layer", "featurs"), ("nearest: 'features'",), 1),
+        (("--layer", "logits"), ("is no map of the image",), 1),
+        (("-m", "gradient", "--layer", "features"), ("leave --layer out",), 1),
+        (("--colormap", "jet"), ("no colour map named 'jet'",), 1),
+        (("--alpha", "2"), ("0<=x<=1",), 2),
+        (("-m", ","), ("names no method",), 2),
+    ],
+)
+def test_wrong_usage_is_said_in_one_line_before_anything_is_written(
+    run: Run, model: Path, photo: Path, out: Path, arguments: tuple[str, ...], words: tuple[str, ...], code: int
+) -> None:
+    refused(run("explain", model, photo, "--out", out, *arguments), *words, code=code)
+    assert not [name for name in contents(out) if name != "manifest.json"] if out.exists() else True
+
+
+def test_all_means_every_method_that_fits(run: Run, model: Path, photo: Path, out: Path) -> None:
+    done = run(
+        "explain", model, photo, "--out", out, "-m", "all", "--format", "npy", "-o", "steps=4", "-o", "samples=2"
+    )
+    assert done.exit_code == 0, done.stderr
+    manifest = manifest_of(out)
+    made = {entry["method"] for entry in manifest["images"][0]["maps"]}
+    assert made | set(manifest.get("left_out", {})) == set(methods()) - set(PATIENT)
+    assert {"grad-cam", "gradient", "cam", "recipro-cam"} <= made
+
+
+def test_layers_go_to_the_methods_that_take_them(run: Run, model: Path, photo: Path, out: Path) -> None:
+    layers = ("--layer", "stem_relu", "--layer", "features")
+    assert (
+        run("explain", model, photo, "--out", out, "-m", "gradient,grad-cam", *layers, "--format", "npy").exit_code == 0
+    )
+    by_method = {entry["method"]: entry for entry in manifest_of(out)["images"][0]["maps"]}
+    assert by_method["grad-cam"]["layer"] == "stem_relu+features"
+    assert by_method["gradient"]["layer"] is None
+
+
+def test_a_broken_image_does_not_stop_the_others(run: Run, model: Path, photos: Path, out: Path) -> None:
+    (photos / "broken.png").write_bytes(b"\x89PNG broken")
+    done = run("explain", model, photos, "--out", out, "--format", "npy")
+    assert done.exit_code == 1
+    by_name = {Path(i["path"]).name: i for i in manifest_of(out)["images"]}
+    assert by_name["broken.png"]["status"] == "failed"
+    assert sum(i["status"] == "done" for i in by_name.values()) == 3
+    assert "1 of 4 images failed" in done.stderr
+
+
+def test_json_is_the_manifest(run: Run, model: Path, photo: Path, out: Path) -> None:
+    done = run("explain", model, photo, "--out", out, "--json", "--quiet")
+    assert json.loads(done.stdout) == manifest_of(out)
+    assert done.stderr == ""
+
+
+def test_names_that_would_collide_do_not(run: Run, model: Path, photo: Path, tmp_path: Path, out: Path) -> None:
+    write(tmp_path / "other" / "ramp.png", read(photo))
+    assert run("explain", model, photo, tmp_path / "other", "--out", out, "--format", "npy").exit_code == 0
+    assert {"ramp/grad-cam.npy", "ramp-2/grad-cam.npy"} <= set(contents(out))
+
+
+def test_methods_are_listed_with_their_options(run: Run) -> None:
+    done = run("explain", "--list-methods")
+    assert done.exit_code == 0
+    assert done.stdout == listing() + "\n"
+    for name, cls in methods().items():
+        assert f"{name}: " in done.stdout
+        for option in options_of(cls):
+            assert f"-o {option.name}=" in done.stdout
