@@ -59,7 +59,7 @@ def hottest(heatmap: NDArray[np.float32], threshold: float, signed: bool) -> Reg
 
 def drawn(picture: NDArray[np.uint8], region: Region) -> NDArray[np.uint8]:
     """The picture with the region's edge and its box, white beside black, so that they are seen on anything."""
-    out = picture.copy()
+    out: NDArray[np.uint8] = picture.copy()
     padded = np.pad(region.mask, 1)
     neighbours = [padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]]
     out[np.any(neighbours, axis=0) & ~region.mask] = 0
