@@ -28,7 +28,7 @@ def normalised(op: Emitter, x: str, axes: list[int], epsilon: float) -> tuple[st
 
 
 def through_statistics(op: Emitter, d: str, unit: str, inverse: str, axes: list[int], centred: bool = True) -> str:
-    """The cotangent of x, given `d`, that of `unit` = (x - mean) / root; `inverse` = 1 / root, the standard deviation's.
+    """The cotangent of x, given `d`, that of `unit` = (x - mean) / root; `inverse` = 1 / root.
 
     dx = (d - mean(d) - unit mean(d unit)) / root; without mean(d) where no mean was taken off (`centred`).
     """

@@ -250,7 +250,9 @@ def run(proto, names, feeds):
     except RUNTIME_ERRORS as error:
         if "under development" not in str(error) and "IR version" not in str(error):
             raise
-        return ReferenceEvaluator(proto).run(names, feeds)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ReferenceEvaluator(proto).run(names, feeds)
     return session.run(names, feeds)
 
 
@@ -297,6 +299,8 @@ def judge(model, feeds, wrt, of, double=None, seed=0, tolerance=1e-2):
             outputs = reference.run(of, {**exact, name: point})
         return sum((o.astype(np.float64) * c).sum() for o, c in zip(outputs, cotangents, strict=True))
 
+    # Where everything is saturated the derivative itself is rounding: 1e-6 of the cotangent is what float32 can tell.
+    least = 1e-4 * float(np.sqrt(sum(np.sum(np.square(c, dtype=np.float64)) for c in cotangents)))
     for name, g in zip(wrt, found, strict=True):
         assert g.shape == feeds[name].shape, f"grad/{name} has shape {g.shape} for {feeds[name].shape}"
         if not g.size:
@@ -308,7 +312,7 @@ def judge(model, feeds, wrt, of, double=None, seed=0, tolerance=1e-2):
             for step in (1e-6, 1e-4, 1e-3):
                 high, low = (at(name, exact[name] + sign * step * direction) for sign in (1, -1))
                 numeric, exactly = (high - low) / (2 * step), float((g.astype(np.float64) * direction).sum())
-                scale = max(abs(numeric), abs(exactly), 1e-2 * expected_size, 1e-6)
+                scale = max(abs(numeric), abs(exactly), 1e-2 * expected_size, least, 1e-6)
                 tries.append((abs(numeric - exactly) / scale, numeric, exactly))
         error, numeric, exactly = min(tries)
         assert error < tolerance, f"grad/{name}: by differences {numeric:.6g}, by the rule {exactly:.6g}"
@@ -388,6 +392,8 @@ JUDGED_ELSEWHERE = {
     "If": "test_control.py",
     "Loop": "test_control.py",
     "Scan": "test_control.py",
+    "MaxRoiPool": "test_roi.py",
+    "RoiAlign": "test_roi.py",
     "QuantizeLinear": "test_quantize.py",
     "DequantizeLinear": "test_quantize.py",
 }
