@@ -221,7 +221,8 @@ def _apply(op: Emitter, node: Node, entry: Gradient, incoming: list[str | None])
         if cotangent is None or not name or not node.wants[index]:
             continue
         if entry.broadcasts:
-            cotangent = op.reduce_to(cotangent, name)
+            others = [other for i, other in enumerate(node.inputs) if other and i != index]
+            cotangent = op.reduce_to(cotangent, name, others)
         _check_shape(op, node, name, cotangent)
         pairs.append((name, cotangent))
     return pairs

@@ -391,17 +391,21 @@ class Emitter:
         elem = self.elem_type(like)
         return value if self.elem_type(value) == elem else str(self.Cast(value, to=elem))
 
-    def reduce_to(self, value: str, like: str) -> str:
-        """Undo a broadcast: sum `value` over the axes along which `like` was repeated, to the shape of `like`."""
+    def reduce_to(self, value: str, like: str, others: Sequence[str] | None = None) -> str:
+        """Undo a broadcast: sum `value` over the axes along which `like` was repeated, to the shape of `like`.
+
+        `others` are the values that `like` was broadcast against, if they are known: along an axis where all of them
+        have size 1 or that none of them has, nothing was repeated.
+        """
         if self.same_shape(value, like):
             return value
         target, source = self.shape(like), self.shape(value)
         extra = len(source) - len(target)
-        axes, unsure = self._broadcast_axes(source[extra:], target)
+        axes, unsure = self._broadcast_axes(source[extra:], target, others)
         if unsure:
             self.probe()
             target, source = self.shape(like), self.shape(value)
-            axes, unsure = self._broadcast_axes(source[extra:], target)
+            axes, unsure = self._broadcast_axes(source[extra:], target, others)
         if extra > 0:
             value = self.ReduceSum(value, list(range(extra)), keepdims=0)
         if unsure:
@@ -413,15 +417,17 @@ class Emitter:
         self.take_shape(value, like)
         return value
 
-    @staticmethod
-    def _broadcast_axes(source: Shape, target: Shape) -> tuple[list[int], bool]:
+    def _broadcast_axes(self, source: Shape, target: Shape, others: Sequence[str] | None) -> tuple[list[int], bool]:
         """Axes to sum over, and whether there may be more that only show at run time."""
+        shapes = [(None,) * len(target)] if others is None else [shape_of(self.type(other)) for other in others]
         axes, unsure = [], False
-        for axis, (s, t) in enumerate(zip(source, target, strict=True)):
+        for axis, (s, t) in enumerate(zip(source, target, strict=True), -len(target)):
+            repeated = any(shape is None or (len(shape) >= -axis and shape[axis] != 1) for shape in shapes)
+            if s == 1 or not repeated:
+                continue
             if t == 1:
-                if s != 1:
-                    axes.append(axis)
-            elif not isinstance(t, int) and s != 1 and (t is None or s != t):
+                axes.append(axis + len(target))
+            elif not isinstance(t, int) and (t is None or s != t):
                 unsure = True
         return axes, unsure
 

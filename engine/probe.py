@@ -26,6 +26,7 @@ from .value import Shape
 # batch grows by 3, which no power of 2 makes of the others' growth: what strides leave of them is not taken for it.
 _SIZES = ((64, 96, 128, 160), (16, 24, 32, 40), (8, 9, 10, 11), (224, 256, 288, 320))
 _BATCHES = ((2, 5), (1, 1))
+_ONLY_BATCHES = ((2, 3), (1, 1))
 _MOST_ELEMENTS = 1 << 22
 
 
@@ -135,7 +136,7 @@ def _plans(knowledge: Knowledge, fixed: Mapping[str, int]) -> Iterator[tuple[dic
         tried.append((first, moved))
     tried.extend((dict.fromkeys(others, a), dict.fromkeys(others, b)) for (a, b, *_) in _SIZES if len(others) > 1)
     tried.extend((dict.fromkeys(others, a), dict.fromkeys(others, a)) for (a, *_) in _SIZES if others)
-    for low, high in _BATCHES:
+    for low, high in _BATCHES if others else _ONLY_BATCHES:
         if low == high and not batch:
             break
         for first, second in tried:

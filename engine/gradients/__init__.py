@@ -22,8 +22,8 @@ list of ints an int64 constant, an array a constant as it is, None leaves an inp
 
 The rule returns one value name per input, None for inputs without a cotangent (trailing Nones may be left off). What
 the driver (`differentiate.py`) does, rules must not: summing the cotangents of a value that is read several times;
-reducing a broadcast, for operators registered with `broadcasts=True` (there a cotangent may keep the shape of the
-output); dropping what nobody asked for. A rule whose node captures outer values (If, Loop) may return a mapping
+reducing a broadcast, for operators registered with `broadcasts=True` (their output has the shape that all inputs
+broadcast to, and a cotangent may keep it); dropping what nobody asked for. A rule whose node captures outer values (If, Loop) may return a mapping
 value -> cotangent instead.
 
 Rules see opset 18 or newer (the driver upgrades first); where a later version changed a meaning they look at
@@ -58,7 +58,7 @@ class Gradient:
     """A rule and what the driver has to know of it.
 
     inputs      the inputs that may have a cotangent; None: all of them
-    broadcasts  cotangents may come in the output's shape and are reduced by the driver
+    broadcasts  the output has the shape that all inputs broadcast to; cotangents may come in it and are reduced
     carries     integers stand for real numbers here (quantisation): cotangents of integer values are let through
     """
 

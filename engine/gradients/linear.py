@@ -118,7 +118,7 @@ def gemm(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
     return [da, db, dc]
 
 
-@gradient("Einsum", broadcasts=True)
+@gradient("Einsum")
 def einsum(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
     """The cotangent of an operand is the einsum of dy and the other operands, to the operand's own indices.
 
@@ -133,7 +133,8 @@ def einsum(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
             result.append(None)
             continue
         others = [(t, x) for i, (t, x) in enumerate(zip(terms, node.inputs, strict=True)) if i != own]
-        result.append(_operand(op, node.inputs[own], term, [(output, str(dy)), *others], {*"".join((*terms, output))}))
+        x, used = node.inputs[own], {*"".join((*terms, output))}
+        result.append(op.reduce_to(_operand(op, x, term, [(output, str(dy)), *others], used), x))
     return result
 
 

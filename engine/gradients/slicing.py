@@ -169,9 +169,11 @@ def _on_all_axes(node: Node, op: Emitter, rank: int) -> str:
     return str(op.ScatterElements(np.zeros(2 * rank, np.int64), both, node.inputs[1]))
 
 
-@gradient("Expand", inputs=(0,), broadcasts=True)
+@gradient("Expand", inputs=(0,))
 def expand(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
-    return [cotangents[0]]
+    (dy,) = cotangents
+    assert dy is not None
+    return [op.reduce_to(dy, node.inputs[0])]
 
 
 @gradient("Tile", inputs=(0,))
