@@ -9,6 +9,7 @@ from onnx import TensorProto
 
 from ..emitter import Emitter, Node
 from . import Cotangents, gradient
+from .max_pooling import max_pool_by_stages, pays_off
 from .windows import Axis, crop, membership, tap_counts, windows
 
 _NARROW = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
@@ -20,11 +21,16 @@ def _windows(node: Node, op: Emitter, dy: str) -> list[Axis]:
 
 @gradient("MaxPool")
 def max_pool(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
-    """Each cotangent goes to the position that the operator itself chose: its second output, asked for here."""
+    """Each cotangent goes to the position that the operator itself chose.
+
+    That is its second output, unless it is a large pool of known sizes: see `max_pooling.py`.
+    """
     dy = cotangents[0]
     assert dy is not None
     x = node.inputs[0]
     axes = _windows(node, op, dy)
+    if node.output(1) is None and pays_off(op, x, axes):
+        return [max_pool_by_stages(op, dy, x, node.outputs[0], axes)]
     indices = op.extra_output(node, 1)
     disjoint = all(axis.extent <= axis.stride for axis in axes)
     if any(axis.dilation > 1 and (axis.before or axis.after) for axis in axes):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import onnx
@@ -10,6 +11,7 @@ import pytest
 from onnx import helper
 
 import onnxray.engine.session
+from onnxray.engine.gradients import max_pooling
 
 
 def model_of(node, feeds, dynamic=False, opset=19, dtype=np.float32, outputs=("y",)):
@@ -96,9 +98,11 @@ def draw(rng, dilated=True):
     return attributes, x, windows
 
 
-@pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])
+@pytest.mark.parametrize("form", ["indices", "stages", "dynamic"])
 @pytest.mark.parametrize("seed", range(40))
-def test_max_pool(seed, dynamic, check_gradient):
+def test_max_pool(seed, form, check_gradient, monkeypatch):
+    monkeypatch.setattr(max_pooling, "LEAST_COMPARISONS", 0 if form == "stages" else math.inf)
+    dynamic = form == "dynamic"
     attributes, x, windows = draw(np.random.default_rng(seed))
     node = helper.make_node("MaxPool", ["x"], ["y"], storage_order=seed % 2, **attributes)
     lowest = float(np.finfo(np.float32).min)
