@@ -16,7 +16,7 @@ import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 from . import external
-from .errors import ModelError
+from .errors import ModelError, ShapeError
 from .nodes import DOMAIN_NAMES, replace_nodes, subgraphs
 from .shapes import infer_shapes
 from .value import Shape, Value, from_info
@@ -34,17 +34,20 @@ _MOST_ROUNDS = 8
 
 
 def fold_constants(proto: ModelProto) -> ModelProto:
-    """Fold `proto` in place, until nothing more folds, and infer shapes again. Returns it."""
+    """Fold `proto` in place, until nothing more folds, and infer shapes. Returns it."""
     parameters = {t.name for t in proto.graph.initializer}
     parameters |= _constants_to_initializers(proto.graph)
     fed = {v.name for v in proto.graph.input}
     budget = _MOST_BYTES_IN_ALL
     for _ in range(_MOST_ROUNDS):
         before = len(proto.graph.node)
+        infer_shapes(proto, data=False)
         budget -= _fold_once(proto, parameters, fed, budget)
         if len(proto.graph.node) == before:
+            infer_shapes(proto)
+            budget -= _fold_once(proto, parameters, fed, budget)
+        if len(proto.graph.node) == before:
             break
-        infer_shapes(proto)
     return proto
 
 
@@ -186,7 +189,7 @@ def _evaluate(proto: ModelProto, nodes: list[NodeProto], known: dict[str, Tensor
     part.graph.output.extend(ValueInfoProto(name=name) for name in names)
     try:
         results = trial.evaluate(part, names)
-    except ModelError:
+    except (ModelError, ShapeError):
         return None
     # ascontiguousarray makes a scalar a vector of one element.
     return [onnx.numpy_helper.from_array(np.ascontiguousarray(v).reshape(v.shape), k) for k, v in results.items()]

@@ -1,6 +1,6 @@
 """From a parsed file to a graph that everything else can rely on.
 
-opsets checked -> functions inlined -> opset >= 7 -> order, names -> shapes inferred -> constants folded
+opsets checked -> functions inlined -> opset >= 7 -> order, names -> shapes inferred and constants folded
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from .ancient import OLDEST_OPSET as OLDEST_OPSET
 from .ancient import upgrade_ancient
 from .errors import ModelError, OpsetError
 from .nodes import label, opset_of, plain_domain, subgraphs
-from .shapes import infer_shapes
 from .wellformed import all_nodes, check_order, check_wellformed
 
 # Of the IR versions, this one is new enough for everything that is written here and old enough for every ONNX Runtime.
@@ -43,7 +42,7 @@ def prepare(proto: ModelProto) -> ModelProto:
     proto.ir_version = max(proto.ir_version, MIN_IR)
     proto.graph.name = proto.graph.name or "graph"  # the checker wants one
     check_order(proto.graph)
-    return fold_constants(infer_shapes(proto))
+    return fold_constants(proto)
 
 
 def _drop_negative_sizes(graph: GraphProto) -> None:

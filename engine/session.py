@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
 import sys
 import tempfile
 import threading
@@ -383,8 +384,15 @@ def _unknown_operator(proto: ModelProto, said: str) -> str | None:
 
 
 def _one_line(error: Exception) -> str:
+    """What ONNX Runtime says, without its codes and the places in its sources; of nested nodes, the innermost."""
     text = " ".join(str(error).split()) or type(error).__name__
-    return text.split("] : ", 1)[-1].removeprefix("1 : FAIL : ")[:400]
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ", "", text)
+    *_, last = text.split("Non-zero status code returned while running ")
+    failed = re.match(r"(\w+) node\. Name:'([^']*)' Status Message: (?:/\S+:\d+ )?(.*)", last)
+    if failed:
+        op, name, reason = failed.groups()
+        text = f"{op} node{f' {name!r}' if name else ''}: {reason}"
+    return text[:400]
 
 
 def run_error(error: Exception) -> OnnxrayError:

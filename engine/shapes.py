@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx
 import onnx.shape_inference
 from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
@@ -13,12 +14,12 @@ from .nodes import DOMAIN_NAMES, copy_field
 _SHAPE_ARGUMENT_BYTES = 4096
 
 
-def infer_shapes(proto: ModelProto) -> ModelProto:
+def infer_shapes(proto: ModelProto, *, data: bool = True) -> ModelProto:
     """`proto`, changed in place: types and shapes of all values that onnx can infer; weights are not copied for it.
 
     Declared shapes can be stale (a batch size changed by hand, an old export). Of intermediate values they count only
-    where onnx cannot infer any, as behind operators of other domains; of outputs, where the inference leaves a
-    size open.
+    where onnx cannot infer any, as behind operators of other domains; of outputs, where the inference leaves a size
+    open. With `data`, computed sizes are followed as well, symbolic ones included.
     """
     bare = ModelProto()
     for field in proto.DESCRIPTOR.fields:
@@ -30,11 +31,14 @@ def infer_shapes(proto: ModelProto) -> ModelProto:
     for info in bare.graph.output:
         if info.name not in foreign and info.type.HasField("tensor_type"):
             info.type.tensor_type.ClearField("shape")
-    inferred = _infer(bare, [v for name, v in declared.items() if name in foreign])
+    known = [v for name, v in declared.items() if name in foreign]
+    inferred = _infer(bare, known)
     typed = {v.name for v in inferred.value_info if v.type.WhichOneof("value")}
-    known = [v for name, v in declared.items() if name in foreign or name not in typed]
-    if any(v.name not in foreign for v in known):
+    if any(name not in typed for name in declared if name not in foreign):
+        known = [v for name, v in declared.items() if name in foreign or name not in typed]
         inferred = _infer(bare, known)
+    if data and not _is_risky(bare.graph, inferred):
+        inferred = _infer(bare, known, data=True)
     infos = [ValueInfoProto.FromString(v.SerializeToString()) for v in inferred.value_info]
     del proto.graph.value_info[:]
     proto.graph.value_info.extend(infos)
@@ -43,14 +47,38 @@ def infer_shapes(proto: ModelProto) -> ModelProto:
     return proto
 
 
-def _infer(bare: ModelProto, known: list[ValueInfoProto]) -> GraphProto:
+def _infer(bare: ModelProto, known: list[ValueInfoProto], data: bool = False) -> GraphProto:
     del bare.graph.value_info[:]
     bare.graph.value_info.extend(known)
     try:
-        return onnx.shape_inference.infer_shapes(bare, data_prop=True).graph
+        return onnx.shape_inference.infer_shapes(bare, data_prop=data).graph
     except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
         # Contradictory types. ONNX Runtime is the judge of such a model; only what it declares itself is known.
         return bare.graph
+
+
+# onnx follows the content of every vector whose length is known, number by number, however long it is.
+_LONGEST_VECTOR = 1 << 20
+_NO_LIMIT = (1 << 31) - 1  # "to the end", as an argument of Slice
+
+
+def _is_risky(bare: GraphProto, inferred: GraphProto) -> bool:
+    """Whether following computed sizes might take memory without measure."""
+    for info in (*inferred.input, *inferred.value_info, *inferred.output):
+        dims = info.type.tensor_type.shape.dim
+        if len(dims) == 1 and dims[0].dim_value > _LONGEST_VECTOR:
+            return True
+        if any(dim.dim_value >= _NO_LIMIT for dim in dims):
+            return True
+    for tensor in bare.initializer:
+        if (
+            tensor.data_type in (TensorProto.INT64, TensorProto.INT32)
+            and external.nbytes(tensor) <= _SHAPE_ARGUMENT_BYTES
+        ):
+            values = np.abs(onnx.numpy_helper.to_array(tensor).astype(np.float64))
+            if np.any((values > _LONGEST_VECTOR) & (values < _NO_LIMIT)):
+                return True
+    return False
 
 
 def _settle_output(mine: ValueInfoProto, theirs: ValueInfoProto) -> None:
