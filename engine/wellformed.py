@@ -8,7 +8,7 @@ together (a kernel larger than its input) is for ONNX Runtime to judge.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -63,7 +63,7 @@ def check_wellformed(proto: ModelProto) -> None:
         _check_function(function)
 
 
-def _texts(*values: str | Iterable[str]) -> None:
+def _texts(*values: Any) -> None:
     """Protobuf hands out bytes where a string is no UTF-8."""
     for value in values:
         for text in [value] if isinstance(value, (str, bytes)) else value:
