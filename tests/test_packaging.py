@@ -1,0 +1,57 @@
+"""The wheel holds the package and nothing else, and works away from the repository."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    tomllib = pytest.importorskip("tomli")
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("cli", "engine", "kernels", "models")
+
+
+def run(*command: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run([str(c) for c in command], cwd=cwd, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    return done
+
+
+def test_the_list_of_packages_is_the_tree() -> None:
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"]
+    folders = {folder for top in PACKAGES for folder in (ROOT / top).rglob("__init__.py")}
+    found = {"onnxray"} | {".".join(("onnxray", *f.parent.relative_to(ROOT).parts)) for f in folders}
+    assert set(listed) == found
+
+
+@pytest.mark.slow
+def test_the_wheel_runs_the_demo_from_another_folder(tmp_path: Path) -> None:
+    source, wheels, elsewhere = tmp_path / "source", tmp_path / "wheels", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    if (ROOT / ".git").exists():
+        run("git", "clone", "-q", ROOT, source, cwd=tmp_path)
+    else:
+        pytest.skip("not a git clone: the wheel is built from one, so that stray files cannot help")
+    run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", wheels, source, cwd=tmp_path)
+    (wheel,) = wheels.glob("onnxray-*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "onnxray/models/surface.onnx" in names
+    assert "onnxray/py.typed" in names
+    assert not [n for n in names if n.startswith(("onnxray/tests", "onnxray/bench", "onnxray/models/make"))]
+
+    run(sys.executable, "-m", "venv", elsewhere / "venv", cwd=elsewhere)
+    folder = elsewhere / "venv" / ("Scripts" if sys.platform == "win32" else "bin")
+    run(folder / "python", "-m", "pip", "install", "-q", wheel, cwd=elsewhere)
+    done = run(folder / "onnxray", "demo", "--quiet", cwd=elsewhere)
+    report = elsewhere / done.stdout.strip()
+    text = report.read_text(encoding="utf-8")
+    assert "crack" in text
+    assert "src=\"http" not in text
+    assert "href=\"http" not in text
