@@ -53,5 +53,5 @@ def test_the_wheel_runs_the_demo_from_another_folder(tmp_path: Path) -> None:
     report = elsewhere / done.stdout.strip()
     text = report.read_text(encoding="utf-8")
     assert "crack" in text
-    assert "src=\"http" not in text
-    assert "href=\"http" not in text
+    assert 'src="http' not in text
+    assert 'href="http' not in text

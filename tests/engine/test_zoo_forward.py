@@ -28,7 +28,9 @@ def test_outputs_and_values_inside_match_the_frameworks(zoo: Path) -> None:
             arrays = {name: stored[name] for name in stored.files}
         feeds = {name[3:]: value for name, value in arrays.items() if name.startswith("in:")}
         expected = {
-            name[4:]: value for name, value in arrays.items() if name[:4] in ("out:", "mid:") and value.dtype.kind == "f"
+            name[4:]: value
+            for name, value in arrays.items()
+            if name[:4] in ("out:", "mid:") and value.dtype.kind == "f"
         }
         if meta.get("approximate"):  # a quantised file: its own output counts, not the float model's
             expected = {name[8:]: value for name, value in arrays.items() if name.startswith("ort_out:")}
