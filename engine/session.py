@@ -174,7 +174,7 @@ def resolve_providers(asked: str | Sequence[str] | None) -> tuple[str, ...]:
     """
     if asked is None:
         return providers()
-    names = [asked] if isinstance(asked, str) else list(asked)
+    names = list(asked) if isinstance(asked, Sequence) and not isinstance(asked, str) else [asked]
     full = []
     for name in names:
         provider = _SHORT.get(str(name).lower(), str(name))
@@ -396,9 +396,10 @@ def _one_line(error: Exception) -> str:
 
 
 def run_error(error: Exception) -> OnnxrayError:
-    kind = type(error).__name__
-    cls = ShapeError if kind == "InvalidArgument" else ModelError
-    return cls(f"ONNX Runtime failed while running the model: {_one_line(error)}")
+    said = _one_line(error)
+    # With IO binding the same comes as a RuntimeError.
+    feeds = type(error).__name__ == "InvalidArgument" or "Got invalid dimensions for input" in said
+    return (ShapeError if feeds else ModelError)(f"ONNX Runtime failed while running the model: {said}")
 
 
 _CACHE_SIZE = 8
