@@ -117,7 +117,9 @@ def test_the_tests_import_the_package_once() -> None:
     for name, module in sorted(sys.modules.items()):
         file = getattr(module, "__file__", None)
         # Not the tests, nor what a virtual environment inside the folder holds.
-        if file and Path(file).is_relative_to(ROOT) and not {"tests", "site-packages"} & {*Path(file).parts}:
+        if not file or not Path(file).is_relative_to(ROOT):
+            continue
+        if not {"tests", "site-packages"} & {*Path(file).relative_to(ROOT).parts}:
             files.setdefault(file, []).append(name)
     assert files[onnxray.engine.graph.__file__] == ["onnxray.engine.graph"]
     assert {tuple(names) for names in files.values() if len(names) > 1} == set()
