@@ -69,7 +69,7 @@ def _info(op: Emitter, name: str, like: str) -> ValueInfoProto:
         op.probe()
         kind = op.type(like)
     if kind is not None:
-        info.type.CopyFrom(kind)
+        info.type.CopyFrom(op.knowledge.public(kind))
     return info
 
 

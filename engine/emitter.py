@@ -167,7 +167,7 @@ class Emitter:
             info = ValueInfoProto(name=output)
             kind = self.type(output)
             if kind is not None:
-                info.type.CopyFrom(kind)
+                info.type.CopyFrom(self.knowledge.public(kind))
             infos.append(info)
         return GraphProto(name=name, node=self.nodes, input=inputs, output=infos)
 
@@ -308,7 +308,7 @@ class Emitter:
         return elem in FLOATS or elem == TensorProto.UNDEFINED
 
     def shape(self, name: str) -> Shape:
-        """int where the size is known, str where it is that of a symbolic dimension of an input, None else.
+        """int where the size is known, str where it has a name (equal names are equal sizes), None else.
 
         Raises ShapeError where not even the rank can be known.
         """

@@ -17,6 +17,7 @@ from . import external
 from .graph import Model
 from .nodes import DOMAIN_NAMES
 from .shapes import infer_shapes
+from .sizes import refine
 from .value import Shape
 
 FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16})
@@ -94,6 +95,8 @@ class Knowledge:
             self.types[tensor.name] = tensor_type(tensor.data_type, tuple(tensor.dims))
         for name in self.types:
             self._drop_foreign_symbols(name)
+        if any(None in (shape_of(kind) or ()) for kind in self.types.values()):
+            refine(self.nodes, self.types, self.constant, self.opset)
 
     def _skeleton(self) -> ModelProto:
         """The graph without the bytes of large initializers and without the outputs' declared shapes."""
@@ -140,6 +143,16 @@ class Knowledge:
         if kind is not None and dims is not None and any(isinstance(d, str) and d not in self.sources for d in dims):
             known = tuple(None if isinstance(d, str) and d not in self.sources else d for d in dims)
             self.types[name] = tensor_type(elem_of(kind), known)
+
+    def public(self, kind: TypeProto) -> TypeProto:
+        """The type without names of sizes that are computed inside: they say nothing to others."""
+        copy = TypeProto()
+        copy.CopyFrom(kind)
+        if shape_of(kind) is not None:
+            for dim in copy.tensor_type.shape.dim:
+                if dim.dim_param and dim.dim_param not in self.sources:
+                    dim.Clear()
+        return copy
 
     def constant(self, name: str) -> np.ndarray | None:
         """The values of an initializer that no feed can override, else None."""

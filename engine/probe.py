@@ -35,7 +35,7 @@ def probe(knowledge: Knowledge) -> None:
     nodes = knowledge.nodes
     computed = [o for n in nodes for o in n.output if o]
     sized = _from_sizes(knowledge, nodes)
-    wanted = [o for o in computed if o in sized or _open(shape_of(knowledge.types.get(o)))]
+    wanted = [o for o in computed if o in sized or _open(knowledge, shape_of(knowledge.types.get(o)))]
     if not wanted:
         return
     model = Model(knowledge.proto(wanted), folder=knowledge.model.folder)
@@ -70,15 +70,17 @@ def probe(knowledge: Knowledge) -> None:
                 for a, b in zip(first.shape, second.shape, strict=True)
             )
             if known is not None and len(known) == len(shape):
-                shape = tuple(s if k is None else k for k, s in zip(known, shape, strict=True))
+                closed = [isinstance(k, int) or k in knowledge.sources for k in known]
+                shape = tuple(k if c or s is None else s for k, s, c in zip(known, shape, closed, strict=True))
             elem = elem_of(knowledge.types.get(name)) or onnx.helper.np_dtype_to_tensor_dtype(first.dtype)
             knowledge.types[name] = tensor_type(elem, shape)
         if varied and name in sized and np.array_equal(first, second):
             knowledge.integers[name] = first
 
 
-def _open(shape: Shape | None) -> bool:
-    return shape is None or None in shape
+def _open(knowledge: Knowledge, shape: Shape | None) -> bool:
+    """Whether there is a size that is neither a number nor an input's dimension."""
+    return shape is None or any(not isinstance(d, int) and d not in knowledge.sources for d in shape)
 
 
 def _from_sizes(knowledge: Knowledge, nodes: list[NodeProto]) -> set[str]:

@@ -23,8 +23,8 @@ list of ints an int64 constant, an array a constant as it is, None leaves an inp
 The rule returns one value name per input, None for inputs without a cotangent (trailing Nones may be left off). What
 the driver (`differentiate.py`) does, rules must not: summing the cotangents of a value that is read several times;
 reducing a broadcast, for operators registered with `broadcasts=True` (their output has the shape that all inputs
-broadcast to, and a cotangent may keep it); dropping what nobody asked for. A rule whose node captures outer values (If, Loop) may return a mapping
-value -> cotangent instead.
+broadcast to, and a cotangent may keep it); dropping what nobody asked for. A rule whose node captures outer values (If,
+Loop) may return a mapping value -> cotangent instead.
 
 Rules see opset 18 or newer (the driver upgrades first); where a later version changed a meaning they look at
 `op.opset`. They emit standard operators only, in a form that is valid and means the same in every opset from 18 on;
