@@ -20,7 +20,7 @@ import numpy as np
 from ..emitter import Emitter, Node
 from ..errors import ShapeError
 from . import Cotangents, gradient
-from .windows import Axis, crop, pad_or_crop_input, padded, padding_before, windows
+from .windows import Axis, crop, pad_or_crop_input, padded, padding_before, to_blocks, windows
 
 DataForm: TypeAlias = Literal["flipped", "transposed", "upsampled"]
 _FEW_CHANNELS = 8
@@ -112,7 +112,7 @@ def scatter_windows(node: Node, op: Emitter, dy: str, w: str, x: str, axes: Sequ
     per_group = channels_of(node, op, w, 1)
     form = data_form(axes, per_group * group, group, depthwise=per_group == 1 and group > 1)
     if form == "transposed":
-        return _transposed(node, op, dy, w, x, axes, group)
+        return to_blocks(op, _transposed(node, op, dy, w, x, axes, group))
     if form == "upsampled":
         dy = _spread(op, dy, [axis.stride for axis in axes])
     pads = [[], []]  # type: list[list[int]]

@@ -7,6 +7,7 @@ import numpy as np
 from ..emitter import Emitter, Node
 from . import Cotangents, gradient
 from .pooling import norm_base, norm_scale
+from .windows import to_blocks
 
 
 @gradient("GlobalAveragePool")
@@ -19,7 +20,7 @@ def global_average_pool(node: Node, cotangents: Cotangents, op: Emitter) -> Cota
         each = op.Mul(dy, 1 / float(np.prod([d for d in sizes if isinstance(d, int)])))
     else:
         each = op.Div(dy, op.Cast(op.ReduceProd(op.shape_of(x, 2), [0], keepdims=0), to=op.elem_type(dy)))
-    return [op.expand_like(each, x)]
+    return [to_blocks(op, op.expand_like(each, x))]
 
 
 @gradient("GlobalMaxPool")

@@ -21,20 +21,38 @@ import numpy as np
 from ..emitter import Emitter
 from .windows import Axis
 
-_END = int(np.iinfo(np.int64).max)
+
+@dataclass(frozen=True)
+class Tap:
+    """One tap of all windows of an axis: window `o` reads position (o + shift) * stride + phase.
+
+    first, end   the windows for which that is a position of the input, and not padding
+    """
+
+    shift: int
+    phase: int
+    first: int
+    end: int
+
+    @classmethod
+    def of(cls, axis: Axis, k: int) -> Tap:
+        assert axis.size is not None
+        assert axis.count is not None
+        assert axis.before is not None
+        offset = k * axis.dilation - axis.before
+        first = min(max(-(offset // axis.stride), 0), axis.count)
+        end = min(max((axis.size - 1 - offset) // axis.stride + 1, first), axis.count)
+        return cls(*divmod(offset, axis.stride), first, end)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Pooling along one axis: the `taps` of all windows (each in the shape of `maximum`) and their `maximum`.
-
-    period  length of the axis, padded or cut to a multiple of the stride
-    """
+    """Pooling along one axis: what each tap reads (in the shape of `maximum`) and the `maximum` of them."""
 
     axis: Axis
-    taps: list[str]
+    taps: list[Tap]
+    values: list[str]
     maximum: str
-    period: int
 
 
 def pays_off(op: Emitter, x: str, axes: Sequence[Axis]) -> bool:
@@ -65,81 +83,65 @@ def max_pool_by_stages(op: Emitter, dy: str, x: str, y: str, axes: Sequence[Axis
 
 def _forward(op: Emitter, value: str, axis: Axis, maximum: str | None) -> Stage:
     place, rank = 2 + axis.index, op.rank(value)
-    assert axis.size is not None
-    assert axis.count is not None
-    assert axis.before is not None
-    reach = (axis.count - 1) * axis.stride + axis.extent
-    period = -(-reach // axis.stride) * axis.stride
-    after = period - axis.before - axis.size
-    if after < 0:
-        value = op.Slice(value, [0], [period - axis.before], [place])
-    if axis.before or after > 0:
-        amounts = np.zeros((2, rank), np.int64)
-        amounts[:, place] = axis.before, max(after, 0)
-        value = op.Pad(value, amounts.ravel(), np.array(-np.inf, op.dtype(value)))
-    offsets = [k * axis.dilation for k in range(axis.kernel)]
+    count = axis.count or 0
+    taps = [Tap.of(axis, k) for k in range(axis.kernel)]
+    phases = None
     if axis.stride > 1 and place == rank - 1:
         # Every n-th number of a row, for all n at once: one transposition is faster than so many strided slices.
-        blocks = op.Reshape(value, [*[0] * (rank - 1), -1, axis.stride])
+        whole = _fit(op, value, place, 0, _rows(axis) * axis.stride - (axis.size or 0), 0.0)
+        blocks = op.Reshape(whole, [*[0] * (rank - 1), -1, axis.stride])
         phases = op.Transpose(blocks, perm=[rank, *range(rank)])
-        taps = []
-        for offset in offsets:
-            phase = op.Gather(phases, np.int64(offset % axis.stride), axis=0)
-            first = offset // axis.stride
-            taps.append(_slice(op, phase, first, first + axis.count, place, 1, period // axis.stride))
-    else:
-        taps = [
-            _slice(op, value, o, o + (axis.count - 1) * axis.stride + 1, place, axis.stride, period) for o in offsets
-        ]
+    values = []
+    for tap in taps:
+        if phases is None:
+            start = (tap.first + tap.shift) * axis.stride + tap.phase
+            end = start + (tap.end - tap.first - 1) * axis.stride + 1
+            read = _slice(op, value, start, end, place, axis.stride, axis.size or 0)
+        else:
+            read = op.Gather(phases, np.int64(tap.phase), axis=0)
+            read = _slice(op, read, tap.first + tap.shift, tap.end + tap.shift, place, 1, _rows(axis))
+        values.append(_fit(op, read, place, tap.first, count - tap.end, -np.inf))
     if maximum is None:
-        maximum = op.Max(*taps) if len(taps) > 1 else taps[0]
-    return Stage(axis, taps, maximum, period)
+        maximum = op.Max(*values) if len(values) > 1 else values[0]
+    return Stage(axis, taps, values, maximum)
+
+
+def _rows(axis: Axis) -> int:
+    """How many strides the positions make, the last perhaps not whole."""
+    return -(-(axis.size or 0) // axis.stride)
 
 
 def _slice(op: Emitter, value: str, start: int, end: int, axis: int, step: int, size: int) -> str:
     whole = step == 1 and start == 0 and end == size
-    return value if whole else str(op.Slice(value, [start], [end], [axis], [step]))
+    return value if whole else str(op.Slice(value, [start], [max(end, start)], [axis], [step]))
+
+
+def _fit(op: Emitter, value: str, axis: int, before: int, after: int, fill: float) -> str:
+    if not before and not after:
+        return value
+    amounts = np.zeros((2, op.rank(value)), np.int64)
+    amounts[:, axis] = before, after
+    return str(op.Pad(value, amounts.ravel(), np.array(fill, op.dtype(value)) if fill else None))
 
 
 def _backward(op: Emitter, dy: str, stage: Stage) -> str:
     axis, place = stage.axis, 2 + stage.axis.index
-    rank = op.rank(dy)
-    rest = dy
-    shares = []
-    for number, tap in enumerate(stage.taps, start=1):
+    rows, rest = _rows(axis), dy
+    phases = [""] * axis.stride
+    for number, (tap, value) in enumerate(zip(stage.taps, stage.values, strict=True), start=1):
         share = rest
         if number < len(stage.taps):
-            share = op.Where(op.Equal(tap, stage.maximum), rest, 0.0)
+            share = op.Where(op.Equal(value, stage.maximum), rest, 0.0)
             rest = op.Sub(rest, share)
-        shares.append(share)
-    assert axis.size is not None
-    assert axis.count is not None
-    assert axis.before is not None
-    length = stage.period // axis.stride
-    phases: list[str] = []
-    for phase in range(axis.stride):
-        total = ""
-        for k, share in enumerate(shares):
-            first, own = divmod(k * axis.dilation, axis.stride)
-            if own != phase:
-                continue
-            amounts = np.zeros((2, rank), np.int64)
-            amounts[:, place] = first, length - first - axis.count
-            moved = op.Pad(share, amounts.ravel()) if amounts.any() else share
-            total = op.Add(total, moved) if total else moved
-        phases.append(total)
+        if tap.end == tap.first:
+            continue
+        share = _slice(op, share, tap.first, tap.end, place, 1, axis.count or 0)
+        moved = _fit(op, share, place, tap.first + tap.shift, rows - tap.end - tap.shift, 0.0)
+        phases[tap.phase] = op.Add(phases[tap.phase], moved) if phases[tap.phase] else moved
     made = next(p for p in phases if p)
     if axis.stride == 1:
-        full = made
-    else:
-        split = [op.Unsqueeze(p or op.zeros_like(made), [place + 1]) for p in phases]
-        behind = [d for d in op.shape(dy)[place + 1 :] if isinstance(d, int)]
-        full = op.Reshape(op.Concat(*split, axis=place + 1), [*[0] * place, stage.period, *behind])
-    if axis.before or stage.period > axis.before + axis.size:
-        full = op.Slice(full, [axis.before], [axis.before + axis.size], [place])
-    missing = axis.size - (stage.period - axis.before)
-    if missing > 0:
-        amounts = np.zeros((2, rank), np.int64)
-        amounts[1, place] = missing
-        full = op.Pad(full, amounts.ravel())
-    return str(full)
+        return made
+    split = [op.Unsqueeze(p or op.zeros_like(made), [place + 1]) for p in phases]
+    behind = [d for d in op.shape(dy)[place + 1 :] if isinstance(d, int)]
+    full = op.Reshape(op.Concat(*split, axis=place + 1), [*[0] * place, rows * axis.stride, *behind])
+    return _slice(op, full, 0, axis.size or 0, place, 1, rows * axis.stride)

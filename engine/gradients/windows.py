@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from onnx import TensorProto
 
 from ..emitter import Emitter, Node
+
+_BLOCK = 16
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,20 @@ def crop(op: Emitter, value: str, like: str, begin: str | Sequence[int] | None =
     start = [0] * spatial if begin is None else begin
     end = op.shape_of(like, 2) if begin is None else op.Add(op.shape_of(like, 2), start)
     return str(op.Slice(value, start, end, list(range(2, 2 + spatial))))
+
+
+def to_blocks(op: Emitter, value: str) -> str:
+    """`value`, through a pool over single positions.
+
+    For the sake of ONNX Runtime on the CPU: it keeps convolutions, and sums and products between them, in a blocked
+    layout, which it enters at a convolution or a pool only. A cotangent that comes from elsewhere would drag everything
+    that it is added to out of that layout, block after block of a residual network, down to the input.
+    """
+    shape = op.shape(value)
+    channels = shape[1] if len(shape) == 4 else None
+    if not isinstance(channels, int) or channels % _BLOCK or op.elem_type(value) != TensorProto.FLOAT:
+        return value
+    return str(op.AveragePool(value, kernel_shape=[1, 1]))
 
 
 def pad_or_crop_input(op: Emitter, value: str, pads: Sequence[int]) -> tuple[str, list[int]]:
