@@ -41,14 +41,11 @@ def fold_constants(proto: ModelProto) -> ModelProto:
     budget = _MOST_BYTES_IN_ALL
     for _ in range(_MOST_ROUNDS):
         before = len(proto.graph.node)
-        infer_shapes(proto, data=False)
+        infer_shapes(proto)
         budget -= _fold_once(proto, parameters, fed, budget)
         if len(proto.graph.node) == before:
-            infer_shapes(proto)
-            budget -= _fold_once(proto, parameters, fed, budget)
-        if len(proto.graph.node) == before:
-            break
-    return proto
+            return proto
+    return infer_shapes(proto)
 
 
 def _constants_to_initializers(target: GraphProto) -> set[str]:

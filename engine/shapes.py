@@ -14,12 +14,12 @@ from .nodes import DOMAIN_NAMES, copy_field
 _SHAPE_ARGUMENT_BYTES = 4096
 
 
-def infer_shapes(proto: ModelProto, *, data: bool = True) -> ModelProto:
+def infer_shapes(proto: ModelProto) -> ModelProto:
     """`proto`, changed in place: types and shapes of all values that onnx can infer; weights are not copied for it.
 
     Declared shapes can be stale (a batch size changed by hand, an old export). Of intermediate values they count only
     where onnx cannot infer any, as behind operators of other domains; of outputs, where the inference leaves a size
-    open. With `data`, computed sizes are followed as well, symbolic ones included.
+    open. Computed sizes are followed as well, symbolic ones included.
     """
     bare = ModelProto()
     for field in proto.DESCRIPTOR.fields:
@@ -37,7 +37,7 @@ def infer_shapes(proto: ModelProto, *, data: bool = True) -> ModelProto:
     if any(name not in typed for name in declared if name not in foreign):
         known = [v for name, v in declared.items() if name in foreign or name not in typed]
         inferred = _infer(bare, known)
-    if data and not _is_risky(bare.graph, inferred):
+    if not _is_risky(bare.graph, inferred):
         inferred = _infer(bare, known, data=True)
     infos = [ValueInfoProto.FromString(v.SerializeToString()) for v in inferred.value_info]
     del proto.graph.value_info[:]

@@ -38,6 +38,18 @@ def zoo() -> Path:
     return folder
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """`zoo_case`: the folder of each framework case; `zoo_model`: the file of each trained network."""
+    place = Path(os.environ.get("ONNXRAY_ZOO") or "-")
+    for fixture, paths in (
+        ("zoo_case", sorted(p.parent for p in place.glob("frameworks/*/meta.json"))),
+        ("zoo_model", sorted(place.glob("models/*.onnx"))),
+    ):
+        if fixture in metafunc.fixturenames:
+            missing = pytest.param(None, marks=pytest.mark.skip(reason="ONNXRAY_ZOO does not name the model zoo"))
+            metafunc.parametrize(fixture, paths or [missing], ids=lambda p: p.name if p else "zoo")
+
+
 @pytest.fixture(scope="session")
 def parse() -> Callable[..., onnx.ModelProto]:
     """parse(text, opset=17, ir=8, **initializers) -> ModelProto.
