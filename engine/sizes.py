@@ -183,7 +183,7 @@ class _Walk:
         imports = [onnx.helper.make_opsetid("", self.opset)]
         try:
             found = onnx.shape_inference.infer_node_outputs(schema, node, given, data, opset_imports=imports)
-        except onnx.shape_inference.InferenceError:
+        except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError):
             return  # contradictory: the runtime is the judge
         for name, kind in found.items():
             if kind.HasField("tensor_type") and kind.tensor_type.HasField("shape"):
