@@ -173,6 +173,7 @@ def pullback(
     `nodes` are in topological order and need no decomposition. Works in subgraphs too, with the emitter of their scope.
     """
     path = Path(op, nodes, list(cotangents), wrt, lookup)
+    asked = frozenset(wrt)
     partial: dict[str, list[str]] = {name: [c] for name, c in cotangents.items()}
     totals: dict[str, str] = {}
 
@@ -183,8 +184,8 @@ def pullback(
             if not parts:
                 return None
             op.prefix = f"grad/{name}"
-            sum_ = parts[0]
-            for part in parts[1:]:
+            sum_, *others = op.before_expansion(parts)
+            for part in others:
                 sum_ = op.Add(sum_, part)
             op.take_shape(sum_, name)
             totals[name] = sum_
@@ -197,7 +198,7 @@ def pullback(
         incoming = [total(o) if o in path.active else None for o in proto.output]
         if not any(incoming):
             continue
-        node = Node(proto, [name in path.active for name in proto.input], path.active)
+        node = Node(proto, [name in path.active for name in proto.input], path.active, asked)
         if not isinstance(entry, Gradient):
             raise NoGradient(_no_gradient(op, node, entry))
         op.prefix = f"grad/{node.label if not proto.output[0] else proto.output[0]}"

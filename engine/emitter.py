@@ -16,6 +16,7 @@ from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, TypeProto, 
 
 from .errors import ShapeError
 from .fold import constant_tensor
+from .gradients import find
 from .knowledge import FLOATS, Knowledge, elem_of, shape_of, tensor_type
 from .nodes import reads, subgraphs
 from .value import Shape
@@ -30,13 +31,18 @@ class Node:
     inputs, outputs   value names, "" where left out
     wants             per input: whether its cotangent is used
     active            every value of this graph whose cotangent is used, those that subgraphs capture included
+    asked             the values whose cotangents are the result
     """
 
     def __init__(
-        self, proto: NodeProto, wants: Sequence[bool] | None = None, active: Collection[str] = frozenset()
+        self,
+        proto: NodeProto,
+        wants: Sequence[bool] | None = None,
+        active: Collection[str] = frozenset(),
+        asked: Collection[str] = frozenset(),
     ) -> None:
         self.proto = proto
-        self.active = active
+        self.active, self.asked = active, asked
         self.op_type: str = proto.op_type
         self.domain: str = "" if proto.domain == "ai.onnx" else proto.domain
         self.inputs: tuple[str, ...] = tuple(proto.input)
@@ -81,6 +87,7 @@ class Emitter:
         self.prefix = "grad"
         self._types: dict[str, TypeProto] = {}
         self._shaped: dict[str, str] = {}
+        self._makers: dict[str, NodeProto] = {}
         self._probes = knowledge.probes
         self._arrays: dict[str, np.ndarray] = {}
         self._constants: dict[tuple[Any, ...], str] = {}
@@ -121,6 +128,7 @@ class Emitter:
     def add(self, node: NodeProto) -> None:
         """Append a node that is made already; infers the types of its outputs."""
         self.nodes.append(node)
+        self._makers.update((o, node) for o in node.output if o)
         tensor = constant_tensor(node) if node.op_type == "Constant" else None
         if tensor is not None:
             self._arrays[node.output[0]] = onnx.numpy_helper.to_array(tensor)
@@ -202,6 +210,17 @@ class Emitter:
             outputs[index] = self.fresh(f"{node.op_type}_output{index}")
             self._infer(node.proto)
         return str(outputs[index])
+
+    def producer(self, name: str) -> NodeProto | None:
+        """The node of this graph or of an outer one that makes the value, None for inputs and constants."""
+        maker = self._makers.get(name)
+        if maker is not None and name in maker.output:
+            return maker
+        return self.parent.producer(name) if self.parent is not None else self.knowledge.producer(name)
+
+    def has_usual_rule(self, node: NodeProto) -> bool:
+        """Whether the node is differentiated by the registry's own rule and no other one."""
+        return self.lookup is None or self.lookup(node) is find(node.domain, node.op_type)
 
     # ---- constants
 
@@ -380,6 +399,18 @@ class Emitter:
     def expand_like(self, value: str, like: str) -> str:
         """`value` broadcast to the shape of `like`."""
         return value if self.same_shape(value, like) else str(self.Expand(value, self.shape_of(like)))
+
+    def before_expansion(self, parts: Sequence[str]) -> list[str]:
+        """The terms of a sum, full ones first; those that were expanded as they were before: the sum does it, too."""
+        full: list[str] = []
+        short: list[str] = []
+        for part in parts:
+            maker = self._makers.get(part)
+            if maker is not None and maker.op_type == "Expand":
+                short.append(maker.input[0])
+            else:
+                full.append(part)
+        return full + short if full else list(parts)
 
     def reshape_like(self, value: str, like: str) -> str:
         if self.same_shape(value, like):

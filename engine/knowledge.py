@@ -60,6 +60,8 @@ class Knowledge:
         self.sources: dict[str, tuple[str, int]] = {}
         self.integers: dict[str, np.ndarray] = {}
         self.probes = 0
+        self._produced: list[NodeProto] | None = None
+        self._producers: dict[str, NodeProto] = {}
         for info in self.inputs:
             for axis, dim in enumerate(shape_of(info.type) or ()):
                 if isinstance(dim, str) and info.name not in self.stored:
@@ -153,6 +155,13 @@ class Knowledge:
                 if dim.dim_param and dim.dim_param not in self.sources:
                     dim.Clear()
         return copy
+
+    def producer(self, name: str) -> NodeProto | None:
+        """The node that makes the value."""
+        if self._produced is not self.nodes:
+            self._produced = self.nodes
+            self._producers = {o: node for node in self.nodes for o in node.output if o}
+        return self._producers.get(name)
 
     def constant(self, name: str) -> np.ndarray | None:
         """The values of an initializer that no feed can override, else None."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..emitter import Emitter, Node
 from . import Cotangents, gradient
+from .patterns import gate
 
 # ---- two or more operands
 
@@ -30,8 +31,12 @@ def sub(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
 
 
 @gradient("Mul", broadcasts=True)
-def mul(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def mul(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents | dict[str, str]:
     (dy,) = cotangents
+    assert dy is not None
+    gated = gate(node, dy, op)
+    if gated is not None:
+        return gated
     a, b = node.inputs
     return [op.Mul(dy, b) if node.wants[0] else None, op.Mul(dy, a) if node.wants[1] else None]
 
