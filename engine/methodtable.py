@@ -92,7 +92,8 @@ def _overview() -> Iterator[str]:
     yield "| --- | --- | --- | --- | --- |"
     for name, cls in methods().items():
         where = "a layer" if cls.at_layer else "the input"
-        yield f"| [`{name}`](#{_anchor(name)}) | {_needs(cls)} | {where} | {cls.randomisation} | {_cell(help_of(cls))} |"
+        cells = [f"[`{name}`](#{_anchor(name)})", _needs(cls), where, str(cls.randomisation), _cell(help_of(cls))]
+        yield f"| {' | '.join(cells)} |"
 
 
 def _needs(cls: type[Method]) -> str:
