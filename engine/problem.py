@@ -82,7 +82,7 @@ class Problem:
         layers: Sequence[str] = (),
         runtime: Runtime | None = None,
     ) -> None:
-        self.source = model
+        self.source, self._given = model, input
         if input.x.dtype.kind in "iu":
             model = with_real_input(model, input.name)
             if model is not self.source:
@@ -176,7 +176,7 @@ class Problem:
         classes = self.target.classes
         if classes is None or classes.scale != "model" or class_output(self.source).scores == "logits":
             return self
-        return Problem(self.source, self.input, Target.logit(self.asked), self.layers, self.runtime)
+        return Problem(self.source, self._given, Target.logit(self.asked), self.layers, self.runtime)
 
     # --- other inputs ---
 

@@ -174,12 +174,17 @@ def _with_probabilities(model: Model, name: str, axis: int, count: int | None, s
     return model.with_graph(graph), PROBABILITIES
 
 
+# Operators that may stand between a softmax and the output: they keep the scores' places, or move them.
+_KEEPS = ("Identity", "Cast", "QuantizeLinear", "DequantizeLinear")
+_MOVES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
+
+
 def _before_softmax(model: Model, name: str, axis: int) -> tuple[str, int]:
     """The value that the softmax or sigmoid before the output `name` reads, and its class axis."""
     node = model.producer(name)
     moved = False
-    while node is not None and node.op_type in ("Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze"):
-        moved = moved or node.op_type not in ("Identity", "Cast")
+    while node is not None and node.op_type in (*_KEEPS, *_MOVES):
+        moved = moved or node.op_type in _MOVES
         node = model.producer(node.input[0])
     if node is None or node.op_type not in ("Softmax", "LogSoftmax", "Sigmoid"):
         raise TargetError(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..cams import Cam, Place
 from ..compiled.maps import weighted
-from ..errors import MethodError
+from ..errors import MethodError, TargetError
 from ..graph import reads
 from . import method
 
@@ -43,7 +43,11 @@ class ClassActivationMap(Cam):
     """
 
     def __call__(self, problem: Problem) -> Maps:
-        return super().__call__(problem.before_softmax())
+        try:
+            scores = problem.before_softmax()
+        except TargetError as error:
+            raise MethodError(f"cam explains scores before a softmax: {error}") from None
+        return super().__call__(scores)
 
     def map(self, problem: Problem, place: Place) -> NDArray[np.float32]:
         _check_head(problem, place)

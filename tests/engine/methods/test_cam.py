@@ -29,6 +29,17 @@ def test_a_softmax_after_the_head_is_left_out(pooled: Any) -> None:
     assert e.target == plain.target
 
 
+def test_quantised_probabilities_have_scores_before_them(zoo: Any) -> None:
+    """Softmax, QuantizeLinear, DequantizeLinear at the end of a quantised network."""
+    model = onnxray.load(zoo / "models" / "mobilenet_v2_int8_qdq_nhwc.onnx")
+    x = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3)).astype(np.uint8)
+    e = onnxray.explain(model, x, "gradient", "logit:predicted")
+    p = onnxray.explain(model, x, "gradient", "predicted")
+    assert e.target.inner == p.target
+    assert e.score == e.scores.max()
+    assert 0 < p.score <= 1
+
+
 def test_a_convolution_before_the_pooling_is_a_head_too(zoo: Any) -> None:
     """mini-XCEPTION ends in a convolution of one map per class: its map is the class's own channel."""
     model = onnxray.load(zoo / "models" / "emotion_mini_xception.onnx")

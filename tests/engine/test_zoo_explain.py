@@ -1,0 +1,142 @@
+"""Every trained classifier of the zoo is explained with no option but the method, and the heat is where the object is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+import onnxray
+from onnxray.cli import images as files
+from onnxray.engine.errors import GradientError, MethodError
+from onnxray.engine.methods import find, methods
+
+pytestmark = pytest.mark.slow
+
+# Classifier -> an image of its kind.
+CLASSIFIERS = {
+    "squeezenet_v1_1": "images/photos/cat.bmp",
+    "mobilenet_v2_100_224": "images/photos/cat.bmp",
+    "mobilenet_v1_075_192": "images/photos/cat.bmp",
+    "mobilenet_v1_025_224": "images/photos/cat.bmp",
+    "mobilenet_v2_inat_bird": "images/photos/parrot.jpg",
+    "mobilenet_v2_int8_qlinear": "images/photos/cat.bmp",
+    "mobilenet_v2_int8_qdq_nhwc": "images/photos/cat.bmp",
+    "resnet20_cifar10": "images/cifar10/cat_0000.jpg",
+    "resnet56_cifar10": "images/cifar10/cat_0000.jpg",
+    "casting_inspection_cnn": "inspection/casting",
+    "emotion_mini_xception": "images/photos/face.jpg",
+    "vww_mobilenet_96": "images/photos/grace_hopper.bmp",
+    "vit_mnist": "images/mnist",
+    "mnist_cntk": "images/mnist",
+}
+FULLY_INTEGER = ("mobilenet_v2_int8_qlinear",)
+QUICK: dict[str, dict[str, Any]] = {
+    "integrated-gradients": {"steps": 4},
+    "smoothgrad": {"samples": 2},
+    "smoothgrad-squared": {"samples": 2},
+    "vargrad": {"samples": 2},
+    "score-cam": {"channels": 4},
+}
+
+
+@pytest.fixture(scope="module")
+def manifest(zoo: Path) -> dict[str, dict[str, Any]]:
+    entries = json.loads((zoo / "manifest.json").read_text())["files"]
+    return {entry["file"]: entry for entry in entries}
+
+
+def opened(zoo: Path, manifest: dict[str, Any], name: str) -> onnxray.Model:
+    entry = manifest[f"models/{name}.onnx"]
+    told = entry["preprocessing"]
+    card = {
+        "size": told["size"],
+        "mean": told["mean"],
+        "std": told["std"],
+        "order": told["order"].upper().replace("GREY", "GRAY"),
+        "layout": entry["layout"],
+        "resize": "crop" if "short side" in told.get("resize", "") else "stretch",
+    }
+    if entry.get("labels"):
+        card["labels"] = str(zoo / entry["labels"])
+    return onnxray.load(zoo / entry["file"], **card)
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_every_method_explains_every_classifier(name: str, zoo: Path, manifest: dict[str, Any]) -> None:
+    model = opened(zoo, manifest, name)
+    place = zoo / CLASSIFIERS[name]
+    photo = files.read(place if place.is_file() else sorted(p for p in place.rglob("*") if p.is_file())[0])
+    made = set()
+    for method in methods():
+        cls = find(method)
+        if cls.needs == "forward" and method not in QUICK:
+            continue  # thousands of runs: such methods have their own tests
+        try:
+            e = onnxray.explain(model, photo, method, **QUICK.get(method, {}))
+        except (MethodError, GradientError):
+            continue
+        made.add(method)
+        assert np.isfinite(e.values).all(), method
+        assert e.heatmap.shape == photo.shape[:2]
+        assert e.overlay().shape == photo.shape
+        assert not any("NaN" in w for w in e.warnings)
+    plain = {"gradient", "grad-cam", "grad-cam++", "layer-cam", "integrated-gradients", "guided-backprop"}
+    if name in FULLY_INTEGER:
+        assert not made & plain
+        assert {"eigen-cam", "ablation-cam", "recipro-cam", "score-cam"} <= made
+    else:
+        assert plain | {"recipro-cam", "hires-cam", "deconvnet"} <= made
+
+
+@pytest.mark.parametrize("method", ["grad-cam", "hires-cam", "layer-cam", "recipro-cam", "guided-backprop"])
+@pytest.mark.parametrize("network", ["mobilenet_v2_100_224", "squeezenet_v1_1"])
+@pytest.mark.parametrize(("picture", "is_object"), [("bird_segmentation", lambda m: m == 3), ("dog_segmentation", lambda m: m == 0)])  # fmt: skip
+def test_the_heat_is_on_the_animal(
+    method: str, network: str, picture: str, is_object: Any, zoo: Path, manifest: dict[str, Any]
+) -> None:
+    model = opened(zoo, manifest, network)
+    photo = files.read(zoo / "images" / "photos" / f"{picture}.bmp")
+    mask = is_object(cv2.imread(str(zoo / "images" / "photos" / f"{picture}_mask.bmp"), cv2.IMREAD_GRAYSCALE))
+    e = onnxray.explain(model, photo, method)
+    heat = np.maximum(e.heatmap, 0) if e.display == "positive" else np.abs(e.heatmap)
+    seen = np.zeros(mask.shape, bool)
+    y0, x0, y1, x1 = (round(v) for v in e.geometry.box)
+    seen[y0:y1, x0:x1] = True
+    share = mask[seen].mean()
+    assert 0.02 < share < 0.9
+    assert heat[mask].sum() / heat.sum() > 1.2 * share
+    # The pointing game, with the tolerance of 15 pixels that the field uses.
+    peak = np.unravel_index(heat.argmax(), heat.shape)
+    near = cv2.dilate(mask.astype(np.uint8), np.ones((31, 31), np.uint8))
+    assert near[peak]
+
+
+def test_a_cat_in_a_scene_is_found_by_the_segmentation_network(zoo: Path, manifest: dict[str, Any]) -> None:
+    model = opened(zoo, manifest, "deeplabv3_mnv2_257")
+    photo = files.read(zoo / "images" / "photos" / "cat.bmp")
+    e = onnxray.explain(model, photo, "hires-cam", "region:cat")
+    assert "answer is a map" in str(e.reason)
+    tensor = onnxray.engine.preprocess.prepare(photo, onnxray.engine.preprocess.find_card(model)).tensor
+    winner = onnxray.activations(model, tensor, model.outputs[0].name)[model.outputs[0].name][0].argmax(axis=0)
+    cat = cv2.resize((winner == 8).astype(np.uint8), photo.shape[1::-1], interpolation=cv2.INTER_NEAREST) > 0
+    heat = np.maximum(e.heatmap, 0)
+    assert heat[cat].sum() / heat.sum() > 2 * cat.mean()
+
+
+def test_a_face_is_found_by_the_detector(zoo: Path, manifest: dict[str, Any]) -> None:
+    model = opened(zoo, manifest, "ultraface_rfb_320")
+    photo = files.read(zoo / "images" / "photos" / "grace_hopper.bmp")
+    e = onnxray.explain(model, photo, "hires-cam", "element:scores:max,1")
+    tensor = onnxray.engine.preprocess.prepare(photo, onnxray.engine.preprocess.find_card(model)).tensor
+    got = onnxray.activations(model, tensor, ["scores", "boxes"])
+    box = got["boxes"][0][got["scores"][0, :, 1].argmax()]
+    height, width = photo.shape[:2]
+    y, x = np.unravel_index(e.heatmap.argmax(), e.heatmap.shape)
+    margin = 0.05
+    assert box[0] - margin <= x / width <= box[2] + margin
+    assert box[1] - margin <= y / height <= box[3] + margin
