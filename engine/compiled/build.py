@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import GraphProto, NodeProto, TensorProto, TypeProto, ValueInfoProto
 
+from ...kernels.upsample import taps
 from ..assemble import ordered
 from ..differentiate import OLDEST_OPSET, Rules, vjp
 from ..emitter import Emitter, rename
@@ -24,6 +26,7 @@ from ..graph import Model
 from ..knowledge import Knowledge
 from ..nodes import reads
 from ..opset import upgrade
+from .head import Head, ancestors, find_head
 
 if TYPE_CHECKING:
     from ..attribution import Display, Reduce
@@ -31,6 +34,9 @@ if TYPE_CHECKING:
 
 PREFIX = "saliency"
 TARGET = "target_class"
+# Maps of up to that many cells a side are resampled by two products of matrices, several times faster than ONNX
+# Runtime's Resize; of larger ones the products would do more work.
+_SMALL = 64
 
 
 @dataclass(frozen=True)
@@ -60,9 +66,9 @@ class Build:
         self.problem, self.runtime = problem, runtime
         self.x = problem.input.name
         self._model: Model | None = None
-        self._seeds: list[str] = []
+        self._seeds: dict[str, str] = {}
         self._op: Emitter | None = None
-        self._cotangent: str | None = None
+        self._cotangents: dict[str, str] = {}
 
     # --- gradients: before anything is emitted ---
 
@@ -74,11 +80,12 @@ class Build:
     def gradients(self, wrt: Sequence[str], rules: Rules = None) -> list[str]:
         """The score's gradient (N, ...) by each of `wrt`: names of values. Raises GradientError and its subclasses."""
         assert self._op is None, "gradients come first"
-        before = self.model
-        known = {v.name for v in (*before.graph.input, *before.graph.output)}
-        made = vjp(before, self.problem.target.of, list(dict.fromkeys(wrt)), rules)
-        self._seeds += [v.name for v in made.graph.input if v.name not in known]
-        names = [v.name for v in made.graph.output][len(before.graph.output) :]
+        model = self.model
+        known = {v.name for v in (*model.graph.input, *model.graph.output)}
+        start = self._start(wrt)
+        made = vjp(model, start, list(dict.fromkeys(wrt)), rules)
+        self._seeds.update((v.name, start) for v in made.graph.input if v.name not in known)
+        names = [v.name for v in made.graph.output][len(model.graph.output) :]
         self._model = made
         by_value = dict(zip(dict.fromkeys(wrt), names, strict=True))
         return [by_value[name] for name in wrt]
@@ -123,6 +130,10 @@ class Build:
         shape = self.op.shape(maps)
         if not isinstance(size, str) and list(shape[2:]) == list(size):
             return maps
+        sides = [d for d in shape[2:] if isinstance(d, int)]
+        if not isinstance(size, str) and len(sides) == 2 and max(sides) <= _SMALL:
+            down, across = (_bilinear(side, wide) for side, wide in zip(sides, size, strict=True))
+            return str(self.op.MatMul(self.op.const(down), self.op.MatMul(maps, self.op.const(across.T.copy()))))
         # Sizes of all axes: ONNX Runtime's optimiser moves transpositions through a Resize, and fails where that names
         # its axes.
         wanted = self.op.const(list(size)) if not isinstance(size, str) else size
@@ -139,52 +150,92 @@ class Build:
 
     # --- the target ---
 
-    def cotangent(self) -> str:
-        """(N, ...) in shape and type of the explained value: score = sum(y * cotangent)."""
-        if self._cotangent is None:
-            target = self.problem.target
-            self._cotangent = self._class_cotangent() if target.classes is not None else self._fixed_cotangent()
-        return self._cotangent
+    @cached_property
+    def _head(self) -> tuple[Head, set[str]] | None:
+        """The last linear layer, where the target is made of classes, and the values before it."""
+        target = self.problem.target
+        if target.classes is None:
+            return None
+        head = find_head(self.problem.model, target.of, target.classes.axis)
+        return None if head is None else (head, ancestors(self.problem.model, head.value))
+
+    def _start(self, wrt: Sequence[str]) -> str:
+        """The value from which the gradient is pulled back: the explained one, or what the last linear layer reads."""
+        if self._head is None or not set(wrt) <= self._head[1]:
+            return self.problem.target.of
+        return self._head[0].value
+
+    def cotangent(self, start: str | None = None) -> str:
+        """(N, ...) in shape and type of the explained value: score = sum(y * cotangent); or of the value `start`."""
+        target = self.problem.target
+        start = start or target.of
+        if start not in self._cotangents:
+            if target.classes is None:
+                self._cotangents[start] = self._fixed_cotangent()
+            elif start == target.of:
+                self._cotangents[start] = self._class_cotangent()
+            else:
+                assert self._head is not None
+                self._cotangents[start] = self._row_cotangent(self._head[0])
+        return self._cotangents[start]
+
+    def _scores(self) -> tuple[str, str]:
+        """The class scores (N, C), float32, and C as a vector of one."""
+        op, target = self.op, self.problem.target
+        assert target.classes is not None
+        rank = op.rank(target.of)
+        axis = target.classes.axis if rank > target.classes.axis else rank - 1
+        count = op.size_of(target.of, axis)
+        return self.real(op.Reshape(target.of, op.Concat(op.const([-1]), count, axis=0))), count
+
+    def _terms(self, scores: str) -> list[tuple[str, float]]:
+        """Indices (1,) or (N,) of the classes, each with its weight."""
+        op, classes = self.op, self.problem.target.classes
+        assert classes is not None
+        if self.runtime:
+            op.set_type(TARGET, onnx.helper.make_tensor_type_proto(TensorProto.INT64, ["targets"]))
+            best = op.ArgMax(scores, axis=1, keepdims=0)
+            return [(op.Where(op.Less(TARGET, 0), best, TARGET), 1.0)]
+        terms = [(int(c), float(w)) for c, w in zip(classes.codes[0], classes.weights[0], strict=True) if w]
+        ranks = [-code for code, _ in terms if code < 0]
+        if ranks == [1] and len(terms) == 1:
+            return [(op.ArgMax(scores, axis=1, keepdims=0), terms[0][1])]
+        order = op.TopK(scores, op.const([max(ranks)]), axis=-1, outputs=2)[1] if ranks else ""
+        return [
+            (
+                op.const([code]) if code >= 0 else op.Reshape(op.Gather(order, op.const([-code - 1]), axis=1), [-1]),
+                weight,
+            )
+            for code, weight in terms
+        ]
+
+    def _row_cotangent(self, head: Head) -> str:
+        """Of what the last linear layer reads: the sum of its weights' rows for the classes."""
+        op = self.op
+        scores, count = self._scores()
+        total = ""
+        for index, weight in self._terms(scores):
+            # A class that does not exist has a gradient of zero, as in a one-hot vector.
+            there = op.And(op.Less(index, count), op.GreaterOrEqual(index, op.Neg(count)))
+            rows = op.Gather(head.weights, op.Where(there, index, 0), axis=head.axis)
+            if head.axis:
+                rows = op.Transpose(rows, perm=[1, 0])
+            rows = op.Reshape(rows, op.Concat(op.Shape(index), op.const([-1]), axis=0))
+            factor = op.Mul(op.cast(there, rows), weight) if weight != 1 else op.cast(there, rows)
+            rows = op.Mul(rows, op.Unsqueeze(factor, [1]))
+            total = op.Add(total, rows) if total else rows
+        wide = op.Expand(total, op.Concat(op.size_of(head.value, 0), op.const([1]), axis=0))
+        return str(op.Reshape(op.cast(wide, head.value), op.shape_of(head.value)))
 
     def _class_cotangent(self) -> str:
-        op, target = self.op, self.problem.target
-        classes = target.classes
-        assert classes is not None
-        rank = op.rank(target.of)
-        axis = classes.axis if rank > classes.axis else rank - 1
-        count = op.size_of(target.of, axis)
-        shape = op.shape_of(target.of)
-        scores = op.Reshape(target.of, op.Concat(op.const([-1]), count, axis=0))
-        kind = op.elem_type(scores)
-        if kind != TensorProto.FLOAT:
-            scores = op.Cast(scores, to=TensorProto.FLOAT)
-        if self.runtime:
-            info = onnx.helper.make_tensor_type_proto(TensorProto.INT64, ["targets"])
-            op.set_type(TARGET, info)
-            best = op.ArgMax(scores, axis=1, keepdims=0)
-            chosen = op.Where(op.Less(TARGET, 0), best, TARGET)
-            total = op.OneHot(chosen, count, op.const(np.array([0, 1], np.float32)), axis=-1)
-        else:
-            total = self._chosen(scores, count, classes.codes[0], classes.weights[0])
-        total = op.Expand(total, op.Shape(scores))
-        if kind != TensorProto.FLOAT:
-            total = op.Cast(total, to=kind)
-        return str(op.Reshape(total, shape))
-
-    def _chosen(self, scores: str, count: str, codes: NDArray[np.int64], weights: NDArray[np.float32]) -> str:
-        """Sum over the terms of weight times one-hot class, (1 or N, C)."""
-        op = self.op
-        ranks = [-int(c) for c in codes if c < 0]
-        order = op.TopK(scores, op.const([max(ranks)]), axis=-1, outputs=2)[1] if ranks else ""
+        op, of = self.op, self.problem.target.of
+        scores, count = self._scores()
         total = ""
-        for code, weight in zip(codes, weights, strict=True):
-            if not weight:
-                continue
-            index = op.const([int(code)]) if code >= 0 else op.Gather(order, -int(code) - 1, axis=1)
+        for index, weight in self._terms(scores):
             values = op.const(np.array([0, weight], np.float32))
             term = op.OneHot(index, count, values, axis=-1)
             total = op.Add(total, term) if total else term
-        return total
+        return str(op.Reshape(op.cast(op.Expand(total, op.Shape(scores)), of), op.shape_of(of)))
 
     def _fixed_cotangent(self) -> str:
         op, target = self.op, self.problem.target
@@ -222,11 +273,12 @@ class Build:
 
     def gradients_at(self, x: str, count: int) -> str:
         """The gradient (N * count, ...) by the input at x (N * count, ...), each with its sample's target."""
-        model, of = self.batched(), self.problem.target.of
-        graph = vjp(model, of, [self.x])
+        model = self.batched()
+        start = self._start([self.x])
+        graph = vjp(model, start, [self.x])
         seed = graph.inputs[len(graph.inputs) - 1].name
         feeds = {name: self.repeated_input(name, count) for name in (v.name for v in model.inputs) if name != self.x}
-        feeds |= {self.x: self.op.cast(x, self.x), seed: self.repeated(self.cotangent(), count)}
+        feeds |= {self.x: self.op.cast(x, self.x), seed: self.repeated(self.cotangent(start), count)}
         (found,) = self.copy(graph, feeds, [graph.graph.output[-1].name])
         return self.real(found)
 
@@ -309,8 +361,8 @@ class Build:
         entry: what takes the place of the explained input. default: whether the class input may be left out.
         """
         op, source = self.op, self.problem.source
-        for seed in self._seeds:
-            op.nodes.append(NodeProto(op_type="Identity", input=[self.cotangent()], output=[seed], name=seed))
+        for seed, start in self._seeds.items():
+            op.nodes.append(NodeProto(op_type="Identity", input=[self.cotangent(start)], output=[seed], name=seed))
         for name, value in outputs.items():
             op.nodes.append(NodeProto(op_type="Identity", input=[value], output=[name], name=name))
         nodes = [*op.knowledge.nodes, *op.nodes]
@@ -350,6 +402,14 @@ class Build:
             shape[0] = batch
         kind: TypeProto = onnx.helper.make_tensor_type_proto(op.elem_type(value), shape)
         return kind
+
+
+def _bilinear(before: int, after: int) -> NDArray[np.float32]:
+    """The weights (after, before) with which `kernels.upsample` resamples one axis."""
+    index, weight = taps(before, after, "bilinear")
+    matrix = np.zeros((after, before), np.float32)
+    np.add.at(matrix, (np.arange(after)[:, None], index), weight)
+    return matrix
 
 
 @dataclass(frozen=True)

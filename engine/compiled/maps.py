@@ -63,9 +63,30 @@ def activations(build: Build, place: Place) -> str:
     return str(build.op.Sub(maps, float(place.zero))) if place.zero else maps
 
 
+def mean_over_places(build: Build, maps: str) -> str:
+    """(N, C, h, w) -> (N, C, 1, 1); what is the same at all places, as the gradient of an average is, is read there."""
+    op = build.op
+    node = op.producer(maps)
+    while node is not None and node.op_type == "Identity":
+        node = op.producer(node.input[0])
+    if node is not None and node.op_type == "Expand":
+        shape = op.shape(node.input[0])
+        same = len(shape) == 4 and isinstance(shape[1], int) and shape[1] == op.shape(maps)[1]
+        if same and tuple(shape[2:]) == (1, 1):
+            return str(node.input[0])
+    return str(op.ReduceMean(maps, [2, 3], keepdims=1))
+
+
 def weighted(build: Build, weights: str, maps: str) -> str:
     """sum over channels of weights (N, C, 1, 1) or (N, C, h, w) times maps (N, C, h, w): (N, h, w)."""
     op = build.op
+    if tuple(op.shape(weights)[2:]) == (1, 1):
+        rows = op.Reshape(weights, [0, 1, -1])
+        product = op.MatMul(rows, op.Reshape(maps, [0, 0, -1]))  # (N, 1, h * w)
+        sides = op.shape(maps)[2:]
+        fixed = [d for d in sides if isinstance(d, int)]
+        size = op.const([-1, *fixed]) if len(fixed) == 2 else op.Concat(op.const([-1]), op.shape_of(maps, 2), axis=0)
+        return str(op.Reshape(product, size))
     return str(op.ReduceSum(op.Mul(weights, maps), [1], keepdims=0))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cams import Cam
-from ..compiled.maps import weighted
+from ..compiled.maps import mean_over_places, weighted
 from . import method
 
 if TYPE_CHECKING:
@@ -33,4 +33,4 @@ class GradCam(Cam):
         return np.asarray(np.einsum("rc,rchw->rhw", weights, activations), np.float32)
 
     def emit_weighed(self, build: Build, activations: str, gradients: str) -> str:
-        return weighted(build, build.op.ReduceMean(gradients, [2, 3], keepdims=1), activations)
+        return weighted(build, mean_over_places(build, gradients), activations)
