@@ -73,6 +73,12 @@ def baseline(build: Build, kind: Any, seed: int) -> str:
             moved = op.MatMul(moved, op.const(np.ascontiguousarray(weights.T)))
             x = op.Transpose(moved, perm=perm) if axis != last else moved
         return str(x)
+    if isinstance(kind, str) and kind == "mean":
+        if problem.input.axes is None:
+            raise MethodError(
+                "the baseline 'mean' is for images and the input is none: use 'zero', a number or an array"
+            )
+        return str(op.Expand(op.ReduceMean(x, list(problem.input.axes), keepdims=1), op.Shape(x)))
     if isinstance(kind, np.ndarray) and kind.shape[:1] == (1,) and kind.ndim == op.rank(x):
         kind = kind[0]
     return op.const(constant(problem, kind, seed)[:1].astype(np.float32))

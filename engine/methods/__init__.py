@@ -243,6 +243,8 @@ def _checked(method: str, spec: Option, value: Any) -> Any:
     if isinstance(value, str):
         if value in spec.choices or (str in spec.kinds and not spec.choices):
             return value
+        if "#rrggbb" in spec.choices and value.startswith("#"):
+            return value  # a colour: the choice says its form, the baseline reads it
     elif isinstance(value, bool | np.bool_):
         if bool in spec.kinds:
             return bool(value)

@@ -112,7 +112,7 @@ def test_transformer_and_integer_input(zoo: Path, method: str) -> None:
         close(found, expected)
 
 
-@pytest.mark.parametrize("baseline", ["zero", "blur", "noise", 0.3])
+@pytest.mark.parametrize("baseline", ["zero", "mean", "blur", "noise", 0.3])
 def test_baselines(cnn: onnx.ModelProto, x: np.ndarray, baseline: Any) -> None:
     options = {"steps": 5, "baseline": baseline, "rule": "riemann-trapezoid"}
     compiled = onnxray.compile(cnn, "integrated-gradients", **options)
