@@ -188,50 +188,58 @@ class Build:
         count = op.size_of(target.of, axis)
         return self.real(op.Reshape(target.of, op.Concat(op.const([-1]), count, axis=0))), count
 
-    def _terms(self, scores: str) -> list[tuple[str, float]]:
-        """Indices (1,) or (N,) of the classes, each with its weight."""
+    def _terms(self, scores: str) -> list[tuple[str, float, bool]]:
+        """Indices (1,) or (N,) of the classes, each with its weight, and whether there surely is such a class."""
         op, classes = self.op, self.problem.target.classes
         assert classes is not None
         if self.runtime:
             op.set_type(TARGET, onnx.helper.make_tensor_type_proto(TensorProto.INT64, ["targets"]))
             best = op.ArgMax(scores, axis=1, keepdims=0)
-            return [(op.Where(op.Less(TARGET, 0), best, TARGET), 1.0)]
+            return [(op.Where(op.Less(TARGET, 0), best, TARGET), 1.0, False)]
         terms = [(int(c), float(w)) for c, w in zip(classes.codes[0], classes.weights[0], strict=True) if w]
         ranks = [-code for code, _ in terms if code < 0]
         if ranks == [1] and len(terms) == 1:
-            return [(op.ArgMax(scores, axis=1, keepdims=0), terms[0][1])]
+            return [(op.ArgMax(scores, axis=1, keepdims=0), terms[0][1], True)]
         order = op.TopK(scores, op.const([max(ranks)]), axis=-1, outputs=2)[1] if ranks else ""
-        return [
-            (
-                op.const([code]) if code >= 0 else op.Reshape(op.Gather(order, op.const([-code - 1]), axis=1), [-1]),
-                weight,
-            )
-            for code, weight in terms
-        ]
+        width = op.shape(scores)[1]
+        found = []
+        for code, weight in terms:
+            if code < 0:
+                found.append((op.Reshape(op.Gather(order, op.const([-code - 1]), axis=1), [-1]), weight, True))
+            else:
+                found.append((op.const([code]), weight, isinstance(width, int) and code < width))
+        return found
 
     def _row_cotangent(self, head: Head) -> str:
         """Of what the last linear layer reads: the sum of its weights' rows for the classes."""
         op = self.op
         scores, count = self._scores()
-        total = ""
-        for index, weight in self._terms(scores):
+        deep = [d for d in op.shape(head.value)[1:] if isinstance(d, int)]
+        known = len(deep) == op.rank(head.value) - 1
+        total, alone = "", True
+        for index, weight, sure in self._terms(scores):
             # A class that does not exist has a gradient of zero, as in a one-hot vector.
-            there = op.And(op.Less(index, count), op.GreaterOrEqual(index, op.Neg(count)))
-            rows = op.Gather(head.weights, op.Where(there, index, 0), axis=head.axis)
+            there = None if sure else op.And(op.Less(index, count), op.GreaterOrEqual(index, op.Neg(count)))
+            rows = op.Gather(head.weights, op.Where(there, index, 0) if there else index, axis=head.axis)
             if head.axis:
                 rows = op.Transpose(rows, perm=[1, 0])
-            rows = op.Reshape(rows, op.Concat(op.Shape(index), op.const([-1]), axis=0))
-            factor = op.Mul(op.cast(there, rows), weight) if weight != 1 else op.cast(there, rows)
-            rows = op.Mul(rows, op.Unsqueeze(factor, [1]))
+            elif op.rank(rows) > 2:
+                rows = op.Flatten(rows)
+            if there:
+                rows = op.Mul(rows, op.Unsqueeze(op.cast(there, rows), [1]))
+            if weight != 1:
+                rows = op.Mul(rows, weight)
             total = op.Add(total, rows) if total else rows
-        wide = op.Expand(total, op.Concat(op.size_of(head.value, 0), op.const([1]), axis=0))
-        return str(op.Reshape(op.cast(wide, head.value), op.shape_of(head.value)))
+            alone = alone and op.shape(index) == (1,)
+        if alone:
+            total = op.Expand(total, op.Concat(op.size_of(head.value, 0), op.const([1]), axis=0))
+        return str(op.Reshape(op.cast(total, head.value), [-1, *deep] if known else op.shape_of(head.value)))
 
     def _class_cotangent(self) -> str:
         op, of = self.op, self.problem.target.of
         scores, count = self._scores()
         total = ""
-        for index, weight in self._terms(scores):
+        for index, weight, _ in self._terms(scores):
             values = op.const(np.array([0, weight], np.float32))
             term = op.OneHot(index, count, values, axis=-1)
             total = op.Add(total, term) if total else term
