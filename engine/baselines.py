@@ -112,8 +112,8 @@ def _colour(text: str) -> tuple[float, ...]:
 def inpainted(sample: NDArray[Any], axes: tuple[int, int], hidden: NDArray[np.bool_]) -> NDArray[Any]:
     """One sample with its hidden pixels filled in from the visible ones, once for each of several masks.
 
-    sample: (...), `axes` are its height and width; hidden: bool (B, H, W). Returns (B, ...) in the sample's dtype. Where
-    everything is hidden, the sample's mean colour stands.
+    sample: (...), `axes` are its height and width; hidden: bool (B, H, W). Returns (B, ...) in the sample's dtype.
+    Where everything is hidden, the sample's mean colour stands.
     """
     from ..kernels.inpaint import inpaint
 

@@ -219,7 +219,7 @@ def _part(problem: Problem, method: Method, maps: Maps, row: int) -> Explanation
         size=problem.input.plane,
         map=_map(problem, maps, row, values),
         geometry=geometry,
-        show=functools.partial(_picture, problem.source, problem.input, sample),
+        show=functools.partial(picture, problem.source, problem.input, sample),
         model=problem.source,
         card=problem.input.card,
         label=title(target),
@@ -240,8 +240,8 @@ def _map(problem: Problem, maps: Maps, row: int, values: NDArray[np.float32]) ->
     return flat if flat.ndim == 2 else None
 
 
-def _picture(model: Model, given: Input, sample: int) -> NDArray[np.uint8] | None:
-    """The image under the map: the original, or what the tensor shows."""
+def picture(model: Model, given: Input, sample: int) -> NDArray[np.uint8] | None:
+    """The image under the map: the original, or what the tensor shows; None where the input is no image."""
     if given.images is not None:
         return given.images[sample]
     if given.layout is None:

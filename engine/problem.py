@@ -178,6 +178,10 @@ class Problem:
             return self
         return Problem(self.source, self._given, Target.logit(self.asked), self.layers, self.runtime)
 
+    def on(self, model: Model) -> Problem:
+        """The same question to another form of the model, in which all values have their names and meanings."""
+        return self if model is self.source else Problem(model, self._given, self.asked, self.layers, self.runtime)
+
     # --- other inputs ---
 
     def scores_at(self, x: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -185,6 +189,13 @@ class Problem:
         exposed = _exposed(self.model, (self.target.of,))
         y = self._run(exposed, self._inputs(x, rows), [self.target.of])[self.target.of]
         return score(y, self.cotangents, rows)
+
+    def all_scores_at(self, x: NDArray[Any], sample: int) -> NDArray[np.float64]:
+        """The scores (R', K) of inputs x (R', ...), forms of one sample, for each of its K targets, in one pass."""
+        exposed, first = _exposed(self.model, (self.target.of,)), sample * self.target.count
+        y = self._run(exposed, self._inputs(x, np.full(len(x), first)), [self.target.of])[self.target.of]
+        rows = range(first, first + self.target.count)
+        return np.stack([score(y, self.cotangents, np.full(len(x), row)) for row in rows], axis=1)
 
     def gradients_at(
         self, x: NDArray[Any], rows: NDArray[np.int64], rules: Rules = None
