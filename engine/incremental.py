@@ -1,0 +1,466 @@
+"""Exact incremental inference: what a model says to many copies of one image, each with another part of it hidden.
+
+A copy differs from the image only inside its window, and every map only inside the window's receptive field. The model
+is cut into stages (`planner.py`); the maps of the untouched image at the cuts are computed once; for a batch of windows
+only the crops that change run through the early stages (`stages.py`), are pasted into those maps by a kernel
+(`kernels/occlusion.py`), and the rest of the network runs on whole maps. The values are those of the whole network, but
+for the rounding of kernels that ONNX Runtime chooses by size.
+
+Nakandala, Kumar and Papakonstantinou, "Incremental and approximate inference for faster occlusion-based deep CNN
+explanations", SIGMOD 2019.
+
+Workers share sessions of one thread each: many sessions with threads of their own, which wait actively, take the
+processors from each other and are slower than the plain way.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import GraphProto
+
+from ..kernels import occlusion as kernels
+from .batch import make_dynamic
+from .concrete import concrete_shapes
+from .errors import ModelError, ShapeError
+from .graph import Model
+from .planner import Plan, Planner, Windows
+from .regions import locality
+from .rows import Runtime, run_rows
+from .session import Session, default_threads, resolve_providers
+from .split import _infos, expose, extract
+from .stages import CROP, build
+
+# Called from several threads, never twice at once: numbers of windows (n,), and the values asked for (n, ...).
+Consume: TypeAlias = Callable[[NDArray[np.int64], Mapping[str, NDArray[Any]]], None]
+
+# Elements of the inputs of one plain run, or of one run behind the last cut.
+TAIL_AT_ONCE = 4
+# Windows whose crops are kept at once by one worker, and their bytes.
+MOST_WINDOWS = 64
+MOST_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """Copies of one sample, each with a part of it replaced.
+
+    boxes: int64 (P, 4), y0, x0, y1, x1 in pixels of the tensor. fill: one sample's tensor, what is seen inside the
+    windows; or a function that gives it for the number of a window. segments (H, W) and ids (P,), int32: only the pixels
+    of a box that belong to the segment are hidden.
+    """
+
+    boxes: NDArray[np.int64]
+    fill: NDArray[Any] | Callable[[int], NDArray[Any]]
+    segments: NDArray[np.int32] | None = None
+    ids: NDArray[np.int32] | None = None
+
+
+@dataclass
+class Incremental:
+    """A model made ready for many windows of one image size; made by `incremental`.
+
+    plan: the stages and the reason for them. workers: threads that work side by side.
+    """
+
+    model: Model
+    source: str
+    axes: tuple[int, int]
+    values: tuple[str, ...]
+    plan: Plan
+    workers: int
+    at_once: int
+    runtime: Runtime
+    planner: Planner | None = None
+    _graphs: dict[tuple[int, int, int], Session] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def exact(self) -> bool:
+        return True
+
+    def run(
+        self,
+        x: NDArray[Any],
+        hidden: Hidden,
+        consume: Consume,
+        *,
+        others: Mapping[str, NDArray[Any]] | None = None,
+        shared: Mapping[str, NDArray[Any]] | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
+        """Compute the values for every window of `hidden` and hand them to `consume`, batch by batch.
+
+        x: one sample (1, ...). others: inputs that have a row for every sample, (1, ...); shared: inputs that are the
+        same for all. progress: called with the number of windows done, after every batch.
+
+        Raises what running the model raises; an interruption stops all workers before it is passed on.
+        """
+        task = _Task(self, x, hidden, dict(others or {}), dict(shared or {}))
+        chunks = self._chunks(hidden)
+        stop = threading.Event()
+        given = threading.Lock()
+
+        def work() -> None:
+            while not stop.is_set():
+                with given:
+                    if not chunks:
+                        return
+                    chunk = chunks.pop()
+                for done, found in task.compute(chunk):
+                    if stop.is_set():
+                        return
+                    with self._lock:
+                        consume(done, found)
+                        if progress is not None:
+                            progress(len(done))
+
+        if self.workers == 1:
+            work()
+            return
+        with ThreadPoolExecutor(self.workers, thread_name_prefix="onnxray-occlusion") as pool:
+            futures = [pool.submit(work) for _ in range(self.workers)]
+            try:
+                finished, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            finally:
+                stop.set()
+        for future in finished:
+            future.result()
+
+    def _chunks(self, hidden: Hidden) -> list[NDArray[np.int64]]:
+        """Windows that one worker takes at once; those whose crops look alike are neighbours. Taken from the end."""
+        count = len(hidden.boxes)
+        order = np.arange(count)
+        most = self.at_once
+        if self.plan.stages and self.planner is not None:
+            windows = self.planner.windows
+            keys = []
+            for stage in self.plan.stages[::-1]:
+                keys += [stage.columns.kinds[windows.of(1)], stage.rows.kinds[windows.of(0)]]
+            order = np.lexsort(keys)
+            most = self._window_limit()
+        # As many for every worker, in pieces small enough that none waits long for the last one.
+        pieces = max(1, -(-count // most))
+        if pieces < 3 * self.workers:
+            pieces = min(-(-count // self.at_once), 3 * self.workers)
+        return [piece for piece in np.array_split(order, max(1, pieces)) if len(piece)][::-1]
+
+    def _window_limit(self) -> int:
+        assert self.planner is not None
+        sizes, most = self.planner.known.sizes, 1.0
+        for stage in self.plan.stages:
+            for part, geometry in ((stage.part.exit, (stage.rows, stage.columns)),):
+                each = 0.0
+                for name in part:
+                    shape = sizes[name] or (1,)
+                    tall = max(kind[name][1] for kind in geometry[0].handed)
+                    wide = max(kind[name][1] for kind in geometry[1].handed)
+                    height, width = self.planner.known.axes[name]
+                    each += float(np.prod(shape[1:])) / shape[height] / shape[width] * tall * wide * 4
+                most = max(most, each)
+        return int(np.clip(MOST_BYTES // most, 1, MOST_WINDOWS))
+
+    # --- sessions, each made when it is first needed ---
+
+    def graph(self, number: int, row: int, column: int) -> Session:
+        """The session of a stage for windows of the kinds `row` and `column`."""
+        key = (number, row, column)
+        with self._lock:
+            if key not in self._graphs:
+                assert self.planner is not None
+                stage = self.plan.stages[number]
+                known = self.planner.known
+                model = build(self.planner.model, known, stage.part, stage.rows, row, stage.columns, column)
+                self._graphs[key] = Session(model, providers="cpu", threads=1)
+            return self._graphs[key]
+
+    def _make(self, key: tuple[int, int, int], model: Callable[[], Model], threads: int) -> Session:
+        with self._lock:
+            if key not in self._graphs:
+                self._graphs[key] = Session(model(), providers="cpu", threads=threads, spin=False)
+            return self._graphs[key]
+
+    def prefix(self) -> Session:
+        """From the image to the values at all cuts, whole maps, for the untouched image."""
+        names = list(dict.fromkeys(name for stage in self.plan.stages for name in stage.part.exit))
+        return self._make((-1, 0, 0), lambda: expose(self.model, names, only=True), default_threads())
+
+    def tail(self) -> Session:
+        """From the last cut on."""
+
+        def model() -> Model:
+            return extract(
+                self.model, outputs=_infos(self.model, self.values), inputs=_infos(self.model, self.plan.last)
+            )
+
+        return self._make((-2, 0, 0), model, 1)
+
+
+class _Task:
+    """One image and its windows, on a model made ready."""
+
+    def __init__(
+        self,
+        ready: Incremental,
+        x: NDArray[Any],
+        hidden: Hidden,
+        others: dict[str, NDArray[Any]],
+        shared: dict[str, NDArray[Any]],
+    ) -> None:
+        self.ready, self.hidden, self.others, self.shared = ready, hidden, others, shared
+        self.x = np.ascontiguousarray(x)
+        self.axes = ready.axes
+        self.fill = None if callable(hidden.fill) else np.ascontiguousarray(hidden.fill, x.dtype)
+        self.clean: dict[str, NDArray[Any]] = {ready.source: self.x}
+        if ready.plan.stages:
+            wanted = {v.name for v in ready.prefix().model.inputs}
+            feeds = {n: a for n, a in {**others, **shared, ready.source: self.x}.items() if n in wanted}
+            self.clean.update(ready.prefix().run(feeds))
+
+    def compute(self, chunk: NDArray[np.int64]) -> Any:
+        """Yields windows and their values, batch by batch."""
+        if not self.ready.plan.stages:
+            yield from self._plain(chunk)
+            return
+        maps = self._staged(chunk)
+        if self.ready.plan.ends:
+            for at, window in enumerate(chunk):
+                yield (
+                    np.array([window]),
+                    {name: self._pasted(name, [at], maps) for name in self.ready.values},
+                )
+            return
+        tail = self.ready.tail()
+        size = self.ready.at_once
+        for start in range(0, len(chunk), size):
+            rows = range(start, min(start + size, len(chunk)))
+            feeds = {name: self._pasted(name, rows, maps) for name in self.ready.plan.last}
+            yield chunk[start : start + size], tail.run(feeds)
+
+    # --- the plain way ---
+
+    def _plain(self, chunk: NDArray[np.int64]) -> Any:
+        ready = self.ready
+        for start in range(0, len(chunk), ready.at_once):
+            part = chunk[start : start + ready.at_once]
+            rows = {name: np.repeat(array, len(part), 0) for name, array in self.others.items()}
+            rows[ready.source] = self._copies(part)
+            runtime = replace(ready.runtime, batch=ready.at_once, threads=1 if ready.workers > 1 else None)
+            if ready.runtime.providers is not None or ready.workers == 1:
+                runtime = replace(runtime, threads=ready.runtime.threads)
+            yield part, run_rows(ready.model, rows, ready.values, shared=self.shared, runtime=runtime)
+
+    def _copies(self, part: NDArray[np.int64]) -> NDArray[Any]:
+        clean = self._view(self.x[0], self.axes)
+        out = np.empty((len(part), *clean.shape), clean.dtype)
+        boxes = np.ascontiguousarray(self.hidden.boxes[part])
+        if self.hidden.segments is not None and self.hidden.ids is not None:
+            ids = np.ascontiguousarray(self.hidden.ids[part])
+            for at in self._by_fill(part):
+                fill = self._view(self._filled(part[at]), self.axes)
+                kernels.copies_of_segments(
+                    out[at : at + 1], clean, fill, self.hidden.segments, ids[at : at + 1], boxes[at : at + 1]
+                )
+        elif self.fill is not None:
+            kernels.copies(out, clean, self._view(self.fill, self.axes), boxes)
+        else:
+            for at, window in enumerate(part):
+                kernels.copies(
+                    out[at : at + 1], clean, self._view(self._filled(window), self.axes), boxes[at : at + 1]
+                )
+        return out.reshape(len(part), *self.x.shape[1:])
+
+    def _by_fill(self, part: NDArray[np.int64]) -> range:
+        return range(len(part))
+
+    def _filled(self, window: Any) -> NDArray[Any]:
+        """One sample's tensor: what is seen inside a window."""
+        if self.fill is not None:
+            return self.fill
+        assert callable(self.hidden.fill)
+        return np.ascontiguousarray(self.hidden.fill(int(window)), self.x.dtype)
+
+    # --- stage by stage ---
+
+    def _staged(self, chunk: NDArray[np.int64]) -> dict[str, list[tuple[NDArray[Any], int, int]]]:
+        """For every value of the last cut: the changed crop (1, A, h, w, K) of each window, and where it lies."""
+        ready = self.ready
+        planner = ready.planner
+        assert planner is not None
+        rows, columns = planner.windows.of(0)[chunk], planner.windows.of(1)[chunk]
+        maps: dict[str, list[tuple[NDArray[Any], int, int]]] = {}
+        for number, stage in enumerate(ready.plan.stages):
+            tall, wide = stage.rows.kinds[rows], stage.columns.kinds[columns]
+            limits = planner.at_once(stage.part, stage.rows, stage.columns)
+            found: dict[str, list[Any]] = {name: [None] * len(chunk) for name in stage.part.exit}
+            for kind in np.unique(tall * stage.columns.count + wide):
+                row, column = divmod(int(kind), stage.columns.count)
+                members = np.flatnonzero((tall == row) & (wide == column))
+                session = ready.graph(number, row, column)
+                size = int(limits[row, column])
+                for start in range(0, len(members), size):
+                    part = members[start : start + size]
+                    feeds = {
+                        name: self._gathered(stage, name, row, column, chunk, part, rows, columns, maps)
+                        for name in stage.part.entry
+                    }
+                    got = session.run(feeds)
+                    for name in stage.part.exit:
+                        array = got[name + CROP]
+                        axes = planner.known.axes[name]
+                        top, left = stage.rows.given[name][rows[part]], stage.columns.given[name][columns[part]]
+                        for place, at in enumerate(part):
+                            crop = self._view(np.ascontiguousarray(array[place]), axes)[None]
+                            found[name][at] = crop, int(top[place]), int(left[place])
+            maps = found
+        return maps
+
+    def _gathered(
+        self,
+        stage: Any,
+        name: str,
+        row: int,
+        column: int,
+        chunk: NDArray[np.int64],
+        part: NDArray[np.int64],
+        rows: NDArray[np.int64],
+        columns: NDArray[np.int64],
+        maps: Mapping[str, list[tuple[NDArray[Any], int, int]]],
+    ) -> NDArray[Any]:
+        """The crops (n, ...) of a value that a stage reads, with what has changed of it."""
+        ready = self.ready
+        assert ready.planner is not None
+        axes = ready.planner.known.axes[name]
+        clean = self._view(self.clean[name][0], axes)
+        height, width = stage.rows.length[row][name], stage.columns.length[column][name]
+        out = np.empty((len(part), clean.shape[0], height, width, clean.shape[3]), clean.dtype)
+        at = np.stack([stage.rows.start[name][rows[part]], stage.columns.start[name][columns[part]]], 1)
+        if name == ready.source:
+            boxes = np.ascontiguousarray(self.hidden.boxes[chunk[part]])
+            for place in range(len(part)) if self.fill is None or self.hidden.ids is not None else [slice(None)]:
+                one = slice(place, place + 1) if isinstance(place, int) else place
+                fill = self._view(self._filled(chunk[part[place]] if isinstance(place, int) else 0), axes)
+                if self.hidden.segments is not None and self.hidden.ids is not None:
+                    ids = np.ascontiguousarray(self.hidden.ids[chunk[part]][one])
+                    kernels.crops_of_segments(out[one], clean, fill, self.hidden.segments, ids, at[one], boxes[one])
+                else:
+                    kernels.crops_occluded(out[one], clean, fill, at[one], boxes[one])
+        else:
+            for place, window in enumerate(part):
+                crop, top, left = maps[name][window]
+                kernels.crops(out[place : place + 1], clean, at[place : place + 1], crop, np.array([[top, left]]))
+        shape = list(self.clean[name].shape)
+        shape[0], shape[axes[0]], shape[axes[1]] = len(part), height, width
+        return out.reshape(shape)
+
+    def _pasted(
+        self, name: str, rows: Sequence[int] | range, maps: Mapping[str, list[tuple[NDArray[Any], int, int]]]
+    ) -> NDArray[Any]:
+        """Whole maps (n, ...) of a value, the changed crops pasted in."""
+        assert self.ready.planner is not None
+        axes = self.ready.planner.known.axes[name]
+        clean = self._view(self.clean[name][0], axes)
+        out = np.empty((len(rows), *clean.shape), clean.dtype)
+        corner = np.zeros((1, 2), np.int64)
+        for place, row in enumerate(rows):
+            crop, top, left = maps[name][row]
+            kernels.crops(out[place : place + 1], clean, corner, crop, np.array([[top, left]]))
+        return out.reshape(len(rows), *self.clean[name].shape[1:])
+
+    def _view(self, sample: NDArray[Any], axes: tuple[int, int]) -> NDArray[Any]:
+        """One sample as (A, H, W, K); `axes` count the batch."""
+        shape = sample.shape
+        before, after = int(np.prod(shape[: axes[0] - 1])), int(np.prod(shape[axes[1] :]))
+        return sample.reshape(before, shape[axes[0] - 1], shape[axes[1] - 1], after)
+
+
+def incremental(
+    model: Model,
+    source: str,
+    axes: tuple[int, int],
+    values: Sequence[str],
+    shape: Sequence[int],
+    boxes: NDArray[np.int64],
+    *,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    runtime: Runtime | None = None,
+    plain: bool = False,
+) -> Incremental:
+    """Make `model` ready to compute `values` for copies of one image with `boxes` (P, 4) hidden.
+
+    source: the image input; axes: of its rows and columns, in an array with a batch axis in front. shape: of one sample
+    with a batch of 1; shapes: the same of the other inputs. plain: run the whole network for every window.
+
+    Raises UnknownName for a value that does not exist.
+    """
+    runtime = runtime or Runtime()
+    exposed = expose(model, values, only=True)
+    workers = runtime.threads or default_threads()
+    ready = Incremental(exposed, source, axes, tuple(values), Plan((), (source,), False, 0, 0, ""), workers, 4, runtime)
+    reason = _why_plain(exposed, source, axes, runtime, plain)
+    if reason is None:
+        try:
+            exposed = _with_sizes(make_dynamic(exposed), source, shape, shapes or {})
+            known = locality(exposed, source, axes, _sizes(exposed, shape, source))
+        except (ShapeError, ModelError) as error:
+            reason = f"the whole network runs for every window: {error}"
+        else:
+            planner = Planner(exposed, known, Windows(boxes))
+            ready = replace(ready, model=exposed, planner=planner, plan=planner.plan())
+    if reason is not None:
+        ready = replace(ready, plan=replace(ready.plan, reason=reason))
+    return replace(ready, at_once=TAIL_AT_ONCE)
+
+
+def _why_plain(model: Model, source: str, axes: tuple[int, int], runtime: Runtime, plain: bool) -> str | None:
+    """The reason to run the whole network for every window without looking for cuts, None if there is none."""
+    if plain:
+        return "asked for: the whole network runs for every window"
+    value = model.value(source)
+    if value.rank is None or axes[1] != axes[0] + 1 or value.rank <= axes[1] or axes[0] < 1:
+        return "the input has no batch axis, or rows and columns are not side by side: the whole network runs"
+    provider = resolve_providers(runtime.providers)[0]
+    if provider != "CPUExecutionProvider":
+        return f"{provider} runs whole batches: small crops do not fill it"
+    return None
+
+
+def _with_sizes(model: Model, source: str, shape: Sequence[int], shapes: Mapping[str, Sequence[int]]) -> Model:
+    """The model for inputs of these sizes, the batch left open; sizes computed from sizes become constants."""
+    graph = GraphProto()
+    graph.CopyFrom(model.graph)
+    for info in graph.input:
+        sizes = shape if info.name == source else shapes.get(info.name)
+        dims = info.type.tensor_type.shape.dim
+        if sizes is None or len(dims) != len(sizes):
+            continue
+        for dim, size in list(zip(dims, sizes, strict=True))[1:]:
+            dim.dim_value = int(size)
+    for info in (*graph.output, *graph.value_info):
+        info.type.tensor_type.ClearField("shape")
+    del graph.value_info[:]
+    made = model.with_graph(graph)
+    from .fold import fold_constants
+
+    proto = type(made.proto)()
+    proto.CopyFrom(made.proto)
+    return Model(fold_constants(proto), folder=model.folder, overrides=model.overrides)
+
+
+def _sizes(model: Model, shape: Sequence[int], source: str) -> Any:
+    """Shapes in numbers, for a batch of 2 where it is open: a size of 1 could be any axis."""
+    graph = GraphProto()
+    graph.CopyFrom(model.graph)
+    for info in graph.input:
+        dims = info.type.tensor_type.shape.dim
+        if dims and not dims[0].HasField("dim_value"):
+            dims[0].dim_value = 2
+    for info in (*graph.output, *graph.value_info):
+        info.type.tensor_type.ClearField("shape")
+    return concrete_shapes(model.with_graph(graph))
