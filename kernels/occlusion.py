@@ -42,9 +42,9 @@ def copies(
     Raises ValueError, before anything is written, where a shape or dtype does not fit, an array is not C-contiguous or
     a box leaves the picture.
     """
-    whole, picture, other = _words(out, 5, "out"), _words(clean, 4, "clean"), _words(fill, 4, "fill")
-    _same(out, (len(out), *clean.shape), "out", clean.dtype)
-    _same(fill, clean.shape, "fill", clean.dtype)
+    whole, picture, other = words(out, 5, "out"), words(clean, 4, "clean"), words(fill, 4, "fill")
+    check_like(out, (len(out), *clean.shape), "out", clean.dtype)
+    check_like(fill, clean.shape, "fill", clean.dtype)
     _places(boxes, len(out), 4, "boxes")
     if before is None:
         wrong = _occlude(whole, out.shape, picture, other, clean.shape, None, boxes)
@@ -71,9 +71,9 @@ def copies_of_segments(
     segments (H, W); ids (B,), both int32; the rest, and ValueError, as in `copies`. before: (ids, boxes) of what `out`
     holds.
     """
-    whole, picture, other = _words(out, 5, "out"), _words(clean, 4, "clean"), _words(fill, 4, "fill")
-    _same(out, (len(out), *clean.shape), "out", clean.dtype)
-    _same(fill, clean.shape, "fill", clean.dtype)
+    whole, picture, other = words(out, 5, "out"), words(clean, 4, "clean"), words(fill, 4, "fill")
+    check_like(out, (len(out), *clean.shape), "out", clean.dtype)
+    check_like(fill, clean.shape, "fill", clean.dtype)
     _segmented(segments, ids, clean.shape, len(out))
     _places(boxes, len(out), 4, "boxes")
     flat = segments.reshape(-1)
@@ -106,7 +106,7 @@ def crops(
     Raises ValueError, before anything is written, where a shape or dtype does not fit, an array is not C-contiguous, a
     part leaves the map, or one of `changed` and `changed_at` is missing.
     """
-    whole, picture = _words(out, 5, "out"), _words(clean, 4, "clean")
+    whole, picture = words(out, 5, "out"), words(clean, 4, "clean")
     _cropped(out, clean)
     _places(at, len(out), 2, "at")
     if changed is None or changed_at is None:
@@ -114,9 +114,9 @@ def crops(
             raise ValueError("what has changed must be given with its place: changed and changed_at")
         wrong = _crop(whole, out.shape, picture, clean.shape, at, picture, 0, clean.shape, None, None)
     else:
-        patch = _words(changed, 5, "changed")
+        patch = words(changed, 5, "changed")
         size = (len(out), clean.shape[0], *changed.shape[2:4], clean.shape[3])
-        _same(changed, size, "changed", clean.dtype)
+        check_like(changed, size, "changed", clean.dtype)
         _places(changed_at, len(out), 2, "changed_at")
         if changed_box is not None:
             _places(changed_box, len(out), 4, "changed_box")
@@ -133,9 +133,9 @@ def crops_occluded(out: NDArray[Any], clean: NDArray[Any], fill: NDArray[Any], a
 
     out (B, A, h, w, K); clean, fill (A, H, W, K); at (B, 2); boxes (B, 4). Raises ValueError as `crops`.
     """
-    whole, picture, other = _words(out, 5, "out"), _words(clean, 4, "clean"), _words(fill, 4, "fill")
+    whole, picture, other = words(out, 5, "out"), words(clean, 4, "clean"), words(fill, 4, "fill")
     _cropped(out, clean)
-    _same(fill, clean.shape, "fill", clean.dtype)
+    check_like(fill, clean.shape, "fill", clean.dtype)
     _places(at, len(out), 2, "at")
     _places(boxes, len(out), 4, "boxes")
     wrong = _occlude(whole, out.shape, picture, other, clean.shape, at, boxes)
@@ -154,9 +154,9 @@ def crops_of_segments(
 ) -> None:
     """out[b] = the part at at[b] of the copy that `copies_of_segments` makes; arguments and errors as there and in
     `crops_occluded`."""
-    whole, picture, other = _words(out, 5, "out"), _words(clean, 4, "clean"), _words(fill, 4, "fill")
+    whole, picture, other = words(out, 5, "out"), words(clean, 4, "clean"), words(fill, 4, "fill")
     _cropped(out, clean)
-    _same(fill, clean.shape, "fill", clean.dtype)
+    check_like(fill, clean.shape, "fill", clean.dtype)
     _segmented(segments, ids, clean.shape, len(out))
     _places(at, len(out), 2, "at")
     _places(boxes, len(out), 4, "boxes")
@@ -169,7 +169,7 @@ def crops_of_segments(
 # --- checks ---
 
 
-def _words(array: NDArray[Any], rank: int, name: str) -> NDArray[Any]:
+def words(array: NDArray[Any], rank: int, name: str) -> NDArray[Any]:
     """The elements, flat, as unsigned integers of their size: one compiled kernel serves all dtypes of that size."""
     if array.ndim != rank or not array.flags.c_contiguous:
         axes = "(B, A, H, W, K)" if rank == 5 else "(A, H, W, K)"
@@ -184,7 +184,7 @@ def _words(array: NDArray[Any], rank: int, name: str) -> NDArray[Any]:
     return array.reshape(-1).view(word)
 
 
-def _same(array: NDArray[Any], shape: tuple[int, ...], name: str, dtype: np.dtype[Any]) -> None:
+def check_like(array: NDArray[Any], shape: tuple[int, ...], name: str, dtype: np.dtype[Any]) -> None:
     if array.shape != shape or array.dtype != dtype:
         raise ValueError(f"{name} must be {dtype} {shape} as clean asks for, got {array.dtype} {array.shape}")
 
