@@ -6,7 +6,7 @@ the ONNX standard itself gives for operators defined as functions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import onnx
@@ -20,6 +20,7 @@ from .nodes import subgraphs
 
 if TYPE_CHECKING:
     from .differentiate import Lookup
+    from .graph import Model
 
 _ROUNDS = 50
 
@@ -56,6 +57,36 @@ def rewrite(
             after.extend(replacement)
             changed = True
     return after, changed
+
+
+def written_out(model: Model, wanted: Callable[[NodeProto], bool]) -> tuple[Model, list[NodeProto]]:
+    """`model` with its `wanted` nodes written out in simpler operators, and those of them that have no such form.
+
+    Values keep their names; the opset becomes at least the oldest that decompositions are written for.
+    """
+    from .assemble import assemble
+    from .differentiate import OLDEST_OPSET
+    from .graph import Model
+    from .knowledge import Knowledge
+    from .opset import upgrade
+
+    if not any(wanted(node) for node in model.graph.node):
+        return model, []
+    if model.opset < OLDEST_OPSET:
+        model = Model(upgrade(model.proto, OLDEST_OPSET), folder=model.folder, overrides=model.overrides)
+    knowledge = Knowledge(model, [NodeProto.FromString(n.SerializeToString()) for n in model.graph.node], model.opset)
+    op = Emitter(knowledge)
+    nodes: list[NodeProto] = []
+    whole: list[NodeProto] = []
+    for node in knowledge.nodes:
+        replacement = _replace(op, node) if wanted(node) else [node]
+        if replacement is None:
+            whole.append(node)
+        nodes.extend([node] if replacement is None else replacement)
+    knowledge.nodes = nodes
+    knowledge.stored.update(op.initializers)
+    knowledge.infer()
+    return assemble(op, {}, {}, [], {}), whole
 
 
 def _replace(op: Emitter, proto: NodeProto) -> list[NodeProto] | None:

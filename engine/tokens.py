@@ -76,25 +76,29 @@ class Grid:
 class Trace:
     """Positions of all values of a model, for one sample.
 
+    They are followed from the image on, or from the values in `start`, which have the positions given there.
+
     Attributes: `positions` value -> (2, ...) array; `mixed` (index of a node, value): the node mixes the value's
     places.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, start: Mapping[str, Positions] | None = None) -> None:
         self.model = model
         self.shapes = concrete_shapes(model)
-        self.positions: dict[str, Positions] = {}
+        self.positions: dict[str, Positions] = dict(self._of_image() if start is None else start)
         self.mixed: set[tuple[int, str]] = set()
-        try:
-            image = image_input(model)
-        except (ModelError, CardError):
-            return
-        shape = self.shapes.get(image.name)
-        if shape is None:
-            return
-        self.positions[image.name] = _regular(len(shape), image.axes, (shape[image.axes[0]], shape[image.axes[1]]))
         for index, node in enumerate(model.graph.node):
             self._follow(index, node)
+
+    def _of_image(self) -> dict[str, Positions]:
+        try:
+            image = image_input(self.model)
+        except (ModelError, CardError):
+            return {}
+        shape = self.shapes.get(image.name)
+        if shape is None:
+            return {}
+        return {image.name: _regular(len(shape), image.axes, (shape[image.axes[0]], shape[image.axes[1]]))}
 
     def grid(self, value: str) -> Grid | None:
         """The value as maps, None where it is none. Its first axis must be the batch."""
@@ -113,6 +117,19 @@ class Trace:
         plain = plain and order.shape == tuple(shape[a] for a in axes)
         kept = None if plain else order.ravel()
         return Grid((order.shape[0], order.shape[1]), axes, rest[0], kept, flat.shape[1] - order.size)
+
+    def tokens(self, value: str, axis: int) -> NDArray[np.int64] | None:
+        """(h, w): which of the places along one axis of the value lie at each cell of the image; None: they form no
+        grid, or other axes have places too.
+        """
+        positions = self.positions.get(value)
+        if positions is None:
+            return None
+        sizes = list(positions.shape[1:])
+        del sizes[axis]
+        if any(size > 1 for size in sizes):
+            return None
+        return _complete(positions.reshape(2, -1))
 
     def heard(self) -> set[str]:
         """The values whose places are still to be mixed on the way to an output: the answer depends on all of them."""
@@ -331,6 +348,28 @@ def _product(trace: Trace, index: int, node: NodeProto, shape: tuple[int, ...]) 
     return [result]
 
 
+def _einsum(trace: Trace, index: int, node: NodeProto, shape: tuple[int, ...]) -> list[Positions | None]:
+    """As `_product`: letters of the result keep their places, those that are summed over are mixed."""
+    terms, arrow, result = attributes(node)["equation"].replace(" ", "").partition("->")
+    if not arrow or "." in terms:
+        return [None]
+    best: Positions | None = None
+    for name, letters in zip(node.input, terms.split(","), strict=True):
+        positions = trace.positions.get(name)
+        if positions is None or len(set(letters)) < len(letters) or positions.ndim != len(letters) + 1:
+            continue
+        lost = tuple(a for a, letter in enumerate(letters) if letter not in result)
+        if any(positions.shape[a + 1] > 1 for a in lost):
+            trace.mixed.add((index, name))
+        mean = _average(positions, lost).squeeze(tuple(a + 1 for a in lost)) if lost else positions
+        left = [letter for letter in letters if letter in result]
+        mean = mean.transpose(0, *(left.index(letter) + 1 for letter in result if letter in left))
+        mean = np.expand_dims(mean, tuple(a + 1 for a, letter in enumerate(result) if letter not in left))
+        if best is None or _spread(mean) > _spread(best) + _SAME:
+            best = mean
+    return [best]
+
+
 def _reduce(trace: Trace, index: int, node: NodeProto, shape: tuple[int, ...]) -> list[Positions | None]:
     name = node.input[0]
     positions = trace.positions.get(name)
@@ -426,7 +465,7 @@ _RULES: Mapping[str, Any] = {
     **dict.fromkeys(("Expand", "Tile"), _broadcast),
     **dict.fromkeys(
         (
-            *("Einsum", "DepthToSpace", "SpaceToDepth", "GatherND", "GatherElements", "ScatterND", "ScatterElements"),
+            *("DepthToSpace", "SpaceToDepth", "GatherND", "GatherElements", "ScatterND", "ScatterElements"),
             *(
                 "TopK",
                 "NonZero",
@@ -445,6 +484,7 @@ _RULES: Mapping[str, Any] = {
         ),
         _nothing,
     ),
+    "Einsum": _einsum,
     "Transpose": _transpose,
     "Concat": _concat,
     "Slice": _slice,

@@ -268,3 +268,34 @@ def test_every_image_model_of_the_zoo_is_followed_without_error(zoo: Path) -> No
             if grid.order is None and len(grid.axes) == 2:
                 assert grid.axes == layer.map_axes, (name, layer.name)
     assert seen > 500
+
+
+@pytest.mark.parametrize(
+    ("equation", "axis"), [("btc,cd->btd", 1), ("btc,cd->dtb", 1), ("btc, cd -> bdt", 2), ("btc,cd", 1)]
+)
+def test_an_einsum_moves_positions_as_it_moves_data(equation: str, axis: int, parse: Parse) -> None:
+    proto = parse(
+        f"""
+        m (float[1, 3, 8, 12] image) => (float y)
+        {{
+          grid = Conv <strides = [2, 2], kernel_shape = [2, 2]> (image, wp)
+          flat = Reshape (grid, shape) tokens = Transpose <perm = [0, 2, 1]> (flat)
+          y = Einsum <equation = "{equation}"> (tokens, w)
+          s = Einsum <equation = "btc->bc"> (tokens)
+        }}
+        """,
+        wp=weights(8, 3, 2, 2),
+        shape=np.array([1, 8, -1]),
+        w=weights(8, 5),
+    )
+    proto.graph.output.add(name="s")
+    found = trace(onnxray.load(proto))
+    if "->" not in equation:
+        assert "y" not in found.positions  # letters in alphabetical order: not followed
+        return
+    order = found.tokens("y", axis)
+    assert order is not None
+    assert np.array_equal(order, np.arange(24).reshape(4, 6))
+    assert found.tokens("y", 0) is None
+    assert found.grid("s") is None
+    assert any(name == "tokens" for _, name in found.mixed)
