@@ -92,7 +92,7 @@ def section(subject: Subject) -> Section:
         names = [name for name, _ in others]
         parts.append(Heading("The other images"))
         parts.append(Picture(f"{DEFAULT}-of-others", gallery(names, maps, 0.6), f"{DEFAULT} on the other images"))
-    rows += [(name, "left out here: it runs the network once per channel") for name in PATIENT]
+    rows += [(name, "left out here: it runs the network hundreds of times") for name in PATIENT]
     parts.append(Table(("method", "what it shows"), tuple(rows)))
     lead = (
         "Where in the image the answer comes from, by every method that fits the model. Under each map: the ends of "

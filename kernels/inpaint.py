@@ -44,13 +44,11 @@ def inpaint(picture: NDArray[np.floating], hidden: NDArray[np.bool_]) -> NDArray
         out[:] = 0
         return out
     # The solution depends on the ring of visible pixels around the hidden ones alone.
-    box = (
-        slice(max(0, rows[0] - 1), min(len(hidden), rows[-1] + 2)),
-        slice(max(0, columns[0] - 1), min(hidden.shape[1], columns[-1] + 2)),
-    )
-    part = np.ascontiguousarray(out[(slice(None), *box)])
-    _solve(part, np.ascontiguousarray(hidden[box]))
-    out[(slice(None), *box)] = part
+    down = slice(max(0, rows[0] - 1), min(len(hidden), rows[-1] + 2))
+    across = slice(max(0, columns[0] - 1), min(hidden.shape[1], columns[-1] + 2))
+    part = np.ascontiguousarray(out[:, down, across])
+    _solve(part, np.ascontiguousarray(hidden[down, across]))
+    out[:, down, across] = part
     return out
 
 
