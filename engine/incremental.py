@@ -79,6 +79,7 @@ class Incremental:
     runtime: Runtime
     planner: Planner | None = None
     _graphs: dict[tuple[int, int, int], Session] = field(default_factory=dict)
+    _locks: dict[tuple[int, int, int], threading.Lock] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -170,18 +171,18 @@ class Incremental:
 
     def graph(self, number: int, row: int, column: int) -> Session:
         """The session of a stage for windows of the kinds `row` and `column`."""
-        key = (number, row, column)
-        with self._lock:
-            if key not in self._graphs:
-                assert self.planner is not None
-                stage = self.plan.stages[number]
-                known = self.planner.known
-                model = build(self.planner.model, known, stage.part, stage.rows, row, stage.columns, column)
-                self._graphs[key] = Session(model, providers="cpu", threads=1)
-            return self._graphs[key]
+        assert self.planner is not None
+        planner, stage = self.planner, self.plan.stages[number]
+
+        def model() -> Model:
+            return build(planner.model, planner.known, stage.part, stage.rows, row, stage.columns, column)
+
+        return self._make((number, row, column), model, 1)
 
     def _make(self, key: tuple[int, int, int], model: Callable[[], Model], threads: int) -> Session:
         with self._lock:
+            lock = self._locks.setdefault(key, threading.Lock())
+        with lock:  # two workers make two graphs side by side, never the same one twice
             if key not in self._graphs:
                 self._graphs[key] = Session(model(), providers="cpu", threads=threads, spin=False)
             return self._graphs[key]
@@ -271,9 +272,7 @@ class _Task:
             kernels.copies(out, clean, self._view(self.fill, self.axes), boxes)
         else:
             for at, window in enumerate(part):
-                kernels.copies(
-                    out[at : at + 1], clean, self._view(self._filled(window), self.axes), boxes[at : at + 1]
-                )
+                kernels.copies(out[at : at + 1], clean, self._view(self._filled(window), self.axes), boxes[at : at + 1])
         return out.reshape(len(part), *self.x.shape[1:])
 
     def _by_fill(self, part: NDArray[np.int64]) -> range:

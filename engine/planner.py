@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ from .cost import macs
 from .graph import Model
 from .nodes import plain_domain, reads
 from .regions import Locality, Spans, changed
-from .stages import Along, Section, Unfit, along, section
+from .stages import Along, Section, Unfit, along, section, snapped
 
 # What one processor core does, measured with ONNX Runtime 1.31 on a core with AVX-512.
 DENSE_RATE = 80e9  # multiply-accumulates per second of convolutions over many channels, and of products of matrices
@@ -33,6 +34,9 @@ MEMORY_RATE = 8e9  # bytes per second of everything else: read, changed, written
 NODE_TIME = 2e-6  # seconds for every node of every run
 RUN_TIME = 30e-6  # seconds for every run of a session
 PASTE_RATE = 4e9  # bytes per second of crops gathered, fed, reordered, copied out
+GRAPH_TIME = 5e-3  # seconds to make one session, before it has run once, and for every node of it
+GRAPH_NODE_TIME = 3e-4
+SMALL = 0.3  # seconds of work that are over before a plan is made
 
 MOST_CUTS = 24
 MOST_LIVE = 3
@@ -76,8 +80,17 @@ class Stage:
     part: Section
     rows: Along
     columns: Along
-    seconds: float
-    graphs: int
+
+
+@dataclass(frozen=True)
+class Cut:
+    """values: everything behind them depends on the image through them. at: the place of the last node before them.
+    done: seconds of the whole network up to there.
+    """
+
+    values: tuple[str, ...]
+    at: int
+    done: float
 
 
 @dataclass(frozen=True)
@@ -93,7 +106,6 @@ class Plan:
     seconds: float
     plain: float
     reason: str
-    bound: float = 1.0
 
 
 @dataclass
@@ -110,46 +122,44 @@ class Planner:
 
     def __post_init__(self) -> None:
         self._changed = [changed(self.model, self.known, self.windows.spans(axis), axis) for axis in (0, 1)]
-        self._each = {node.output[0]: self._node_cost(node) for node in self.model.graph.node if node.output}
 
     def plan(self) -> Plan:
         """The cheapest chain of cuts."""
         count = len(self.windows.boxes)
         cuts = self.cuts()
-        plain = count * self._whole_time(self._behind((self.known.source,)))
+        plain = count * self._whole_time(self._behind(cuts[0].values))
+        whole = Plan((), cuts[0].values, False, plain, plain, "")
         if len(cuts) == 1:
-            return Plan((), cuts[0], False, plain, plain, "nothing of the network is local: it is run whole")
-        ending = cuts[-1] == self._outputs
-        best: list[float] = [0.0]
-        chosen: list[tuple[int, Stage] | None] = [None]
+            return replace(whole, reason="nothing of the network is local: it is run whole")
+        if plain < SMALL:
+            return replace(whole, reason="too few windows for cuts to pay: the network is run whole")
+        best = [0.0]
+        chosen: list[tuple[int, int] | None] = [None]
         for j in range(1, len(cuts)):
-            least, found = math.inf, None
-            for i in range(j):
-                if best[i] == math.inf:
-                    continue
-                stage = self.stage(cuts[i], cuts[j])
-                if stage is not None and best[i] + stage.seconds < least:
-                    least, found = best[i] + stage.seconds, (i, stage)
-            best.append(least)
-            chosen.append(found)
-        totals = []
+            costs = self._costs(cuts[:j], cuts[j])
+            totals = [(best[i] + seconds, i, groups) for i, groups, seconds in costs]
+            least = min(totals, default=(math.inf, 0, 0))
+            best.append(least[0])
+            chosen.append(least[1:])
+        ending = cuts[-1].values == self._outputs
+        totals_ = []
         for i, cut in enumerate(cuts):
             ends = ending and i == len(cuts) - 1
-            rest = self._paste_time(cut) + (0.0 if ends else self._whole_time(self._behind(cut)))
-            totals.append(best[i] + count * rest)
-        totals[0] = plain
-        at = int(np.argmin(totals))
+            rest = self._paste_time(cut.values) + (0.0 if ends else self._whole_time(self._behind(cut.values)))
+            totals_.append(best[i] + count * rest)
+        totals_[0] = plain
+        at = int(np.argmin(totals_))
         if at == 0:
-            return Plan((), cuts[0], False, plain, plain, "no cut pays: what changes is nearly the whole of every map")
+            return replace(whole, reason="no cut pays: what changes is nearly the whole of every map")
         stages: list[Stage] = []
         i = at
         while (step := chosen[i]) is not None:
-            i, stage = step
-            stages.append(stage)
-        ends = ending and at == len(cuts) - 1
+            stages.append(self.stage(cuts[step[0]].values, cuts[i].values, step[1]))
+            i = step[0]
         names = [", ".join(stage.part.exit) for stage in stages[::-1]]
         reason = f"{len(stages)} stages on crops, cut at {'; '.join(names)}"
-        return Plan(tuple(stages[::-1]), cuts[at], ends, totals[at], plain, reason)
+        ends = ending and at == len(cuts) - 1
+        return Plan(tuple(stages[::-1]), cuts[at].values, ends, totals_[at], plain, reason)
 
     # --- cuts ---
 
@@ -157,35 +167,29 @@ class Planner:
     def _outputs(self) -> tuple[str, ...]:
         return tuple(v.name for v in self.model.graph.output)
 
-    def cuts(self) -> list[tuple[str, ...]]:
+    def cuts(self) -> list[Cut]:
         """Sets of values that separate the image from the outputs, in graph order, the image itself first."""
-        nodes = [n for n in self.model.graph.node if set(n.output) & self.known.reached]
+        nodes = self._nodes
         last = {name: at for at, node in enumerate(nodes) for name in reads(node)}
         last.update((name, len(nodes)) for name in self._outputs)
         live = [self.known.source]
-        found: list[tuple[str, ...]] = [(self.known.source,)]
-        done, weight = 0.0, [0.0]
+        found = [Cut((self.known.source,), -1, 0.0)]
+        done = 0.0
         for at, node in enumerate(nodes):
             live += [name for name in node.output if name in last]
             live = [name for name in live if last[name] > at]
-            done += self._each[node.output[0]][0]
+            done += self._each[node.output[0]]
+            if any(name not in self.known.axes and not self._is_size(name) for name in node.output if name):
+                break  # everything behind depends on all positions
             if any(name not in self.known.axes for name in live):
-                if any(name in self.known.reached and name not in self.known.axes for name in node.output):
-                    outputs = {name for name in live if name not in self.known.axes}
-                    if all(self._is_size(name) for name in outputs):
-                        continue
-                    break
                 continue
             ends = at == len(nodes) - 1
-            if ends and tuple(live) != self._outputs and set(live) == set(self._outputs):
-                live = list(self._outputs)
+            values = self._outputs if ends and set(live) == set(self._outputs) else tuple(live)
             if len(live) > MOST_LIVE or not all(self._cuttable(name) for name in live):
                 continue
-            if not ends and any(self._fuses(name) for name in live):
-                continue
-            found.append(tuple(live))
-            weight.append(done)
-        return self._thinned(found, weight)
+            if ends or not any(self._fuses(name) for name in live):
+                found.append(Cut(values, at, done))
+        return self._thinned(found)
 
     def _is_size(self, name: str) -> bool:
         dtype = self.model.value(name).dtype
@@ -205,45 +209,49 @@ class Planner:
             and (readers[0].op_type in _ACTIVATIONS or node.op_type == "DequantizeLinear")
         )
 
-    def _thinned(self, cuts: list[tuple[str, ...]], weight: list[float]) -> list[tuple[str, ...]]:
+    def _thinned(self, cuts: list[Cut]) -> list[Cut]:
         """Of cuts with next to nothing between them, the one with the fewest elements."""
-        if len(cuts) <= 2:
-            return cuts
-        total = max(weight[-1], 1e-12)
-        kept: list[int] = []
-        for at in range(1, len(cuts)):
-            if kept and weight[at] - weight[kept[-1]] < total / (4 * MOST_CUTS):
-                if self._elements(cuts[at]) <= self._elements(cuts[kept[-1]]):
-                    kept[-1] = at
+        total = max(cuts[-1].done, 1e-12)
+        kept: list[Cut] = []
+        for cut in cuts[1:]:
+            if kept and cut.done - kept[-1].done < total / (4 * MOST_CUTS):
+                if self._elements(cut.values) <= self._elements(kept[-1].values):
+                    kept[-1] = cut
             else:
-                kept.append(at)
+                kept.append(cut)
         while len(kept) > MOST_CUTS - 1:
-            gaps = [weight[b] - weight[a] for a, b in zip([0, *kept], kept, strict=False)]
+            gaps = [b.done - a.done for a, b in zip([cuts[0], *kept], kept, strict=False)]
             del kept[int(np.argmin(gaps[:-1]))]
-        last = len(cuts) - 1
-        if cuts[last] == self._outputs and kept[-1] != last:
-            kept.append(last)
-        return [cuts[0], *(cuts[at] for at in kept)]
+        if cuts[-1].values == self._outputs and len(cuts) > 1 and kept[-1] != cuts[-1]:
+            kept.append(cuts[-1])
+        return [cuts[0], *kept]
 
     def _elements(self, cut: Sequence[str]) -> int:
         return sum(math.prod(self.known.sizes[name] or (0,)) for name in cut) // self.known.batch
 
     # --- costs, in seconds of one core ---
 
-    def _node_cost(self, node: NodeProto) -> tuple[float, float]:
-        """For one sample: the time that grows with the size of the output, and the time of each run."""
+    @cached_property
+    def _nodes(self) -> list[NodeProto]:
+        return [node for node in self.model.graph.node if set(node.output) & self.known.reached]
+
+    @cached_property
+    def _each(self) -> dict[str, float]:
+        """Seconds of every node for a whole map of one sample, by its first output."""
+        return {node.output[0]: self._node_cost(node) for node in self._nodes}
+
+    def _node_cost(self, node: NodeProto) -> float:
         shape = self.known.sizes.get(node.output[0])
-        if not set(node.output) & self.known.reached or shape is None:
-            return 0.0, 0.0
-        batch = self.known.batch
+        if shape is None:
+            return 0.0
         product = macs(self.model, node, self.known.sizes) or 0
         rate = DENSE_RATE
         if node.op_type in ("Conv", "QLinearConv", "FusedConv", "ConvInteger") and product:
             weight = self.known.sizes.get(node.input[3 if node.op_type == "QLinearConv" else 1])
             if weight is not None and weight[1] == 1:
                 rate = DEPTHWISE_RATE
-        bytes_ = 0.0 if self._is_free(node) else 4.0 * math.prod(shape)
-        return product / rate / batch + bytes_ / MEMORY_RATE / batch, NODE_TIME
+        moved = 0.0 if self._is_free(node) else 4.0 * math.prod(shape)
+        return (product / rate + moved / MEMORY_RATE) / self.known.batch
 
     def _is_free(self, node: NodeProto) -> bool:
         """Computed together with what comes before, or not at all."""
@@ -258,36 +266,59 @@ class Planner:
 
     def _whole_time(self, part: Section) -> float:
         """One sample, whole maps."""
-        return sum(self._each[node.output[0]][0] for node in part.nodes)
+        return sum(self._each[node.output[0]] for node in part.nodes)
 
     def _paste_time(self, cut: tuple[str, ...]) -> float:
         return 4.0 * self._elements(cut) / PASTE_RATE
 
-    def stage(self, entry: tuple[str, ...], exit: tuple[str, ...]) -> Stage | None:
-        """The section between two cuts with its cost for all windows; None where it cannot be run on crops."""
+    def stage(self, entry: tuple[str, ...], exit: tuple[str, ...], groups: int) -> Stage:
+        """The section between two cuts with its geometries. Raises Unfit."""
         part = section(self.model, self.known, entry, exit)
+        rows = along(self.known, part, self._changed[0], 0, groups)
+        columns = along(self.known, part, self._changed[1], 1, groups)
+        return Stage(part, rows, columns)
+
+    def _costs(self, entries: Sequence[Cut], exit: Cut) -> list[tuple[int, int, float]]:
+        """(number of the entry, groups, seconds for all windows) of the sections that end in `exit`.
+
+        What is needed of the values of a section is estimated from the composed reach of each of them, without going
+        through the nodes for every section anew.
+        """
         try:
-            rows = along(self.known, part, self._changed[0], 0)
-            columns = along(self.known, part, self._changed[1], 1)
+            reaches = [[_Composed.of(self, name, axis) for name in exit.values] for axis in (0, 1)]
         except Unfit:
-            return None
-        kinds = rows.kinds[self.windows.of(0)] * columns.count + columns.kinds[self.windows.of(1)]
-        number = np.bincount(kinds, minlength=rows.count * columns.count).reshape(rows.count, columns.count)
+            return []
+        number = np.zeros((len(self.windows.spans(0)), len(self.windows.spans(1))))
+        np.add.at(number, (self.windows.of(0), self.windows.of(1)), 1)
+        found = []
+        for i, entry in enumerate(entries):
+            for groups in (1, 2):
+                sides = [
+                    _needed(reaches[axis], [self._changed[axis][name] for name in exit.values], entry, groups)
+                    for axis in (0, 1)
+                ]
+                if sides[0] is None or sides[1] is None:
+                    continue
+                found.append((i, groups, self._seconds(entry, exit, sides[0], sides[1], number)))
+        return found
+
+    def _seconds(self, entry: Cut, exit: Cut, rows: _Needed, columns: _Needed, number: NDArray[np.float64]) -> float:
+        """The time of one section for all windows."""
+        shares = ((rows.share @ number) * columns.share).sum(axis=1)  # of each value, summed over the windows
         seconds = 0.0
-
-        def area(name: str) -> NDArray[np.float64]:
-            """Share of the value that is computed, by kind."""
-            tall = np.array([lengths[name] for lengths in rows.length], float) / self.known.size(name, 0)
-            wide = np.array([lengths[name] for lengths in columns.length], float) / self.known.size(name, 1)
-            return np.outer(tall, wide)
-
-        for node in part.nodes:
-            seconds += float((number * area(node.output[0])).sum()) * self._each[node.output[0]][0]
-        for name in (*part.entry, *part.exit):
-            seconds += float((number * area(name)).sum()) * 4.0 * self._elements((name,)) / PASTE_RATE
-        runs = np.ceil(number / self.at_once(part, rows, columns)).sum()
-        seconds += float(runs) * (RUN_TIME + NODE_TIME * len(part.nodes))
-        return Stage(part, rows, columns, seconds, int((number > 0).sum()))
+        largest = np.zeros((len(rows.classes), len(columns.classes)))
+        for place, name in enumerate(rows.names):
+            seconds += shares[place] * self._each.get(name, 0.0)
+            most = np.outer(rows.most[place], columns.most[place]) * self._elements((name,))
+            largest = np.maximum(largest, most)
+            if name in entry.values or name in exit.values:
+                seconds += shares[place] * 4.0 * self._elements((name,)) / PASTE_RATE
+        kinds = np.zeros_like(largest)
+        np.add.at(kinds, (rows.kind[:, None], columns.kind[None, :]), number)
+        runs = np.ceil(kinds / np.clip(RUN_ELEMENTS // largest, 1, MOST_AT_ONCE)).sum()
+        nodes = sum(1 for name in rows.names if name in self._each)
+        seconds += float(runs) * (RUN_TIME + NODE_TIME * nodes)
+        return float(seconds + (kinds > 0).sum() * (GRAPH_TIME + GRAPH_NODE_TIME * nodes))
 
     def at_once(self, part: Section, rows: Along, columns: Along) -> NDArray[np.int64]:
         """How many windows of each pair of kinds go into one run."""
@@ -298,6 +329,111 @@ class Planner:
             wide = np.array([lengths[name] for lengths in columns.length], float) / self.known.size(name, 1)
             most = np.maximum(most, np.outer(tall, wide) * self._elements((name,)))
         return np.clip(RUN_ELEMENTS // most, 1, MOST_AT_ONCE).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class _Composed:
+    """What a value at a cut reads of all values before it, along one axis: one column for each of them.
+
+    names, at: the values in graph order and the places of their nodes; reach (4, V): num, den, low, high; size (V,).
+    """
+
+    names: list[str]
+    at: NDArray[np.int64]
+    reach: NDArray[np.int64]
+    size: NDArray[np.int64]
+
+    @staticmethod
+    def of(planner: Planner, exit: str, axis: int) -> _Composed:
+        """Raises Unfit."""
+        known = planner.known
+        found: dict[str, tuple[int, int, int, int]] = {exit: (1, 1, 0, 0)}
+        places: dict[str, int] = {known.source: -1}
+        for at in range(len(planner._nodes) - 1, -1, -1):
+            node = planner._nodes[at]
+            mine = [found[name] for name in node.output if name in found]
+            if not mine:
+                continue
+            step = known.steps.get(node.output[0])
+            if step is None:
+                raise Unfit
+            num, den, low, high = _joined(mine)
+            found[node.output[0]] = num, den, low, high
+            places.update((name, at) for name in node.output)
+            for name, reach in step.reaches.items():
+                r = reach[axis]
+                inner = num * r.num, den * r.den, low * r.num + r.low * den, high * r.num + r.high * den
+                factor = math.gcd(inner[0], inner[1])
+                if factor > 1 and inner[2] % factor == 0 and inner[3] % factor == 0:
+                    inner = (inner[0] // factor, inner[1] // factor, inner[2] // factor, inner[3] // factor)
+                found[name] = _joined([inner, *([found[name]] if name in found else [])])
+        names = sorted(found, key=lambda name: places.get(name, -1))
+        return _Composed(
+            names,
+            np.array([places.get(name, -1) for name in names]),
+            np.array([found[name] for name in names]).T,
+            np.array([known.size(name, axis) for name in names]),
+        )
+
+    def spans(self, chosen: NDArray[np.bool_], spans: Spans) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """First and last positions (V, n) that `spans` of the exit read of the chosen values; over the borders too."""
+        num, den, low, high = self.reach[:, chosen, None]
+        return (spans[:, 0] * num + low) // den, ((spans[:, 1] - 1) * num + high) // den
+
+
+def _joined(reaches: Sequence[tuple[int, int, int, int]]) -> tuple[int, int, int, int]:
+    num, den, low, high = reaches[0]
+    for other in reaches[1:]:
+        if other[0] * den != num * other[1]:
+            raise Unfit  # grids of different steps
+        if other[1] > den:
+            num, den, low, high = other[0], other[1], low * other[1] // den, high * other[1] // den
+        low, high = min(low, other[2] * den // other[1]), max(high, other[3] * den // other[1])
+    return num, den, low, high
+
+
+@dataclass(frozen=True)
+class _Needed:
+    """Estimated needs of a section along one axis: share (V, n) of each value, most (V, k) of it by kind, kind (n,)."""
+
+    names: list[str]
+    share: NDArray[np.float64]
+    kind: NDArray[np.int64]
+    classes: NDArray[np.int64]
+    most: NDArray[np.float64]
+
+
+def _needed(reaches: Sequence[_Composed], spans: Sequence[Spans], entry: Cut, groups: int) -> _Needed | None:
+    first: dict[str, NDArray[np.int64]] = {}
+    last: dict[str, NDArray[np.int64]] = {}
+    size: dict[str, int] = {}
+    look = []
+    for reach, change in zip(reaches, spans, strict=True):
+        chosen = (reach.at > entry.at) | np.array([name in entry.values for name in reach.names])
+        sizes = reach.size[chosen][:, None]
+
+        def over(at: Spans, reach: _Composed = reach, chosen: Any = chosen, sizes: Any = sizes) -> NDArray[np.bool_]:
+            low, high = reach.spans(chosen, at)
+            return np.stack([(low < 0).any(axis=0), (high >= sizes).any(axis=0)], 1)
+
+        exit = snapped(change, int(reach.size[-1]), over, groups)
+        look += [over(exit), exit[:, 1:] - exit[:, :1]]
+        low, high = reach.spans(chosen, exit)
+        for place, name in enumerate(np.array(reach.names, object)[chosen]):
+            a, b = np.clip(low[place], 0, None), np.minimum(high[place], sizes[place, 0] - 1)
+            first[name] = np.minimum(first[name], a) if name in first else a
+            last[name] = np.maximum(last[name], b) if name in last else b
+            size[name] = int(sizes[place, 0])
+    if any(name not in first for name in entry.values):
+        return None
+    names = list(first)
+    share = np.stack([(last[name] - first[name] + 1) / size[name] for name in names])
+    classes, kind = np.unique(np.concatenate(look, axis=1).astype(np.int64), axis=0, return_inverse=True)
+    kind = np.asarray(kind, np.int64).reshape(-1)
+    most = np.zeros((len(names), len(classes)))
+    for which in range(len(classes)):
+        most[:, which] = share[:, kind == which].max(axis=1)
+    return _Needed(names, share, kind, classes, most)
 
 
 _ACTIVATIONS = frozenset(

@@ -8,15 +8,16 @@ all of them do.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from .attributes import attributes
-from .graph import Model
+from .graph import MIN_IR, Model
 from .nodes import reads
 from .regions import Locality, Spans, Step, union
 from .value import Value, to_info
@@ -73,9 +74,12 @@ GROUPS = 2
 
 def along(known: Locality, part: Section, changed: dict[str, Spans], axis: int, groups: int = GROUPS) -> Along:
     """Geometries of a section along rows (axis 0) or columns (1), where `changed` is what changes of every value."""
-    wanted = {name: _snapped(known, part, changed, name, axis, groups) for name in part.exit}
     if any(name not in known.axes for name in (*part.entry, *part.exit)):
         raise Unfit
+    wanted = {
+        name: snapped(changed[name], known.size(name, axis), partial(_over, known, part, name, axis), groups)
+        for name in part.exit
+    }
     need, edges, pads, skips = _needs(known, part, wanted, axis)
     columns: list[NDArray[np.int64]] = []
     labels: list[tuple[str, object]] = []
@@ -109,29 +113,31 @@ def along(known: Locality, part: Section, changed: dict[str, Spans], axis: int, 
     )
 
 
-def _snapped(known: Locality, part: Section, changed: dict[str, Spans], name: str, axis: int, groups: int) -> Spans:
-    """Intervals of an exit that hold what changes of it, of few different kinds.
+def snapped(changed: Spans, size: int, over: Callable[[Spans], NDArray[np.bool_]], groups: int) -> Spans:
+    """Intervals of an exit of `size` positions that hold what changes of it, of few different kinds.
 
-    Where the needs of an interval stay inside every value, it lies anywhere, as long as the longest of them; where
-    they go over a border, it is drawn out to that border, and over both, it is the whole axis.
+    over: whether what intervals need goes over a border of any value, (n, 2), at the start and at the end. Where it
+    does not, the interval lies anywhere, as long as the longest of them; where it does, it is drawn out to that
+    border, and over both, it is the whole axis. groups: different lengths at each border.
     """
-    size = known.size(name, axis)
-    first, end = np.minimum(changed[name][:, 0], size - 1), np.maximum(changed[name][:, 1], 1)
+    first, end = np.minimum(changed[:, 0], size - 1), np.maximum(changed[:, 1], 1)
     end = np.maximum(end, first + 1)
     longest = int((end - first).max())
     start = np.clip(first, 0, max(size - longest, 0))
     free = np.stack([start, np.minimum(start + longest, size)], 1)
-    over = _over(known, part, name, free, axis)
-    inside = ~over.any(axis=1)
-    if inside.any():  # those at the borders do not count: what is left may be shorter
+    outside = over(free)
+    inside = ~outside.any(axis=1)
+    if inside.any() and not inside.all():  # those at the borders do not count: what is left may be shorter
         longest = int((end - first)[inside].max())
         start = np.clip(first, 0, max(size - longest, 0))
         free = np.stack([start, np.minimum(start + longest, size)], 1)
-        over = _over(known, part, name, free, axis)
-    low, high = over[:, 0] & ~over[:, 1], over[:, 1] & ~over[:, 0]
+        outside = over(free)
+        inside = ~outside.any(axis=1)
+    if inside.all():
+        return free
+    low, high = outside[:, 0] & ~outside[:, 1], outside[:, 1] & ~outside[:, 0]
     result = free.copy()
-    both = over.all(axis=1)
-    result[both] = 0, size
+    result[outside.all(axis=1)] = 0, size
     if low.any():
         result[low, 0] = 0
         result[low, 1] = _grouped(end[low], groups)
@@ -139,8 +145,8 @@ def _snapped(known: Locality, part: Section, changed: dict[str, Spans], name: st
         result[high, 0] = size - _grouped(size - first[high], groups)
         result[high, 1] = size
     # Drawn out to one border, an interval may reach over the other one.
-    over = _over(known, part, name, result, axis)
-    result[(low & over[:, 1]) | (high & over[:, 0])] = 0, size
+    outside = over(result)
+    result[(low & outside[:, 1]) | (high & outside[:, 0])] = 0, size
     return result
 
 
@@ -170,7 +176,7 @@ def _grouped(lengths: NDArray[np.int64], groups: int) -> NDArray[np.int64]:
     return np.asarray(limits[np.searchsorted(limits, lengths)], np.int64)
 
 
-def _over(known: Locality, part: Section, name: str, spans: Spans, axis: int) -> NDArray[np.bool_]:
+def _over(known: Locality, part: Section, name: str, axis: int, spans: Spans) -> NDArray[np.bool_]:
     """Whether anything that `spans` of an exit need goes over a value's borders: (n, 2), at the start and at the end."""
     pads = _needs(known, part, {name: spans}, axis)[2]
     over = np.zeros((len(spans), 2), bool)
@@ -420,7 +426,10 @@ class _Writer:
         graph.initializer.extend(self.made)
         graph.input.extend(self._info(name, name, sides) for name, sides in entry.items())
         graph.output.extend(self._info(name, name + CROP, sides) for name, sides in exits.items())
-        return model.with_graph(graph)
+        proto = ModelProto(ir_version=max(model.proto.ir_version, MIN_IR))
+        proto.opset_import.extend(model.proto.opset_import)
+        proto.graph.CopyFrom(graph)
+        return Model(proto, folder=model.folder)  # every shape is known: nothing is left to infer
 
     def _info(self, name: str, called: str, sides: Sequence[int]) -> ValueInfoProto:
         shape: list[int | str] = list(self._shape(name))
