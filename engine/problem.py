@@ -6,8 +6,9 @@ gradients of the rows; what was computed once for one method is there for the ne
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from .errors import Disconnected, GradientError
 from .graph import Model, reads
 from .real_input import with_real_input
 from .resolve import Place, Resolved, score
-from .rows import Runtime, batch_size, run_rows
+from .rows import Runtime, batch_size, run_made, run_rows
 from .split import expose, extract
 from .target import Target, settled
 
@@ -61,6 +62,14 @@ class Input:
         if self.layout is None or "C" not in self.layout:
             return None
         return (self.layout if "N" in self.layout else "N" + self.layout).index("C")
+
+    @property
+    def planar(self) -> tuple[int, int, int, int] | None:
+        """The shape of one sample as the kernels see it: what is before the rows, rows, columns, what is behind."""
+        if self.axes is None:
+            return None
+        shape, (y, x) = self.x.shape, self.axes
+        return math.prod(shape[1:y]), shape[y], shape[x], math.prod(shape[x + 1 :])
 
     @property
     def plane(self) -> tuple[int, int] | None:
@@ -196,6 +205,36 @@ class Problem:
         y = self._run(exposed, self._inputs(x, np.full(len(x), first)), [self.target.of])[self.target.of]
         rows = range(first, first + self.target.count)
         return np.stack([score(y, self.cotangents, np.full(len(x), row)) for row in rows], axis=1)
+
+    def scores_made(
+        self,
+        count: int,
+        make: Callable[[NDArray[np.int64]], NDArray[Any]],
+        sample: int,
+        told: Callable[[int], None] | None = None,
+    ) -> NDArray[np.float64]:
+        """The scores (count, K) of `count` forms of one sample, for each of its K targets.
+
+        make: the inputs (R', ...) for numbers (R',); called by several threads at once, see `rows.run_made`. told: how
+        many more are done.
+        """
+        exposed, first = _exposed(self.model, (self.target.of,)), sample * self.target.count
+        cotangents, rows = self.cotangents, range(first, first + self.target.count)
+        result = np.empty((count, self.target.count), np.float64)
+
+        def inputs(numbers: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+            return self._inputs(make(numbers), np.full(len(numbers), first))
+
+        def consume(numbers: NDArray[np.int64], got: dict[str, NDArray[Any]]) -> None:
+            for k, row in enumerate(rows):
+                result[numbers, k] = score(got[self.target.of], cotangents, np.full(len(numbers), row))
+            if told is not None:
+                told(len(numbers))
+
+        like = self._inputs(self.input.x[sample : sample + 1], np.array([first]))
+        shared = {name: array for name, array in self.input.others.items() if not self._by_sample(name)}
+        run_made(exposed, count, inputs, consume, [self.target.of], like, shared=shared, runtime=self.runtime)
+        return result
 
     def gradients_at(
         self, x: NDArray[Any], rows: NDArray[np.int64], rules: Rules = None

@@ -9,12 +9,12 @@ Explanations for Convolutional Neural Networks", CVPR workshops 2020, section 3:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...kernels.upsample import upsample
+from ...kernels.masks import apply
 from ..cams import Cam, Place, activations
 from ..errors import MethodError
 from . import Needs, method, option
@@ -36,21 +36,21 @@ class ScoreCam(Cam):
     needs: ClassVar[Needs] = "forward"
 
     def map(self, problem: Problem, place: Place) -> NDArray[np.float32]:
-        axes = problem.input.axes
-        if axes is None:
+        if problem.input.axes is None or problem.input.x.dtype.kind not in "fiu":
             raise MethodError("score-cam masks images and the input is none: use grad-cam")
         maps = activations(problem, place)
         result = np.zeros((problem.rows, *maps.shape[2:]), np.float32)
         rows = np.arange(problem.rows)
         empty = problem.scores_at(np.zeros_like(problem.x), rows)
-        for row in rows:
-            used = self._used(maps[row])
+        for sample, first in enumerate(range(0, problem.rows, problem.target.count)):
+            used = self._used(maps[first])  # the maps of a sample are the same for all its targets
             if not len(used):
                 continue
-            scores = self._scores(problem, int(row), maps[row, used], axes) - empty[row]
-            weights = np.exp(scores - scores.max())
-            weights /= weights.sum()
-            result[row] = np.einsum("c,chw->hw", weights, maps[row, used].astype(np.float64))
+            of_sample = rows[first : first + problem.target.count]
+            scores = self._scores(problem, sample, maps[first, used]) - empty[of_sample]
+            weights = np.exp(scores - scores.max(axis=0))
+            weights /= weights.sum(axis=0)
+            result[of_sample] = np.einsum("ck,chw->khw", weights, maps[first, used].astype(np.float64))
         return result
 
     def _used(self, maps: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -62,19 +62,17 @@ class ScoreCam(Cam):
             varying = np.sort(varying[np.argsort(-spread, kind="stable")[: self.channels]])
         return varying
 
-    def _scores(
-        self, problem: Problem, row: int, maps: NDArray[np.float32], axes: tuple[int, int]
-    ) -> NDArray[np.float64]:
-        x = problem.x[row]
+    def _scores(self, problem: Problem, sample: int, maps: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(C, K): of the sample masked with each of its maps (C, h, w), for each of its targets."""
+        planar = problem.input.planar
+        assert planar is not None
         low = maps.min(axis=(1, 2), keepdims=True)
-        scaled = (maps - low) / np.ptp(maps, axis=(1, 2), keepdims=True)
-        shape = [1] * x.ndim
-        for axis in axes:
-            shape[axis - 1] = problem.input.x.shape[axis]
-        scores = np.empty(len(maps), np.float64)
-        for chunk in problem.chunks(len(maps)):
-            size = (shape[axes[0] - 1], shape[axes[1] - 1])
-            masks = upsample(scaled[chunk], size).reshape(-1, *shape)
-            masked = (x[None] * masks).astype(x.dtype)
-            scores[chunk] = problem.scores_at(masked, np.full(len(chunk), row))
-        return scores
+        scaled = ((maps - low) / np.ptp(maps, axis=(1, 2), keepdims=True)).astype(np.float32)
+        x = np.ascontiguousarray(problem.input.x[sample])
+
+        def masked(numbers: NDArray[np.int64]) -> NDArray[Any]:
+            out = np.empty((len(numbers), *x.shape), x.dtype)
+            apply(out.reshape(len(numbers), *planar), x.reshape(planar), None, scaled[numbers])
+            return out
+
+        return problem.scores_made(len(maps), masked, sample)

@@ -1,0 +1,104 @@
+"""Rows made on the way and run by workers: every one once, the same answers whatever the threads, errors passed on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+import onnxray
+from onnxray.engine.errors import ModelError, ShapeError
+from onnxray.engine.rows import Runtime, run_made, run_rows
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((37, 3, 16, 16)).astype(np.float32)
+
+
+def made(model: onnxray.Model, x: np.ndarray, runtime: Runtime | None = None, **shared: Any) -> np.ndarray:
+    """The first output for the rows of x, made one batch at a time; checks how it was asked for them."""
+    name, out = model.inputs[0].name, model.outputs[0].name
+    asked, found = [], {}
+
+    def make(numbers: np.ndarray) -> dict[str, np.ndarray]:
+        asked.extend(numbers.tolist())
+        return {name: x[numbers]}
+
+    def consume(numbers: np.ndarray, got: dict[str, np.ndarray]) -> None:
+        assert len(got[out]) == len(numbers)
+        found.update(zip(numbers.tolist(), got[out], strict=True))
+
+    run_made(model, len(x), make, consume, [out], {name: x[:1]}, shared=shared, runtime=runtime)
+    assert sorted(asked) == sorted(found) == list(range(len(x)))
+    return np.stack([found[i] for i in range(len(x))])
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5, None])
+@pytest.mark.parametrize("batch", [None, 1, 4, 50])
+def test_every_row_once(cnn: onnx.ModelProto, threads: int | None, batch: int | None) -> None:
+    model = onnxray.load(cnn)
+    expected = run_rows(model, {model.inputs[0].name: X}, [model.outputs[0].name])[model.outputs[0].name]
+    runtime = Runtime("cpu", threads, batch)
+    np.testing.assert_allclose(made(model, X, runtime), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_threads_change_nothing(cnn: onnx.ModelProto) -> None:
+    model = onnxray.load(cnn)
+    two, again, four = (made(model, X, Runtime("cpu", n, 4)).tobytes() for n in (2, 2, 4))
+    assert two == again == four
+
+
+def test_a_model_of_a_fixed_batch(parse: Callable[..., onnx.ModelProto]) -> None:
+    model = onnxray.load(parse("m (float[5, 4] x) => (float[5, 4] y) { y = Mul (x, x) }"))
+    x = RNG.standard_normal((13, 4)).astype(np.float32)
+    np.testing.assert_array_equal(made(model, x), x * x)
+
+
+def test_shared_inputs(parse: Callable[..., onnx.ModelProto]) -> None:
+    model = onnxray.load(parse("m (float[N, 4] x, float[4] s) => (float[N, 4] y) { y = Mul (x, s) }"))
+    x, s = RNG.standard_normal((300, 4)).astype(np.float32), RNG.standard_normal(4).astype(np.float32)
+    np.testing.assert_array_equal(made(model, x, s=s), x * s)
+
+
+@pytest.mark.parametrize("where", ["make", "consume"])
+def test_an_error_stops_the_workers(cnn: onnx.ModelProto, where: str) -> None:
+    model, calls = onnxray.load(cnn), []
+
+    def fail(place: str, numbers: np.ndarray) -> None:
+        calls.append(place)
+        if place == where and 8 in numbers:
+            raise ZeroDivisionError("here")
+
+    def make(numbers: np.ndarray) -> dict[str, np.ndarray]:
+        fail("make", numbers)
+        return {model.inputs[0].name: X[:1].repeat(len(numbers), 0)}
+
+    with pytest.raises(ZeroDivisionError, match="here"):
+        run_made(
+            model,
+            4000,
+            make,
+            lambda numbers, got: fail("consume", numbers),
+            [model.outputs[0].name],
+            {model.inputs[0].name: X[:1]},
+            runtime=Runtime("cpu", 2, 4),
+        )
+    assert len(calls) < 1000
+    assert not any(t.name.startswith("onnxray-rows") for t in threading.enumerate())
+
+
+def test_what_running_the_model_raises(cnn: onnx.ModelProto) -> None:
+    with pytest.raises((ModelError, ShapeError)):
+        made(onnxray.load(cnn), RNG.standard_normal((40, 7, 16, 16)).astype(np.float32), Runtime("cpu", 2))
+
+
+def test_no_rows(cnn: onnx.ModelProto) -> None:
+    model = onnxray.load(cnn)
+
+    def never(*_: Any) -> Any:
+        raise AssertionError("called")
+
+    run_made(model, 0, never, never, [model.outputs[0].name], {model.inputs[0].name: X[:1]})
