@@ -114,6 +114,9 @@ def _lookup(rules: Rules) -> Lookup:
 def _rules_name(rules: Rules) -> str:
     if rules is None or isinstance(rules, str):
         return rules or "none"
+    name = getattr(rules, "name", None)
+    if isinstance(name, str):
+        return name
     return "own rules for " + ",".join(sorted(w if isinstance(w, str) else "::".join(w) for w in rules))
 
 

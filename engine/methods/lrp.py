@@ -1,0 +1,139 @@
+"""Layer-wise relevance propagation.
+
+S. Bach, A. Binder, G. Montavon, F. Klauschen, K.-R. Müller and W. Samek, "On Pixel-Wise Explanations for Non-Linear
+Classifier Decisions by Layer-Wise Relevance Propagation", PLOS ONE 10(7), 2015; G. Montavon, A. Binder, S. Lapuschkin,
+W. Samek and K.-R. Müller, "Layer-Wise Relevance Propagation: An Overview", in Explainable AI, LNCS 11700, 2019. The
+rules' formulas are in `engine/relevance/rules.py`.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..attribution import Maps
+from ..baselines import baseline
+from ..compiled.build import Emitted
+from ..errors import MethodError
+from ..relevance import Composite, Table
+from ..relevance.zone import propagation
+from . import Method, Sanity, method, option
+
+if TYPE_CHECKING:
+    from ..compiled.build import Build
+    from ..problem import Problem
+
+# Name: rules of convolutions, of matrix products, of the first layer.
+COMPOSITES = {
+    "epsilon-plus-flat": ("z-plus", "epsilon", "flat"),
+    "epsilon-plus": ("z-plus", "epsilon", "same"),
+    "epsilon-alpha-beta-flat": ("alpha-beta", "epsilon", "flat"),
+    "epsilon-alpha-beta": ("alpha-beta", "epsilon", "same"),
+    "epsilon-gamma-box": ("gamma", "epsilon", "box"),
+    "epsilon-gamma": ("gamma", "epsilon", "same"),
+    "epsilon": ("epsilon", "epsilon", "same"),
+    "gamma": ("gamma", "gamma", "same"),
+    "z-plus": ("z-plus", "z-plus", "same"),
+    "alpha-beta": ("alpha-beta", "alpha-beta", "same"),
+}
+LAYER_RULES = ("epsilon", "gamma", "z-plus", "alpha-beta")
+FIRST_RULES = ("same", "flat", "w-square", "box")
+# Where the input got less than this part of the score, or as much more, constants had most of the say.
+WORTH_WARNING = 0.5
+_TABLES = 8
+_tables: OrderedDict[tuple[Any, ...], Table] = OrderedDict()
+
+
+@method("lrp")
+@dataclass(frozen=True)
+class Lrp(Method):
+    """The score, shared out layer by layer in proportion to what each value contributed.
+
+    placeholder
+    """
+
+    randomisation: ClassVar[Sanity] = "fails"
+
+    composite: str = option("epsilon-plus-flat", "Which rule each kind of layer follows.", choices=tuple(COMPOSITES))
+    conv: str | None = option(None, "The rule of convolutions, in place of the composite's.", choices=LAYER_RULES)
+    dense: str | None = option(None, "The rule of matrix products, in place of the composite's.", choices=LAYER_RULES)
+    first: str | None = option(None, "The rule of the first layer, in place of the composite's.", choices=FIRST_RULES)
+    epsilon: float = option(1e-6, "What the epsilon rule adds to each denominator.", low=0)
+    gamma: float = option(0.25, "How much the gamma rule favours contributions of the unit's sign.", low=0)
+    alpha: float = option(2.0, "Weight of positive contributions; negative ones count alpha - 1.", low=1)
+    bias: bool = option(True, "Biases take their share of the relevance, and keep it.")
+    low: float | None = option(None, "Least value of the input, for `box`; none: that of a pixel.")
+    high: float | None = option(None, "Greatest value of the input, for `box`; none: that of a pixel.")
+
+    def __call__(self, problem: Problem) -> Maps:
+        problem = problem.before_softmax()
+        name = problem.input.name
+        values = problem.gradients([name], self._rules(problem))[name]
+        totals = values.reshape(len(values), -1).sum(axis=1, dtype=np.float64)
+        details, warnings = [], []
+        for total, score in zip(totals.tolist(), problem.scores.tolist(), strict=True):
+            lost = score - total
+            share = abs(lost) / max(abs(score), 1e-12)
+            details.append({"propagated_score": score, "relevance": total, "absorbed": lost, "absorbed_share": share})
+            warnings.append(_warning(total, score, share))
+        return Maps(values, "input", reduce="sum", details=tuple(details), warnings=tuple(warnings))
+
+    def emit(self, build: Build) -> Emitted:
+        build.before_softmax()
+        (relevance,) = build.gradients([build.x], self._rules(build.problem))
+        return Emitted(build.real(relevance), "input", reduce="sum")
+
+    def _rules(self, problem: Problem) -> Table:
+        """The rules for this model and target; the same object for the same ones, so that graphs are made once."""
+        conv, dense, first = COMPOSITES[self.composite]
+        conv, dense, first = self.conv or conv, self.dense or dense, self.first or first
+        low, high = self._bounds(problem) if first == "box" else (None, None)
+        of, name = problem.target.of, problem.input.name
+        ends = tuple(b"" if bound is None else bound.tobytes() for bound in (low, high))
+        numbers = (self.epsilon, self.gamma, self.alpha, self.bias)
+        key = (problem.model.content_key, of, name, conv, dense, first, *numbers, *ends)
+        if key not in _tables:
+            composite = Composite(conv, dense, first, *numbers, low, high)
+            lrp = propagation(problem.model, composite, of, name)
+            if of in lrp.zone:
+                raise MethodError(
+                    f"the target {problem.asked} explains {of!r}, which comes before the first layer with weights: "
+                    "choose a value behind one"
+                )
+            _tables[key] = Table(lrp, f"lrp {conv}, {dense}, {first}")
+            while len(_tables) > _TABLES:
+                _tables.popitem(last=False)
+        _tables.move_to_end(key)
+        return _tables[key]
+
+    def _bounds(self, problem: Problem) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The least and the greatest value that an element of the input can have, broadcastable to it."""
+        x, channel = problem.input.x, problem.input.channel
+        ends: list[NDArray[Any]] = []
+        if self.low is None or self.high is None:
+            if problem.input.card is None:
+                raise MethodError(
+                    "the box rule needs the least and the greatest value of the input, known for images only: "
+                    "give low and high, or take composite epsilon-gamma"
+                )
+            keep = None if channel is None else tuple(a for a in range(x.ndim) if a != channel)
+            ends = [baseline(problem, name).max(axis=keep, keepdims=True) for name in ("black", "white")]
+        wide = (1,) * x.ndim
+        low = np.minimum(*ends) if self.low is None else np.full(wide, self.low)
+        high = np.maximum(*ends) if self.high is None else np.full(wide, self.high)
+        if (low >= high).any():
+            raise MethodError(f"low must be less than high, got {float(low.max())} and {float(high.min())}")
+        return low.astype(np.float32), high.astype(np.float32)
+
+
+def _warning(total: float, score: float, share: float) -> tuple[str, ...]:
+    if share <= WORTH_WARNING:
+        return ()
+    return (
+        f"the map adds up to {total:.4g} and the score is {score:.4g}: the rest went to constants, biases above all "
+        "(bias=False leaves these out)",
+    )
