@@ -114,7 +114,7 @@ def _slic(problem: Problem, sample: int, count: int, compactness: float) -> Feat
     shown = picture(problem.source, replace(problem.input, images=None), sample)
     if shown is None:
         raise MethodError("superpixels are parts of an image and the input is none: use 'elements', or an array")
-    found = slic(shown, n_segments=count, compactness=compactness, sigma=1, start_label=0, channel_axis=-1)
+    found = slic(shown, n_segments=count, compactness=compactness, start_label=0, channel_axis=-1)
     labels = np.unique(found, return_inverse=True)[1].reshape(found.shape).astype(np.int32)
     total = int(labels.max()) + 1
     return Features(labels, None, tuple(range(total)), True, f"{total} superpixels (SLIC)")
