@@ -39,14 +39,21 @@ class Timing:
     rounds: int
 
 
-def arguments(description: str | None, *, rounds: int = 30) -> argparse.Namespace:
-    """The options of every benchmark: .rounds, .threads, .json."""
+def arguments(
+    description: str | None,
+    *,
+    rounds: int = 30,
+    more: Callable[[argparse.ArgumentParser], object] | None = None,
+) -> argparse.Namespace:
+    """The options of every benchmark: .rounds, .threads, .json; `more` may add others."""
     parser = argparse.ArgumentParser(description=(description or "").split("\n\n")[0])
     parser.add_argument("--rounds", type=int, default=rounds, help=f"rounds per comparison (default {rounds})")
     parser.add_argument(
         "--threads", type=int, default=None, help="threads of every contender (default: the processors)"
     )
     parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="also write the figures as JSON")
+    if more is not None:
+        more(parser)
     options = parser.parse_args()
     options.threads = options.threads or processors()
     return options
@@ -114,7 +121,10 @@ def machine(*packages: str) -> str:
 
 
 class Table:
-    """Prints rows as they come, aligned, and writes them as JSON at the end if that was asked for."""
+    """Prints rows as they come, aligned, and writes them as JSON at the end if that was asked for.
+
+    `measured` says how the figures came about, where they are no times.
+    """
 
     def __init__(
         self,
@@ -123,11 +133,13 @@ class Table:
         options: argparse.Namespace,
         packages: Sequence[str] = ("numpy",),
         width: int = 11,
+        measured: str | None = None,
     ) -> None:
         self.title, self.columns, self.options, self.width = title, list(columns), options, width
         self.rows: list[list[object]] = []
         self.machine = machine(*packages)
-        print(f"{title}\n{self.machine}\nmedian of {options.rounds} interleaved rounds, {options.threads} thread(s)\n")
+        how = measured or f"median of {options.rounds} interleaved rounds, {options.threads} thread(s)"
+        print(f"{title}\n{self.machine}\n{how}\n")
         print(" ".join(f"{name:>{max(width, len(name))}}" for name in self.columns))
 
     def row(self, *cells: object) -> None:

@@ -1,0 +1,1 @@
+"""How good an explanation is, in numbers: one file per family of measures."""
