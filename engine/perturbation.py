@@ -6,7 +6,6 @@ forward pass, so any model that ONNX Runtime runs will do.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -148,13 +147,11 @@ class Coalitions:
         self.problem, self.sample, self.features = problem, sample, features
         self._x = np.ascontiguousarray(problem.input.x[sample])
         self._fill = None if fill is None else np.ascontiguousarray(fill)
-        shape = self._x.shape
-        y, x = _axes(problem) if features.on_plane else (0, len(shape) - 1)
-        before, inside, after = shape[:y], shape[y : x + 1], shape[x + 1 :]
-        plane = inside if features.on_plane else (1, math.prod(inside))
-        self._view = (math.prod(before), *plane, math.prod(after))
+        # As the kernel sees it: an image, or all elements in one row.
+        view = problem.input.planar if features.on_plane else (1, 1, self._x.size, 1)
+        assert view is not None
         labels = np.where(features.labels < 0, features.atoms, features.labels)
-        self._labels = np.ascontiguousarray(labels.reshape(plane), np.int32)
+        self._view, self._labels = view, np.ascontiguousarray(labels.reshape(view[1:3]), np.int32)
         count = problem.target.count
         self.clean = problem.scores[sample * count : (sample + 1) * count]
         if not np.isfinite(self.clean).all():
@@ -165,15 +162,15 @@ class Coalitions:
 
         Raises MethodError where a score is not finite.
         """
-        return self._scored(len(keep), lambda chunk: keep[chunk])
+        return self.scores_made(len(keep), lambda numbers: keep[numbers])
 
     def scores_without(self) -> NDArray[np.float64]:
         """The scores (F, K) with each feature hidden alone."""
 
-        def all_but(chunk: NDArray[np.int64]) -> NDArray[np.bool_]:
-            return np.asarray(chunk[:, None] != np.arange(len(self.features)))
+        def all_but(numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
+            return np.asarray(numbers[:, None] != np.arange(len(self.features)))
 
-        return self._scored(len(self.features), all_but)
+        return self.scores_made(len(self.features), all_but)
 
     def inputs(self, keep: NDArray[Any]) -> NDArray[Any]:
         """The inputs (B, ...) of the coalitions keep (B, F), booleans or shares in 0..1."""
@@ -212,10 +209,21 @@ class Coalitions:
         axes = _axes(self.problem)
         return masks.reshape(len(masks), *(n if axis in axes else 1 for axis, n in enumerate(self._x.shape)))
 
-    def _scored(self, count: int, make: Callable[[NDArray[np.int64]], NDArray[Any]]) -> NDArray[np.float64]:
-        result = np.empty((count, len(self.clean)), np.float64)
-        for chunk in self.problem.chunks(count):
-            result[chunk] = self.problem.all_scores_at(self.inputs(make(chunk)), self.sample)
+    def scores_made(self, count: int, make: Callable[[NDArray[np.int64]], NDArray[Any]]) -> NDArray[np.float64]:
+        """The scores (count, K) of the coalitions that `make` gives for numbers (B,): keep (B, F), as in `scores`.
+
+        `make` is called by several threads at once. Raises MethodError where a score is not finite.
+        """
+        problem = self.problem
+        done, report = 0, problem.runtime.progress
+
+        def told(more: int) -> None:
+            nonlocal done
+            done += more
+            if report is not None:
+                report(done, count)
+
+        result = problem.scores_made(count, lambda numbers: self.inputs(make(numbers)), self.sample, told)
         broken = int((~np.isfinite(result)).any(axis=1).sum())
         if broken:
             raise MethodError(

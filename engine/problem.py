@@ -199,13 +199,6 @@ class Problem:
         y = self._run(exposed, self._inputs(x, rows), [self.target.of])[self.target.of]
         return score(y, self.cotangents, rows)
 
-    def all_scores_at(self, x: NDArray[Any], sample: int) -> NDArray[np.float64]:
-        """The scores (R', K) of inputs x (R', ...), forms of one sample, for each of its K targets, in one pass."""
-        exposed, first = _exposed(self.model, (self.target.of,)), sample * self.target.count
-        y = self._run(exposed, self._inputs(x, np.full(len(x), first)), [self.target.of])[self.target.of]
-        rows = range(first, first + self.target.count)
-        return np.stack([score(y, self.cotangents, np.full(len(x), row)) for row in rows], axis=1)
-
     def scores_made(
         self,
         count: int,

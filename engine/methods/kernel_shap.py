@@ -46,21 +46,16 @@ class KernelShap(Perturbation):
         features = coalitions.features
         check_count("kernel-shap", features)
         count = len(features)
-        nothing = coalitions.scores(np.zeros((1, count), bool))[0]
-        total = coalitions.clean - nothing
-        if count == 1:
-            return [
-                Answer(t[None], _details(1.0, n, 0.0, t[None], 1, True)) for t, n in zip(total, nothing, strict=True)
-            ]
         samples = self.samples if self.samples is not None else 2 * count + 2048
         check_size(samples, count)
         design = plan(count, samples, self.seed)
-        scores = coalitions.scores(design.keep)
+        scores = coalitions.scores(np.concatenate([np.zeros((1, count), bool), design.keep]))
+        nothing, total = scores[0], coalitions.clean - scores[0]
         z = design.keep.astype(np.float64)
         answers = []
-        for y, n, t in zip(scores.T - nothing[:, None], nothing, total, strict=True):
+        for y, n, t in zip((scores[1:] - nothing).T, nothing, total, strict=True):
             values, errors = solve(z, y, float(t), design)
-            r2 = fit_quality(y, z @ values, design.weights)
+            r2 = fit_quality(y, z @ values, design.weights) if len(y) else 1.0
             missed = float(values.sum() - t)
             details = _details(r2, n, missed, errors, len(z) + 1, design.exact)
             answers.append(Answer(values, details))
@@ -95,15 +90,14 @@ class Design:
 
 
 def plan(features: int, samples: int, seed: int) -> Design:
-    """The coalitions of `features` >= 2 features, about `samples` of them.
+    """The coalitions of so many features, all but the empty and the whole one, or about `samples` of them.
 
     Raises MethodError for fewer samples than two per feature: they would not determine the values.
     """
     if features <= _MOST_EXACT and 2**features - 2 <= samples:
         every = (np.arange(1, 2**features - 1)[:, None] >> np.arange(features)) & 1
-        sizes = every.sum(axis=1)
-        each = np.array([shapley_kernel(features, size) for size in range(1, features)])
-        return Design(every.astype(bool), each[sizes - 1], np.full(len(every), -1), True)
+        each = np.array([0.0, *(shapley_kernel(features, size) for size in range(1, features))])
+        return Design(every.astype(bool), each[every.sum(axis=1)], np.full(len(every), -1), True)
     if samples < 2 * features:
         raise MethodError(
             f"kernel-shap cannot tell {features} features apart with {samples} samples: take at least {2 * features}, "
@@ -172,7 +166,7 @@ def solve(
         raise MethodError(f"{len(z)} coalitions do not determine {z.shape[1]} values: take more samples") from None
     values = np.append(values, total - values.sum())
     errors = np.zeros(len(values))
-    draws = int(design.drawn.max()) + 1
+    draws = int(design.drawn.max(initial=-1)) + 1
     if draws > 1:
         random = design.drawn >= 0
         slopes = (weights * (target - x @ values[:-1]))[random, None] * x[random]

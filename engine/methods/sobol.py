@@ -52,16 +52,20 @@ class Sobol(Perturbation):
                 "give segments that group them"
             )
         a, b = designs(count, self.designs, self.seed)
-        at_a, at_b = coalitions.scores(a), coalitions.scores(b)
-        at_c = np.empty((count, *at_a.shape), np.float64)
-        for feature in range(count):
-            c = a.copy()
-            c[:, feature] = b[:, feature]
-            at_c[feature] = coalitions.scores(c)
+
+        def mask(numbers: NDArray[np.int64]) -> NDArray[np.float64]:
+            """A, then B, then every C_i, design by design."""
+            which, design = np.divmod(numbers, self.designs)
+            keep = np.where((which == 1)[:, None], b[design], a[design])
+            swapped = np.flatnonzero(which >= 2)
+            keep[swapped, which[swapped] - 2] = b[design[swapped], which[swapped] - 2]
+            return keep
+
+        runs = self.designs * (count + 2)
+        scores = coalitions.scores_made(runs, mask).reshape(count + 2, self.designs, -1)
         answers = []
-        for target in range(at_a.shape[1]):
-            total, first, variance = indices(at_a[:, target], at_b[:, target], at_c[..., target])
-            runs = self.designs * (count + 2)
+        for of_target in np.moveaxis(scores, 2, 0):
+            total, first, variance = indices(of_target[0], of_target[1], of_target[2:])
             answers.append(Answer(total, {"first_order": tuple(first.tolist()), "variance": variance, "runs": runs}))
         return answers
 
@@ -80,11 +84,12 @@ def indices(
     """Total indices (F,), first-order indices (F,) and the score's variance, from the scores a, b (D,) and c (F, D).
 
     The first-order ones are estimated as A. Saltelli, P. Annoni, I. Azzini, F. Campolongo, M. Ratto and S. Tarantola,
-    "Variance based sensitivity analysis of model output", Computer Physics Communications 181, 2010, table 2 (b).
+    "Variance based sensitivity analysis of model output", Computer Physics Communications 181, 2010, table 2 (b), with
+    the mean taken off b.
     """
     variance = float(a.var(ddof=1))
     if variance <= 1e-24 * max(1.0, float(np.abs(a).max()) ** 2):
         return np.zeros(len(c)), np.zeros(len(c)), 0.0
     total = ((a - c) ** 2).mean(axis=1) / (2 * variance)
-    first = (b * (c - a)).mean(axis=1) / variance
+    first = ((b - b.mean()) * (c - a)).mean(axis=1) / variance
     return total, first, variance

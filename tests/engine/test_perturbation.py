@@ -12,8 +12,10 @@ import pytest
 import onnxray
 from onnxray.engine.baselines import baseline, inpainted
 from onnxray.engine.explain import problem_of
+from onnxray.engine.methods import make
 from onnxray.engine.perturbation import Coalitions, fills_of, fit_quality
 from onnxray.engine.problem import Problem
+from onnxray.engine.rows import Runtime
 from onnxray.engine.segments import features_of
 
 Parse = Callable[..., onnx.ModelProto]
@@ -145,3 +147,14 @@ def test_the_quality_of_a_fit() -> None:
     assert fit_quality(y, y, weights) == 1
     assert fit_quality(y, np.full(20, np.average(y, weights=weights)), weights) == pytest.approx(0)
     assert fit_quality(np.full(20, 3.0), np.full(20, 3.0), weights) == 1
+
+
+def test_progress_is_told(cnn: onnx.ModelProto) -> None:
+    told: list[tuple[int, int]] = []
+    x = np.ones((1, 3, 16, 16), np.float32)
+    runtime = Runtime(batch=10, progress=lambda done, total: told.append((done, total)))
+    make("ablation", {"segments": "grid", "grid": 6})(problem_of(cnn, x, 1, runtime=runtime))
+    assert {total for _, total in told} == {36}
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert told[-1] == (36, 36)
+    assert len(told) == 4
