@@ -28,6 +28,7 @@ QUICK: dict[str, dict[str, object]] = {
     "ablation": {"segments": "grid", "grid": 3},
     "lime": {"samples": 100, "segments": 12},
     "kernel-shap": {"samples": 100, "segments": 12},
+    "rise": {"masks": 200},
     "sobol": {"designs": 4, "grid": 4},
 }
 OTHER_MODELS: dict[str, str] = {
