@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -188,6 +189,7 @@ def command(
             colormap,
             threshold,
             every,
+            bar.part,
         )
         folders = [run.name(path.stem) for path in paths]
         for path, folder in zip(paths, folders, strict=True):
@@ -217,7 +219,10 @@ def command(
 
 @dataclass
 class Work:
-    """One image in, its explanations out. `left_out` holds the methods of `all` that do not fit the model, and why."""
+    """One image in, its explanations out. `left_out` holds the methods of `all` that do not fit the model, and why.
+
+    `tell` is told how much of an image is done, 0 to 1, and by which method.
+    """
 
     model: Model
     targets: Sequence[Target]
@@ -230,6 +235,7 @@ class Work:
     colormap: str | None
     threshold: float | None
     every: bool
+    tell: Callable[[float, str], None] | None = None
 
     def __post_init__(self) -> None:
         self.left_out: dict[str, str] = {}
@@ -263,10 +269,13 @@ class Work:
         from ..engine.errors import GradientError, MethodError
         from ..engine.explain import problem_of, solve
 
-        for target in self.targets:
-            with_layers = problem_of(self.model, pixels, target, list(self.layers), runtime=self.runtime)
-            plain = with_layers if not self.layers else problem_of(self.model, pixels, target, runtime=self.runtime)
-            for method in list(self.methods):
+        for number, target in enumerate(self.targets):
+            now: list[Any] = [0, ""]
+            runtime = replace(self.runtime, progress=functools.partial(self._told, number, now))
+            with_layers = problem_of(self.model, pixels, target, list(self.layers), runtime=runtime)
+            plain = with_layers if not self.layers else problem_of(self.model, pixels, target, runtime=runtime)
+            for place, method in enumerate(list(self.methods)):
+                now[:] = place, method.name
                 try:
                     yield from solve(with_layers if method.at_layer else plain, method)
                 except (MethodError, GradientError) as error:
@@ -275,6 +284,13 @@ class Work:
                     self.methods.remove(method)
                     self.left_out[method.name] = str(error)
                     self._warn(f"{method.name} left out: {error}")
+
+    def _told(self, target: int, now: Sequence[Any], done: int, total: int) -> None:
+        """How far the method that runs now has come with this target: see `Runtime.progress`."""
+        if self.tell is not None:
+            place, name = now
+            maps = len(self.targets) * len(self.methods)
+            self.tell((target * len(self.methods) + place + done / total) / maps, name)
 
     def news(self) -> list[str]:
         """What is to be said since the last call, each once in a run."""

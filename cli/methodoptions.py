@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 ALL = "all"
 
 # Methods that take minutes on a large network: not what `all` should surprise with, nor a report wait for.
-PATIENT = ("kernel-shap", "lime", "score-cam", "sobol")
+PATIENT = ("kernel-shap", "lime", "rise", "score-cam", "sobol")
 
 
 def chosen_methods(names: Sequence[str], settings: Sequence[str]) -> tuple[list[Method], bool]:

@@ -34,10 +34,12 @@ class Progress:
         self.total, self.what, self.quiet = total, what, quiet
         self.bar = bar or sys.stderr.isatty()
         self.done = 0
+        self.inside = 0.0  # how much of the next one is done, in [0, 1]
         self._clock = clock
         self._start = clock()
         self._drawn = float("-inf")
         self._shown = False
+        self._tenth = 0
 
     def __enter__(self) -> Progress:
         self._draw("")
@@ -50,17 +52,27 @@ class Progress:
 
     def step(self, name: str = "") -> None:
         """One more is done; `name` says which."""
-        self.done += 1
-        if self.quiet:
+        self.done, self.inside = self.done + 1, 0.0
+        self._tell(name, self.done == self.total)
+
+    def part(self, share: float, name: str = "") -> None:
+        """So much of the next one is done, 0 to 1; `name` says what is being done."""
+        self.inside = min(max(share, 0.0), 1.0)
+        self._tell(name, False)
+
+    def _tell(self, name: str, last: bool) -> None:
+        if self.quiet or self.total < 1:
             return
         if self.bar:
-            if self.done == self.total or self._clock() - self._drawn >= _REDRAW:
+            if last or self._clock() - self._drawn >= _REDRAW:
                 self._draw(name)
-        elif (
-            self._clock() - self._start > _PATIENCE
-            and self.done * 10 // self.total > (self.done - 1) * 10 // self.total
-        ):
-            click.echo(f"onnxray: {self.done} of {self.total} {self.what}{self._left()}", err=True)
+            return
+        tenth = int((self.done + self.inside) * 10 / self.total + 1e-9)
+        if tenth > self._tenth:
+            self._tenth = tenth
+            if self._clock() - self._start > _PATIENCE:
+                done = str(self.done) if not self.inside else f"{self.done + self.inside:.2f}"
+                click.echo(f"onnxray: {done} of {self.total} {self.what}{self._left()}", err=True)
 
     def say(self, text: str, *, error: bool = False) -> None:
         """A line of its own; errors are said even when quiet."""
@@ -70,16 +82,17 @@ class Progress:
             self._draw("")
 
     def _left(self) -> str:
-        if not 0 < self.done < self.total:
+        done = self.done + self.inside
+        if not 0 < done < self.total:
             return ""
         elapsed = self._clock() - self._start
-        return f", {duration(elapsed / self.done * (self.total - self.done))} left"
+        return f", {duration(elapsed / done * (self.total - done))} left"
 
     def _draw(self, name: str) -> None:
         if self.quiet or not self.bar or self.total < 1:
             return
         width = shutil.get_terminal_size().columns - 1
-        share = self.done / self.total
+        share = (self.done + self.inside) / self.total
         filled = round(24 * share)
         line = f"{'█' * filled}{'░' * (24 - filled)} {self.done}/{self.total} {self.what}{self._left()}"
         room = width - display_width(line) - 2

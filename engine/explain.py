@@ -22,7 +22,7 @@ from .target import Target, title
 
 # What `explain` takes besides a method's own options.
 CARD_OPTIONS = (*FIELDS, "output", "scores")
-RUN_OPTIONS = ("providers", "threads", "batch")
+RUN_OPTIONS = ("providers", "threads", "batch", "progress")
 
 # A target score below this part of the largest one says that the network does not see the target at all.
 TINY = 1e-3
@@ -44,7 +44,8 @@ def explain(
     target: None (the predicted class), a class index, a label, a list of them, or a `Target`.
     layer: for methods that work at a layer; by default it is chosen, with the reason in the result.
     options: the method's own; fields of the model card (`size`, `mean`, `std`, `order`, `layout`, `resize`, ...),
-        `output` and `scores` to override what is found; `providers`, `threads` and `batch` (most rows of one run).
+        `output` and `scores` to override what is found; `providers`, `threads` and `batch` (most rows of one run);
+        `progress`, a function that long methods tell how many of how many runs are done.
 
     Returns an Explanation; for a batch of several samples, or several targets, Explanations.
 

@@ -137,7 +137,8 @@ def _reserved() -> set[str]:
     """Names that `explain` takes beside a method's own options."""
     from ..card import FIELDS
 
-    return {*FIELDS, "output", "scores", "providers", "threads", "batch", "model", "image", "method", "target", "layer"}
+    running = ("providers", "threads", "batch", "progress")
+    return {*FIELDS, "output", "scores", *running, "model", "image", "method", "target", "layer"}
 
 
 @functools.cache

@@ -247,3 +247,35 @@ def test_methods_are_listed_with_their_options(run: Run) -> None:
         assert f"{name}: " in done.stdout
         for option in options_of(cls):
             assert f"-o {option.name}=" in done.stdout
+
+
+def test_progress_within_an_image(model: Path, photo: Path) -> None:
+    """The share of an image that is done rises from method to method and target to target, to its end."""
+    from onnxray.cli.explain import Work
+    from onnxray.engine.methods import make
+    from onnxray.engine.rows import Runtime
+    from onnxray.engine.target import Target
+
+    told: list[tuple[float, str]] = []
+    chosen = [make("rise", {"masks": 40}), make("rise", {"masks": 80, "seed": 1})]
+    targets = [Target.of(0), Target.of(1)]
+    work = Work(
+        onnxray.load(model),
+        targets,
+        (),
+        chosen,
+        Runtime(threads=2, batch=4),
+        None,  # type: ignore[arg-type]
+        (),
+        0.6,
+        None,
+        None,
+        False,
+        lambda share, name: told.append((share, name)),
+    )
+    assert len(list(work.explanations(read(photo)))) == 4
+    shares = [share for share, _ in told]
+    assert shares == sorted(shares)
+    assert len(set(shares)) == 60
+    assert shares[-1] == 1
+    assert {name for _, name in told} == {"rise"}

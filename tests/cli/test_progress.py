@@ -66,3 +66,30 @@ def test_quiet(capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_durations(seconds: float, wanted: str) -> None:
     assert duration(seconds) == wanted
+
+
+def test_parts_of_a_step(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    clock = Clock()
+    with Progress(2, bar=True, clock=clock) as bar:
+        clock.now += 10
+        bar.part(0.5, "rise")
+        shown = capsys.readouterr().err
+        assert "0/2 images, 30 s left  rise" in shown
+        assert shown.count("\u2588") == 6
+        bar.step("first.png")
+        clock.now += 10
+        bar.part(2.0)
+        assert bar.done + bar.inside == 2
+    capsys.readouterr()
+    with Progress(1, clock=clock) as lines:
+        for i in range(100):
+            clock.now += 1
+            lines.part((i + 1) / 100)
+        lines.step("x")
+    told = capsys.readouterr().err.splitlines()
+    assert told[0] == "onnxray: 0.10 of 1 images, 1 min 30 s left"
+    assert len(told) == 10
+    with Progress(1, quiet=True, bar=True, clock=clock) as none:
+        none.part(0.5)
+    assert capsys.readouterr().err == ""
