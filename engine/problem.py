@@ -7,8 +7,7 @@ gradients of the rows; what was computed once for one method is there for the ne
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import selection
-from .differentiate import Rules, vjp
-from .errors import Disconnected, GradientError
+from .derived import GradientGraph, exposed_at, gradient_graph, rules_key
+from .differentiate import Rules
+from .errors import Disconnected
 from .graph import Model, reads
 from .real_input import with_real_input
 from .resolve import Place, Resolved, score
-from .rows import Runtime, batch_size, run_made, run_rows
+from .rows import ELEMENTS_PULLED, Runtime, in_order, run_made, run_rows
 from .split import expose, extract
 from .target import Target, settled
 
@@ -145,7 +145,7 @@ class Problem:
         missing = [name for name in wanted if name not in self._known]
         if missing:
             names = missing if self.target.of in self._known else list(dict.fromkeys([*missing, self.target.of]))
-            exposed = _exposed(self.model, tuple(names))
+            exposed = exposed_at(self.model, tuple(names))
             self._known.update(self._run(exposed, self._inputs(self.input.x), names))
         return {name: self._known[name] for name in wanted}
 
@@ -154,7 +154,7 @@ class Problem:
 
         Raises GradientError and its subclasses.
         """
-        key = _rules_key(rules)
+        key = rules_key(rules)
         missing = [name for name in dict.fromkeys(wrt) if (name, key) not in self._gradients]
         if missing:
             codes = None
@@ -195,7 +195,7 @@ class Problem:
 
     def scores_at(self, x: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """The score (R',) of inputs x (R', ...), each with the target of its row `rows` (R',)."""
-        exposed = _exposed(self.model, (self.target.of,))
+        exposed = exposed_at(self.model, (self.target.of,))
         y = self._run(exposed, self._inputs(x, rows), [self.target.of])[self.target.of]
         return score(y, self.cotangents, rows)
 
@@ -211,7 +211,7 @@ class Problem:
         make: the inputs (R', ...) for numbers (R',); called by several threads at once, see `rows.run_made`. told: how
         many more are done.
         """
-        exposed, first = _exposed(self.model, (self.target.of,)), sample * self.target.count
+        exposed, first = exposed_at(self.model, (self.target.of,)), sample * self.target.count
         cotangents, rows = self.cotangents, range(first, first + self.target.count)
         result = np.empty((count, self.target.count), np.float64)
 
@@ -225,8 +225,7 @@ class Problem:
                 told(len(numbers))
 
         like = self._inputs(self.input.x[sample : sample + 1], np.array([first]))
-        shared = {name: array for name, array in self.input.others.items() if not self._by_sample(name)}
-        run_made(exposed, count, inputs, consume, [self.target.of], like, shared=shared, runtime=self.runtime)
+        run_made(exposed, count, inputs, consume, [self.target.of], like, shared=self._shared, runtime=self.runtime)
         return result
 
     def gradients_at(
@@ -238,15 +237,47 @@ class Problem:
         )
         return grads[self.input.name], score(values[self.target.of], self.cotangents, rows)
 
+    def gradients_made(
+        self,
+        count: int,
+        make: Callable[[NDArray[np.int64]], tuple[NDArray[Any], NDArray[np.int64]]],
+        consume: Callable[[NDArray[np.int64], NDArray[np.float32]], None],
+    ) -> None:
+        """Gradients by the input at `count` inputs that are made on the way.
+
+        make: inputs (R', ...), and the row (R',) whose target each one has, for numbers (R',); called by several
+        threads at once, see `rows.run_made`. consume: gets numbers and gradients (R', ...), one call at a time, in
+        order.
+        """
+        graph, classes = self._graph([self.input.name], None, []), self.classes
+        name = graph.gradients[self.input.name]
+        if classes is None:
+            _ = self.cotangents  # computed now, not by every thread
+
+        def inputs(numbers: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+            x, rows = make(numbers)
+            return self._pulling(graph, x, rows, None if classes is None else classes[rows])
+
+        def taken(numbers: NDArray[np.int64], got: dict[str, NDArray[Any]]) -> None:
+            consume(numbers, got[name].astype(np.float32, copy=False))
+
+        like = self._inputs(self.x[:1], np.zeros(1, np.int64))
+        shared, runtime = self._shared, self.runtime
+        run_made(
+            graph.model,
+            count,
+            inputs,
+            in_order(taken),
+            [name],
+            like,
+            shared=shared,
+            runtime=runtime,
+            elements=ELEMENTS_PULLED,
+        )
+
     def tail(self, value: str) -> Tail:
         """The part of the model behind `value`, to be run on other maps than the clean ones."""
         return Tail(self, value)
-
-    def chunks(self, total: int) -> Iterator[NDArray[np.int64]]:
-        """The numbers 0 ... total - 1 in pieces: as many inputs as should be made ready at once."""
-        size = batch_size({self.input.name: self.input.x}, self.runtime)
-        for start in range(0, total, size):
-            yield np.arange(start, min(start + size, total))
 
     # --- running ---
 
@@ -259,6 +290,12 @@ class Problem:
                 feeds[name] = array[sample]
         return feeds
 
+    def beside(self, sample: int) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+        """What the other inputs are fed with a sample: its rows (1, ...), and what is the same for all samples."""
+        others = self.input.others
+        rows = {name: array[sample : sample + 1] for name, array in others.items() if self._by_sample(name)}
+        return rows, {name: array for name, array in others.items() if name not in rows}
+
     def _by_sample(self, name: str) -> bool:
         array = self.input.others[name]
         declared = self.model.value(name).shape
@@ -267,9 +304,13 @@ class Problem:
         dynamic = explained is None or not explained or not isinstance(explained[0], int)
         return bool(array.ndim and array.shape[0] == len(self.input.x) and not (fixed and dynamic))
 
+    @property
+    def _shared(self) -> dict[str, NDArray[Any]]:
+        """Feeds of the inputs that are the same for every row."""
+        return {name: array for name, array in self.input.others.items() if not self._by_sample(name)}
+
     def _run(self, model: Model, rows: Mapping[str, NDArray[Any]], outputs: Sequence[str]) -> dict[str, NDArray[Any]]:
-        shared = {name: array for name, array in self.input.others.items() if not self._by_sample(name)}
-        return run_rows(model, rows, outputs, shared=shared, runtime=self.runtime)
+        return run_rows(model, rows, outputs, shared=self._shared, runtime=self.runtime)
 
     def _pull(
         self,
@@ -282,21 +323,36 @@ class Problem:
         weights: NDArray[np.float32] | None = None,
     ) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[Any]]]:
         """Gradients by `wrt` and the values `of` and `also`, at the inputs x of `rows`."""
-        of, classes = self.target.of, self.target.classes
-        graph = gradient_graph(
-            self.model, of, tuple(wrt), rules, None if classes is None else classes.axis, tuple(also)
-        )
-        feeds = self._inputs(x, rows)
+        of = self.target.of
+        graph = self._graph(wrt, rules, also)
+        feeds = self._pulling(graph, x, rows, codes, weights)
+        names = [of, *also, *graph.gradients.values()]
+        got = self._run(graph.model, feeds, names)
+        found = {name: got[out].astype(np.float32, copy=False) for name, out in graph.gradients.items()}
+        return found, {name: got[name] for name in (of, *also)}
+
+    def _graph(self, wrt: Sequence[str], rules: Rules, also: Sequence[str]) -> GradientGraph:
+        classes = self.target.classes
+        axis = None if classes is None else classes.axis
+        return gradient_graph(self.model, self.target.of, tuple(wrt), rules, axis, tuple(also))
+
+    def _pulling(
+        self,
+        graph: GradientGraph,
+        x: NDArray[Any],
+        rows: NDArray[np.int64],
+        codes: NDArray[np.int64] | None,
+        weights: NDArray[np.float32] | None = None,
+    ) -> dict[str, NDArray[Any]]:
+        """What a gradient's graph is fed at the inputs x of `rows`."""
+        feeds, classes = self._inputs(x, rows), self.target.classes
         if classes is not None:
             assert codes is not None
             weights = classes.row_weights(len(self.input.x))[rows] if weights is None else weights
             feeds.update(selection.feeds(codes, weights, _dtype(graph.model, selection.WEIGHTS)))
         else:
             feeds[graph.cotangent] = self.cotangents[rows].astype(_dtype(graph.model, graph.cotangent))
-        names = [of, *also, *graph.gradients.values()]
-        got = self._run(graph.model, feeds, names)
-        found = {name: got[out].astype(np.float32, copy=False) for name, out in graph.gradients.items()}
-        return found, {name: got[name] for name in (of, *also)}
+        return feeds
 
 
 def _dtype(model: Model, name: str) -> np.dtype[Any]:
@@ -351,79 +407,3 @@ def _between(model: Model, value: str, of: str) -> list[Any]:
             needed.update(reads(node))
             nodes.append(node)
     return nodes[::-1]
-
-
-@dataclass(frozen=True)
-class GradientGraph:
-    """A model that gives `of`, values inside and gradients; `cotangent` is the input to feed, "" with classes."""
-
-    model: Model
-    cotangent: str
-    gradients: Mapping[str, str]
-
-
-_CACHE_SIZE = 16
-_cache: OrderedDict[tuple[Any, ...], tuple[Any, Any]] = OrderedDict()
-
-
-def _cached(key: tuple[Any, ...], keep: Any, make: Any) -> Any:
-    """`make()`, kept by `key`; `keep` is what the key's ids refer to."""
-    found = _cache.get(key)
-    if found is None:
-        found = (make(), keep)
-        _cache[key] = found
-        while len(_cache) > _CACHE_SIZE:
-            _cache.popitem(last=False)
-    else:
-        _cache.move_to_end(key)
-    return found[0]
-
-
-def _exposed(model: Model, values: tuple[str, ...]) -> Model:
-    def make() -> Model:
-        return expose(model, values, only=True)
-
-    found: Model = _cached(("expose", model.content_key, values), None, make)
-    return found
-
-
-def _rules_key(rules: Rules) -> str:
-    return "" if rules is None else rules if isinstance(rules, str) else f"own {id(rules)}"
-
-
-def gradient_graph(
-    model: Model,
-    of: str,
-    wrt: tuple[str, ...],
-    rules: Rules = None,
-    class_axis: int | None = None,
-    also: tuple[str, ...] = (),
-) -> GradientGraph:
-    """The graph that differentiates `of` by `wrt`, with classes chosen inside it along `class_axis`, else by a
-    cotangent.
-
-    Kept for the next call with the same model and arguments. Raises GradientError and its subclasses, whose messages
-    end
-    with what to do.
-    """
-
-    def make() -> GradientGraph:
-        try:
-            graph = vjp(model, of, list(wrt), rules)
-        except GradientError as error:
-            text = str(error)
-            if "gradient-free" not in text:
-                text += "; gradient-free methods need none: occlusion, rise, score-cam, recipro-cam"
-            raise type(error)(text) from None
-        seed = graph.inputs[len(graph.inputs) - 1].name
-        outputs = [v.name for v in graph.outputs][len(model.outputs) :]
-        exposed = expose(graph, [of, *also, *outputs], only=True)
-        if class_axis is not None:
-            rank = model.value(of).rank
-            axis = class_axis if rank is None or rank > class_axis else rank - 1
-            exposed, seed = selection.select_classes(exposed, of, seed, axis), ""
-        return GradientGraph(exposed, seed, dict(zip(wrt, outputs, strict=True)))
-
-    key = ("gradient", model.content_key, of, wrt, _rules_key(rules), class_axis, also)
-    found: GradientGraph = _cached(key, rules, make)
-    return found

@@ -27,6 +27,8 @@ _ELEMENTS = 8 * 3 * 224 * 224
 _MOST = 64
 # The same for a worker's run on one thread: four such images were the fastest batch of every network measured.
 _ELEMENTS_MADE = 4 * 3 * 224 * 224
+# And of a gradient's run, which keeps the maps of all layers until they are read again: one image.
+ELEMENTS_PULLED = 3 * 224 * 224
 
 # Models that declare a batch but fail on one: an exporter that baked its example's batch of one into a Reshape.
 _one_at_a_time: weakref.WeakSet[Model] = weakref.WeakSet()
@@ -125,12 +127,14 @@ def run_made(
     *,
     shared: Mapping[str, np.ndarray] | None = None,
     runtime: Runtime | None = None,
+    elements: int = _ELEMENTS_MADE,
 ) -> None:
     """Run `count` rows that are made when their turn comes.
 
     make: the rows (R, ...) by input name for numbers (R,) out of 0 ... count - 1; called by several threads at once.
     consume: gets numbers and outputs; never called twice at once, in any order. Which rows share a run does not depend
-    on the threads. like: rows of the same shape, to know how many fit into a run. shared: as in `run_rows`.
+    on the threads. like: rows of the same shape, to know how many fit into a run: of `elements` in all. shared: as in
+    `run_rows`.
 
     On processors, as many workers as `runtime.threads` share one session of a single thread; on other devices there is
     one worker. Raises what `Session.run`, `make` and `consume` raise, after all workers have stopped.
@@ -139,7 +143,7 @@ def run_made(
     workers, size = 1, batch_size(like, runtime)
     if resolve_providers(runtime.providers) == ("CPUExecutionProvider",):
         workers = runtime.threads or default_threads()
-        size = runtime.batch or batch_size(like, runtime, _ELEMENTS_MADE)
+        size = runtime.batch or batch_size(like, runtime, elements)
     workers = min(workers, -(-count // size))
     if workers > 1:
         runtime = replace(runtime, threads=1)
@@ -168,6 +172,24 @@ def run_made(
             stopped.set()
     for future in futures:
         future.result()
+
+
+def in_order(
+    consume: Callable[[NDArray[np.int64], dict[str, np.ndarray]], None],
+) -> Callable[[NDArray[np.int64], dict[str, np.ndarray]], None]:
+    """For `run_made`: what consumes the runs in the order of their numbers, so that sums are the same every time."""
+    waiting: dict[int, tuple[NDArray[np.int64], dict[str, np.ndarray]]] = {}
+    due = 0
+
+    def take(numbers: NDArray[np.int64], got: dict[str, np.ndarray]) -> None:
+        nonlocal due
+        waiting[int(numbers[0])] = (numbers, got)
+        while due in waiting:
+            numbers, got = waiting.pop(due)
+            consume(numbers, got)
+            due += len(numbers)
+
+    return take
 
 
 def batch_size(rows: Mapping[str, np.ndarray], runtime: Runtime, elements: int = _ELEMENTS) -> int:

@@ -10,7 +10,7 @@ summed up, score(x) - score(b) ("completeness"). How far the sum is from that me
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,14 +116,23 @@ def average_gradient(
 ) -> NDArray[np.float32]:
     """The weighted mean (R', ...) of the gradients at base + point * (x - base), for the given rows of the problem."""
     x = problem.x[rows]
+    difference = x - base[rows]
     total = np.zeros(x.shape, np.float64)
-    for chunk in problem.chunks(len(rows) * len(points)):
-        row, step = np.divmod(chunk, len(points))
-        at = points[step].reshape(-1, *[1] * (x.ndim - 1)).astype(np.float32)
-        between = (base[row] + at * (x[row] - base[row])).astype(x.dtype)
-        gradients, _ = problem.gradients_at(between, rows[row])
-        for one in np.unique(row):
-            total[one] += np.tensordot(weights[step[row == one]], gradients[row == one], axes=1)
+
+    def between(numbers: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        row, step = np.divmod(numbers, len(points))
+        made = np.empty((len(numbers), *x.shape[1:]), np.result_type(x, np.float32))
+        for one, r, at in zip(made, row, points[step].astype(np.float32), strict=True):
+            np.multiply(difference[r], at, out=one)
+            one += base[rows[r]]
+        return made.astype(x.dtype, copy=False), rows[row]
+
+    def add(numbers: NDArray[np.int64], gradients: NDArray[np.float32]) -> None:
+        for one, number in zip(gradients, numbers, strict=True):
+            row, step = divmod(int(number), len(points))
+            total[row] += np.multiply(one, weights[step], dtype=np.float64)
+
+    problem.gradients_made(len(rows) * len(points), between, add)
     return total.astype(np.float32)
 
 

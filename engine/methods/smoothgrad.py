@@ -8,7 +8,7 @@ arXiv:1706.03825,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,8 +50,10 @@ class SmoothGrad(Noisy):
         return Emitted(mean, "input", reduce="max-abs")
 
 
-def moments(problem: Problem, samples: int, noise: float, seed: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and mean square (R, ...) of the gradients at noisy copies of every row's input.
+def moments(
+    problem: Problem, samples: int, noise: float, seed: int, square: bool = False
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and, if `square`, mean square (R, ...) of the gradients at noisy copies of every row's input.
 
     Copy k has the noise of the generator (seed, k), whatever the batch, the number of samples and the target.
     """
@@ -59,14 +61,24 @@ def moments(problem: Problem, samples: int, noise: float, seed: int) -> tuple[ND
     flat = x.reshape(len(x), -1).astype(np.float64)
     scale = (noise * (flat.max(axis=1) - flat.min(axis=1))).reshape(-1, *[1] * (x.ndim - 1)).astype(np.float32)
     first, second = np.zeros(x.shape, np.float64), np.zeros(x.shape, np.float64)
-    for chunk in problem.chunks(len(x) * samples):
-        # Copies of one row follow each other only within the same k: the noise of a k is drawn once per chunk.
-        copy, row = np.divmod(chunk, len(x))
+
+    def noisy(numbers: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        # Copies of one row follow each other only within the same k: the noise of a k is drawn once per run.
+        copy, row = np.divmod(numbers, len(x))
         drawn = {k: _draw(seed, k, x.shape[1:]) for k in np.unique(copy)}
-        noisy = x[row] + scale[row] * np.stack([drawn[k] for k in copy])
-        gradients, _ = problem.gradients_at(noisy.astype(x.dtype), row)
-        np.add.at(first, row, gradients)
-        np.add.at(second, row, gradients.astype(np.float64) ** 2)
+        made = np.empty((len(numbers), *x.shape[1:]), np.result_type(x, np.float32))
+        for one, k, r in zip(made, copy, row, strict=True):
+            np.multiply(drawn[k], scale[r], out=one)
+            one += x[r]
+        return made.astype(x.dtype, copy=False), row
+
+    def add(numbers: NDArray[np.int64], gradients: NDArray[np.float32]) -> None:
+        for one, row in zip(gradients, numbers % len(x), strict=True):
+            first[row] += one
+            if square:
+                second[row] += np.square(one, dtype=np.float64)
+
+    problem.gradients_made(len(x) * samples, noisy, add)
     return (first / samples).astype(np.float32), (second / samples).astype(np.float32)
 
 

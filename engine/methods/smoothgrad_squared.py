@@ -25,7 +25,7 @@ class SmoothGradSquared(Noisy):
     """The mean square of the gradients at noisy copies of the input."""
 
     def __call__(self, problem: Problem) -> Maps:
-        _, square = moments(problem, self.samples, self.noise, self.seed)
+        _, square = moments(problem, self.samples, self.noise, self.seed, square=True)
         return Maps(square, "input", reduce="sum", display="positive")
 
     def emit(self, build: Build) -> Emitted:

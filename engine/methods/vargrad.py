@@ -27,7 +27,7 @@ class VarGrad(Noisy):
     """The variance of the gradients at noisy copies of the input: where the explanation itself is unsure."""
 
     def __call__(self, problem: Problem) -> Maps:
-        mean, square = moments(problem, self.samples, self.noise, self.seed)
+        mean, square = moments(problem, self.samples, self.noise, self.seed, square=True)
         variance = np.maximum(square.astype(np.float64) - mean.astype(np.float64) ** 2, 0)
         return Maps(variance.astype(np.float32), "input", reduce="sum", display="positive")
 

@@ -12,8 +12,8 @@ import pytest
 import onnxray
 from onnxray.engine import problem as module
 from onnxray.engine import rows as running
-from onnxray.engine.explain import input_of, problem_of
-from onnxray.engine.problem import Problem, gradient_graph
+from onnxray.engine.derived import gradient_graph
+from onnxray.engine.explain import problem_of
 from onnxray.engine.rows import Runtime, run_rows
 from onnxray.engine.target import Target
 
@@ -220,14 +220,34 @@ def test_batches_are_bounded_and_do_not_matter(cnn: onnx.ModelProto) -> None:
     for batch in (1, 2):
         pieces = problem_of(cnn, X, runtime=Runtime(batch=batch)).gradients(["image"])["image"]
         assert np.allclose(pieces, whole, atol=1e-6)
-    assert [
-        len(c) for c in Problem(onnxray.load(cnn), input_of(onnxray.load(cnn), X), Target.of(None)).chunks(200)
-    ] == [
-        64,
-        64,
-        64,
-        8,
-    ]
+
+
+@pytest.mark.parametrize("target", ["top:2", Target.unit("stem_relu", 2, "strongest")])
+@pytest.mark.parametrize("runtime", [Runtime(), Runtime(threads=3, batch=2), Runtime(threads=1, batch=4)])
+def test_gradients_of_inputs_that_are_made_on_the_way(cnn: onnx.ModelProto, target: object, runtime: Runtime) -> None:
+    problem = problem_of(cnn, X, target, runtime=runtime)
+    inputs = RNG.standard_normal((11, *X.shape[1:])).astype(np.float32)
+    rows = RNG.integers(0, problem.rows, 11)
+    seen, found = [], []
+
+    def make(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return inputs[numbers], rows[numbers]
+
+    def consume(numbers: np.ndarray, gradients: np.ndarray) -> None:
+        seen.extend(numbers.tolist())
+        found.extend(gradients)
+
+    problem.gradients_made(11, make, consume)
+    assert seen == list(range(11))
+    assert np.allclose(found, problem.gradients_at(inputs, rows)[0], atol=1e-6)
+
+
+def test_runs_are_consumed_in_order() -> None:
+    seen: list[int] = []
+    take = running.in_order(lambda numbers, got: seen.extend(numbers.tolist()))
+    for piece in ([4, 5], [2, 3], [0, 1], [8], [6, 7]):
+        take(np.array(piece), {})
+    assert seen == list(range(9))
 
 
 def test_an_error_in_a_model_is_not_taken_for_a_baked_batch(parse: Parse) -> None:
