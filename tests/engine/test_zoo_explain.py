@@ -41,6 +41,16 @@ QUICK: dict[str, dict[str, Any]] = {
     "smoothgrad-squared": {"samples": 2},
     "vargrad": {"samples": 2},
     "score-cam": {"channels": 4},
+    "ablation": {"segments": 6},
+    "lime": {"segments": 6, "samples": 20},
+    "kernel-shap": {"segments": "grid", "grid": 2},
+    "sobol": {"grid": 2, "designs": 2},
+}
+# Enough of what is drawn at random for the heat to be where it belongs.
+ENOUGH: dict[str, dict[str, Any]] = {
+    "lime": {"samples": 250},
+    "kernel-shap": {"samples": 250, "segments": 36},
+    "sobol": {"grid": 6, "designs": 8},
 }
 
 
@@ -85,6 +95,7 @@ def test_every_method_explains_every_classifier(name: str, zoo: Path, manifest: 
         assert e.heatmap.shape == photo.shape[:2]
         assert e.overlay().shape == photo.shape
         assert not any("NaN" in w for w in e.warnings)
+    assert {"ablation", "lime", "kernel-shap", "sobol"} <= made
     plain = {"gradient", "grad-cam", "grad-cam++", "layer-cam", "integrated-gradients", "guided-backprop"}
     if name in FULLY_INTEGER:
         assert not made & plain
@@ -93,7 +104,7 @@ def test_every_method_explains_every_classifier(name: str, zoo: Path, manifest: 
         assert plain | {"recipro-cam", "hires-cam", "deconvnet"} <= made
 
 
-@pytest.mark.parametrize("method", ["grad-cam", "hires-cam", "layer-cam", "recipro-cam", "guided-backprop"])
+@pytest.mark.parametrize("method", ["grad-cam", "hires-cam", "layer-cam", "recipro-cam", "guided-backprop", *ENOUGH])
 @pytest.mark.parametrize("network", ["mobilenet_v2_100_224", "squeezenet_v1_1"])
 @pytest.mark.parametrize(("picture", "is_object"), [("bird_segmentation", lambda m: m == 3), ("dog_segmentation", lambda m: m == 0)])  # fmt: skip
 def test_the_heat_is_on_the_animal(
@@ -102,7 +113,7 @@ def test_the_heat_is_on_the_animal(
     model = opened(zoo, manifest, network)
     photo = files.read(zoo / "images" / "photos" / f"{picture}.bmp")
     mask = is_object(cv2.imread(str(zoo / "images" / "photos" / f"{picture}_mask.bmp"), cv2.IMREAD_GRAYSCALE))
-    e = onnxray.explain(model, photo, method)
+    e = onnxray.explain(model, photo, method, **ENOUGH.get(method, {}))
     heat = np.maximum(e.heatmap, 0) if e.display == "positive" else np.abs(e.heatmap)
     seen = np.zeros(mask.shape, bool)
     y0, x0, y1, x1 = (round(v) for v in e.geometry.box)
