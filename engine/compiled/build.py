@@ -77,12 +77,15 @@ class Build:
         assert self._model is None
         self.problem = self.problem.before_softmax()
 
-    def gradients(self, wrt: Sequence[str], rules: Rules = None) -> list[str]:
-        """The score's gradient (N, ...) by each of `wrt`: names of values. Raises GradientError and its subclasses."""
+    def gradients(self, wrt: Sequence[str], rules: Rules = None, whole: bool = False) -> list[str]:
+        """The score's gradient (N, ...) by each of `wrt`: names of values. Raises GradientError and its subclasses.
+
+        whole: by the rules of all layers, the last one too, where else a row of its weights stands for it.
+        """
         assert self._op is None, "gradients come first"
         model = self.model
         known = {v.name for v in (*model.graph.input, *model.graph.output)}
-        start = self._start(wrt)
+        start = self.problem.target.of if whole else self._start(wrt)
         made = vjp(model, start, list(dict.fromkeys(wrt)), rules)
         self._seeds.update((v.name, start) for v in made.graph.input if v.name not in known)
         names = [v.name for v in made.graph.output][len(model.graph.output) :]

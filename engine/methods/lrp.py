@@ -53,10 +53,37 @@ _tables: OrderedDict[tuple[Any, ...], Table] = OrderedDict()
 class Lrp(Method):
     """The score, shared out layer by layer in proportion to what each value contributed.
 
-    placeholder
+    What a unit got is handed to the values it was made of, down to the pixels; biases keep their share. A composite
+    says by which rule, for each kind of layer (convolutions; matrix products, among them the last layer whatever it is;
+    the first layer):
+
+    | composite | convolutions | products | first | when |
+    | --- | --- | --- | --- | --- |
+    | `epsilon-plus-flat` | z-plus | epsilon | flat | the default: smooth maps of what speaks for the target |
+    | `epsilon-plus` | z-plus | epsilon | | the same down to single pixels; black ones (0) get nothing |
+    | `epsilon-alpha-beta-flat` | alpha-beta | epsilon | flat | what speaks against the target shows as well |
+    | `epsilon-alpha-beta` | alpha-beta | epsilon | | |
+    | `epsilon-gamma-box` | gamma | epsilon | box | both signs, milder; needs an image, or `low` and `high` |
+    | `epsilon-gamma` | gamma | epsilon | | the same for inputs without known limits |
+    | `epsilon` | epsilon | epsilon | | nearly input times gradient where all units are rectifiers; noisy when deep |
+    | `gamma`, `z-plus`, `alpha-beta` | the same rule everywhere | | | to compare rules |
+
+    `conv`, `dense` and `first` change one of the three (`first` also knows `w-square`); `flat` is for convolutions only.
+    With `epsilon` the map adds up to the score less what biases, rounding and `epsilon` absorbed; in deep networks with
+    normalisation that can be nearly all of it: then the pattern counts, not the total. `details` have the numbers, and
+    `bias=False` shares out among inputs what biases would have got. A unit without any input of the sign that a rule
+    asks for loses (z-plus, gamma) or gains (alpha-beta) relevance even so.
+
+    A batch normalisation, factor or sum behind a layer counts as part of it. Functions of one value pass relevance
+    unchanged; of a product the gate counts as a constant, as do attention weights and the statistics that a layer
+    normalisation divides by. A softmax at the end is left out: the score before it is explained.
+
+    On the network of the table above, maps of the default keep 0.60 of their pattern when the upper layers are
+    randomised, of the other composites 0.44 to 0.66; those of `z-plus` throughout keep 0.90, more than guided
+    backpropagation, and hardly tell classes apart: take them for what the network sees, not for why it decides.
     """
 
-    randomisation: ClassVar[Sanity] = "fails"
+    randomisation: ClassVar[Sanity] = "passes"
 
     composite: str = option("epsilon-plus-flat", "Which rule each kind of layer follows.", choices=tuple(COMPOSITES))
     conv: str | None = option(None, "The rule of convolutions, in place of the composite's.", choices=LAYER_RULES)
@@ -79,12 +106,18 @@ class Lrp(Method):
             lost = score - total
             share = abs(lost) / max(abs(score), 1e-12)
             details.append({"propagated_score": score, "relevance": total, "absorbed": lost, "absorbed_share": share})
-            warnings.append(_warning(total, score, share))
+            warnings.append(self._warning(total, score, share))
         return Maps(values, "input", reduce="sum", details=tuple(details), warnings=tuple(warnings))
+
+    def _warning(self, total: float, score: float, share: float) -> tuple[str, ...]:
+        if share <= WORTH_WARNING:
+            return ()
+        where = "biases and other constants" if self.bias else "constants, and units without fitting inputs"
+        return (f"the map adds up to {total:.4g}, the score is {score:.4g}: the difference is the share of {where}",)
 
     def emit(self, build: Build) -> Emitted:
         build.before_softmax()
-        (relevance,) = build.gradients([build.x], self._rules(build.problem))
+        (relevance,) = build.gradients([build.x], self._rules(build.problem), whole=True)
         return Emitted(build.real(relevance), "input", reduce="sum")
 
     def _rules(self, problem: Problem) -> Table:
@@ -128,12 +161,3 @@ class Lrp(Method):
         if (low >= high).any():
             raise MethodError(f"low must be less than high, got {float(low.max())} and {float(high.min())}")
         return low.astype(np.float32), high.astype(np.float32)
-
-
-def _warning(total: float, score: float, share: float) -> tuple[str, ...]:
-    if share <= WORTH_WARNING:
-        return ()
-    return (
-        f"the map adds up to {total:.4g} and the score is {score:.4g}: the rest went to constants, biases above all "
-        "(bias=False leaves these out)",
-    )

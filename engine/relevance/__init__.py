@@ -100,17 +100,19 @@ class Lrp:
     last: frozenset[str]
 
 
-class Table(Mapping[tuple[str, str], "Rule"]):
+class Table(Mapping["str | tuple[str, str]", "Rule"]):
     """Rules for `vjp`, one for each differentiable operator; `name` is what the metadata of its model say."""
 
     def __init__(self, lrp: Lrp, name: str = "lrp") -> None:
         self.lrp, self.name = lrp, name
-        self._rules = {k: _adapted(k, e, lrp) for k, e in gradients.entries() if isinstance(e, Gradient)}
+        self._rules: dict[str | tuple[str, str], Rule] = {
+            k: _adapted(k, e, lrp) for k, e in gradients.entries() if isinstance(e, Gradient)
+        }
 
-    def __getitem__(self, key: tuple[str, str]) -> Rule:
+    def __getitem__(self, key: str | tuple[str, str]) -> Rule:
         return self._rules[key]
 
-    def __iter__(self) -> Iterator[tuple[str, str]]:
+    def __iter__(self) -> Iterator[str | tuple[str, str]]:
         return iter(self._rules)
 
     def __len__(self) -> int:

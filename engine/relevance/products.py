@@ -13,7 +13,7 @@ broadcast.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..emitter import Node
@@ -31,7 +31,7 @@ _BOUNDED = {"Sigmoid": 2, "HardSigmoid": 2, "Softmax": 3, "Erf": 2, "Tanh": 1}
 _DEEPEST = 12
 
 
-def gate_rank(op: Emitter, name: str, active: Sequence[str] | frozenset[str] | set[str], depth: int = 0) -> int:
+def gate_rank(op: Emitter, name: str, active: Collection[str], depth: int = 0) -> int:
     """How surely the value is a gate: 0 no; 1 a Tanh, which may be a signal; 2; 3 attention weights."""
     proto = op.producer(name)
     if proto is None or depth > _DEEPEST:
