@@ -32,7 +32,7 @@ from .errors import ModelError, ShapeError
 from .graph import Model
 from .planner import Plan, Planner, Windows
 from .regions import locality
-from .rows import Runtime, run_rows
+from .rows import Runtime, run_made
 from .session import Session, default_threads, resolve_providers
 from .split import _infos, expose, extract
 from .stages import CROP, build
@@ -75,16 +75,11 @@ class Incremental:
     values: tuple[str, ...]
     plan: Plan
     workers: int
-    at_once: int
     runtime: Runtime
     planner: Planner | None = None
     _graphs: dict[tuple[int, int, int], Session] = field(default_factory=dict)
     _locks: dict[tuple[int, int, int], threading.Lock] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    @property
-    def exact(self) -> bool:
-        return True
 
     def run(
         self,
@@ -92,19 +87,24 @@ class Incremental:
         hidden: Hidden,
         consume: Consume,
         *,
+        which: NDArray[np.int64] | None = None,
         others: Mapping[str, NDArray[Any]] | None = None,
         shared: Mapping[str, NDArray[Any]] | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> None:
         """Compute the values for every window of `hidden` and hand them to `consume`, batch by batch.
 
-        x: one sample (1, ...). others: inputs that have a row for every sample, (1, ...); shared: inputs that are the
+        x: one sample (1, ...). which: the numbers of the windows to look at, all of them by default. others: inputs that have a row for every sample, (1, ...); shared: inputs that are the
         same for all. progress: called with the number of windows done, after every batch.
 
         Raises what running the model raises; an interruption stops all workers before it is passed on.
         """
         task = _Task(self, x, hidden, dict(others or {}), dict(shared or {}))
-        chunks = self._chunks(hidden)
+        which = np.arange(len(hidden.boxes)) if which is None else which
+        if not self.plan.stages:
+            task.plainly(which, consume, progress)
+            return
+        chunks = self._chunks(which)
         stop = threading.Event()
         given = threading.Lock()
 
@@ -134,22 +134,15 @@ class Incremental:
         for future in finished:
             future.result()
 
-    def _chunks(self, hidden: Hidden) -> list[NDArray[np.int64]]:
+    def _chunks(self, which: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         """Windows that one worker takes at once; those whose crops look alike are neighbours. Taken from the end."""
-        count = len(hidden.boxes)
-        order = np.arange(count)
-        most = self.at_once
-        if self.plan.stages and self.planner is not None:
-            windows = self.planner.windows
-            keys = []
-            for stage in self.plan.stages[::-1]:
-                keys += [stage.columns.kinds[windows.of(1)], stage.rows.kinds[windows.of(0)]]
-            order = np.lexsort(keys)
-            most = self._window_limit()
+        assert self.planner is not None
+        windows, keys = self.planner.windows, []
+        for stage in self.plan.stages[::-1]:
+            keys += [stage.columns.kinds[windows.of(1)], stage.rows.kinds[windows.of(0)]]
+        order = which[np.lexsort([key[which] for key in keys])]
         # As many for every worker, in pieces small enough that none waits long for the last one.
-        pieces = max(1, -(-count // most))
-        if pieces < 3 * self.workers:
-            pieces = min(-(-count // self.at_once), 3 * self.workers)
+        pieces = max(-(-len(order) // self._window_limit()), min(-(-len(order) // TAIL_AT_ONCE), 3 * self.workers))
         return [piece for piece in np.array_split(order, max(1, pieces)) if len(piece)][::-1]
 
     def _window_limit(self) -> int:
@@ -226,9 +219,6 @@ class _Task:
 
     def compute(self, chunk: NDArray[np.int64]) -> Any:
         """Yields windows and their values, batch by batch."""
-        if not self.ready.plan.stages:
-            yield from self._plain(chunk)
-            return
         maps = self._staged(chunk)
         if self.ready.plan.ends:
             for at, window in enumerate(chunk):
@@ -238,7 +228,7 @@ class _Task:
                 )
             return
         tail = self.ready.tail()
-        size = self.ready.at_once
+        size = TAIL_AT_ONCE
         for start in range(0, len(chunk), size):
             rows = range(start, min(start + size, len(chunk)))
             feeds = {name: self._pasted(name, rows, maps) for name in self.ready.plan.last}
@@ -246,16 +236,21 @@ class _Task:
 
     # --- the plain way ---
 
-    def _plain(self, chunk: NDArray[np.int64]) -> Any:
+    def plainly(self, which: NDArray[np.int64], consume: Consume, progress: Callable[[int], None] | None) -> None:
+        """The whole network for every window."""
         ready = self.ready
-        for start in range(0, len(chunk), ready.at_once):
-            part = chunk[start : start + ready.at_once]
-            rows = {name: np.repeat(array, len(part), 0) for name, array in self.others.items()}
-            rows[ready.source] = self._copies(part)
-            runtime = replace(ready.runtime, batch=ready.at_once, threads=1 if ready.workers > 1 else None)
-            if ready.runtime.providers is not None or ready.workers == 1:
-                runtime = replace(runtime, threads=ready.runtime.threads)
-            yield part, run_rows(ready.model, rows, ready.values, shared=self.shared, runtime=runtime)
+
+        def make(numbers: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+            others = {name: np.repeat(array, len(numbers), 0) for name, array in self.others.items()}
+            return {ready.source: self._copies(which[numbers]), **others}
+
+        def done(numbers: NDArray[np.int64], got: dict[str, NDArray[Any]]) -> None:
+            consume(which[numbers], got)
+            if progress is not None:
+                progress(len(numbers))
+
+        like = {ready.source: self.x, **self.others}
+        run_made(ready.model, len(which), make, done, ready.values, like, shared=self.shared, runtime=ready.runtime)
 
     def _copies(self, part: NDArray[np.int64]) -> NDArray[Any]:
         clean = self._view(self.x[0], self.axes)
@@ -390,18 +385,21 @@ def incremental(
     shapes: Mapping[str, Sequence[int]] | None = None,
     runtime: Runtime | None = None,
     plain: bool = False,
+    cap: float | None = None,
+    share: float = 1.0,
 ) -> Incremental:
     """Make `model` ready to compute `values` for copies of one image with `boxes` (P, 4) hidden.
 
     source: the image input; axes: of its rows and columns, in an array with a batch axis in front. shape: of one sample
-    with a batch of 1; shapes: the same of the other inputs. plain: run the whole network for every window.
+    with a batch of 1; shapes: the same of the other inputs. plain: run the whole network for every window. cap: no more
+    than this part of a map counts as changed, an approximation; None: exact. share: of the windows that will be looked at.
 
     Raises UnknownName for a value that does not exist.
     """
     runtime = runtime or Runtime()
     exposed = expose(model, values, only=True)
     workers = runtime.threads or default_threads()
-    ready = Incremental(exposed, source, axes, tuple(values), Plan((), (source,), False, 0, 0, ""), workers, 4, runtime)
+    ready = Incremental(exposed, source, axes, tuple(values), Plan((), (source,), False, 0, 0, ""), workers, runtime)
     reason = _why_plain(exposed, source, axes, runtime, plain)
     if reason is None:
         try:
@@ -410,11 +408,11 @@ def incremental(
         except (ShapeError, ModelError) as error:
             reason = f"the whole network runs for every window: {error}"
         else:
-            planner = Planner(exposed, known, Windows(boxes))
+            planner = Planner(exposed, known, Windows(boxes), cap, share)
             ready = replace(ready, model=exposed, planner=planner, plan=planner.plan())
     if reason is not None:
         ready = replace(ready, plan=replace(ready.plan, reason=reason))
-    return replace(ready, at_once=TAIL_AT_ONCE)
+    return ready
 
 
 def _why_plain(model: Model, source: str, axes: tuple[int, int], runtime: Runtime, plain: bool) -> str | None:

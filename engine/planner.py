@@ -108,24 +108,34 @@ class Plan:
     reason: str
 
 
+class _NoStage(Exception):
+    """The section between two cuts cannot be run on crops after all."""
+
+    def __init__(self, entry: int, exit: int) -> None:
+        self.entry, self.exit = entry, exit
+
+
 @dataclass
 class Planner:
     """Finds the plan for a model that computes nothing but what is asked for.
 
-    known: what is local in it. windows: those that will be hidden.
+    known: what is local in it. windows: those that will be hidden. cap: see `regions.changed`.
+    share: of the windows that will be looked at.
     """
 
     model: Model
     known: Locality
     windows: Windows
+    cap: float | None = None
+    share: float = 1.0
     _changed: list[dict[str, Spans]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._changed = [changed(self.model, self.known, self.windows.spans(axis), axis) for axis in (0, 1)]
+        self._changed = [changed(self.model, self.known, self.windows.spans(axis), axis, self.cap) for axis in (0, 1)]
 
     def plan(self) -> Plan:
         """The cheapest chain of cuts."""
-        count = len(self.windows.boxes)
+        count = len(self.windows.boxes) * self.share
         cuts = self.cuts()
         plain = count * self._whole_time(self._behind(cuts[0].values))
         whole = Plan((), cuts[0].values, False, plain, plain, "")
@@ -133,11 +143,20 @@ class Planner:
             return replace(whole, reason="nothing of the network is local: it is run whole")
         if plain < SMALL:
             return replace(whole, reason="too few windows for cuts to pay: the network is run whole")
+        costs = [self._costs(cuts[:j], cut) for j, cut in enumerate(cuts)]
+        while True:
+            try:
+                return self._cheapest(cuts, costs, whole)
+            except _NoStage as error:
+                costs[error.exit] = [cost for cost in costs[error.exit] if cost[0] != error.entry]
+
+    def _cheapest(self, cuts: list[Cut], costs: list[list[tuple[int, int, float]]], whole: Plan) -> Plan:
+        """The chain of least cost; costs: for every cut those of the sections that end there. Raises _NoStage."""
+        count, plain = len(self.windows.boxes) * self.share, whole.plain
         best = [0.0]
         chosen: list[tuple[int, int] | None] = [None]
         for j in range(1, len(cuts)):
-            costs = self._costs(cuts[:j], cuts[j])
-            totals = [(best[i] + seconds, i, groups) for i, groups, seconds in costs]
+            totals = [(best[i] + seconds, i, groups) for i, groups, seconds in costs[j]]
             least = min(totals, default=(math.inf, 0, 0))
             best.append(least[0])
             chosen.append(least[1:])
@@ -154,10 +173,17 @@ class Planner:
         stages: list[Stage] = []
         i = at
         while (step := chosen[i]) is not None:
-            stages.append(self.stage(cuts[step[0]].values, cuts[i].values, step[1]))
+            try:
+                stages.append(self.stage(cuts[step[0]].values, cuts[i].values, step[1]))
+            except Unfit:
+                raise _NoStage(step[0], i) from None
             i = step[0]
-        names = [", ".join(stage.part.exit) for stage in stages[::-1]]
-        reason = f"{len(stages)} stages on crops, cut at {'; '.join(names)}"
+        names = ", ".join(name if len(name) <= 60 else f"{name[:28]}...{name[-28:]}" for name in cuts[at].values)
+        reason = f"exact: {len(stages)} stages on crops, whole maps from {names} on"
+        if self.cap is not None:
+            reason = f"approximate, no more than {self.cap:g} of a map's sides changes: " + reason.removeprefix(
+                "exact: "
+            )
         ends = ending and at == len(cuts) - 1
         return Plan(tuple(stages[::-1]), cuts[at].values, ends, totals_[at], plain, reason)
 
@@ -289,7 +315,7 @@ class Planner:
         except Unfit:
             return []
         number = np.zeros((len(self.windows.spans(0)), len(self.windows.spans(1))))
-        np.add.at(number, (self.windows.of(0), self.windows.of(1)), 1)
+        np.add.at(number, (self.windows.of(0), self.windows.of(1)), self.share)
         found = []
         for i, entry in enumerate(entries):
             for groups in (1, 2):

@@ -12,6 +12,7 @@ explanations", SIGMOD 2019, section 4, is where the idea for chains of convoluti
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -477,10 +478,11 @@ _RULES: dict[tuple[str, str], _Rule] = {
 }
 
 
-def changed(model: Model, known: Locality, windows: Spans, axis: int) -> dict[str, Spans]:
+def changed(model: Model, known: Locality, windows: Spans, axis: int, cap: float | None = None) -> dict[str, Spans]:
     """For every value of the local part: what can change of its rows (axis 0) or columns (1).
 
-    windows: the rows or columns of the image that are hidden, (n, 2).
+    windows: the rows or columns of the image that are hidden, (n, 2). cap: no more than this part of a map, the middle
+    of it, counts as changed: an approximation (Nakandala et al. 2019, section 5: projective field thresholding).
     """
     found = {known.source: windows}
     for node in model.graph.node:
@@ -489,8 +491,16 @@ def changed(model: Model, known: Locality, windows: Spans, axis: int) -> dict[st
             continue
         for output in filter(None, node.output):
             spans: Spans | None = None
+            size = known.size(output, axis)
             for name, reach in step.reaches.items():
-                spans = union(spans, reach[axis].forward(found[name], known.size(output, axis)))
+                spans = union(spans, reach[axis].forward(found[name], size))
             assert spans is not None
-            found[output] = spans
+            found[output] = spans if cap is None else _middle(spans, max(1, math.ceil(cap * size)))
     return found
+
+
+def _middle(spans: Spans, most: int) -> Spans:
+    """The middle `most` positions of every interval."""
+    over = np.maximum(spans[:, 1] - spans[:, 0] - most, 0)
+    first = spans[:, 0] + over // 2
+    return np.stack([first, np.minimum(spans[:, 1], first + most)], 1)

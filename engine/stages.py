@@ -131,7 +131,8 @@ def snapped(changed: Spans, size: int, over: Callable[[Spans], NDArray[np.bool_]
         longest = int((end - first)[inside].max())
         start = np.clip(first, 0, max(size - longest, 0))
         free = np.stack([start, np.minimum(start + longest, size)], 1)
-        outside = over(free)
+        # A window that is longer than all those inside stays with the border that it was found to reach.
+        outside = np.where((end - first > longest)[:, None], outside, over(free))
         inside = ~outside.any(axis=1)
     if inside.all():
         return free
@@ -220,6 +221,8 @@ def _needs(
             need[name] = union(need.get(name), read)
             if step.kind == "pad" or (step.kind == "window" and name == node.input[0]):
                 pads[key] = np.abs(over - read)
+                if node.op_type.endswith("Pool") and (pads[key] >= step.windows[axis][0]).any():
+                    raise Unfit  # ONNX Runtime pads pools by less than their window
             elif step.kind == "resize":
                 factor = known.size(key, axis) // size
                 skips[key] = out[:, 0] - read[:, 0] * factor

@@ -1,0 +1,392 @@
+"""Occlusion.
+
+M. D. Zeiler and R. Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014, section 4.2: hide a
+window of the image, at every place in turn, and look at how far the score of the class falls (figure 6 d), which class
+is the most probable one then (figure 6 e), and what becomes of a unit of any layer (figure 6 b: `unit:LAYER:CHANNEL` as
+the target).
+
+Exact incremental inference (`engine/incremental.py`): S. Nakandala, A. Kumar and Y. Papakonstantinou, "Incremental and
+approximate inference for faster occlusion-based deep CNN explanations", SIGMOD 2019.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..attribution import Maps
+from ..baselines import FILLS, INPAINT, baseline, inpainted
+from ..errors import MethodError
+from ..incremental import Hidden, Incremental, incremental
+from ..resolve import score
+from ..segments import NAMES, features_of
+from ..windows import Grid, patches, refine, sample
+from . import Method, Needs, Sanity, method, option
+
+if TYPE_CHECKING:
+    from ..problem import Problem
+
+MODES = ("exact", "plain", "coarse-to-fine", "capped")
+# Places at which an approximation is compared with the exact value.
+CHECKED = 16
+
+
+@method("occlusion")
+@dataclass(frozen=True)
+class Occlusion(Method):
+    """How far the score falls when a window of the input is hidden, place by place.
+
+    Values are clean minus hidden score, (ny, nx) for the windows at 0, stride, 2 stride, ...; one more, flush with the
+    border, if they would not cover it. Several patch sizes, or segments in place of windows, give one value per pixel.
+    The exact mode computes only what a window changes, where that pays, and gives what the plain one gives. `details`
+    hold the most probable class with each window hidden. On inputs that are no image, windows slide along the last axis.
+    """
+
+    patch: int | str | tuple | None = option(  # type: ignore[type-arg]
+        None,
+        "Side of the window in pixels of the model's input; 24x48: rows x columns; 16,32: several sizes, averaged. "
+        "None: a 7th of the shorter side (1 on inputs that are no image).",
+    )
+    stride: int | None = option(None, "Step of the window in pixels. None: half the patch.")
+    fill: str | float | np.ndarray = option("zero", "What is seen in the window.", choices=FILLS)  # noqa: RUF009
+    segments: int | str | np.ndarray | None = option(
+        None,
+        "Hide segments in place of windows: superpixels (a number: about that many), a grid, or an array of labels.",
+        choices=tuple(name for name in NAMES if name not in ("auto", "elements")),
+        low=1,
+        high=100_000,
+    )
+    grid: int = option(8, "Rectangles along each side for the segments `grid`.", low=1, high=1024)
+    compactness: float = option(10.0, "Of superpixels: low ones follow colours, high ones are square.", low=0)
+    mode: str = option(
+        "exact",
+        "exact; plain: the whole network for every window; coarse-to-fine: a part of the windows, refined where they "
+        "differ; capped: changes are followed through a part of every map only.",
+        choices=MODES,
+    )
+    budget: float = option(0.15, "Share of the windows that `coarse-to-fine` looks at.", low=0.001, high=1)
+    cap: float = option(0.5, "Share of every map, along each axis, that `capped` lets change.", low=0.05, high=1)
+    seed: int = option(0, "Of the fill `noise`, and of the places at which an approximation is checked.", low=0)
+    needs: ClassVar[Needs] = "forward"
+    randomisation: ClassVar[Sanity] = "passes"
+
+    def __call__(self, problem: Problem) -> Maps:
+        _check_depends(problem)
+        if problem.input.axes is None:
+            return self._along_last_axis(problem)
+        if self.segments is not None:
+            return self._by_segments(problem)
+        plane = problem.input.plane
+        assert plane is not None
+        grids = [Grid(plane, patch, self._stride(patch)) for patch in patches(self.patch, plane)]
+        looks = [self._look_at(problem, grid) for grid in grids]
+        parts = [[look.at(sample) for sample in range(len(problem.input.x))] for look in looks]
+        values = [np.concatenate([found.values for found in part]) for part in parts]
+        details = [_joined([part[s].details for part in parts]) for s in range(len(parts[0]))]
+        rows = problem.target.count
+        covers = np.mean([g.mean_cover(v) for g, v in zip(grids, values, strict=True)], axis=0, dtype=np.float64)
+        plane_map = np.asarray(covers, np.float32)
+        return Maps(
+            np.asarray(values[0], np.float32) if len(grids) == 1 else plane_map,
+            "grid",
+            plane=plane_map,
+            details=tuple(entry for entry in details for _ in range(rows)),
+        )
+
+    def _stride(self, patch: tuple[int, int]) -> tuple[int, int]:
+        if self.stride is None:
+            return max(1, patch[0] // 2), max(1, patch[1] // 2)
+        if self.stride < 1:
+            raise MethodError(f"windows in steps of {self.stride} pixels are none: the stride must be at least 1")
+        return self.stride, self.stride
+
+    def _look_at(self, problem: Problem, grid: Grid) -> _Looks:
+        if self.mode == "coarse-to-fine":
+            return _Coarse(problem, self, grid)
+        if self.mode == "capped":
+            return _Capped(problem, self, grid)
+        return _Looks(problem, self, grid)
+
+    def filling(
+        self, problem: Problem, number: int, hidden: Callable[[int], NDArray[np.bool_]]
+    ) -> NDArray[Any] | Callable[[int], NDArray[Any]]:
+        """What is seen in the windows of a sample. hidden: the pixels (H, W) that a window hides."""
+        if not (isinstance(self.fill, str) and self.fill == INPAINT):
+            return baseline(problem, self.fill, self.seed)[number]
+        x, axes = problem.input.x[number], problem.input.axes
+        assert axes is not None
+        return lambda window: inpainted(x, (axes[0] - 1, axes[1] - 1), hidden(window)[None])[0]
+
+    # --- segments ---
+
+    def _by_segments(self, problem: Problem) -> Maps:
+        assert self.segments is not None
+        if self.mode not in ("exact", "plain"):
+            raise MethodError(f"mode {self.mode!r} is for windows on a grid: with segments use 'exact' or 'plain'")
+        values, details = [], []
+        for number, features in enumerate(features_of(problem, self.segments, self.grid, self.compactness)):
+            if features.covers is not None or not features.on_plane:
+                raise MethodError("segments of occlusion are labels of pixels: for masks that overlap use `ablation`")
+            labels = np.ascontiguousarray(features.labels)
+            boxes = _boxes_of(labels, len(features))
+            ids = np.arange(len(features), dtype=np.int32)
+            fill = self.filling(problem, number, lambda window, labels=labels: labels == window)
+            drops, found = drops_of(problem, number, Hidden(boxes, fill, labels, ids), self.mode == "plain")
+            for row in drops:
+                values.append(features.spread(row))
+                details.append({"features": features.kind, "weights": tuple(row.tolist()), "segments": labels, **found})
+        return Maps(np.stack(values), "grid", details=tuple(details))
+
+    # --- other inputs ---
+
+    def _along_last_axis(self, problem: Problem) -> Maps:
+        x = problem.input.x
+        if x.ndim < 2:
+            raise MethodError("occlusion hides a part of a sample, and the samples are single numbers")
+        size = x.shape[-1]
+        sizes = [(1, 1)] if self.patch is None else patches(self.patch, (size, size))
+        if len(sizes) > 1 or self.segments is not None or self.mode not in ("exact", "plain"):
+            raise MethodError("the input is no image: windows of one size slide along its last axis, in the exact mode")
+        grid = Grid((1, size), (1, sizes[0][1]), (1, self._stride(sizes[0])[1]))
+        fills = baseline(problem, self.fill, self.seed)
+        values = []
+        for number in range(len(x)):
+            boxes = grid.boxes
+
+            def make(numbers: NDArray[np.int64], number: int = number, boxes: Any = boxes) -> NDArray[Any]:
+                out = np.repeat(x[number : number + 1], len(numbers), 0)
+                for place, window in enumerate(numbers):
+                    columns = slice(boxes[window, 1], boxes[window, 3])
+                    out[place, ..., columns] = fills[number][..., columns]
+                return out
+
+            first = number * problem.target.count
+            clean = problem.scores[first : first + problem.target.count]
+            values.append((clean - problem.scores_made(len(boxes), make, number)).T)
+        found = np.concatenate(values)
+        plane = grid.mean_cover(found[:, None, :])[:, 0]
+        return Maps(np.asarray(found, np.float32), "grid", plane=plane[:, None, :])
+
+
+def _check_depends(problem: Problem) -> None:
+    """Raises MethodError where the explained number does not depend on the explained input."""
+    model = problem.model
+    reached = {problem.input.name}
+    for node in model.graph.node:
+        from ..nodes import reads
+
+        if any(name in reached for name in reads(node)):
+            reached.update(node.output)
+    if problem.target.of not in reached:
+        raise MethodError(
+            f"the target {problem.asked} is computed from {problem.target.of!r}, which does not depend on the input "
+            f"{problem.input.name!r}: choose another target"
+        )
+
+
+@dataclass
+class _Found:
+    """What came out for one sample: values (K, ny, nx), numbers worth knowing."""
+
+    values: NDArray[np.float64]
+    details: dict[str, Any]
+
+
+class _Looks:
+    """Windows of one size, at the samples of a problem."""
+
+    def __init__(self, problem: Problem, method: Occlusion, grid: Grid) -> None:
+        self.problem, self.method, self.grid = problem, method, grid
+
+    def at(self, number: int) -> _Found:
+        drops, details = self.drops(number, self.every, plain=self.method.mode == "plain")
+        return self._found(drops, details)
+
+    @property
+    def every(self) -> NDArray[np.int64]:
+        return np.arange(len(self.grid.boxes))
+
+    def _found(self, drops: NDArray[np.float64], details: dict[str, Any]) -> _Found:
+        if "classes" in details:
+            details["classes"] = details["classes"].reshape(self.grid.shape)
+        return _Found(drops.reshape(-1, *self.grid.shape), details)
+
+    def drops(
+        self,
+        number: int,
+        windows: NDArray[np.int64],
+        plain: bool = False,
+        cap: float | None = None,
+        share: float = 1.0,
+    ) -> tuple[NDArray[np.float64], dict[str, Any]]:
+        """Clean minus hidden scores (K, n) of some windows, and details."""
+        boxes, plane = self.grid.boxes, self.grid.plane
+
+        def hidden(window: int) -> NDArray[np.bool_]:
+            y0, x0, y1, x1 = boxes[window]
+            mask = np.zeros(plane, bool)
+            mask[y0:y1, x0:x1] = True
+            return mask
+
+        fill = self.method.filling(self.problem, number, hidden)
+        return drops_of(self.problem, number, Hidden(boxes, fill), plain, cap, windows, share)
+
+
+class _Coarse(_Looks):
+    """A coarse grid first, refined where the values differ."""
+
+    def at(self, number: int) -> _Found:
+        reasons: list[dict[str, Any]] = []
+        budget = self.method.budget
+
+        def look(places: NDArray[np.int64]) -> NDArray[np.float64]:
+            drops, details = self.drops(number, places, share=budget)
+            reasons.append(details)
+            return drops.T
+
+        found = refine(self.grid.shape, look, budget)
+        unseen = sample(~found.seen, CHECKED, self.method.seed)
+        details: dict[str, Any] = {**reasons[0], "looked_at": float(found.seen.mean())}
+        details.pop("classes", None)
+        if len(unseen):
+            exact, _ = self.drops(number, unseen, share=budget)
+            details |= _measured(found.values.reshape(len(exact), -1)[:, unseen], exact, np.ptp(found.values))
+        return _Found(found.values, details)
+
+
+class _Capped(_Looks):
+    """Changes are followed through a part of every map only."""
+
+    def at(self, number: int) -> _Found:
+        drops, details = self.drops(number, self.every, cap=self.method.cap)
+        checked = sample(np.ones(len(self.every), bool), CHECKED, self.method.seed)
+        exact, _ = self.drops(number, checked, plain=True)
+        return self._found(drops, {**details, **_measured(drops[:, checked], exact, float(np.ptp(drops)))})
+
+
+def _measured(approximate: NDArray[np.float64], exact: NDArray[np.float64], spread: float) -> dict[str, Any]:
+    """How far an approximation is from the exact values at the places where both are known: (K, n) each."""
+    error = np.abs(approximate - exact)
+    result: dict[str, Any] = {
+        "checked_places": int(exact.shape[1]),
+        "largest_error": float(error.max()),
+        "mean_error": float(error.mean()),
+        "largest_relative_error": float(error.max() / spread) if spread else 0.0,
+    }
+    a, b = approximate.reshape(-1), exact.reshape(-1)
+    if len(a) > 1 and np.ptp(a) > 0 and np.ptp(b) > 0:
+        result["correlation_with_exact"] = float(np.corrcoef(a, b)[0, 1])
+    return result
+
+
+def drops_of(
+    problem: Problem,
+    number: int,
+    hidden: Hidden,
+    plain: bool = False,
+    cap: float | None = None,
+    which: NDArray[np.int64] | None = None,
+    share: float = 1.0,
+) -> tuple[NDArray[np.float64], dict[str, Any]]:
+    """How far the K scores of a sample fall with every window hidden, or those numbered `which`: (K, n).
+
+    And details: how it was computed (`inference`), and the most probable class with each window hidden (`classes`, (n,))
+    where the target is a class. share: of all windows, those that will be looked at in the end.
+    """
+    which = np.arange(len(hidden.boxes)) if which is None else which
+    count = problem.target.count
+    of, first = problem.target.of, number * count
+    given = problem.input
+    axes = given.axes
+    assert axes is not None
+    others, shared = problem.beside(number)
+    x = given.x[number : number + 1]
+    ready = _ready(problem, axes, x.shape, hidden.boxes, {**others, **shared}, plain, cap, share)
+    scores = np.empty((count, len(which)), np.float64)
+    classes = problem.target.classes
+    most = np.empty(len(which), np.int64) if classes is not None else None
+    place = np.full(len(hidden.boxes), -1)
+    place[which] = np.arange(len(which))
+    cotangents, done = problem.cotangents, [0]
+
+    def consume(windows: NDArray[np.int64], got: Mapping[str, NDArray[Any]]) -> None:
+        y = got[of]
+        for k in range(count):
+            scores[k, place[windows]] = score(y, cotangents, np.full(len(windows), first + k))
+        if most is not None and classes is not None:
+            by_class = np.moveaxis(y, classes.axis if y.ndim > classes.axis else -1, 1)
+            most[place[windows]] = by_class.reshape(len(y), by_class.shape[1], -1).mean(axis=2).argmax(axis=1)
+
+    def progress(windows: int) -> None:
+        done[0] += windows
+        if problem.runtime.progress is not None:
+            problem.runtime.progress(number * len(which) + done[0], len(given.x) * len(which))
+
+    ready.run(x, hidden, consume, which=which, others=others, shared=shared, progress=progress)
+    details: dict[str, Any] = {"inference": ready.plan.reason, "stages": len(ready.plan.stages)}
+    if most is not None:
+        details["classes"] = most
+    return problem.scores[first : first + count, None] - scores, details
+
+
+# Models made ready for windows, for the next image of the same size; they hold sessions.
+_MOST_READY = 2
+_made: OrderedDict[tuple[Any, ...], Incremental] = OrderedDict()
+
+
+def _ready(
+    problem: Problem,
+    axes: tuple[int, int],
+    shape: tuple[int, ...],
+    boxes: NDArray[np.int64],
+    others: Mapping[str, NDArray[Any]],
+    plain: bool,
+    cap: float | None,
+    share: float,
+) -> Incremental:
+    runtime, model = problem.runtime, problem.model
+    shapes = {name: array.shape for name, array in others.items()}
+    key = (
+        *(model.content_key, problem.target.of, problem.input.name, axes, shape, boxes.tobytes(), plain, cap, share),
+        *(tuple(sorted(shapes.items())), runtime.providers, runtime.threads, runtime.batch),
+    )
+    found = _made.get(key)
+    if found is None:
+        found = incremental(
+            *(model, problem.input.name, axes, [problem.target.of], shape, boxes),
+            shapes=shapes,
+            runtime=runtime,
+            plain=plain,
+            cap=cap,
+            share=share,
+        )
+        if found.plan.stages:
+            while len(_made) >= _MOST_READY:
+                _made.popitem(last=False)
+            _made[key] = found
+    else:
+        _made.move_to_end(key)
+    return found
+
+
+def _boxes_of(labels: NDArray[np.int32], count: int) -> NDArray[np.int64]:
+    """The smallest boxes (count, 4) around the pixels of every label."""
+    boxes = np.empty((count, 4), np.int64)
+    rows, columns = np.indices(labels.shape)
+    for label in range(count):
+        mine = labels == label
+        y, x = rows[mine], columns[mine]
+        boxes[label] = y.min(), x.min(), y.max() + 1, x.max() + 1
+    return boxes
+
+
+def _joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """The details of one patch size as they are; of several, each under its number."""
+    if len(parts) == 1:
+        return parts[0]
+    return {f"{name}_{number}": value for number, part in enumerate(parts) for name, value in part.items()}
