@@ -21,12 +21,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .jit import kernel
 from .occlusion import check_like, words
 from .upsample import check_size, taps
 
-# Elements of a picture's rows that are made at once: they stay in the first-level cache, and loops are long.
-_BLOCK = 2048
+# Bytes from which a batch is written around the caches, which it would not fit into.
+_STREAM = 8 << 20
 
 # What the kernel computes with itself; other dtypes are computed in float64 and then cast.
 _DIRECT = frozenset("float32 float64 uint8 int8 uint16 int16 int32".split())
@@ -61,8 +60,12 @@ def apply(
         apply(wide, clean.astype(np.float64), other, masks, mode, enlarged=enlarged, shifts=shifts)
         np.copyto(out, wide if out.dtype.kind == "f" else np.rint(wide), casting="unsafe")
         return
+    from . import maskrows  # imports Numba
+
     fills = clean.reshape(-1)[:0] if fill is None else fill.reshape(-1)
-    work = _apply_real if clean.dtype.kind == "f" else _apply_whole
+    work = maskrows.apply_real if clean.dtype.kind == "f" else maskrows.apply_whole
+    if clean.dtype == np.float32 and out.nbytes >= _STREAM and out.ctypes.data % 4 == 0:
+        work = maskrows.apply_streamed
     # Products of 32-bit integers do not fit into single precision.
     unit = np.zeros(1, np.float64 if clean.dtype.name in ("float64", "int32") else np.float32)
     work(out.reshape(-1), clean.reshape(-1), fills, clean.shape, masks, yi, yw, xi, xw, at, unit)
@@ -92,8 +95,10 @@ def accumulate(
             f"got {weights.dtype} {weights.shape}"
         )
     yi, yw, xi, xw, at = _enlarge(masks, len(masks), total.shape[1:], mode, enlarged, shifts)
+    from . import maskrows  # imports Numba
+
     order = np.argsort(at[:, 0], kind="stable")
-    _accumulate(total, masks, np.ascontiguousarray(weights.T), yi, yw, xi, xw, at, order)
+    maskrows.accumulate(total, masks, np.ascontiguousarray(weights.T), yi, yw, xi, xw, at, order)
 
 
 @dataclass(frozen=True)
@@ -171,7 +176,9 @@ def coalitions(
         raise ValueError(
             f"segments holds {segments.min()} ... {segments.max()}, and keep tells of 0 ... {keep.shape[1] - 1}"
         )
-    _coalitions(whole, picture, other, clean.shape, segments.reshape(-1), keep)
+    from . import maskrows  # imports Numba
+
+    maskrows.coalitions(whole, picture, other, clean.shape, segments.reshape(-1), keep)
 
 
 # --- checks ---
@@ -227,132 +234,3 @@ def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return np.asarray(z ^ (z >> np.uint64(31)))
-
-
-# --- kernels ---
-
-
-@kernel
-def _spread(mask: Any, xi: Any, xw: Any, left: int, k: int, rows: Any) -> None:
-    """rows[j, x * k ...] = row j of the mask at pixel x of the crop."""
-    for j in range(len(mask)):
-        for x in range(rows.shape[1] // k):
-            at = x + left
-            value = mask[j, xi[at, 0]] * xw[at, 0] + mask[j, xi[at, 1]] * xw[at, 1]
-            for i in range(k):
-                rows[j, x * k + i] = value
-
-
-@kernel
-def _lines(rows: Any, yi: Any, yw: Any, first: int, count: int, lines: Any) -> None:
-    """`count` rows of the enlarged mask, from row `first` on, one after the other."""
-    width = rows.shape[1]
-    for y in range(count):
-        up, down = np.uint64(yi[first + y, 0]), np.uint64(yi[first + y, 1])
-        wa, wb = yw[first + y, 0], yw[first + y, 1]
-        to = np.uint64(y * width)
-        for x in range(np.uint64(width)):
-            lines[to + x] = rows[up, x] * wa + rows[down, x] * wb
-
-
-@kernel
-def _apply_real(
-    out: Any, clean: Any, fill: Any, shape: Any, masks: Any, yi: Any, yw: Any, xi: Any, xw: Any, at: Any, unit: Any
-) -> None:
-    planes, height, width, k = shape
-    pitch = width * k
-    block = max(1, _BLOCK // pitch)
-    rows = np.empty((masks.shape[1], pitch), np.float32)
-    lines = np.empty(block * pitch, np.float32)
-    one = np.float32(1)
-    for b in range(len(masks)):
-        _spread(masks[b], xi, xw, at[b, 1], k, rows)
-        for y in range(0, height, block):
-            count = min(block, height - y)
-            _lines(rows, yi, yw, y + at[b, 0], count, lines)
-            for a in range(planes):
-                # Unsigned: a signed index may mean one from the end, which costs the vector code.
-                here = np.uint64((a * height + y) * pitch)
-                to = np.uint64(b * planes * height * pitch) + here
-                if len(fill):
-                    for x in range(np.uint64(count * pitch)):
-                        out[to + x] = clean[here + x] * lines[x] + fill[here + x] * (one - lines[x])
-                else:
-                    for x in range(np.uint64(count * pitch)):
-                        out[to + x] = clean[here + x] * lines[x]
-
-
-@kernel
-def _apply_whole(
-    out: Any, clean: Any, fill: Any, shape: Any, masks: Any, yi: Any, yw: Any, xi: Any, xw: Any, at: Any, unit: Any
-) -> None:
-    """Of integers: computed in the dtype of `unit`, rounded to the nearest."""
-    planes, height, width, k = shape
-    pitch = width * k
-    block = max(1, _BLOCK // pitch)
-    rows = np.empty((masks.shape[1], pitch), np.float32)
-    lines = np.empty(block * pitch, np.float32)
-    real = np.zeros(block * pitch, unit.dtype)
-    one, half = np.float32(1), np.float32(0.5)
-    for b in range(len(masks)):
-        _spread(masks[b], xi, xw, at[b, 1], k, rows)
-        for y in range(0, height, block):
-            count = min(block, height - y)
-            _lines(rows, yi, yw, y + at[b, 0], count, lines)
-            for a in range(planes):
-                here = np.uint64((a * height + y) * pitch)
-                to = np.uint64(b * planes * height * pitch) + here
-                for x in range(np.uint64(count * pitch)):
-                    real[x] = clean[here + x]
-                for x in range(np.uint64(count * pitch)):
-                    real[x] *= lines[x]
-                if len(fill):
-                    for x in range(np.uint64(count * pitch)):
-                        real[x] += unit.dtype.type(fill[here + x]) * (one - lines[x])
-                for x in range(np.uint64(count * pitch)):
-                    out[to + x] = np.int64(np.floor(real[x] + half))
-
-
-@kernel
-def _accumulate(total: Any, masks: Any, weights: Any, yi: Any, yw: Any, xi: Any, xw: Any, at: Any, order: Any) -> None:
-    """order: the masks sorted by the row they are cropped at; weights (B, R)."""
-    maps, height, width = total.shape
-    spread = np.empty((masks.shape[1], width), np.float32)
-    rows = np.zeros((maps, masks.shape[1], width), np.float64)
-    for place in range(len(order)):
-        b = order[place]
-        _spread(masks[b], xi, xw, at[b, 1], 1, spread)
-        for r in range(maps):
-            for j in range(len(spread)):
-                into, outof, weight = rows[r, j], spread[j], weights[b, r]
-                for x in range(width):
-                    into[x] += weight * outof[x]
-        if place + 1 < len(order) and at[order[place + 1], 0] == at[b, 0]:
-            continue
-        for r in range(maps):
-            for y in range(height):
-                up, down = rows[r, yi[y + at[b, 0], 0]], rows[r, yi[y + at[b, 0], 1]]
-                wa, wb = yw[y + at[b, 0], 0], yw[y + at[b, 0], 1]
-                into = total[r, y]
-                for x in range(width):
-                    into[x] += up[x] * wa + down[x] * wb
-        rows[:] = 0
-
-
-@kernel
-def _coalitions(out: Any, clean: Any, fill: Any, shape: Any, segments: Any, keep: Any) -> None:
-    planes, height, width, k = shape
-    kept = np.empty(width * k, out.dtype)  # all bits of what is kept
-    pitch = np.uint64(width * k)
-    for b in range(len(keep)):
-        chosen = keep[b]
-        for y in range(height):
-            for x in range(width):
-                found = -np.int64(chosen[segments[y * width + x]])
-                for i in range(k):
-                    kept[x * k + i] = found
-            for a in range(planes):
-                here = np.uint64((a * height + y) * width * k)
-                to = np.uint64(b * planes * height * width * k) + here
-                for x in range(pitch):
-                    out[to + x] = fill[here + x] ^ ((clean[here + x] ^ fill[here + x]) & kept[x])

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from onnxray.kernels import masks
 from onnxray.kernels.masks import Rise, accumulate, apply, coalitions
 from onnxray.kernels.upsample import upsample
 
@@ -63,6 +64,24 @@ def test_a_mask_of_ones_or_zeros_changes_nothing(dtype):
     apply(out, clean, fill, np.stack([np.ones((2, 2), np.float32), np.zeros((2, 2), np.float32)]))
     np.testing.assert_array_equal(out[0], clean)
     np.testing.assert_array_equal(out[1], fill)
+
+
+@pytest.mark.parametrize("start", range(17))
+@pytest.mark.parametrize("filled", [False, True])
+def test_streamed_batches_are_the_same(monkeypatch, start, filled):
+    """Stores that go around the caches, wherever the array begins on a cache line: the same bits, nothing beside."""
+    shape = (3, 13, 37, 1)
+    clean, fill = picture(shape, "float32"), picture(shape, "float32") if filled else None
+    grids = RNG.random((5, 3, 3)).astype(np.float32)
+    expected = np.empty((5, *shape), np.float32)
+    apply(expected, clean, fill, grids)
+    around = np.full(expected.size + 40, 7, np.float32)
+    out = around[start : start + expected.size].reshape(expected.shape)
+    monkeypatch.setattr(masks, "_STREAM", 0)
+    apply(out, clean, fill, grids)
+    np.testing.assert_array_equal(out, expected)
+    assert (around[:start] == 7).all()
+    assert (around[start + expected.size :] == 7).all()
 
 
 def test_nearest_takes_a_mask_of_the_picture_s_size_as_it_is():
