@@ -217,17 +217,16 @@ def grid(panels: Sequence[Block], columns: int | None = None, gap: int = GAP, wi
 
 
 def colour_bar(scale: Scale, width: int = 360) -> Block:
-    """The colours from the lowest to the highest value, with both ends, zero or the middle, and the unit."""
+    """The colours from the lowest value to the highest: both ends, zero or the middle if there is room, the unit."""
     values = np.linspace(scale.lo, scale.hi, width, dtype=np.float64)
     strip = framed(np.repeat(colour(values, scale)[None], 14, axis=0))
     middle = 0.0 if scale.lo < 0 < scale.hi else (scale.lo + scale.hi) / 2
-    marks = [(scale.lo, "start"), (middle, "middle"), (scale.hi, "end")]
-    labels = blank(text("0", SMALL).shape[0], strip.shape[1])
-    for value, align in marks:
-        label = text(number(value), SMALL)
-        at = round((value - scale.lo) / (scale.hi - scale.lo) * (strip.shape[1] - 1))
-        left = {"start": at, "middle": at - label.shape[1] // 2, "end": at - label.shape[1] + 1}[align]
-        left = min(max(0, left), labels.shape[1] - label.shape[1])
+    first, last, between = (text(number(value), SMALL) for value in (scale.lo, scale.hi, middle))
+    across = max(strip.shape[1], first.shape[1] + GAP + last.shape[1])
+    labels = blank(text("0", SMALL).shape[0], across)
+    at = round((middle - scale.lo) / (scale.hi - scale.lo) * (strip.shape[1] - 1)) - between.shape[1] // 2
+    free = at - GAP // 2 >= first.shape[1] and at + between.shape[1] + GAP // 2 <= across - last.shape[1]
+    for label, left in ((first, 0), (last, across - last.shape[1]), *([(between, at)] if free else [])):
         labels[: label.shape[0], left : left + label.shape[1]] = label
     bar = stack([strip, labels], gap=4)
     told = [scale.unit] if scale.unit else []
@@ -237,12 +236,14 @@ def colour_bar(scale: Scale, width: int = 360) -> Block:
 
 
 def number(value: float) -> str:
-    """A number in three significant digits."""
+    """A number in three significant digits, from 1000 to 99999 in all of those before the point."""
     if not math.isfinite(value):
         return str(value)
     if value == 0:
         return "0"
-    return f"{value:.3g}" if 1e-3 <= abs(value) < 1e5 else f"{value:.2e}".replace("e-0", "e-").replace("e+0", "e")
+    if 999.5 <= abs(value) < 99999.5:
+        return f"{value:.0f}"
+    return f"{value:.3g}" if 1e-3 <= abs(value) < 1e3 else f"{value:.2e}".replace("e-0", "e-").replace("e+0", "e")
 
 
 def page(title: str, lines: Sequence[str], blocks: Sequence[Block]) -> Block:

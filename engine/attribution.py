@@ -140,12 +140,14 @@ class Explanation:
     def range(self) -> tuple[float, float]:
         """The values at both ends of the colour scale.
 
-        Signed maps: (-m, m); positive ones: (0, m). m is the greatest magnitude, for pixel-wise maps the 99.5th
-        percentile.
+        Signed maps: (-m, m); positive ones: (0, m). m is the greatest magnitude, of positive maps that of what is above
+        0 (if anything is), for pixel-wise maps the 99.5th percentile.
         """
         from ..kernels import normalize
 
         heat = self.heatmap
+        if self.display == "positive" and (heat > 0).any():
+            heat = np.maximum(heat, 0)
         if self.reduce != "none":
             low, high = normalize.percentile(heat, upper=PERCENTILE, signed=True)
         else:

@@ -36,7 +36,9 @@ def test_scales_say_whether_there_are_both_signs() -> None:
         (0.0, "0"),
         (1.0, "1"),
         (-2.345678, "-2.35"),
-        (1234.5, "1.23e+03"),
+        (1234.6, "1235"),
+        (99999.0, "99999"),
+        (123456.0, "1.23e5"),
         (0.00012, "1.20e-4"),
         (-5e9, "-5.00e9"),
         (float("nan"), "nan"),
@@ -94,6 +96,19 @@ def test_the_colour_bar_runs_from_low_to_high() -> None:
     assert (row[1] == BLUE).all()
     assert (row[200] == RED).all()
     assert (bar[18:] < 128).any()
+
+
+@pytest.mark.parametrize("width", [40, 90, 120, 200, 360])
+def test_the_numbers_of_a_colour_bar_never_touch(width: int) -> None:
+    scale = figure.Scale(colormap.DIVERGING, -0.00457, 0.00457)
+    bar = figure.colour_bar(scale, width)
+    ink = (bar[20:] < 128).any(axis=(0, 2))
+    gaps = [len(run) for run in "".join("x" if i else " " for i in ink).strip().replace("x", "|").split("|") if run]
+    ends = [figure.text(figure.number(v), figure.SMALL).shape[1] for v in (scale.lo, scale.hi)]
+    assert bar.shape[1] >= sum(ends) + figure.GAP
+    assert max(gaps) >= figure.GAP // 2 - 2
+    zero = ink[bar.shape[1] // 2 - 4 : bar.shape[1] // 2 + 4].any()
+    assert zero == (width >= 200)  # there is room for it
 
 
 def test_bars_start_at_zero_and_are_as_long_as_their_values() -> None:

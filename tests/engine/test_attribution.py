@@ -85,6 +85,16 @@ def test_ranges_are_stated(saliency: Explanation, cam: Explanation) -> None:
     assert cam.colormap == "lagoon"
 
 
+def test_colours_of_positive_maps_end_at_what_is_above_zero(cam: Explanation) -> None:
+    """However deep the map goes below 0, which is not shown."""
+    above = float(cam.heatmap.max())
+    deep = replace(cam, map=cam.values - 3 * np.abs(cam.values).max() * (cam.values == cam.values.min()))
+    assert -deep.heatmap.min() > above
+    assert deep.range == (0.0, float(deep.heatmap.max()))
+    nothing = replace(cam, map=-np.abs(cam.values) - 1)
+    assert nothing.range == (0.0, -float(nothing.heatmap.min()))
+
+
 def test_overlays_let_the_image_through_where_there_is_no_heat(
     saliency: Explanation, cam: Explanation, picture: np.ndarray
 ) -> None:
