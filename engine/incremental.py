@@ -52,8 +52,8 @@ class Hidden:
     """Copies of one sample, each with a part of it replaced.
 
     boxes: int64 (P, 4), y0, x0, y1, x1 in pixels of the tensor. fill: one sample's tensor, what is seen inside the
-    windows; or a function that gives it for the number of a window. segments (H, W) and ids (P,), int32: only the pixels
-    of a box that belong to the segment are hidden.
+    windows; or a function that gives it for the number of a window. segments (H, W) and ids (P,), int32: only the
+    pixels of a box that belong to the segment are hidden.
     """
 
     boxes: NDArray[np.int64]
@@ -94,8 +94,9 @@ class Incremental:
     ) -> None:
         """Compute the values for every window of `hidden` and hand them to `consume`, batch by batch.
 
-        x: one sample (1, ...). which: the numbers of the windows to look at, all of them by default. others: inputs that have a row for every sample, (1, ...); shared: inputs that are the
-        same for all. progress: called with the number of windows done, after every batch.
+        x: one sample (1, ...). which: the numbers of the windows to look at, all of them by default. others: inputs
+        that have a row for every sample, (1, ...); shared: inputs that are the same for all. progress: called with
+        the number of windows done, after every batch.
 
         Raises what running the model raises; an interruption stops all workers before it is passed on.
         """
@@ -392,7 +393,8 @@ def incremental(
 
     source: the image input; axes: of its rows and columns, in an array with a batch axis in front. shape: of one sample
     with a batch of 1; shapes: the same of the other inputs. plain: run the whole network for every window. cap: no more
-    than this part of a map counts as changed, an approximation; None: exact. share: of the windows that will be looked at.
+    than this part of a map counts as changed, an approximation; None: exact. share: of the windows that will be looked
+    at.
 
     Raises UnknownName for a value that does not exist.
     """

@@ -1,10 +1,10 @@
 """Region algebra: what of a value changes with a part of the image, and what of its input is needed for a part of it.
 
-Rows and columns are independent of each other in every operator that is treated here, so all of it is about intervals of
-one axis. Position p of a node's output reads the positions floor((p * num + low) / den) ... floor((p * num + high) / den)
-of its input (`Reach`): a stride of s is num = s, an enlargement by f is den = f. From that follow, exactly, what changes
-(`forward`) and what is needed (`backward`). What has no such form (dense layers, global pooling, attention, squeeze and
-excitation, normalisation over positions) ends the local part of a network.
+Rows and columns are independent of each other in every operator that is treated here, so all of it is about intervals
+of one axis. Position p of a node's output reads the positions floor((p * num + low) / den) ... floor((p * num + high)
+/ den) of its input (`Reach`): a stride of s is num = s, an enlargement by f is den = f. From that follow, exactly, what
+changes (`forward`) and what is needed (`backward`). What has no such form (dense layers, global pooling, attention,
+squeeze and excitation, normalisation over positions) ends the local part of a network.
 
 Nakandala, Kumar and Papakonstantinou, "Incremental and approximate inference for faster occlusion-based deep CNN
 explanations", SIGMOD 2019, section 4, is where the idea for chains of convolutions comes from.

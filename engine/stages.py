@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from .attributes import attributes
-from .graph import MIN_IR, Model
+from .graph import Model
 from .nodes import reads
+from .prepare import MIN_IR
 from .regions import Locality, Spans, Step, union
 from .value import Value, to_info
 
@@ -50,11 +51,11 @@ def section(model: Model, known: Locality, entry: tuple[str, ...], exit: tuple[s
 class Along:
     """The geometry of a section along one axis, for n windows.
 
-    kinds: which geometry each window has (n,), numbers from 0. For every kind, by value: `length` computed; by value of
-    the entry and exit, for every window: `start` (n,) of what is computed, in positions of the value. By node and input:
-    `offset` and `taken` of what the node reads within what is computed; by node `pads` (before, after) of windows, and
-    `skips`, what an enlarged crop has too much in front. By exit: `offset` and `taken` of what is handed on; `given`, for
-    every window, where that starts.
+    kinds: which geometry each window has (n,), numbers from 0. start: by value of the entry, for every window (n,), the
+    first position of the crop that goes in; given: by value of the exit, of the crop that comes out. For every kind:
+    length: how much of each value is computed. reads: by node and input, (offset, taken) of what the node reads within
+    what is computed. pads: by node, (before, after), the padding that is left to it. skips: by node, what an enlarged
+    crop has too much in front. handed: by value of the exit, (offset, taken) of what is handed on.
     """
 
     kinds: NDArray[np.int64]
@@ -148,7 +149,7 @@ def snapped(changed: Spans, size: int, over: Callable[[Spans], NDArray[np.bool_]
     # Drawn out to one border, an interval may reach over the other one.
     outside = over(result)
     result[(low & outside[:, 1]) | (high & outside[:, 0])] = 0, size
-    return result
+    return np.asarray(result, np.int64)
 
 
 def _grouped(lengths: NDArray[np.int64], groups: int) -> NDArray[np.int64]:
@@ -178,7 +179,7 @@ def _grouped(lengths: NDArray[np.int64], groups: int) -> NDArray[np.int64]:
 
 
 def _over(known: Locality, part: Section, name: str, axis: int, spans: Spans) -> NDArray[np.bool_]:
-    """Whether anything that `spans` of an exit need goes over a value's borders: (n, 2), at the start and at the end."""
+    """Whether what `spans` of an exit need goes over any value's border, at the start and at the end: (n, 2)."""
     pads = _needs(known, part, {name: spans}, axis)[2]
     over = np.zeros((len(spans), 2), bool)
     for cut in pads.values():
@@ -189,8 +190,8 @@ def _over(known: Locality, part: Section, name: str, axis: int, spans: Spans) ->
 def _needs(
     known: Locality, part: Section, wanted: dict[str, Spans], axis: int
 ) -> tuple[dict[str, Spans], dict[tuple[str, str], Spans], dict[str, Spans], dict[str, NDArray[np.int64]]]:
-    """What is needed of every value, what every node reads of its inputs, what padding that leaves it with, and how much
-    an enlarged crop has too much in front.
+    """What is needed of every value, what every node reads of its inputs, what padding that leaves it with, and how
+    much an enlarged crop has too much in front.
 
     Raises Unfit.
     """

@@ -60,8 +60,10 @@ class Grid:
         return np.stack([y, x, y + self.patch[0], x + self.patch[1]], 1)
 
     def mean_cover(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
-        """values (..., ny, nx) -> float32 (..., H, W): at every pixel the mean of the windows that cover it; 0 where none
-        does (stride larger than the patch)."""
+        """values (..., ny, nx) -> float32 (..., H, W): at every pixel the mean of the windows that cover it.
+
+        0 where none does (stride larger than the patch).
+        """
         down, across = (
             _covers(at, patch, side)
             for at, patch, side in zip((self.rows, self.columns), self.patch, self.plane, strict=True)
@@ -133,7 +135,7 @@ def refine(
                 y, x = ys[i : i + 2], xs[j : j + 2]
                 if not seen[np.ix_(y, x)].all():
                     continue
-                corners = grid[np.ix_(range(len(grid)), y, x)].reshape(len(grid), -1)
+                corners = grid[:, y[:, None], x].reshape(len(grid), -1)
                 cells.append((-float(np.ptp(corners, axis=1).max()), i, j))
         for spread, i, j in sorted(cells):
             if spread == 0:
@@ -180,7 +182,7 @@ def _along(values: NDArray[np.float64], at: NDArray[np.int64], to: NDArray[np.in
     left = np.clip(np.searchsorted(at, to, side="right") - 1, 0, len(at) - 2)
     share = (to - at[left]) / (at[left + 1] - at[left])
     share = share.reshape([-1 if a == axis else 1 for a in range(values.ndim)])
-    return values.take(left, axis) * (1 - share) + values.take(left + 1, axis) * share
+    return np.asarray(values.take(left, axis) * (1 - share) + values.take(left + 1, axis) * share, np.float64)
 
 
 def sample(unseen: NDArray[np.bool_], count: int, seed: int) -> NDArray[np.int64]:
@@ -191,7 +193,7 @@ def sample(unseen: NDArray[np.bool_], count: int, seed: int) -> NDArray[np.int64
     return np.sort(np.random.default_rng(seed).choice(places, count, replace=False))
 
 
-def patches(given: int | str | Sequence[int] | None, plane: tuple[int, int]) -> list[tuple[int, int]]:
+def patches(given: int | str | Sequence[int | str] | None, plane: tuple[int, int]) -> list[tuple[int, int]]:
     """Sizes of windows, (rows, columns) each: a number, "24x48", several of them with commas, or a list of numbers.
 
     None: a 7th of the shorter side. Raises MethodError.

@@ -23,6 +23,7 @@ from ..attribution import Maps
 from ..baselines import FILLS, INPAINT, baseline, inpainted
 from ..errors import MethodError
 from ..incremental import Hidden, Incremental, incremental
+from ..nodes import reads
 from ..resolve import score
 from ..segments import NAMES, features_of
 from ..windows import Grid, patches, refine, sample
@@ -44,17 +45,18 @@ class Occlusion(Method):
     Values are clean minus hidden score, (ny, nx) for the windows at 0, stride, 2 stride, ...; one more, flush with the
     border, if they would not cover it. Several patch sizes, or segments in place of windows, give one value per pixel.
     The exact mode computes only what a window changes, where that pays, and gives what the plain one gives. `details`
-    hold the most probable class with each window hidden. On inputs that are no image, windows slide along the last axis.
+    hold the most probable class with each window hidden. On inputs that are no image, windows slide along the last
+    axis.
     """
 
-    patch: int | str | tuple | None = option(  # type: ignore[type-arg]
+    patch: int | str | tuple[int | str, ...] | None = option(
         None,
         "Side of the window in pixels of the model's input; 24x48: rows x columns; 16,32: several sizes, averaged. "
         "None: a 7th of the shorter side (1 on inputs that are no image).",
     )
     stride: int | None = option(None, "Step of the window in pixels. None: half the patch.")
     fill: str | float | np.ndarray = option("zero", "What is seen in the window.", choices=FILLS)  # noqa: RUF009
-    segments: int | str | np.ndarray | None = option(
+    segments: int | str | np.ndarray | None = option(  # noqa: RUF009
         None,
         "Hide segments in place of windows: superpixels (a number: about that many), a grid, or an array of labels.",
         choices=tuple(name for name in NAMES if name not in ("auto", "elements")),
@@ -117,10 +119,15 @@ class Occlusion(Method):
     ) -> NDArray[Any] | Callable[[int], NDArray[Any]]:
         """What is seen in the windows of a sample. hidden: the pixels (H, W) that a window hides."""
         if not (isinstance(self.fill, str) and self.fill == INPAINT):
-            return baseline(problem, self.fill, self.seed)[number]
+            return np.asarray(baseline(problem, self.fill, self.seed)[number])
         x, axes = problem.input.x[number], problem.input.axes
         assert axes is not None
-        return lambda window: inpainted(x, (axes[0] - 1, axes[1] - 1), hidden(window)[None])[0]
+        plane = axes[0] - 1, axes[1] - 1
+
+        def filled(window: int) -> NDArray[Any]:
+            return np.asarray(inpainted(x, plane, hidden(window)[None])[0])
+
+        return filled
 
     # --- segments ---
 
@@ -135,7 +142,11 @@ class Occlusion(Method):
             labels = np.ascontiguousarray(features.labels)
             boxes = _boxes_of(labels, len(features))
             ids = np.arange(len(features), dtype=np.int32)
-            fill = self.filling(problem, number, lambda window, labels=labels: labels == window)
+
+            def hidden(window: int, labels: NDArray[np.int32] = labels) -> NDArray[np.bool_]:
+                return np.asarray(labels == window)
+
+            fill = self.filling(problem, number, hidden)
             drops, found = drops_of(problem, number, Hidden(boxes, fill, labels, ids), self.mode == "plain")
             for row in drops:
                 values.append(features.spread(row))
@@ -178,8 +189,6 @@ def _check_depends(problem: Problem) -> None:
     model = problem.model
     reached = {problem.input.name}
     for node in model.graph.node:
-        from ..nodes import reads
-
         if any(name in reached for name in reads(node)):
             reached.update(node.output)
     if problem.target.of not in reached:
@@ -247,7 +256,7 @@ class _Coarse(_Looks):
         def look(places: NDArray[np.int64]) -> NDArray[np.float64]:
             drops, details = self.drops(number, places, share=budget)
             reasons.append(details)
-            return drops.T
+            return np.asarray(drops.T)
 
         found = refine(self.grid.shape, look, budget)
         unseen = sample(~found.seen, CHECKED, self.method.seed)
@@ -295,8 +304,8 @@ def drops_of(
 ) -> tuple[NDArray[np.float64], dict[str, Any]]:
     """How far the K scores of a sample fall with every window hidden, or those numbered `which`: (K, n).
 
-    And details: how it was computed (`inference`), and the most probable class with each window hidden (`classes`, (n,))
-    where the target is a class. share: of all windows, those that will be looked at in the end.
+    And details: how it was computed (`inference`), and the most probable class with each window hidden (`classes`,
+    (n,)) where the target is a class. share: of all windows, those that will be looked at in the end.
     """
     which = np.arange(len(hidden.boxes)) if which is None else which
     count = problem.target.count
@@ -376,12 +385,12 @@ def _ready(
 
 def _boxes_of(labels: NDArray[np.int32], count: int) -> NDArray[np.int64]:
     """The smallest boxes (count, 4) around the pixels of every label."""
-    boxes = np.empty((count, 4), np.int64)
-    rows, columns = np.indices(labels.shape)
-    for label in range(count):
-        mine = labels == label
-        y, x = rows[mine], columns[mine]
-        boxes[label] = y.min(), x.min(), y.max() + 1, x.max() + 1
+    y, x = np.nonzero(labels >= 0)
+    at = labels[y, x]
+    boxes = np.repeat(np.array([[*labels.shape, 0, 0]], np.int64), count, 0)
+    for column, places in enumerate((y, x)):
+        np.minimum.at(boxes[:, column], at, places)
+        np.maximum.at(boxes[:, column + 2], at, places + 1)
     return boxes
 
 
