@@ -2,10 +2,10 @@
 
     python bench/kernels.py [--rounds 30]
 
-One thread each, batches of 64 pictures of 3x224x224 in float32 (crops: of 64 channels of 56x56), into buffers that exist
-already. Results are compared first: the same bits, but for sums and for OpenCV's masks (1e-6). `naive` is what one writes
+One thread each, batches of 64 pictures of 3x224x224 in float32 (crops: 64 channels of 56x56), into buffers that exist
+already. Results are compared first: the same bits, but for sums and OpenCV's masks (1e-6). `naive` is what one writes
 first: new arrays, whole pictures (`in place`: a copy of the picture and an assignment). `best` is the fastest way found
-with NumPy and OpenCV alone; for occluded copies that is restoring and painting too, box by box in Python. `copy` fills
+with NumPy and OpenCV alone: for occluded copies that is restoring and painting, box by box in Python. `copy` fills
 the output with one memcpy per picture: whatever writes all of it takes as long.
 
 Goals: occluded copies 3 times as fast as assigning in place, RISE's masks 2.5 times as fast as OpenCV's.
