@@ -6,6 +6,7 @@ import functools
 import http.server
 import json
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -143,12 +144,12 @@ def test_nothing_is_replaced_unasked(run: Callable[..., Result], model: Path, tm
 
 
 def modules(*packages: str) -> Path:
-    """A folder with node_modules that holds the packages: ONNXRAY_NODE, or the repository's."""
-    places = [Path(p) for p in (os.environ.get("ONNXRAY_NODE"), HERE.parents[1], EXAMPLE) if p]
+    """A folder with node_modules that holds the packages: ONNXRAY_NODE, this one, or the example's."""
+    places = [Path(p) for p in (os.environ.get("ONNXRAY_NODE"), HERE, HERE.parents[1], EXAMPLE) if p]
     for place in places:
         if all((place / "node_modules" / name / "package.json").is_file() for name in packages):
             return place
-    pytest.skip(f"no node_modules with {', '.join(packages)} (environment variable ONNXRAY_NODE names its folder)")
+    pytest.skip(f"no node_modules with {', '.join(packages)}: `npm install --ignore-scripts` in tests/cli makes one")
 
 
 def program(*names: str) -> str:
@@ -232,3 +233,6 @@ def test_the_node_example(run: Callable[..., Result], model: Path, photo: Path, 
 
 def test_the_example_and_the_page_pin_one_version() -> None:
     assert json.loads((EXAMPLE / "package.json").read_text())["dependencies"] == {"onnxruntime-node": VERSION}
+    tested = json.loads((HERE / "package.json").read_text())["dependencies"]
+    assert (tested["onnxruntime-node"], tested["onnxruntime-web"]) == (VERSION, VERSION)
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in tested.values())
