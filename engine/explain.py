@@ -19,6 +19,7 @@ from .preprocess import Card, find_card, pixels_of, prepare
 from .problem import Input, Problem
 from .rows import Runtime
 from .target import Target, title
+from .zipmap import with_tensor_scores
 
 # What `explain` takes besides a method's own options.
 CARD_OPTIONS = (*FIELDS, "output", "scores")
@@ -69,7 +70,7 @@ def problem_of(
     runtime: Runtime | None = None,
 ) -> Problem:
     """What is to be explained, for one or more methods: pass it to `solve`, and they share what they have in common."""
-    model = load(model, **card) if card else load(model)
+    model = with_tensor_scores(load(model, **card) if card else load(model))
     layers = (layer,) if isinstance(layer, str) else tuple(layer or ())
     return Problem(model, input_of(model, image), Target.of(target), layers, runtime)
 

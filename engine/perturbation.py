@@ -57,7 +57,7 @@ class Perturbation(Method):
         high=100_000,
     )
     grid: int = option(8, "Rectangles along each side for the segments `grid`.", low=1, high=1024)
-    compactness: float = option(30.0, "Of superpixels: low ones follow colours, high ones are compact.", low=0)
+    compactness: float = option(30.0, "Of superpixels: low ones follow colours, high ones are compact.", low=1e-3)
     fill: str | float | np.ndarray = option(  # noqa: RUF009
         "zero", "What stands in for hidden features.", choices=(*FILLS, SEGMENT_MEAN)
     )

@@ -95,7 +95,9 @@ def features_of(problem: Problem, segments: int | str | NDArray[Any], grid: int,
 
 def _grid(plane: tuple[int, int], cells: int) -> Features:
     if cells > min(plane):
-        raise MethodError(f"a grid of {cells} x {cells} is finer than the input of {plane[0]} x {plane[1]}: take fewer")
+        raise MethodError(
+            f"a grid of {cells} x {cells} is finer than the input of {plane[0]} x {plane[1]}: take a smaller grid"
+        )
     rows, columns = ((np.arange(side) * 2 + 1) * cells // (2 * side) for side in plane)
     labels = (rows[:, None] * cells + columns).astype(np.int32)
     return Features(labels, None, tuple(range(cells * cells)), True, f"a grid of {cells} x {cells}")
