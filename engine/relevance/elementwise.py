@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import Lrp, Multipliers, own_gradient, relevance
+from .layers import through_rectifier
 
 if TYPE_CHECKING:
     from ..emitter import Emitter, Node
@@ -32,6 +33,11 @@ def passed(op: Emitter, m: str, x: str, y: str) -> str:
 @relevance("Relu", "LeakyRelu", "PRelu", "ThresholdedRelu", "Abs", "Neg", "Identity")
 def homogeneous(node: Node, multipliers: Multipliers, op: Emitter, lrp: Lrp) -> Multipliers | Mapping[str, str]:
     """y / x is the derivative. A slope that depends on the input counts as a constant."""
+    (m,) = multipliers
+    assert m is not None
+    whole = through_rectifier(node, m, op, lrp) if node.op_type == "Relu" else None
+    if whole is not None:
+        return whole
     result = own_gradient(node, multipliers, op)
     assert not isinstance(result, Mapping)
     return result[:1]
@@ -41,10 +47,11 @@ def homogeneous(node: Node, multipliers: Multipliers, op: Emitter, lrp: Lrp) -> 
     *"""Sigmoid HardSigmoid Tanh HardSwish Swish Gelu Mish Elu Celu Selu Softplus Softsign Shrink Clip Erf Exp Log Sqrt
     Reciprocal Sin Cos Tan Asin Acos Atan Sinh Cosh Asinh Acosh Atanh""".split()
 )
-def function(node: Node, multipliers: Multipliers, op: Emitter, lrp: Lrp) -> Multipliers:
+def function(node: Node, multipliers: Multipliers, op: Emitter, lrp: Lrp) -> Multipliers | Mapping[str, str]:
     (m,) = multipliers
     assert m is not None
-    return [passed(op, m, node.inputs[0], node.outputs[0])]
+    whole = through_rectifier(node, m, op, lrp) if node.op_type == "Clip" else None
+    return [passed(op, m, node.inputs[0], node.outputs[0])] if whole is None else whole
 
 
 @relevance("Pow")

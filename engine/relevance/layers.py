@@ -2,7 +2,8 @@
 
 A batch normalisation, a constant factor or a constant sum behind a layer belongs to it: relevance is propagated through
 the layer that has the scale in its weights and the shift in its bias ("canonisation", as in Hui & Binder 2019 and
-Pahde et al. 2023), so that a map does not depend on how an exporter wrote the layer.
+Pahde et al. 2023), so that a map does not depend on how an exporter wrote the layer. A rectifier behind all that is
+folded in, too: relevance passes it unchanged, and the value before it, which the runtime fuses away, is not needed.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class Layer:
     weights   W, with the factors of what follows
     bias      b, broadcastable to y, None where there is none
     y         the layer's value, whatever is folded in included
+    ends      "" linearly, "Relu" where y = max(x W + b, 0), "Clip" where y has an upper bound as well
     """
 
     node: Node
@@ -48,6 +50,7 @@ class Layer:
     weights: str
     bias: str | None
     y: str
+    ends: str = ""
 
     @property
     def x(self) -> str:
@@ -91,6 +94,8 @@ def _value(attribute: onnx.AttributeProto) -> Any:
 
 def layer_of(node: Node, op: Emitter) -> Layer | None:
     """The layer that ends at this node, None where there is none: no weights, or weights that depend on the input."""
+    if node.op_type in ("Relu", "Clip") and not node.domain:
+        return _rectified(node, op)
     if node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum") and not node.domain:
         return _plain(node, op)
     if node.op_type in ("Add", "Sub", "Mul", "Div", "BatchNormalization") and not node.domain:
@@ -122,17 +127,37 @@ def _shaped(op: Emitter, vector: str, y: str, axis: int) -> str:
     return str(op.Unsqueeze(vector, list(range(1, 1 + trailing)))) if trailing else vector
 
 
+def _before(node: Node, op: Emitter, name: str) -> Layer | None:
+    """The layer that ends at `name`, without a rectifier, if nobody asks for the relevance there."""
+    maker = op.producer(name)
+    if maker is None or name in node.asked or name not in node.active:
+        return None
+    layer = layer_of(Node(maker, None, node.active, node.asked), op)
+    return None if layer is None or layer.ends else layer
+
+
+def _rectified(node: Node, op: Emitter) -> Layer | None:
+    """The layer before a rectifier: a Relu, or a Clip to numbers from 0 on."""
+    inner = _before(node, op, node.inputs[0])
+    if inner is None:
+        return None
+    if node.op_type == "Clip":
+        low = op.constant_value(node.inputs[1]) if node.input(1) else None
+        if low is None or low.size != 1 or low.item() != 0:
+            return None
+    return replace(inner, y=node.outputs[0], ends=node.op_type)
+
+
 def _folded(node: Node, op: Emitter) -> Layer | None:
     """The layer before a sum with or a product by constants, one number per channel, with these folded in."""
     active = [i for i, name in enumerate(node.inputs) if name in node.active]
-    if len(active) != 1 or node.inputs[active[0]] in node.asked:
+    if len(active) != 1:
         return None
     (slot,) = active
     batch = node.op_type == "BatchNormalization"
     if (slot != 0 and node.op_type not in ("Add", "Mul")) or (batch and node.attribute("training_mode", 0)):
         return None
-    maker = op.producer(node.inputs[slot])
-    inner = None if maker is None else layer_of(Node(maker, None, node.active, node.asked), op)
+    inner = _before(node, op, node.inputs[slot])
     if inner is None or inner.node.op_type == "Einsum" or not op.same_shape(inner.y, node.outputs[0]):
         return None
     axis = 1 if inner.is_conv else op.rank(inner.y) - 1
@@ -215,18 +240,36 @@ def nonnegative(op: Emitter, name: str, depth: int = 0) -> bool:
 # ---- the operators
 
 
-def _through(layer: Layer, m: str, op: Emitter, lrp: Lrp) -> Mapping[str, str]:
+def through(layer: Layer, m: str, op: Emitter, lrp: Lrp) -> Mapping[str, str]:
     """The multiplier (in the zone: relevance) of what the layer reads, by the rule that its place asks for."""
     from .rules import FIRST_RULES, RULES, Flow
 
+    first, rule = _rules_of(layer, op, lrp)
+    flow = Flow(op, layer, m, lrp, nonnegative(op, layer.x))
+    return Relevances({layer.x: FIRST_RULES[first](flow)}) if first != "same" else {layer.x: RULES[rule](flow)}
+
+
+def _rules_of(layer: Layer, op: Emitter, lrp: Lrp) -> tuple[str, str]:
+    """The layer's rule as a first one ("same" where it is none, or has none of its own), and as one of its kind."""
     composite = lrp.composite
     last = layer.node.outputs[0] in lrp.last
     dense = last or not layer.is_conv or _on_single_positions(op, layer)
-    flow = Flow(op, layer, m, lrp, nonnegative(op, layer.x))
     first = composite.first if layer.x in lrp.zone and not last else "same"
-    if first != "same" and not (dense and first == "flat"):
-        return Relevances({layer.x: FIRST_RULES[first](flow)})
-    return {layer.x: RULES[composite.dense if dense else composite.conv](flow)}
+    return "same" if dense and first == "flat" else first, composite.dense if dense else composite.conv
+
+
+def through_rectifier(node: Node, m: str, op: Emitter, lrp: Lrp) -> Mapping[str, str] | None:
+    """Through a rectifier and the layer before it at once; None where they go one by one.
+
+    Rules that compare y with its parts need y before an upper bound.
+    """
+    layer = layer_of(node, op)
+    if layer is None:
+        return None
+    first, rule = _rules_of(layer, op, lrp)
+    if layer.ends == "Clip" and first == "same" and rule in ("epsilon", "gamma"):
+        return None
+    return through(layer, m, op, lrp)
 
 
 def _on_single_positions(op: Emitter, layer: Layer) -> bool:
@@ -242,7 +285,7 @@ def convolution(node: Node, multipliers: Multipliers, op: Emitter, lrp: Lrp) -> 
     assert m is not None
     layer = layer_of(node, op)
     if layer is not None:
-        return _through(layer, m, op, lrp)
+        return through(layer, m, op, lrp)
     return one_sided(node, multipliers, op, node.wants.index(True))
 
 
@@ -256,7 +299,7 @@ def matrix_product(node: Node, multipliers: Multipliers, op: Emitter, lrp: Lrp) 
         if node.op_type == "Gemm" and len(node.inputs) > 2 and node.wants[2]:
             shares[2:] = one_sided(node, multipliers, op, 2)[2:]
         return shares
-    found = _through(layer, m, op, lrp)
+    found = through(layer, m, op, lrp)
     added = node.input(2) if node.op_type == "Gemm" else None
     if added is None or added not in node.active:
         return found
@@ -274,7 +317,7 @@ def sum_(node: Node, multipliers: Multipliers, op: Emitter, lrp: Lrp) -> Multipl
     (m,) = multipliers
     assert m is not None
     layer = layer_of(node, op)
-    return own_gradient(node, multipliers, op) if layer is None else _through(layer, m, op, lrp)
+    return own_gradient(node, multipliers, op) if layer is None else through(layer, m, op, lrp)
 
 
 @relevance("BatchNormalization")
@@ -291,7 +334,4 @@ def batch_normalization(node: Node, multipliers: Multipliers, op: Emitter, lrp: 
 
         return batch_statistics(node, m, op)
     layer = layer_of(node, op)
-    return own_gradient(node, multipliers, op) if layer is None else _through(layer, m, op, lrp)
-
-
-__all__ = ["Layer", "layer_of", "nonnegative"]
+    return own_gradient(node, multipliers, op) if layer is None else through(layer, m, op, lrp)

@@ -102,13 +102,13 @@ def _product_gradient(node: Node, m: str, op: Emitter) -> Sequence[str | None]:
 
 @relevance("Mul")
 def mul(node: Node, multipliers: Multipliers, op: Emitter, lrp: Lrp) -> Multipliers | Mapping[str, str]:
-    from .layers import _through, layer_of
+    from .layers import layer_of, through
 
     (m,) = multipliers
     assert m is not None
     layer = layer_of(node, op)
     if layer is not None:
-        return _through(layer, m, op, lrp)
+        return through(layer, m, op, lrp)
     return both(node, multipliers, op)
 
 
@@ -116,13 +116,13 @@ def mul(node: Node, multipliers: Multipliers, op: Emitter, lrp: Lrp) -> Multipli
 def div(node: Node, multipliers: Multipliers, op: Emitter, lrp: Lrp) -> Multipliers | Mapping[str, str]:
     """Of a constant by a value: a function of one value, which passes relevance unchanged."""
     from .elementwise import passed
-    from .layers import _through, layer_of
+    from .layers import layer_of, through
 
     (m,) = multipliers
     assert m is not None
     layer = layer_of(node, op)
     if layer is not None:
-        return _through(layer, m, op, lrp)
+        return through(layer, m, op, lrp)
     if node.wants[0]:
         return [op.Div(m, node.inputs[1]), None]
     return [None, passed(op, m, node.inputs[1], node.outputs[0])]

@@ -115,7 +115,8 @@ def epsilon(flow: Flow) -> str:
     op, layer = flow.op, flow.layer
     without = layer.bias is not None and not flow.composite.bias
     if not without and flow.composite.epsilon == 0:
-        return layer.backward(op, flow.m, layer.weights)
+        m = op.Where(op.Greater(layer.y, 0.0), flow.m, 0.0) if layer.ends else flow.m
+        return layer.backward(op, m, layer.weights)
     y = op.Sub(layer.y, layer.bias) if without else layer.y
     share = op.Div(flow.relevance(), stabilised(op, y, max(flow.composite.epsilon, flow.tiny())))
     return layer.backward(op, share, layer.weights)
@@ -144,7 +145,7 @@ def gamma(flow: Flow) -> str:
         y = op.Sub(y, layer.bias)
     relevance = flow.relevance()
     whole, favoured = "", ""
-    for sign in (1, -1):
+    for sign in (1,) if layer.ends else (1, -1):
         total = op.Add(y, op.Mul(flow.contributions(sign), factor))
         there = op.Greater(layer.y, 0.0) if sign > 0 else op.Less(layer.y, 0.0)
         share = op.Where(there, op.Div(relevance, stabilised(op, total, flow.tiny())), 0.0)

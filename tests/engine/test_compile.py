@@ -91,7 +91,9 @@ def test_equals_explain_on_real_networks(zoo: Path, name: str, method: str) -> N
     valid(compiled, model)
     got, plain = outputs(compiled, {value.name: x}), outputs(model, {value.name: x})
     for output in plain:
-        np.testing.assert_allclose(got[output], plain[output], rtol=1e-5, atol=1e-6)
+        # Values that a method reads are not fused away by the runtime: roundings differ, by parts of the largest score.
+        atol = 1e-6 * float(np.abs(plain[output]).max())
+        np.testing.assert_allclose(got[output], plain[output], rtol=1e-5, atol=max(atol, 1e-6))
     close(got[OUTPUT], expected_maps(model, x, method, **options))
 
 

@@ -147,6 +147,7 @@ def test_gradient_methods_know_the_weights_of_a_linear_model(parse: Parse, name:
     expected = {
         "input-x-gradient": weights * x[0],
         "integrated-gradients": weights * x[0],
+        "lrp": weights * x[0],
         "smoothgrad-squared": weights**2,
         "vargrad": np.zeros_like(weights),
     }.get(name, weights)
