@@ -21,6 +21,13 @@ from onnxray.engine.methods import find, methods
 CARD = {"size": 32, "mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375], "resize": "stretch"}
 QUICK = {"integrated-gradients": {"steps": 8}, "smoothgrad": {"samples": 8}, "vargrad": {"samples": 8}}
 QUICK["smoothgrad-squared"] = {"samples": 8}
+PERTURBING = {
+    "ablation": {"segments": 30},
+    "lime": {"segments": 30, "samples": 150},
+    "kernel-shap": {"segments": 30, "samples": 150},
+    "sobol": {"grid": 5, "designs": 8},
+}
+QUICK.update(PERTURBING)
 
 # Guided backpropagation keeps 0.85 of its map on this network and every method that passes at most 0.62.
 SURVIVES, CHANGES = 0.8, 0.7
@@ -60,8 +67,9 @@ def survival(name: str, before: onnxray.Model, after: onnxray.Model, images: Seq
 
 
 def names() -> list[str]:
-    # The gradient-free ones are slow and take the weights as they run; what fits no convolutional network says so itself.
-    return [n for n, cls in methods().items() if cls.needs == "gradient" and cls.randomisation != "does not apply"]
+    # Other gradient-free ones are slow and take the weights as they run; what fits no such network says so itself.
+    named = [n for n, cls in methods().items() if cls.needs == "gradient" and cls.randomisation != "does not apply"]
+    return [*named, *PERTURBING]
 
 
 @pytest.mark.slow
