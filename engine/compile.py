@@ -195,8 +195,9 @@ def _note(
     if build.runtime:
         note["target_input"] = TARGET
     if layout and card is not None:
-        shown = card.to_mapping()
-        shown.pop("labels", None)
+        # Not where the card was found: paths of the machine that compiled are nobody's business, and would make the
+        # file another one in every folder.
+        shown = {k: v for k, v in card.to_mapping().items() if k not in ("labels", "source", "warnings", "about")}
         note["preprocess"] = {"layout": layout, "card": shown}
     return note
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -138,3 +140,18 @@ def test_no_image_no_preprocessing(parse: Callable[..., onnx.ModelProto]) -> Non
     model = parse("g (float[N, 5] x) => (float[N, 3] y) { y = MatMul (x, w) }", w=np.ones((5, 3), np.float32))
     with pytest.raises(ModelError, match="no image input"):
         onnxray.compile(model, "gradient", preprocess=True)
+
+
+def test_the_file_does_not_say_where_it_was_made(cnn: onnx.ModelProto, tmp_path: Path) -> None:
+    """The card's source is a path of this computer; the same model and card in another folder give the same file."""
+    made = []
+    for name in ("here", "there"):
+        folder = tmp_path / name
+        folder.mkdir()
+        onnx.save(cnn, folder / "model.onnx")
+        (folder / "model.json").write_text(json.dumps({"mean": [1, 2, 3], "std": 4, "labels": list("abcde")}))
+        made.append(onnxray.compile(folder / "model.onnx", preprocess=True))
+    first, second = (m.proto.SerializeToString(deterministic=True) for m in made)
+    assert first == second
+    assert str(tmp_path).encode() not in first
+    assert json.loads(made[0].metadata["onnxray.compile"])["preprocess"]["card"]["mean"] == [1, 2, 3]
