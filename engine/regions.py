@@ -47,7 +47,8 @@ class Reach:
         """The part of an output of `size` positions that can change when `spans` of the input do."""
         first = -((self.high - spans[:, 0] * self.den) // self.num)
         end = -((self.low - spans[:, 1] * self.den) // self.num)
-        return np.stack([np.clip(first, 0, size), np.clip(np.maximum(first, end), 0, size)], 1)
+        end = np.where(spans[:, 0] < spans[:, 1], np.maximum(first, end), first)
+        return np.stack([np.clip(first, 0, size), np.clip(end, 0, size)], 1)
 
     def backward(self, spans: Spans) -> Spans:
         """The part of the input that `spans` of the output read; it may go over the input's borders."""
@@ -61,7 +62,12 @@ SAME = Reach()
 
 def union(a: Spans | None, b: Spans) -> Spans:
     """The smallest intervals that hold both."""
-    return b if a is None else np.stack([np.minimum(a[:, 0], b[:, 0]), np.maximum(a[:, 1], b[:, 1])], 1)
+    if a is None:
+        return b
+    first, end = np.minimum(a[:, 0], b[:, 0]), np.maximum(a[:, 1], b[:, 1])
+    both = np.stack([first, end], 1)
+    both = np.where(a[:, :1] < a[:, 1:], both, b)
+    return np.asarray(np.where(b[:, :1] < b[:, 1:], both, a), np.int64)
 
 
 @dataclass(frozen=True)
