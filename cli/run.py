@@ -40,6 +40,8 @@ _PACKAGES = (
     "numba",
     "opencv-python",
     "opencv-python-headless",
+    "scikit-image",
+    "scipy",
 )
 # Entries of the manifest that two runs must share for one to continue the other.
 _DECISIVE = {

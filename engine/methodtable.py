@@ -82,9 +82,46 @@ Maps are signed. Papers put a ReLU at the end; here only the picture does that: 
 """
 
 
+_HIDING = """\
+## What is hidden, and what stands in for it
+
+`ablation`, `lime`, `kernel-shap` and `sobol` hide features of the input and look at the score. They need no gradient
+and no image: random forests, quantised networks, texts as numbers and tables will do. What counts as one feature is
+the option `segments`:
+
+| segments | features |
+| --- | --- |
+| `auto` | superpixels on images (`sobol`: the grid), single elements on all other inputs |
+| `slic`, or a number | superpixels (SLIC) of what the model sees, about 50, or about that many |
+| `grid` | `grid` x `grid` rectangles |
+| `elements` | every number of the input: the columns of a table, the words of a text |
+| labels, an array of integers | what has the same number; negative numbers are never hidden |
+| masks, an array of booleans | one mask for each feature; they may overlap and leave parts free |
+
+Labels are (H, W), on the model's input or on the image, and masks (F, H, W). On other inputs labels are whatever
+broadcasts to a sample (a column of numbers groups time steps), masks have one axis more. On the command line an array is the path of an .npy file. The result's `details` hold the value of every segment
+(`weights`), what it was called (`names`) and where it lies (`segments`).
+
+What stands in for hidden parts is the option `fill`; no choice is neutral, so it is worth trying two:
+
+| fill | hidden parts hold |
+| --- | --- |
+| `zero` | 0 in the model's tensor: the training set's mean colour after the usual normalisation |
+| `black`, `gray`, `white`, `#rrggbb` | that colour, brought to the tensor as the model card says |
+| `mean` | the image's mean colour |
+| `segment-mean` | each segment its own mean colour |
+| `blur` | the image, blurred |
+| `noise` | uniform noise over the input's range, seeded |
+| `inpaint` | a smooth continuation of what surrounds them (the Laplace equation) |
+| a number or an array | that; an array has the shape of a sample, or a number for each channel |
+
+For tables the mean of the training set, as an array, usually says more than `zero`.
+"""
+
+
 def page() -> str:
     """The whole page, as Markdown."""
-    return "\n".join([_HEAD, *_overview(), "", _TARGETS, _SANITY.format(sanity=_sanity()), *_details()]) + "\n"
+    return "\n".join([_HEAD, *_overview(), "", _TARGETS, _HIDING, _SANITY.format(sanity=_sanity()), *_details()]) + "\n"
 
 
 def _overview() -> Iterator[str]:

@@ -215,13 +215,14 @@ class Coalitions:
         `make` is called by several threads at once. Raises MethodError where a score is not finite.
         """
         problem = self.problem
-        done, report = 0, problem.runtime.progress
+        # The other samples are expected to take as many runs.
+        done, total, report = self.sample * count, len(problem.input.x) * count, problem.runtime.progress
 
         def told(more: int) -> None:
             nonlocal done
             done += more
             if report is not None:
-                report(done, count)
+                report(done, total)
 
         result = problem.scores_made(count, lambda numbers: self.inputs(make(numbers)), self.sample, told)
         broken = int((~np.isfinite(result)).any(axis=1).sum())
