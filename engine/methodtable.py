@@ -99,8 +99,9 @@ the option `segments`:
 | masks, an array of booleans | one mask for each feature; they may overlap and leave parts free |
 
 Labels are (H, W), on the model's input or on the image, and masks (F, H, W). On other inputs labels are whatever
-broadcasts to a sample (a column of numbers groups time steps), masks have one axis more. On the command line an array is the path of an .npy file. The result's `details` hold the value of every segment
-(`weights`), what it was called (`names`) and where it lies (`segments`).
+broadcasts to a sample (a column of numbers groups time steps), and masks have one axis more. On the command line an
+array is the path of an .npy file. The result's `details` hold the value of every segment (`weights`), what it was
+called (`names`) and where it lies (`segments`).
 
 What stands in for hidden parts is the option `fill`; no choice is neutral, so it is worth trying two:
 
