@@ -45,6 +45,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from .. import gradients
 from ..errors import NoGradient
 from ..gradients import Cotangents, Gradient
+from ..nodes import reads
 
 if TYPE_CHECKING:
     import numpy as np
@@ -174,7 +175,9 @@ def _adapted(key: tuple[str, str], entry: Gradient, lrp: Lrp) -> Rule:
         if isinstance(result, Relevances):
             return result
         if isinstance(result, Mapping):
-            return {name: op.Mul(m, name) if name in lrp.zone else m for name, m in result.items()}
+            # What a subgraph reads from outside has become relevance inside.
+            border = lrp.zone.difference(set(reads(node.proto)).difference(node.inputs))
+            return {name: op.Mul(m, name) if name in border else m for name, m in result.items()}
         pairs = zip(result, node.inputs, strict=False)
         return [op.Mul(m, name) if m is not None and name in lrp.zone else m for m, name in pairs]
 
