@@ -37,7 +37,7 @@ _SANITY = """\
 Adebayo et al. ("Sanity Checks for Saliency Maps", NeurIPS 2018) replace the weights of a network by random ones and
 look whether the map changes. It should: a map that stays the same shows the image, not what the network has learned.
 The last column of the table says what came of it; "fails" means that the map largely survives when the upper layers
-are randomised, because it is dominated by the edges of the image that pass the lower layers.
+are randomised, because it is dominated by what comes from the lower layers: edges of the image, or their attention.
 
 {sanity}
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ..attention import attention_maps, read_tokens, token_maps
 from ..attribution import Maps
 from ..problem import Problem
-from . import Method, Needs, method, option
+from . import Method, Needs, Sanity, method, option
 
 _FUSION: Mapping[str, Callable[..., Any]] = MappingProxyType({"mean": np.mean, "max": np.max, "min": np.min})
 
@@ -31,7 +31,9 @@ class AttentionRollout(Method):
 
     The row of the class token is shown, or the mean of the rows that the answer averages, on the image's patches. For
     a model of sequences it is one number per token, as it is where the tokens are no patches. Needs one run and no
-    gradient. `heads` other than the mean, `discard` and `start` are common additions that the paper does not have.
+    gradient. `heads` other than the mean, `discard` and `start` are common additions that the paper does not have. What
+    the layers do between attentions is not looked at, nor is the classifier: the map says where information could have
+    come from, and hardly changes when the upper layers are randomised.
     """
 
     heads: str = option("mean", "How the heads of a layer become one map.", choices=("mean", "max", "min"))
@@ -42,6 +44,7 @@ class AttentionRollout(Method):
     start: int = option(0, "The first attention layer that counts, from 0.", low=0)
     token: int | None = option(None, "The token whose row is shown; none: the one that the answer reads.")
     needs: ClassVar[Needs] = "forward"
+    randomisation: ClassVar[Sanity] = "fails"
 
     def __call__(self, problem: Problem) -> Maps:
         found = attention_maps(problem, self.name, self.start)

@@ -13,13 +13,14 @@ LRP instead of with the attention.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from ..attention import attention_maps, gradient_maps, read_tokens, token_maps
 from ..attribution import Maps
 from ..problem import Problem
-from . import Method, method, option
+from . import Method, Sanity, method, option
 
 
 @method("gradient-x-attention")
@@ -29,11 +30,13 @@ class GradientXAttention(Method):
 
     The relevance that a token starts with, the identity in R, is subtracted again: what stays is what the answer drew
     from each token by attention, and nothing where no gradient arrives. Shown for the class token, or the mean over
-    the tokens that the answer averages, on the image's patches; one number per token for a model of sequences.
+    the tokens that the answer averages, on the image's patches; one number per token for a model of sequences. The
+    attention of the lower layers dominates: the map changes little when only the upper layers are randomised.
     """
 
     start: int = option(0, "The first attention layer that counts, from 0.", low=0)
     token: int | None = option(None, "The token whose row is shown; none: the one that the answer reads.")
+    randomisation: ClassVar[Sanity] = "fails"
 
     def __call__(self, problem: Problem) -> Maps:
         found = attention_maps(problem, self.name, self.start)
