@@ -201,8 +201,8 @@ def test_it_matches_captum(parse: Parse, rule: str) -> None:
     torch = pytest.importorskip("torch")
     captum = pytest.importorskip("captum.attr")
     rules = pytest.importorskip("captum.attr._utils.lrp_rules")
-    # captum propagates through modules, not through sums of them; its gamma does not favour biases.
-    model = network(parse, biases=rule != "gamma", residual=False)
+    # captum propagates through modules, not through sums of them; of biases, its gamma and its z-plus take no parts.
+    model = network(parse, biases=rule == "epsilon", residual=False)
     arrays = {t.name: torch.tensor(onnx.numpy_helper.to_array(t).copy()) for t in model.graph.initializer}
     nn = torch.nn
 
