@@ -477,7 +477,7 @@ def test_other_inputs_end_it(parse: Parse) -> None:
         "g (float[N, 2, 4, 4] x, float[N, 2, 4, 4] o) => (float[N, 2, 4, 4] y) { r = Relu (x) y = Add (r, o) }"
     )
     model = onnxray.load(proto)
-    known = locality(model, "x", (2, 3), {n: (2, 2, 4, 4) for n in ("x", "o", "r", "y")})
+    known = locality(model, "x", (2, 3), dict.fromkeys(("x", "o", "r", "y"), (2, 2, 4, 4)))
     assert set(known.axes) == {"x", "r"}
     assert known.reached == {"x", "r", "y"}
 
