@@ -15,6 +15,7 @@ processors from each other and are slower than the plain way.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -66,7 +67,8 @@ class Hidden:
 class Incremental:
     """A model made ready for many windows of one image size; made by `incremental`.
 
-    plan: the stages and the reason for them. workers: threads that work side by side.
+    plan: the stages and the reason for them. workers: threads that work side by side. heavy_end: see
+    `Planner.heavy_end`.
     """
 
     model: Model
@@ -77,6 +79,7 @@ class Incremental:
     workers: int
     runtime: Runtime
     planner: Planner | None = None
+    heavy_end: str | None = None
     _graphs: dict[tuple[int, int, int], Session] = field(default_factory=dict)
     _locks: dict[tuple[int, int, int], threading.Lock] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -187,14 +190,18 @@ class Incremental:
         return self._make((-1, 0, 0), lambda: expose(self.model, names, only=True), default_threads())
 
     def tail(self) -> Session:
-        """From the last cut on."""
+        """From the last cut on, up to the heavy end where there is one."""
+        ends = self.values if self.heavy_end is None else (self.heavy_end,)
+        return self._make((-2, 0, 0), lambda: self._between(self.plan.last, ends), 1)
 
-        def model() -> Model:
-            return extract(
-                self.model, outputs=_infos(self.model, self.values), inputs=_infos(self.model, self.plan.last)
-            )
+    def end(self) -> Session:
+        """From the heavy end on."""
+        assert self.heavy_end is not None
+        start = (self.heavy_end,)
+        return self._make((-3, 0, 0), lambda: self._between(start, self.values), 1)
 
-        return self._make((-2, 0, 0), model, 1)
+    def _between(self, entry: Sequence[str], exit: Sequence[str]) -> Model:
+        return extract(self.model, outputs=_infos(self.model, exit), inputs=_infos(self.model, entry))
 
 
 class _Task:
@@ -228,12 +235,18 @@ class _Task:
                     {name: self._pasted(name, [at], maps) for name in self.ready.values},
                 )
             return
-        tail = self.ready.tail()
-        size = TAIL_AT_ONCE
+        ready, size = self.ready, TAIL_AT_ONCE
+        found = []
         for start in range(0, len(chunk), size):
             rows = range(start, min(start + size, len(chunk)))
-            feeds = {name: self._pasted(name, rows, maps) for name in self.ready.plan.last}
-            yield chunk[start : start + size], tail.run(feeds)
+            feeds = {name: self._pasted(name, rows, maps) for name in ready.plan.last}
+            got = ready.tail().run(feeds)
+            if ready.heavy_end is None:
+                yield chunk[start : start + size], got
+            else:
+                found.append(got[ready.heavy_end])
+        if ready.heavy_end is not None:
+            yield chunk, ready.end().run({ready.heavy_end: np.concatenate(found)})
 
     # --- the plain way ---
 
@@ -371,7 +384,7 @@ class _Task:
     def _view(self, sample: NDArray[Any], axes: tuple[int, int]) -> NDArray[Any]:
         """One sample as (A, H, W, K); `axes` count the batch."""
         shape = sample.shape
-        before, after = int(np.prod(shape[: axes[0] - 1])), int(np.prod(shape[axes[1] :]))
+        before, after = math.prod(shape[: axes[0] - 1]), math.prod(shape[axes[1] :])
         return sample.reshape(before, shape[axes[0] - 1], shape[axes[1] - 1], after)
 
 
@@ -399,7 +412,8 @@ def incremental(
     Raises UnknownName for a value that does not exist.
     """
     runtime = runtime or Runtime()
-    exposed = expose(model, values, only=True)
+    alone = [v.name for v in model.outputs] == list(values)
+    exposed = model if alone else expose(model, values, only=True)
     workers = runtime.threads or default_threads()
     ready = Incremental(exposed, source, axes, tuple(values), Plan((), (source,), False, 0, 0, ""), workers, runtime)
     reason = _why_plain(exposed, source, axes, runtime, plain)
@@ -411,7 +425,9 @@ def incremental(
             reason = f"the whole network runs for every window: {error}"
         else:
             planner = Planner(exposed, known, Windows(boxes), cap, share)
-            ready = replace(ready, model=exposed, planner=planner, plan=planner.plan())
+            plan = planner.plan()
+            end = planner.heavy_end(plan.last) if plan.stages and not plan.ends else None
+            ready = replace(ready, model=exposed, planner=planner, plan=plan, heavy_end=end)
     if reason is not None:
         ready = replace(ready, plan=replace(ready.plan, reason=reason))
     return ready
@@ -432,6 +448,8 @@ def _why_plain(model: Model, source: str, axes: tuple[int, int], runtime: Runtim
 
 def _with_sizes(model: Model, source: str, shape: Sequence[int], shapes: Mapping[str, Sequence[int]]) -> Model:
     """The model for inputs of these sizes, the batch left open; sizes computed from sizes become constants."""
+    if all(isinstance(d, int) for value in model.inputs for d in (value.shape or (None, None))[1:]):
+        return model
     graph = GraphProto()
     graph.CopyFrom(model.graph)
     for info in graph.input:
@@ -454,6 +472,11 @@ def _with_sizes(model: Model, source: str, shape: Sequence[int], shapes: Mapping
 
 def _sizes(model: Model, shape: Sequence[int], source: str) -> Any:
     """Shapes in numbers, for a batch of 2 where it is open: a size of 1 could be any axis."""
+    first = (model.value(source).shape or (None,))[0]
+    if isinstance(first, str):  # where nothing but the batch is open, nothing has to be computed
+        found = {name: tuple(2 if d == first else d for d in v.shape or (None,)) for name, v in model.values.items()}
+        if all(isinstance(d, int) for sizes in found.values() for d in sizes):
+            return {name: () if model.values[name].shape == () else sizes for name, sizes in found.items()}
     graph = GraphProto()
     graph.CopyFrom(model.graph)
     for info in graph.input:

@@ -43,6 +43,9 @@ MOST_LIVE = 3
 # Elements of the largest value of one run: a batch of crops that stays in the cache of a core.
 RUN_ELEMENTS = 1 << 19
 MOST_AT_ONCE = 16
+# Elements of the weights of layers that are run for many windows at once, and of what they read.
+LEAST_WEIGHTS = 4 << 20
+MOST_ROW = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -217,6 +220,27 @@ class Planner:
                 found.append(Cut(values, at, done))
         return self._thinned(found)
 
+    def heavy_end(self, behind: tuple[str, ...]) -> str | None:
+        """A small value behind a cut from which on there are large matrices and little else; None where there is none.
+
+        Such layers take as long for one row as for many: the time goes into reading their weights.
+        """
+        part = self._behind(behind).nodes
+        last = {name: at for at, node in enumerate(part) for name in reads(node)}
+        last.update((name, len(part)) for name in self._outputs)
+        stored = {name: math.prod(tensor.dims) for name, tensor in self.model.initializers.items()}
+        live = list(behind)
+        for at, node in enumerate(part):
+            live = [name for name in [*live, *node.output] if last.get(name, -1) > at]
+            if len(live) != 1 or self._elements(live) not in range(1, MOST_ROW + 1):
+                continue
+            rest = part[at + 1 :]
+            weights = sum(stored.get(name, 0) for name in {name for node in rest for name in reads(node)})
+            work = sum(macs(self.model, node, self.known.sizes) or 0 for node in rest) / self.known.batch
+            if weights >= LEAST_WEIGHTS and work <= 2 * weights:
+                return live[0]
+        return None
+
     def _is_size(self, name: str) -> bool:
         dtype = self.model.value(name).dtype
         return dtype is not None and dtype.kind in "iu"
@@ -253,7 +277,12 @@ class Planner:
         return [cuts[0], *kept]
 
     def _elements(self, cut: Sequence[str]) -> int:
-        return sum(math.prod(self.known.sizes[name] or (0,)) for name in cut) // self.known.batch
+        return sum(self._sizes[name] for name in cut)
+
+    @cached_property
+    def _sizes(self) -> dict[str, int]:
+        """Elements of every value, of one sample."""
+        return {name: math.prod(shape or (0,)) // self.known.batch for name, shape in self.known.sizes.items()}
 
     # --- costs, in seconds of one core ---
 
@@ -316,32 +345,30 @@ class Planner:
             return []
         number = np.zeros((len(self.windows.spans(0)), len(self.windows.spans(1))))
         np.add.at(number, (self.windows.of(0), self.windows.of(1)), self.share)
+        spans = [[self._changed[axis][name] for name in exit.values] for axis in (0, 1)]
+        square = all(a.same(b) for a, b in zip(*reaches, strict=True)) and all(
+            np.array_equal(a, b) for a, b in zip(*spans, strict=True)
+        )
         found = []
         for i, entry in enumerate(entries):
             for groups in (1, 2):
-                sides = [
-                    _needed(reaches[axis], [self._changed[axis][name] for name in exit.values], entry, groups)
-                    for axis in (0, 1)
-                ]
-                if sides[0] is None or sides[1] is None:
-                    continue
-                found.append((i, groups, self._seconds(entry, exit, sides[0], sides[1], number)))
+                rows = _needed(reaches[0], spans[0], entry, groups)
+                columns = rows if square else _needed(reaches[1], spans[1], entry, groups)
+                if rows is not None and columns is not None:
+                    found.append((i, groups, self._seconds(entry, exit, rows, columns, number)))
         return found
 
     def _seconds(self, entry: Cut, exit: Cut, rows: _Needed, columns: _Needed, number: NDArray[np.float64]) -> float:
         """The time of one section for all windows."""
         shares = ((rows.share @ number) * columns.share).sum(axis=1)  # of each value, summed over the windows
-        seconds = 0.0
-        largest = np.zeros((len(rows.classes), len(columns.classes)))
-        for place, name in enumerate(rows.names):
-            seconds += shares[place] * self._each.get(name, 0.0)
-            most = np.outer(rows.most[place], columns.most[place]) * self._elements((name,))
-            largest = np.maximum(largest, most)
-            if name in entry.values or name in exit.values:
-                seconds += shares[place] * 4.0 * self._elements((name,)) / PASTE_RATE
+        each = np.array([self._each.get(name, 0.0) for name in rows.names])
+        size = np.array([self._elements((name,)) for name in rows.names], float)
+        moved = np.array([name in entry.values or name in exit.values for name in rows.names])
+        seconds = float(shares @ (each + moved * 4.0 * size / PASTE_RATE))
+        largest = ((rows.most * size[:, None])[:, :, None] * columns.most[:, None, :]).max(axis=0)
         kinds = np.zeros_like(largest)
         np.add.at(kinds, (rows.kind[:, None], columns.kind[None, :]), number)
-        runs = np.ceil(kinds / np.clip(RUN_ELEMENTS // largest, 1, MOST_AT_ONCE)).sum()
+        runs = np.ceil(kinds / np.clip(RUN_ELEMENTS // np.maximum(largest, 1), 1, MOST_AT_ONCE)).sum()
         nodes = sum(1 for name in rows.names if name in self._each)
         seconds += float(runs) * (RUN_TIME + NODE_TIME * nodes)
         return float(seconds + (kinds > 0).sum() * (GRAPH_TIME + GRAPH_NODE_TIME * nodes))
@@ -364,7 +391,7 @@ class _Composed:
     names, at: the values in graph order and the places of their nodes; reach (4, V): num, den, low, high; size (V,).
     """
 
-    names: list[str]
+    names: NDArray[Any]
     at: NDArray[np.int64]
     reach: NDArray[np.int64]
     size: NDArray[np.int64]
@@ -395,11 +422,15 @@ class _Composed:
                 found[name] = _joined([inner, *([found[name]] if name in found else [])])
         names = sorted(found, key=lambda name: places.get(name, -1))
         return _Composed(
-            names,
+            np.array(names, object),
             np.array([places.get(name, -1) for name in names]),
             np.array([found[name] for name in names]).T,
             np.array([known.size(name, axis) for name in names]),
         )
+
+    def same(self, other: _Composed) -> bool:
+        """Whether rows and columns behave alike."""
+        return np.array_equal(self.reach, other.reach) and np.array_equal(self.size, other.size)
 
     def spans(self, chosen: NDArray[np.bool_], spans: Spans) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """First and last positions (V, n) that `spans` of the exit read of the chosen values; over the borders too."""
@@ -430,12 +461,10 @@ class _Needed:
 
 
 def _needed(reaches: Sequence[_Composed], spans: Sequence[Spans], entry: Cut, groups: int) -> _Needed | None:
-    first: dict[str, NDArray[np.int64]] = {}
-    last: dict[str, NDArray[np.int64]] = {}
-    size: dict[str, int] = {}
-    look = []
+    names: dict[str, int] = {}
+    parts, look = [], []
     for reach, change in zip(reaches, spans, strict=True):
-        chosen = (reach.at > entry.at) | np.array([name in entry.values for name in reach.names])
+        chosen = (reach.at > entry.at) | np.isin(reach.names, entry.values)
         sizes = reach.size[chosen][:, None]
 
         def over(at: Spans, reach: _Composed = reach, chosen: Any = chosen, sizes: Any = sizes) -> NDArray[np.bool_]:
@@ -445,21 +474,23 @@ def _needed(reaches: Sequence[_Composed], spans: Sequence[Spans], entry: Cut, gr
         exit = snapped(change, int(reach.size[-1]), over, groups)
         look += [over(exit), exit[:, 1:] - exit[:, :1]]
         low, high = reach.spans(chosen, exit)
-        for place, name in enumerate(np.array(reach.names, object)[chosen]):
-            a, b = np.clip(low[place], 0, None), np.minimum(high[place], sizes[place, 0] - 1)
-            first[name] = np.minimum(first[name], a) if name in first else a
-            last[name] = np.maximum(last[name], b) if name in last else b
-            size[name] = int(sizes[place, 0])
-    if any(name not in first for name in entry.values):
+        mine = [names.setdefault(name, len(names)) for name in reach.names[chosen]]
+        parts.append((mine, np.maximum(low, 0), np.minimum(high, sizes - 1), sizes))
+    if any(name not in names for name in entry.values):
         return None
-    names = list(first)
-    share = np.stack([(last[name] - first[name] + 1) / size[name] for name in names])
+    count = len(spans[0])
+    first, last = np.full((len(names), count), 1 << 40), np.full((len(names), count), -1)
+    size = np.ones((len(names), 1))
+    for mine, low, high, sizes in parts:
+        first[mine], last[mine] = np.minimum(first[mine], low), np.maximum(last[mine], high)
+        size[mine] = sizes
+    share = (last - first + 1) / size
     classes, kind = np.unique(np.concatenate(look, axis=1).astype(np.int64), axis=0, return_inverse=True)
     kind = np.asarray(kind, np.int64).reshape(-1)
     most = np.zeros((len(names), len(classes)))
     for which in range(len(classes)):
         most[:, which] = share[:, kind == which].max(axis=1)
-    return _Needed(names, share, kind, classes, most)
+    return _Needed(list(names), share, kind, classes, most)
 
 
 _ACTIVATIONS = frozenset(
