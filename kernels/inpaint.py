@@ -46,74 +46,73 @@ def inpaint(picture: NDArray[np.floating], hidden: NDArray[np.bool_]) -> NDArray
     # The solution depends on the ring of visible pixels around the hidden ones alone.
     down = slice(max(0, rows[0] - 1), min(len(hidden), rows[-1] + 2))
     across = slice(max(0, columns[0] - 1), min(hidden.shape[1], columns[-1] + 2))
-    part = np.ascontiguousarray(out[:, down, across])
+    # Channels last: the relaxation of a pixel waits for its neighbour, and other channels fill the time.
+    part = np.ascontiguousarray(out[:, down, across].transpose(1, 2, 0))
     _solve(part, np.ascontiguousarray(hidden[down, across]))
-    out[:, down, across] = part
+    out[:, down, across] = part.transpose(2, 0, 1)
     return out
 
 
 def _solve(picture: NDArray[np.float32], hidden: NDArray[np.bool_]) -> None:
-    """Fill in, in place. Both C-contiguous; something is visible."""
-    seen = picture[:, ~hidden]
-    tolerance = float(np.max(seen.max(axis=1) - seen.min(axis=1))) * TOLERANCE
+    """Fill in (H, W, C), in place. Both C-contiguous; something is visible."""
+    seen = picture[~hidden]
+    tolerance = np.float32(np.max(seen.max(axis=0) - seen.min(axis=0)) * TOLERANCE)
     levels = [(picture, hidden)]
     while levels[-1][1].any():
         levels.append(_halved(*levels[-1]))
     for (fine, holes), (coarse, _) in zip(reversed(levels[:-1]), reversed(levels[1:]), strict=True):
-        _relax(fine, coarse, holes, np.flatnonzero(holes), np.float32(tolerance), _OMEGA, _MOST_SWEEPS)
+        places = np.flatnonzero(holes)
+        _relax(fine, coarse, places, tolerance, np.float32(_OMEGA / 4), _MOST_SWEEPS)
 
 
 @kernel
 def _halved(picture, hidden):  # type: ignore[no-untyped-def]
     """Half the size, rounded up: means of the visible pixels of 2x2, hidden where none is visible."""
-    channels, height, width = picture.shape
-    small = np.zeros((channels, (height + 1) // 2, (width + 1) // 2), np.float32)
-    holes = np.zeros(small.shape[1:], np.bool_)
-    for y in range(small.shape[1]):
-        for x in range(small.shape[2]):
+    height, width, channels = picture.shape
+    small = np.zeros(((height + 1) // 2, (width + 1) // 2, channels), np.float32)
+    holes = np.zeros(small.shape[:2], np.bool_)
+    for y in range(small.shape[0]):
+        for x in range(small.shape[1]):
             count = 0
             for i in range(2 * y, min(2 * y + 2, height)):
                 for j in range(2 * x, min(2 * x + 2, width)):
                     if not hidden[i, j]:
                         count += 1
                         for c in range(channels):
-                            small[c, y, x] += picture[c, i, j]
+                            small[y, x, c] += picture[i, j, c]
             holes[y, x] = count == 0
             if count:
                 for c in range(channels):
-                    small[c, y, x] /= np.float32(count)
+                    small[y, x, c] /= np.float32(count)
     return small, holes
 
 
 @kernel
-def _relax(picture, coarse, hidden, places, tolerance, omega, most):  # type: ignore[no-untyped-def]
-    """Successive over-relaxation of the hidden pixels, at the flat indices `places`, started from `coarse`."""
-    channels, height, width = picture.shape
-    for c in range(channels):
-        plane = picture[c]
-        for at in places:
-            y, x = at // width, at % width
-            plane[y, x] = coarse[c, y // 2, x // 2]
-        for _ in range(most):
-            moved = np.float32(0)
-            for at in places:
-                y, x = at // width, at % width
-                total = np.float32(0)
-                count = 0
-                if y > 0:
-                    total += plane[y - 1, x]
-                    count += 1
-                if y + 1 < height:
-                    total += plane[y + 1, x]
-                    count += 1
-                if x > 0:
-                    total += plane[y, x - 1]
-                    count += 1
-                if x + 1 < width:
-                    total += plane[y, x + 1]
-                    count += 1
-                step = total / np.float32(count) - plane[y, x]
-                plane[y, x] += np.float32(omega) * step
+def _relax(picture, coarse, places, tolerance, share, most):  # type: ignore[no-untyped-def]
+    """Successive over-relaxation of the hidden pixels, at the flat indices `places`, started from `coarse`.
+
+    A neighbour outside the picture is the pixel itself: what is left is the mean of those inside.
+    """
+    height, width, channels = picture.shape
+    flat = picture.reshape(height * width, channels)
+    near = np.empty((len(places), 4), np.int64)
+    for i in range(len(places)):
+        at = places[i]
+        y, x = at // width, at % width
+        near[i, 0] = at - width if y > 0 else at
+        near[i, 1] = at + width if y + 1 < height else at
+        near[i, 2] = at - 1 if x > 0 else at
+        near[i, 3] = at + 1 if x + 1 < width else at
+        for c in range(channels):
+            flat[at, c] = coarse[y // 2, x // 2, c]
+    four, limit = np.float32(4), np.float32(4) * tolerance
+    for _ in range(most):
+        moved = np.float32(0)
+        for i in range(len(places)):
+            at, up, down, left, right = places[i], near[i, 0], near[i, 1], near[i, 2], near[i, 3]
+            for c in range(channels):
+                step = (flat[up, c] + flat[down, c]) + (flat[left, c] + flat[right, c]) - four * flat[at, c]
+                flat[at, c] += share * step
                 moved = max(moved, abs(step))
-            if moved <= tolerance:
-                break
+        if moved <= limit:
+            break
