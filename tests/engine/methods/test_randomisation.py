@@ -56,11 +56,13 @@ def randomised(trained: onnxray.Model) -> onnxray.Model:
     return onnxray.load(proto, **CARD)
 
 
-def survival(name: str, before: onnxray.Model, after: onnxray.Model, images: Sequence[np.ndarray]) -> float:
-    found = []
+def survival(
+    name: str, before: onnxray.Model, after: onnxray.Model, images: Sequence[np.ndarray], **options: object
+) -> float:
+    found, options = [], {**QUICK.get(name, {}), **options}
     for image in images:
-        first = onnxray.explain(before, image, name, **QUICK.get(name, {}))  # type: ignore[arg-type]
-        second = onnxray.explain(after, image, name, first.target, **QUICK.get(name, {}))  # type: ignore[arg-type]
+        first = onnxray.explain(before, image, name, **options)  # type: ignore[arg-type]
+        second = onnxray.explain(after, image, name, first.target, **options)  # type: ignore[arg-type]
         ranks = [np.argsort(np.argsort(np.abs(e.map).ravel())) for e in (first, second)]
         found.append(np.corrcoef(*ranks)[0, 1])
     return float(np.mean(found))
@@ -85,6 +87,15 @@ def test_maps_change_with_the_weights_unless_the_documentation_says_otherwise(
         assert kept < CHANGES
     if name == "guided-backprop":
         assert kept > SURVIVES
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("composite", ["z-plus", "epsilon-plus", "epsilon-gamma", "epsilon-alpha-beta-flat"])
+def test_relevance_propagation_depends_on_the_composite(
+    composite: str, trained: onnxray.Model, randomised: onnxray.Model, images: list[np.ndarray]
+) -> None:
+    kept = survival("lrp", trained, randomised, images, composite=composite)
+    assert kept > SURVIVES if composite == "z-plus" else kept < CHANGES
 
 
 def test_guided_backpropagation_hardly_tells_classes_apart(trained: onnxray.Model, images: list[np.ndarray]) -> None:
