@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ..problem import Problem
 
 # Masks between two looks at the halves; the sums are made in these steps, so that they do not depend on the batch.
-BLOCK = 256
+BLOCK = 512
 
 
 @method("rise")

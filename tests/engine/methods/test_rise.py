@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -251,3 +252,24 @@ def test_scores_that_overflow(parse: Parse) -> None:
     )
     with pytest.raises(onnxray.OnnxrayError, match="not a finite number for .* of 50 masked inputs"):
         onnxray.explain(proto, np.ones((1, 1, 8, 8), np.float32), "rise", 0, masks=50)
+
+
+def test_every_model_gives_a_map_or_says_why_not(zoo_case: Path) -> None:
+    """All frameworks, operators and dtypes of the zoo; what is no image is sent to another method in one line."""
+    with np.load(zoo_case / "io.npz") as arrays:
+        x = {k[3:]: arrays[k] for k in arrays.files if k.startswith("in:")}
+    found: Any = ()
+    said = ""
+    try:
+        found = onnxray.explain(zoo_case / "model.onnx", x, "rise", masks=6)
+    except onnxray.OnnxrayError as error:
+        said = str(error)
+    assert "\n" not in said
+    if said and "the input is none" not in said:
+        # No target, no input to explain, a score that is not a number: every method says so.
+        with pytest.raises(onnxray.OnnxrayError):
+            onnxray.explain(zoo_case / "model.onnx", x, "ablation", segments="grid", grid=2)
+    for e in found:
+        assert e.values.shape == e.size
+        assert np.isfinite(e.values).all()
+        assert e.details["masks"] == 6
