@@ -60,7 +60,7 @@ class Lrp(Method):
     | composite | convolutions | products | first | when |
     | --- | --- | --- | --- | --- |
     | `epsilon-plus-flat` | z-plus | epsilon | flat | the default: smooth maps of what speaks for the target |
-    | `epsilon-plus` | z-plus | epsilon | | the same down to single pixels; black ones (0) get nothing |
+    | `epsilon-plus` | z-plus | epsilon | | the same down to single values; those of 0 get nothing |
     | `epsilon-alpha-beta-flat` | alpha-beta | epsilon | flat | what speaks against the target shows as well |
     | `epsilon-alpha-beta` | alpha-beta | epsilon | | |
     | `epsilon-gamma-box` | gamma | epsilon | box | both signs, milder; needs an image, or `low` and `high` |
