@@ -240,13 +240,20 @@ class _Task:
         for start in range(0, len(chunk), size):
             rows = range(start, min(start + size, len(chunk)))
             feeds = {name: self._pasted(name, rows, maps) for name in ready.plan.last}
-            got = ready.tail().run(feeds)
+            got = ready.tail().run(self._with_others(ready.tail(), feeds, len(rows)))
             if ready.heavy_end is None:
                 yield chunk[start : start + size], got
             else:
                 found.append(got[ready.heavy_end])
         if ready.heavy_end is not None:
-            yield chunk, ready.end().run({ready.heavy_end: np.concatenate(found)})
+            feeds = {ready.heavy_end: np.concatenate(found)}
+            yield chunk, ready.end().run(self._with_others(ready.end(), feeds, len(chunk)))
+
+    def _with_others(self, session: Session, feeds: dict[str, NDArray[Any]], count: int) -> dict[str, NDArray[Any]]:
+        """Feeds of a session behind the last cut: those given, and what it takes of the model's other inputs."""
+        wanted = {v.name for v in session.model.inputs}
+        rows = {name: np.repeat(array, count, 0) for name, array in self.others.items() if name in wanted}
+        return {**feeds, **rows, **{name: array for name, array in self.shared.items() if name in wanted}}
 
     # --- the plain way ---
 
