@@ -252,11 +252,14 @@ class Planner:
     def _fuses(self, name: str) -> bool:
         """Whether ONNX Runtime would compute the value and its only reader in one go."""
         node, readers = self.model.producer(name), self.model.consumers(name)
+        if node is None:
+            return False
+        if node.op_type == "DequantizeLinear" or any(reader.op_type == "QuantizeLinear" for reader in readers):
+            return True  # apart, they would round otherwise than the integer operator they become
         return (
-            node is not None
-            and node.op_type in ("Conv", "BatchNormalization", "FusedConv", "ConvTranspose", "DequantizeLinear")
+            node.op_type in ("Conv", "BatchNormalization", "FusedConv", "ConvTranspose")
             and len(readers) == 1
-            and (readers[0].op_type in _ACTIVATIONS or node.op_type == "DequantizeLinear")
+            and readers[0].op_type in _ACTIVATIONS
         )
 
     def _thinned(self, cuts: list[Cut]) -> list[Cut]:
