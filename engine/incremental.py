@@ -41,10 +41,10 @@ from .stages import CROP, build
 # Called from several threads, never twice at once: numbers of windows (n,), and the values asked for (n, ...).
 Consume: TypeAlias = Callable[[NDArray[np.int64], Mapping[str, NDArray[Any]]], None]
 
-# Elements of the inputs of one plain run, or of one run behind the last cut.
-TAIL_AT_ONCE = 4
 # Windows whose crops are kept at once by one worker, and their bytes.
 MOST_WINDOWS = 64
+# Elements of the clean maps at all cuts together that one session may hand out.
+MOST_CLEAN = 16 << 20
 MOST_BYTES = 64 << 20
 
 
@@ -68,7 +68,7 @@ class Incremental:
     """A model made ready for many windows of one image size; made by `incremental`.
 
     plan: the stages and the reason for them. workers: threads that work side by side. heavy_end: see
-    `Planner.heavy_end`.
+    `Planner.heavy_end`. tail_at_once: rows of one run behind the last cut.
     """
 
     model: Model
@@ -80,6 +80,7 @@ class Incremental:
     runtime: Runtime
     planner: Planner | None = None
     heavy_end: str | None = None
+    tail_at_once: int = 1
     _graphs: dict[tuple[int, int, int], Session] = field(default_factory=dict)
     _locks: dict[tuple[int, int, int], threading.Lock] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -146,7 +147,7 @@ class Incremental:
             keys += [stage.columns.kinds[windows.of(1)], stage.rows.kinds[windows.of(0)]]
         order = which[np.lexsort([key[which] for key in keys])]
         # As many for every worker, in pieces small enough that none waits long for the last one.
-        pieces = max(-(-len(order) // self._window_limit()), min(-(-len(order) // TAIL_AT_ONCE), 3 * self.workers))
+        pieces = max(-(-len(order) // self._window_limit()), min(-(-len(order) // self.tail_at_once), 3 * self.workers))
         return [piece for piece in np.array_split(order, max(1, pieces)) if len(piece)][::-1]
 
     def _window_limit(self) -> int:
@@ -184,10 +185,20 @@ class Incremental:
                 self._graphs[key] = Session(model(), providers="cpu", threads=threads, spin=False)
             return self._graphs[key]
 
-    def prefix(self) -> Session:
-        """From the image to the values at all cuts, whole maps, for the untouched image."""
+    def clean(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """The values at all cuts for the untouched image, (1, ...): whole maps."""
         names = list(dict.fromkeys(name for stage in self.plan.stages for name in stage.part.exit))
-        return self._make((-1, 0, 0), lambda: expose(self.model, names, only=True), default_threads())
+        assert self.planner is not None
+        if self.planner.elements(names) <= MOST_CLEAN:
+            session = self._make((-1, 0, 0), lambda: expose(self.model, names, only=True), default_threads())
+            return session.run({name: feeds[name] for name in session.inputs})
+        # Large images: piece by piece, so that the maps inside a piece are gone before those of the next one come.
+        known = {self.source: feeds[self.source]}
+        for stage in self.plan.stages:
+            piece = self._between(stage.part.entry, stage.part.exit)
+            session = Session(piece, providers="cpu", threads=default_threads(), spin=False)
+            known.update(session.run({name: known[name] for name in session.inputs}))
+        return known
 
     def tail(self) -> Session:
         """From the last cut on, up to the heavy end where there is one."""
@@ -221,9 +232,7 @@ class _Task:
         self.fill = None if callable(hidden.fill) else np.ascontiguousarray(hidden.fill, x.dtype)
         self.clean: dict[str, NDArray[Any]] = {ready.source: self.x}
         if ready.plan.stages:
-            wanted = {v.name for v in ready.prefix().model.inputs}
-            feeds = {n: a for n, a in {**others, **shared, ready.source: self.x}.items() if n in wanted}
-            self.clean.update(ready.prefix().run(feeds))
+            self.clean.update(ready.clean({**others, **shared, ready.source: self.x}))
 
     def compute(self, chunk: NDArray[np.int64]) -> Any:
         """Yields windows and their values, batch by batch."""
@@ -235,7 +244,7 @@ class _Task:
                     {name: self._pasted(name, [at], maps) for name in self.ready.values},
                 )
             return
-        ready, size = self.ready, TAIL_AT_ONCE
+        ready, size = self.ready, self.ready.tail_at_once
         found = []
         for start in range(0, len(chunk), size):
             rows = range(start, min(start + size, len(chunk)))
@@ -435,6 +444,7 @@ def incremental(
             plan = planner.plan()
             end = planner.heavy_end(plan.last) if plan.stages and not plan.ends else None
             ready = replace(ready, model=exposed, planner=planner, plan=plan, heavy_end=end)
+            ready = replace(ready, tail_at_once=planner.tail_at_once(plan.last))
     if reason is not None:
         ready = replace(ready, plan=replace(ready.plan, reason=reason))
     return ready

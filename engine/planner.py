@@ -40,9 +40,15 @@ SMALL = 0.3  # seconds of work that are over before a plan is made
 
 MOST_CUTS = 24
 MOST_LIVE = 3
+MOST_MAP = 6 << 20  # elements of the untouched image's maps at one cut, which are kept
+# Intervals of rows and columns that costs are estimated with; of more, every so many stand for their neighbours.
+MOST_SPANS = 40
 # Elements of the largest value of one run: a batch of crops that stays in the cache of a core.
 RUN_ELEMENTS = 1 << 19
 MOST_AT_ONCE = 16
+# Behind the last cut, whole maps: rows of one run, fewer where the largest value of them all has more elements.
+TAIL_AT_ONCE = 4
+TAIL_ELEMENTS = 1 << 23
 # Elements of the weights of layers that are run for many windows at once, and of what they read.
 LEAST_WEIGHTS = 4 << 20
 MOST_ROW = 1 << 16
@@ -109,6 +115,18 @@ class Plan:
     seconds: float
     plain: float
     reason: str
+
+
+def _representatives(count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Some of `count` intervals, all at both ends and fewer between them; and for each of all the nearest one."""
+    third = MOST_SPANS // 3
+    if count <= MOST_SPANS:
+        chosen = np.arange(count)
+    else:
+        middle = np.linspace(third, count - 1 - third, MOST_SPANS - 2 * third).round().astype(np.int64)
+        chosen = np.unique(np.concatenate([np.arange(third), middle, np.arange(count - third, count)]))
+    nearest = np.abs(np.arange(count)[:, None] - chosen).argmin(axis=1)
+    return chosen, np.asarray(nearest, np.int64)
 
 
 class _NoStage(Exception):
@@ -214,11 +232,17 @@ class Planner:
                 continue
             ends = at == len(nodes) - 1
             values = self._outputs if ends and set(live) == set(self._outputs) else tuple(live)
-            if len(live) > MOST_LIVE or not all(self._cuttable(name) for name in live):
+            large = not ends and self.elements(live) > MOST_MAP
+            if large or len(live) > MOST_LIVE or not all(self._cuttable(name) for name in live):
                 continue
             if ends or not any(self._fuses(name) for name in live):
                 found.append(Cut(values, at, done))
         return self._thinned(found)
+
+    def tail_at_once(self, behind: tuple[str, ...]) -> int:
+        """How many whole maps go into one run behind a cut."""
+        largest = max((self._sizes.get(node.output[0], 0) for node in self._behind(behind).nodes), default=1)
+        return int(min(TAIL_AT_ONCE, max(1, TAIL_ELEMENTS // max(1, largest))))
 
     def heavy_end(self, behind: tuple[str, ...]) -> str | None:
         """A small value behind a cut from which on there are large matrices and little else; None where there is none.
@@ -232,7 +256,7 @@ class Planner:
         live = list(behind)
         for at, node in enumerate(part):
             live = [name for name in [*live, *node.output] if last.get(name, -1) > at]
-            if len(live) != 1 or self._elements(live) not in range(1, MOST_ROW + 1):
+            if len(live) != 1 or self.elements(live) not in range(1, MOST_ROW + 1):
                 continue
             rest = part[at + 1 :]
             weights = sum(stored.get(name, 0) for name in {name for node in rest for name in reads(node)})
@@ -268,7 +292,7 @@ class Planner:
         kept: list[Cut] = []
         for cut in cuts[1:]:
             if kept and cut.done - kept[-1].done < total / (4 * MOST_CUTS):
-                if self._elements(cut.values) <= self._elements(kept[-1].values):
+                if self.elements(cut.values) <= self.elements(kept[-1].values):
                     kept[-1] = cut
             else:
                 kept.append(cut)
@@ -279,7 +303,8 @@ class Planner:
             kept.append(cuts[-1])
         return [cuts[0], *kept]
 
-    def _elements(self, cut: Sequence[str]) -> int:
+    def elements(self, cut: Sequence[str]) -> int:
+        """Of one sample of some values."""
         return sum(self._sizes[name] for name in cut)
 
     @cached_property
@@ -327,7 +352,7 @@ class Planner:
         return sum(self._each[node.output[0]] for node in part.nodes)
 
     def _paste_time(self, cut: tuple[str, ...]) -> float:
-        return 4.0 * self._elements(cut) / PASTE_RATE
+        return 4.0 * self.elements(cut) / PASTE_RATE
 
     def stage(self, entry: tuple[str, ...], exit: tuple[str, ...], groups: int) -> Stage:
         """The section between two cuts with its geometries. Raises Unfit."""
@@ -335,6 +360,19 @@ class Planner:
         rows = along(self.known, part, self._changed[0], 0, groups)
         columns = along(self.known, part, self._changed[1], 1, groups)
         return Stage(part, rows, columns)
+
+    @cached_property
+    def _spread(self) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """For rows and columns: the intervals that stand for all, and which of them stands for each."""
+        return [_representatives(len(self.windows.spans(axis))) for axis in (0, 1)]
+
+    @cached_property
+    def _number(self) -> NDArray[np.float64]:
+        """How many windows have each pair of those intervals."""
+        (rows, row), (columns, column) = self._spread
+        number = np.zeros((len(rows), len(columns)))
+        np.add.at(number, (row[self.windows.of(0)], column[self.windows.of(1)]), self.share)
+        return number
 
     def _costs(self, entries: Sequence[Cut], exit: Cut) -> list[tuple[int, int, float]]:
         """(number of the entry, groups, seconds for all windows) of the sections that end in `exit`.
@@ -346,9 +384,8 @@ class Planner:
             reaches = [[_Composed.of(self, name, axis) for name in exit.values] for axis in (0, 1)]
         except Unfit:
             return []
-        number = np.zeros((len(self.windows.spans(0)), len(self.windows.spans(1))))
-        np.add.at(number, (self.windows.of(0), self.windows.of(1)), self.share)
-        spans = [[self._changed[axis][name] for name in exit.values] for axis in (0, 1)]
+        number = self._number
+        spans = [[self._changed[axis][name][self._spread[axis][0]] for name in exit.values] for axis in (0, 1)]
         square = all(a.same(b) for a, b in zip(*reaches, strict=True)) and all(
             np.array_equal(a, b) for a, b in zip(*spans, strict=True)
         )
@@ -365,7 +402,7 @@ class Planner:
         """The time of one section for all windows."""
         shares = ((rows.share @ number) * columns.share).sum(axis=1)  # of each value, summed over the windows
         each = np.array([self._each.get(name, 0.0) for name in rows.names])
-        size = np.array([self._elements((name,)) for name in rows.names], float)
+        size = np.array([self.elements((name,)) for name in rows.names], float)
         moved = np.array([name in entry.values or name in exit.values for name in rows.names])
         seconds = float(shares @ (each + moved * 4.0 * size / PASTE_RATE))
         largest = ((rows.most * size[:, None])[:, :, None] * columns.most[:, None, :]).max(axis=0)
@@ -383,7 +420,7 @@ class Planner:
             name = node.output[0]
             tall = np.array([lengths[name] for lengths in rows.length], float) / self.known.size(name, 0)
             wide = np.array([lengths[name] for lengths in columns.length], float) / self.known.size(name, 1)
-            most = np.maximum(most, np.outer(tall, wide) * self._elements((name,)))
+            most = np.maximum(most, np.outer(tall, wide) * self.elements((name,)))
         return np.clip(RUN_ELEMENTS // most, 1, MOST_AT_ONCE).astype(np.int64)
 
 
