@@ -350,8 +350,13 @@ def reduced(values: NDArray[np.float32], channel: int | None, how: Reduce) -> ND
         return values
     if how == "sum":
         return np.asarray(values.sum(axis=channel), np.float32)
-    strongest = np.abs(values).argmax(axis=channel)
-    return np.take_along_axis(values, np.expand_dims(strongest, channel), channel).squeeze(channel)
+    planes = np.moveaxis(values, channel, 0)
+    strongest: NDArray[np.float32] = planes[0].copy()
+    for plane in planes[1:]:  # several times faster than argmax over a short axis; of equals the first, as there
+        greater = ~(np.abs(plane) <= np.abs(strongest))
+        greater &= ~np.isnan(strongest)
+        np.copyto(strongest, plane, where=greater)
+    return strongest
 
 
 def problems(values: NDArray[np.float32], display: Display) -> tuple[str, ...]:

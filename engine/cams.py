@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from .attribution import Maps
 from .errors import MethodError
-from .graph import Model, reads
+from .graph import Model
 from .inspect import Layer, find_layer
 from .methods import Method, Needs
 from .tokens import Grid, trace
@@ -162,7 +162,7 @@ def _named(problem: Problem, name: str) -> Place:
 
 def _best(problem: Problem, gradients: bool) -> Place:
     model, of = problem.model, problem.target.of
-    before = _ancestors(model, of)
+    before = model.ancestors(of) - {of}
     fitting = [layer for layer in _candidates(model) if layer.output in before]
     if not fitting and not gradients:
         fitting = [layer for layer in model.layers if layer.output in before and _is_quantised_map(model, layer)]
@@ -197,7 +197,7 @@ _known: weakref.WeakKeyDictionary[Model, tuple[Layer, ...]] = weakref.WeakKeyDic
 
 def _reached(problem: Problem) -> list[Place]:
     """Of several branches, the last layer that the target does depend on; empty where there is none."""
-    before = _ancestors(problem.model, problem.target.of)
+    before = problem.model.ancestors(problem.target.of) - {problem.target.of}
     fitting = [layer for layer in _candidates(problem.model) if layer.output in before]
     gradients = problem.gradients([layer.output for layer in fitting])
     for layer in reversed(fitting):
@@ -314,15 +314,6 @@ def _is_dense(problem: Problem) -> bool:
     shape = trace(problem.model).shapes.get(problem.target.of)
     grid = trace(problem.model).grid(problem.target.of)
     return grid is not None and shape is not None and problem.target.of in {v.name for v in problem.model.outputs}
-
-
-def _ancestors(model: Model, of: str) -> set[str]:
-    """The values that `of` is computed from, without itself."""
-    needed = {of}
-    for node in reversed(model.graph.node):
-        if any(name in needed for name in node.output):
-            needed.update(reads(node))
-    return needed - {of}
 
 
 def row_batches(count: int, each: int, most: int) -> Iterator[NDArray[np.int64]]:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from .attribution import Explanation, Explanations, Maps, problems, reduced
 from .card import FIELDS
 from .errors import CardError, MethodError, ModelError, ShapeError
-from .graph import DOMAIN_NAMES, Model, Source, load
+from .graph import Model, Source, load
 from .methods import Method, make
 from .preprocess import Card, find_card, pixels_of, prepare
 from .problem import Input, Problem
@@ -297,7 +297,4 @@ def _are_probabilities(problem: Problem) -> bool:
 
 def _straight_through(model: Model) -> bool:
     """Whether activations are rounded in the graph (QDQ)."""
-    return any(
-        node.op_type == "QuantizeLinear" and node.domain in (*DOMAIN_NAMES, "com.microsoft")
-        for node in model.graph.node
-    )
+    return any((domain, "QuantizeLinear") in model.operators for domain in ("", "com.microsoft"))

@@ -160,6 +160,25 @@ class Model:
         """The nodes that read the value, those included whose subgraphs do."""
         return self._consumers.get(name, ())
 
+    def ancestors(self, name: str) -> frozenset[str]:
+        """The value and all values that it is computed from."""
+        if name not in self._ancestors:
+            needed = {name}
+            for node in reversed(self.graph.node):
+                if not needed.isdisjoint(node.output):
+                    needed.update(reads(node))
+            self._ancestors[name] = frozenset(needed)
+        return self._ancestors[name]
+
+    @cached_property
+    def _ancestors(self) -> dict[str, frozenset[str]]:
+        return {}
+
+    @cached_property
+    def operators(self) -> frozenset[tuple[str, str]]:
+        """(domain, operator) of the nodes of the main graph; ONNX's own domain is ""."""
+        return frozenset(("" if node.domain in DOMAIN_NAMES else node.domain, node.op_type) for node in self.graph.node)
+
     def constant(self, name: str) -> np.ndarray | None:
         """The values of an initializer that no feed can override, else None. External data is memory-mapped."""
         tensor = self.initializers.get(name)

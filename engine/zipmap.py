@@ -24,7 +24,7 @@ def with_tensor_scores(model: Model) -> Model:
 
     Labels that are texts become the model's, unless it was given others.
     """
-    if not any(node.op_type == "ZipMap" and node.domain == _DOMAIN for node in model.graph.node):
+    if (_DOMAIN, "ZipMap") not in model.operators:
         return model
     if model not in _known:
         _known[model] = _converted(model)

@@ -26,7 +26,7 @@ from ..graph import Model
 from ..knowledge import Knowledge
 from ..nodes import reads
 from ..opset import upgrade
-from .head import Head, ancestors, find_head
+from .head import Head, find_head
 
 if TYPE_CHECKING:
     from ..attribution import Display, Reduce
@@ -154,13 +154,13 @@ class Build:
     # --- the target ---
 
     @cached_property
-    def _head(self) -> tuple[Head, set[str]] | None:
+    def _head(self) -> tuple[Head, frozenset[str]] | None:
         """The last linear layer, where the target is made of classes, and the values before it."""
         target = self.problem.target
         if target.classes is None:
             return None
         head = find_head(self.problem.model, target.of, target.classes.axis)
-        return None if head is None else (head, ancestors(self.problem.model, head.value))
+        return None if head is None else (head, self.problem.model.ancestors(head.value))
 
     def _start(self, wrt: Sequence[str]) -> str:
         """The value from which the gradient is pulled back: the explained one, or what the last linear layer reads."""

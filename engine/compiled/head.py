@@ -12,7 +12,7 @@ from onnx import NodeProto
 
 from ..attributes import attributes
 from ..graph import Model
-from ..nodes import DOMAIN_NAMES, reads
+from ..nodes import DOMAIN_NAMES
 
 _MOVES = frozenset("Identity Reshape Flatten Squeeze Unsqueeze Dropout".split())
 
@@ -85,12 +85,3 @@ def _fits(model: Model, bias: str, name: str) -> bool:
     if small is None or shape is None or len(small) > len(shape):
         return False
     return all(d in (1, wide) for d, wide in zip(reversed(small), reversed(shape), strict=False))
-
-
-def ancestors(model: Model, value: str) -> set[str]:
-    """`value`, and all values that it is computed from."""
-    needed = {value}
-    for node in reversed(model.graph.node):
-        if any(name in needed for name in node.output):
-            needed.update(reads(node))
-    return needed

@@ -47,6 +47,15 @@ def test_channels_become_one_number_per_pixel() -> None:
     assert reduced(values[0], None, "max-abs").tolist() == values[0].tolist()
 
 
+@pytest.mark.parametrize("channel", [0, 2])
+def test_of_equally_strong_channels_the_first_counts_and_nan_is_strongest(channel: int) -> None:
+    values = np.random.default_rng(0).integers(-2, 3, (4, 4, 4)).astype(np.float32)
+    values[1, 2, 3] = values[3, 2, 1] = np.nan
+    chosen = np.expand_dims(np.abs(values).argmax(axis=channel), channel)
+    expected = np.take_along_axis(values, chosen, channel).squeeze(channel)
+    np.testing.assert_array_equal(reduced(values, channel, "max-abs"), expected)
+
+
 def test_values_and_heatmap_have_the_shapes_promised(saliency: Explanation, cam: Explanation) -> None:
     assert (saliency.values.shape, saliency.values.dtype) == ((3, 16, 16), np.float32)
     assert (cam.values.shape, cam.values.dtype) == ((8, 8), np.float32)

@@ -98,6 +98,15 @@ def test_attributes_of_a_model(cnn: onnx.ModelProto) -> None:
         model.metadata["author"] = "you"  # type: ignore[index]
 
 
+def test_what_a_value_is_computed_from(cnn: onnx.ModelProto) -> None:
+    model = onnxray.load(cnn)
+    found = model.ancestors("joined")
+    assert found == {"joined", "inner", "pooled", "stem_relu", "stem", "image", "w1", "b1", "w2", "b2"}
+    assert model.ancestors("image") == {"image"}
+    assert ("", "Gemm") in model.operators
+    assert all(domain == "" for domain, _ in model.operators)
+
+
 def test_a_new_graph_keeps_what_is_known(cnn: onnx.ModelProto) -> None:
     model = onnxray.load(cnn, size=16)
     renamed = onnx.GraphProto()

@@ -12,7 +12,7 @@ import pytest
 
 import onnxray
 from onnxray.engine.compile import OUTPUT
-from onnxray.engine.compiled.head import ancestors, find_head
+from onnxray.engine.compiled.head import find_head
 
 RNG = np.random.default_rng(0)
 FEATURES = """
@@ -171,9 +171,3 @@ def test_the_matrix_is_not_multiplied_once_more(cnn: onnx.ModelProto) -> None:
     weights = cnn.graph.initializer[4].name
     readers = [node.op_type for node in compiled.graph.node if weights in node.input]
     assert sorted(readers) == ["Gather", "Gemm"]
-
-
-def test_ancestors(cnn: onnx.ModelProto) -> None:
-    found = ancestors(onnxray.load(cnn), "joined")
-    assert {"joined", "inner", "pooled", "stem", "image", "w2"} <= found
-    assert not {"features", "logits", "w3"} & found
