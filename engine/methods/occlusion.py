@@ -11,6 +11,7 @@ approximate inference for faster occlusion-based deep CNN explanations", SIGMOD 
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -87,7 +88,11 @@ class Occlusion(Method):
         assert plane is not None
         grids = [Grid(plane, patch, self._stride(patch)) for patch in patches(self.patch, plane)]
         looks = [self._look_at(problem, grid) for grid in grids]
+        done = _Done(problem, sum(look.count for look in looks) * len(problem.input.x))
+        for look in looks:
+            look.done = done
         parts = [[look.at(sample) for sample in range(len(problem.input.x))] for look in looks]
+        done.whole()
         values = [np.concatenate([found.values for found in part]) for part in parts]
         details = [_joined([part[s].details for part in parts]) for s in range(len(parts[0]))]
         rows = problem.target.count
@@ -136,7 +141,9 @@ class Occlusion(Method):
         if self.mode not in ("exact", "plain"):
             raise MethodError(f"mode {self.mode!r} is for windows on a grid: with segments use 'exact' or 'plain'")
         values, details = [], []
-        for number, features in enumerate(features_of(problem, self.segments, self.grid, self.compactness)):
+        parts = features_of(problem, self.segments, self.grid, self.compactness)
+        done = _Done(problem, sum(map(len, parts)))
+        for number, features in enumerate(parts):
             if features.covers is not None or not features.on_plane:
                 raise MethodError("segments of occlusion are labels of pixels: for masks that overlap use `ablation`")
             labels = np.ascontiguousarray(features.labels)
@@ -147,7 +154,7 @@ class Occlusion(Method):
                 return np.asarray(labels == window)
 
             fill = self.filling(problem, number, hidden)
-            drops, found = drops_of(problem, number, Hidden(boxes, fill, labels, ids), self.mode == "plain")
+            drops, found = drops_of(problem, number, Hidden(boxes, fill, labels, ids), self.mode == "plain", told=done)
             for row in drops:
                 values.append(features.spread(row))
                 details.append({"features": features.kind, "weights": tuple(row.tolist()), "segments": labels, **found})
@@ -165,7 +172,7 @@ class Occlusion(Method):
             raise MethodError("the input is no image: windows of one size slide along its last axis, in the exact mode")
         grid = Grid((1, size), (1, sizes[0][1]), (1, self._stride(sizes[0])[1]))
         fills = baseline(problem, self.fill, self.seed)
-        values = []
+        values, done = [], _Done(problem, len(grid.boxes) * len(x))
         for number in range(len(x)):
             boxes = grid.boxes
 
@@ -178,7 +185,7 @@ class Occlusion(Method):
 
             first = number * problem.target.count
             clean = problem.scores[first : first + problem.target.count]
-            values.append((clean - problem.scores_made(len(boxes), make, number)).T)
+            values.append((clean - problem.scores_made(len(boxes), make, number, done)).T)
         found = np.concatenate(values)
         plane = grid.mean_cover(found[:, None, :])[:, 0]
         return Maps(np.asarray(found, np.float32), "grid", plane=plane[:, None, :])
@@ -198,6 +205,23 @@ def _check_depends(problem: Problem) -> None:
         )
 
 
+class _Done:
+    """Counts the windows that are done, and tells the runtime's `progress`."""
+
+    def __init__(self, problem: Problem, total: int) -> None:
+        self.report, self.total, self.count = problem.runtime.progress, total, 0
+
+    def __call__(self, more: int) -> None:
+        self.count = min(self.count + more, self.total)
+        if self.report is not None:
+            self.report(self.count, self.total)
+
+    def whole(self) -> None:
+        """All that had to be done is done, be it less than was thought."""
+        if self.count < self.total:
+            self(self.total - self.count)
+
+
 @dataclass
 class _Found:
     """What came out for one sample: values (K, ny, nx), numbers worth knowing."""
@@ -211,6 +235,12 @@ class _Looks:
 
     def __init__(self, problem: Problem, method: Occlusion, grid: Grid) -> None:
         self.problem, self.method, self.grid = problem, method, grid
+        self.done: Callable[[int], None] | None = None
+
+    @property
+    def count(self) -> int:
+        """How many windows will be looked at for one sample, about."""
+        return len(self.grid.boxes)
 
     def at(self, number: int) -> _Found:
         drops, details = self.drops(number, self.every, plain=self.method.mode == "plain")
@@ -243,11 +273,15 @@ class _Looks:
             return mask
 
         fill = self.method.filling(self.problem, number, hidden)
-        return drops_of(self.problem, number, Hidden(boxes, fill), plain, cap, windows, share)
+        return drops_of(self.problem, number, Hidden(boxes, fill), plain, cap, windows, share, self.done)
 
 
 class _Coarse(_Looks):
     """A coarse grid first, refined where the values differ."""
+
+    @property
+    def count(self) -> int:
+        return min(int(self.method.budget * len(self.grid.boxes)) + CHECKED, len(self.grid.boxes))
 
     def at(self, number: int) -> _Found:
         reasons: list[dict[str, Any]] = []
@@ -270,6 +304,10 @@ class _Coarse(_Looks):
 
 class _Capped(_Looks):
     """Changes are followed through a part of every map only."""
+
+    @property
+    def count(self) -> int:
+        return len(self.grid.boxes) + min(CHECKED, len(self.grid.boxes))
 
     def at(self, number: int) -> _Found:
         drops, details = self.drops(number, self.every, cap=self.method.cap)
@@ -301,11 +339,13 @@ def drops_of(
     cap: float | None = None,
     which: NDArray[np.int64] | None = None,
     share: float = 1.0,
+    told: Callable[[int], None] | None = None,
 ) -> tuple[NDArray[np.float64], dict[str, Any]]:
     """How far the K scores of a sample fall with every window hidden, or those numbered `which`: (K, n).
 
     And details: how it was computed (`inference`), and the most probable class with each window hidden (`classes`,
-    (n,)) where the target is a class. share: of all windows, those that will be looked at in the end.
+    (n,)) where the target is a class. share: of all windows, those that will be looked at in the end. told: how many
+    more windows are done.
     """
     which = np.arange(len(hidden.boxes)) if which is None else which
     count = problem.target.count
@@ -321,7 +361,7 @@ def drops_of(
     most = np.empty(len(which), np.int64) if classes is not None else None
     place = np.full(len(hidden.boxes), -1)
     place[which] = np.arange(len(which))
-    cotangents, done = problem.cotangents, [0]
+    cotangents = problem.cotangents
 
     def consume(windows: NDArray[np.int64], got: Mapping[str, NDArray[Any]]) -> None:
         y = got[of]
@@ -331,21 +371,17 @@ def drops_of(
             by_class = np.moveaxis(y, classes.axis if y.ndim > classes.axis else -1, 1)
             most[place[windows]] = by_class.reshape(len(y), by_class.shape[1], -1).mean(axis=2).argmax(axis=1)
 
-    def progress(windows: int) -> None:
-        done[0] += windows
-        if problem.runtime.progress is not None:
-            problem.runtime.progress(number * len(which) + done[0], len(given.x) * len(which))
-
-    ready.run(x, hidden, consume, which=which, others=others, shared=shared, progress=progress)
+    ready.run(x, hidden, consume, which=which, others=others, shared=shared, progress=told)
     details: dict[str, Any] = {"inference": ready.plan.reason, "stages": len(ready.plan.stages)}
     if most is not None:
         details["classes"] = most
     return problem.scores[first : first + count, None] - scores, details
 
 
-# Models made ready for windows, for the next image of the same size; they hold sessions.
-_MOST_READY = 2
+# Models made ready for windows, for the next image of the same size. Those with stages hold sessions.
+_MOST_STAGED, _MOST_READY = 2, 8
 _made: OrderedDict[tuple[Any, ...], Incremental] = OrderedDict()
+_making = threading.Lock()
 
 
 def _ready(
@@ -364,22 +400,24 @@ def _ready(
         *(model.content_key, problem.target.of, problem.input.name, axes, shape, boxes.tobytes(), plain, cap, share),
         *(tuple(sorted(shapes.items())), runtime.providers, runtime.threads, runtime.batch),
     )
-    found = _made.get(key)
-    if found is None:
-        found = incremental(
-            *(model, problem.input.name, axes, [problem.target.of], shape, boxes),
-            shapes=shapes,
-            runtime=runtime,
-            plain=plain,
-            cap=cap,
-            share=share,
-        )
-        if found.plan.stages:
-            while len(_made) >= _MOST_READY:
-                _made.popitem(last=False)
-            _made[key] = found
-    else:
-        _made.move_to_end(key)
+    with _making:
+        found = _made.get(key)
+        if found is not None:
+            _made.move_to_end(key)
+            return found
+    found = incremental(
+        *(model, problem.input.name, axes, [problem.target.of], shape, boxes),
+        shapes=shapes,
+        runtime=runtime,
+        plain=plain,
+        cap=cap,
+        share=share,
+    )
+    with _making:
+        _made[key] = found
+        staged = [k for k, ready in _made.items() if ready.plan.stages]
+        for old in [*staged[:-_MOST_STAGED], *list(_made)[:-_MOST_READY]]:
+            _made.pop(old, None)
     return found
 
 
