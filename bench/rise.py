@@ -91,7 +91,7 @@ def measure(name: str, count: int, there: bool, options, table: Table) -> None:
 
     expected = ours(CHECKED)
     agree(name, "torch", loop(8)(CHECKED), expected)
-    best = min(BATCHES, key=lambda b: clock(loop(b), TRIED)[1])
+    best = min(BATCHES, key=lambda b: clock(loop(b), TRIED)[0])
     contenders: dict[str, Callable[[int], object]] = {"ours": ours, "torch": loop(best), "forward": forward}
     their_best: object = "-"
     with tempfile.TemporaryDirectory() as folder:
@@ -104,7 +104,7 @@ def measure(name: str, count: int, there: bool, options, table: Table) -> None:
                 return plain.run({"x": np.ascontiguousarray(rows, np.float32)})["y"]
 
             tried = [b for b in THEIR_BATCHES if b <= max(count, THEIR_BATCHES[0])]
-            costs = [clock(lambda n, b=b: dianna(str(path), x, target, n, b), b)[1] for b in tried]
+            costs = [clock(lambda n, b=b: dianna(str(path), x, target, n, b), b)[0] for b in tried]
             their_best = chosen_batch = tried[int(np.argmin(costs))]
             contenders["DIANNA"] = lambda n: dianna(str(path), x, target, n, chosen_batch)
             contenders["function"] = lambda n: dianna(function, x, target, n, 4)
