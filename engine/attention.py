@@ -344,6 +344,10 @@ def read_tokens(maps: Maps, token: int | None, method: str) -> tuple[NDArray[np.
             return _only(read, problem.rows, count), f"the mean over {len(read)} tokens, which the answer mixes"
     positions = follow.positions.get(problem.target.of)
     if positions is not None and not np.isnan(positions).any():
+        picked = _picked(problem.model, follow, problem.target.of, known)
+        if len(picked) > 1:
+            read = [_at_length([token], known, count)[0] for token in picked]
+            return _only(read, problem.rows, count), f"the mean over {len(read)} tokens, which the answer mixes"
         return _by_element(problem, positions, known, count)
     grid = maps.tokens.grid
     free = [] if grid is None else [t for t in range(count) if t not in set(grid.ravel().tolist())]
@@ -365,6 +369,24 @@ def _followed(model: Model, layer: Attention) -> tuple[Trace, int]:
     line[layer.product_axis] = count
     along = ((np.arange(count, dtype=np.float32) + 0.5) / count).reshape(1, *line)
     return Trace(model, {layer.product: np.concatenate([along, np.full_like(along, 0.5)])}), count
+
+
+def _picked(model: Model, follow: Trace, of: str, known: int) -> list[int]:
+    """The tokens that were picked out, one by one, on the way to `of`: two where a head looks at each of two tokens."""
+    found: set[int] = set()
+    waiting, seen = [of], {of}
+    while waiting:
+        value = waiting.pop()
+        node, positions = model.producer(value), follow.positions[value]
+        if node is None or positions.size > 2:
+            continue
+        inputs = [name for name in node.input if name in follow.positions]
+        if not inputs or any(follow.positions[name].size > 2 for name in inputs):
+            found.update(_numbers(positions, known))
+        else:
+            waiting.extend(name for name in inputs if name not in seen)
+            seen.update(inputs)
+    return sorted(found)
 
 
 def _numbers(positions: Positions, count: int) -> list[int]:

@@ -139,6 +139,24 @@ def test_the_tokens_that_the_answer_reads(name: str, length: int, parse: Parse) 
     assert np.allclose(read, np.tile(expected / expected.sum(), (4, 1)))
 
 
+def test_two_heads_of_two_tokens_count_alike(parse: Parse) -> None:
+    """A class token and a distillation token, each with its own head, as in DeiT."""
+    two = "c = Gather <axis = 1> (r, first) d = Gather <axis = 1> (r, next) e = MatMul (d, we) last = Add (c, e)"
+    proto = parse(
+        SEQUENCE.format(read=two),
+        wq=numbers(8, 8),
+        head=numbers(8, 3),
+        we=numbers(8, 8),
+        first=np.array(0),
+        next=np.array(1),
+    )
+    for length in (6, 16, 30):
+        problem = problem_of(proto, numbers(1, length, 8), 0)
+        read, words = read_tokens(attention_maps(problem, "m"), None, "m")
+        assert np.array_equal(read, [[0.5, 0.5] + [0] * (length - 2)])
+        assert "2 tokens" in words
+
+
 def test_where_reading_cannot_be_followed_the_user_is_asked(parse: Parse) -> None:
     hidden = "rt = Transpose <perm = [1, 0, 2]> (r) o, h = GRU <hidden_size = 8> (rt, w, u) last = Squeeze (h, zero)"
     proto = parse(
