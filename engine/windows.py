@@ -203,9 +203,9 @@ def patches(given: int | str | Sequence[int | str] | None, plane: tuple[int, int
         return [(side, side)]
     parts = given.split(",") if isinstance(given, str) else [given] if isinstance(given, int) else list(given)
     found = []
-    for part in parts:
-        sides = str(part).lower().split("x")
-        if not sides or len(sides) > 2 or not all(side.strip().isdigit() for side in sides):
+    for part in parts or [""]:
+        sides = [side.strip() for side in str(part).lower().split("x")]
+        if len(sides) > 2 or not all(side.isascii() and side.isdigit() and len(side) < 7 for side in sides):
             raise MethodError(f"patch must be pixels (32), rows x columns (24x48) or several (16,32), got {given!r}")
         numbers = [int(side) for side in sides]
         found.append((numbers[0], numbers[-1]))
