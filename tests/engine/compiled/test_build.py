@@ -1,0 +1,50 @@
+"""Maps brought to another size inside a graph, against `kernels.upsample`: small maps as products, large ones by Resize."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+
+import onnxray
+from onnxray.engine.compile import OUTPUT
+from onnxray.engine.compiled.build import _SMALL, _bilinear
+from onnxray.kernels.upsample import upsample
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 7), (7, 7), (7, 224), (13, 29), (64, 65), (20, 9), (9, 1)])
+def test_the_weights_of_one_axis(before: int, after: int) -> None:
+    maps = np.random.default_rng(0).standard_normal((before, 3)).astype(np.float32)
+    found = _bilinear(before, after) @ maps
+    np.testing.assert_allclose(found, upsample(maps, (after, 3), "bilinear"), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(2 * _SMALL, 40), (2 * _SMALL + 10, 40), (36, 52)])
+def test_small_and_large_maps(parse: Callable[..., onnx.ModelProto], size: tuple[int, int]) -> None:
+    rng = np.random.default_rng(1)
+    model = parse(
+        f"""
+        g (float[N, 3, {size[0]}, {size[1]}] image) => (float[N, 4] y) {{
+          a = Conv <kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1]> (image, w)
+          b = Relu (a)
+          p = GlobalAveragePool (b)
+          y = Flatten (p)
+        }}
+        """,
+        w=rng.standard_normal((4, 3, 3, 3)).astype(np.float32),
+    )
+    x = rng.standard_normal((2, 3, *size)).astype(np.float32)
+    cells, pixels = (onnxray.compile(model, upsample=how) for how in ("none", "input"))
+    resized = {node.op_type for node in pixels.graph.node} & {"Resize"}
+    assert bool(resized) == (max(size) > 2 * _SMALL)
+    small, large = (
+        ort.InferenceSession(m.proto.SerializeToString(), providers=["CPUExecutionProvider"]).run(
+            [OUTPUT], {"image": x}
+        )
+        for m in (cells, pixels)
+    )
+    assert large[0].shape == (2, 1, *size)
+    np.testing.assert_allclose(large[0][:, 0], upsample(small[0][:, 0], size, "bilinear"), rtol=1e-5, atol=1e-6)
