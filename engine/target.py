@@ -184,8 +184,8 @@ class Class(Target):
 
     @property
     def title(self) -> str:
-        """For figures: the label, and the index."""
-        return f"{self.label} ({self.which})" if self.label else f"class {self.which}"
+        """For figures: the label, and the index where that is not the label itself (digits)."""
+        return f"{self.label} ({self.which})" if self.label and self.label != str(self.which) else f"class {self.which}"
 
     def terms(self, place: Place, count: int | None) -> list[list[tuple[int, float]]]:
         return [[(class_index(self.which, place.labels, count), 1.0)]]

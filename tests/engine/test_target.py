@@ -163,6 +163,12 @@ def test_classes_become_cotangents(
         assert settled(resolved, Y, None)[0] == Class(1)
 
 
+def test_titles_name_the_label_and_its_index() -> None:
+    assert title(Class(3, "cat")) == "cat (3)"
+    assert title(Class(3, "3")) == title(Class(3)) == "class 3"  # digits
+    assert title(Class(4, "3")) == "3 (4)"
+
+
 def test_a_tie_goes_to_the_first_class(cnn: onnx.ModelProto) -> None:
     resolved = Target.of("top:3").resolve(Place(onnxray.load(cnn)))
     assert resolved.chosen(np.array([[1.0, 2, 2, 2, 0]])).ravel().tolist() == [1, 2, 3]
