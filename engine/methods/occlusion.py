@@ -65,7 +65,7 @@ class Occlusion(Method):
         high=100_000,
     )
     grid: int = option(8, "Rectangles along each side for the segments `grid`.", low=1, high=1024)
-    compactness: float = option(10.0, "Of superpixels: low ones follow colours, high ones are square.", low=0)
+    compactness: float = option(30.0, "Of superpixels: low ones follow colours, high ones are compact.", low=0)
     mode: str = option(
         "exact",
         "exact; plain: the whole network for every window; coarse-to-fine: a part of the windows, refined where they "

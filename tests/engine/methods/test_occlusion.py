@@ -1,0 +1,526 @@
+"""Occlusion against its definition, one window after the other; Captum; known answers; every kind of input and fill."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+import onnxray
+from onnxray.engine import planner
+from onnxray.engine.baselines import baseline, inpainted
+from onnxray.engine.explain import problem_of
+from onnxray.engine.methods import make
+from onnxray.engine.methods import occlusion as module
+from onnxray.engine.rows import Runtime
+from onnxray.engine.session import run
+
+Parse = Callable[..., onnx.ModelProto]
+RNG = np.random.default_rng(4)
+X = RNG.standard_normal((2, 3, 16, 16)).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def cut_wherever_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The planner cuts small networks for few windows too: what is judged is the incremental way."""
+    for name in ("SMALL", "GRAPH_TIME", "GRAPH_NODE_TIME", "RUN_TIME", "NODE_TIME"):
+        monkeypatch.setattr(planner, name, 0)
+    module._made.clear()
+
+
+def starts(size: int, patch: int, stride: int) -> list[int]:
+    found = list(range(0, size - patch + 1, stride))
+    return found if found[-1] == size - patch else [*found, size - patch]
+
+
+def by_hand(
+    score: Callable[[np.ndarray], Any],
+    x: np.ndarray,
+    fill: np.ndarray,
+    patch: tuple[int, int],
+    stride: tuple[int, int],
+    axes: tuple[int, int] = (1, 2),
+) -> np.ndarray:
+    """score(clean) - score(window hidden), (ny, nx, ...); x and fill: one sample."""
+    rows, columns = (starts(x.shape[a], p, s) for a, p, s in zip(axes, patch, stride, strict=True))
+    found = []
+    for y in rows:
+        for c in columns:
+            hidden = x.copy()
+            place: list[Any] = [slice(None)] * x.ndim
+            place[axes[0]], place[axes[1]] = slice(y, y + patch[0]), slice(c, c + patch[1])
+            hidden[tuple(place)] = fill[tuple(place)]
+            found.append(score(x) - score(hidden))
+    return np.reshape(found, (len(rows), len(columns), *np.shape(found[0])))
+
+
+def logits(model: onnx.ModelProto, target: Any) -> Callable[[np.ndarray], Any]:
+    return lambda x: onnxray.activations(model, x[None], "logits")["logits"][0][target]
+
+
+@pytest.mark.parametrize(
+    ("patch", "stride"),
+    [(4, 4), (4, 3), (5, None), ("3x7", 2), ("16x2", 5), (16, 1), (1, 5), (None, None)],
+)
+def test_it_is_the_definition(cnn: onnx.ModelProto, patch: Any, stride: int | None) -> None:
+    e = onnxray.explain(cnn, X[:1], "occlusion", 2, patch=patch, stride=stride, fill=0.4)
+    sides = (2, 2) if patch is None else tuple(int(p) for p in str(patch).split("x")) * (1 if "x" in str(patch) else 2)
+    steps = (stride, stride) if stride else tuple(max(1, side // 2) for side in sides)
+    expected = by_hand(logits(cnn, 2), X[0], np.full_like(X[0], 0.4), sides, steps)
+    assert e.values.dtype == np.float32
+    np.testing.assert_allclose(e.values, expected, atol=1e-5 * np.ptp(expected))
+    for mode in ("plain", "exact"):
+        same = onnxray.explain(cnn, X[:1], "occlusion", 2, patch=patch, stride=stride, fill=0.4, mode=mode)
+        np.testing.assert_allclose(same.values, expected, atol=1e-5 * np.ptp(expected))
+
+
+def test_the_exact_mode_runs_on_crops_here(cnn: onnx.ModelProto) -> None:
+    """Else the tests of this file would compare the plain way with itself."""
+    e = onnxray.explain(cnn, X[:1], "occlusion", 2, patch=2, stride=1)
+    assert e.details["stages"] >= 1
+    assert e.details["inference"].startswith("exact: ")
+    assert onnxray.explain(cnn, X[:1], "occlusion", 2, patch=2, mode="plain").details["stages"] == 0
+
+
+@pytest.mark.parametrize("fill", ["zero", "mean", "blur", "noise", -1.5, np.array([1.0, 2.0, 3.0]), X[1]])
+def test_fills(cnn: onnx.ModelProto, fill: Any) -> None:
+    e = onnxray.explain(cnn, X[:1], "occlusion", 2, patch=4, stride=3, fill=fill, seed=5)
+    filled = baseline(problem_of(cnn, X[:1]), fill, 5)[0]
+    expected = by_hand(logits(cnn, 2), X[0], filled, (4, 4), (3, 3))
+    np.testing.assert_allclose(e.values, expected, atol=1e-5 * np.ptp(expected))
+
+
+@pytest.mark.parametrize("fill", ["black", "#ff8000"])
+def test_colours(cnn: onnx.ModelProto, fill: str) -> None:
+    model = onnxray.load(cnn, size=16, mean=[120, 110, 100], std=[50, 60, 70], resize="stretch")
+    image = RNG.integers(0, 256, (16, 16, 3), np.uint8)
+    e = onnxray.explain(model, image, "occlusion", 2, patch=4, stride=4, fill=fill)
+    colour = {"black": (0, 0, 0), "#ff8000": (255, 128, 0)}[fill]
+    pixel = (np.array(colour) - [120, 110, 100]) / np.array([50, 60, 70])
+    x = ((image - np.array([120, 110, 100])) / np.array([50, 60, 70])).transpose(2, 0, 1).astype(np.float32)
+    filled = np.broadcast_to(pixel[:, None, None], x.shape).astype(np.float32)
+    expected = by_hand(logits(cnn, 2), x, filled, (4, 4), (4, 4))
+    np.testing.assert_allclose(e.values, expected, atol=1e-4 * np.ptp(expected))
+
+
+def test_inpainting_sees_only_what_is_not_hidden(cnn: onnx.ModelProto) -> None:
+    e = onnxray.explain(cnn, X[:1], "occlusion", 2, patch=4, stride=4, fill="inpaint")
+    expected = np.empty((4, 4))
+    clean = logits(cnn, 2)(X[0])
+    for i in range(4):
+        for j in range(4):
+            mask = np.zeros((1, 16, 16), bool)
+            mask[0, 4 * i : 4 * i + 4, 4 * j : 4 * j + 4] = True
+            expected[i, j] = clean - logits(cnn, 2)(inpainted(X[0], (1, 2), mask)[0])
+    np.testing.assert_allclose(e.values, expected, atol=1e-5 * np.ptp(expected))
+
+
+def test_captum_gives_the_same(parse: Parse) -> None:
+    torch, captum = pytest.importorskip("torch"), pytest.importorskip("captum.attr")
+    w, head = RNG.standard_normal((4, 3, 3, 3)).astype(np.float32), RNG.standard_normal((4, 3)).astype(np.float32)
+    model = parse(
+        """
+        m (float[N, 3, 20, 24] x) => (float[N, 3] y)
+        {
+          a = Conv <pads = [1, 1, 1, 1]> (x, w) b = Relu (a) c = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (b)
+          d = GlobalAveragePool (c) e = Flatten (d) y = MatMul (e, head)
+        }
+        """,
+        w=w,
+        head=head,
+    )
+
+    def forward(x: Any) -> Any:
+        maps = torch.relu(torch.nn.functional.conv2d(x, torch.from_numpy(w), padding=1))
+        return torch.nn.functional.max_pool2d(maps, 2).mean(dim=(2, 3)) @ torch.from_numpy(head)
+
+    x = RNG.standard_normal((1, 3, 20, 24)).astype(np.float32)
+    judge = captum.Occlusion(forward)
+    about = {"sliding_window_shapes": (3, 5, 4), "strides": (3, 5, 4), "baselines": 0.2, "target": 1}
+    expected = judge.attribute(torch.from_numpy(x), **about).numpy()[0, 0]
+    e = onnxray.explain(model, x, "occlusion", 1, patch="5x4", stride=4, fill=0.2)
+    # Captum gives the drop of each window to its pixels; ours stand 4 apart in both directions.
+    rows = starts(20, 5, 4)
+    for i, y in enumerate(rows):
+        if y % 5 == 0:
+            np.testing.assert_allclose(e.values[i], expected[y, ::4], atol=1e-5)
+    assert sum(y % 5 == 0 for y in rows) >= 2
+    overlapping = {**about, "sliding_window_shapes": (3, 6, 6), "strides": (3, 2, 3)}
+    expected = judge.attribute(torch.from_numpy(x), **overlapping).numpy()[0, 0]
+    mean = onnxray.explain(model, x, "occlusion", 1, patch=6, stride=1, fill=0.2)
+    drops = mean.values[:, :][::2, ::3]
+    total, number = np.zeros((20, 24)), np.zeros((20, 24))
+    for i in range(drops.shape[0]):
+        for j in range(drops.shape[1]):
+            total[2 * i : 2 * i + 6, 3 * j : 3 * j + 6] += drops[i, j]
+            number[2 * i : 2 * i + 6, 3 * j : 3 * j + 6] += 1
+    np.testing.assert_allclose(total / number, expected, atol=1e-5)
+
+
+def linear(parse: Parse, side: int = 9) -> tuple[onnx.ModelProto, np.ndarray]:
+    w = RNG.standard_normal((side * side, 3)).astype(np.float32)
+    text = f"m (float[N, 1, {side}, {side}] x) => (float[N, 3] y) {{ f = Flatten (x) y = MatMul (f, w) }}"
+    return parse(text, w=w), w
+
+
+def test_a_linear_model_s_answer_is_known(parse: Parse) -> None:
+    """The drop is the sum of weight times (input minus fill) over the window."""
+    model, w = linear(parse)
+    x = RNG.standard_normal((1, 1, 9, 9)).astype(np.float32)
+    shares = w[:, 1].reshape(9, 9) * (x[0, 0] - 0.5)
+    e = onnxray.explain(model, x, "occlusion", 1, patch="2x3", stride=4, fill=0.5)
+    expected = [[shares[y : y + 2, c : c + 3].sum() for c in (0, 4, 6)] for y in (0, 4, 7)]
+    np.testing.assert_allclose(e.values, expected, atol=1e-5)
+    single = onnxray.explain(model, x, "occlusion", 1, patch=1, stride=1, fill=0.5)
+    np.testing.assert_allclose(single.values, shares, atol=1e-5)
+    np.testing.assert_allclose(single.heatmap, shares, atol=1e-5)
+
+
+def test_the_shown_map_is_the_mean_of_the_windows_over_a_pixel(parse: Parse) -> None:
+    model, _ = linear(parse)
+    x = RNG.standard_normal((1, 1, 9, 9)).astype(np.float32)
+    e = onnxray.explain(model, x, "occlusion", 0, patch=4, stride=3)
+    assert e.values.shape == (3, 3)
+    total, number = np.zeros((9, 9)), np.zeros((9, 9))
+    for i, y in enumerate((0, 3, 5)):
+        for j, c in enumerate((0, 3, 5)):
+            total[y : y + 4, c : c + 4] += e.values[i, j]
+            number[y : y + 4, c : c + 4] += 1
+    np.testing.assert_allclose(e.heatmap, total / number, atol=1e-5)
+
+
+def test_the_most_probable_class_with_a_window_hidden(parse: Parse) -> None:
+    """Figure 6 e of the paper."""
+    model, w = linear(parse)
+    x = RNG.standard_normal((1, 1, 9, 9)).astype(np.float32)
+    expected = np.empty((4, 4), int)
+    for i, y in enumerate((0, 2, 4, 5)):
+        for j, c in enumerate((0, 2, 4, 5)):
+            hidden = x[0, 0].copy()
+            hidden[y : y + 4, c : c + 4] = 0
+            expected[i, j] = (hidden.reshape(-1) @ w).argmax()
+    assert len(np.unique(expected)) > 1
+    for e in onnxray.explain(model, x, "occlusion", [1, 2], patch=4, stride=2):
+        np.testing.assert_array_equal(e.details["classes"], expected)
+
+
+def test_a_unit_of_a_layer(cnn: onnx.ModelProto) -> None:
+    """Figure 6 b: what becomes of a feature map. The map is local to its end: it is never run whole."""
+
+    def unit(x: np.ndarray) -> float:
+        return float(onnxray.activations(cnn, x[None], "inner")["inner"][0, 3, 2, 5])
+
+    e = onnxray.explain(cnn, X[:1], "occlusion", "unit:inner:3,2,5", patch=2, stride=1)
+    expected = by_hand(unit, X[0], np.zeros_like(X[0]), (2, 2), (1, 1))
+    np.testing.assert_allclose(e.values, expected, atol=1e-5 * np.ptp(expected))
+    y, x = np.nonzero(np.abs(e.values) > 1e-6)
+    # Pixels 1 ... 8 of rows and 7 ... 14 of columns are its receptive field.
+    assert (y.min(), y.max()) >= (0, 0)
+    assert y.max() <= 8
+    assert x.min() >= 6
+    assert "classes" not in e.details
+    whole = onnxray.explain(cnn, X[:1], "occlusion", "unit:inner:3", patch=4, stride=4)
+    mean = by_hand(
+        lambda x: float(onnxray.activations(cnn, x[None], "inner")["inner"][0, 3].mean()),
+        X[0],
+        np.zeros_like(X[0]),
+        (4, 4),
+        (4, 4),
+    )
+    assert np.corrcoef(whole.values.reshape(-1), mean.reshape(-1))[0, 1] > 0.999
+
+
+def test_several_samples_and_targets(cnn: onnx.ModelProto) -> None:
+    together = onnxray.explain(cnn, X, "occlusion", [4, 0], patch=4, stride=4)
+    for number, e in enumerate(together):
+        sample, target = divmod(number, 2)
+        expected = by_hand(logits(cnn, (4, 0)[target]), X[sample], np.zeros_like(X[0]), (4, 4), (4, 4))
+        np.testing.assert_allclose(e.values, expected, atol=1e-5 * np.ptp(expected))
+        assert e.target.class_index == (4, 0)[target]
+
+
+def test_several_patch_sizes_are_averaged(cnn: onnx.ModelProto) -> None:
+    small, large = (onnxray.explain(cnn, X[:1], "occlusion", 1, patch=p) for p in (2, "6x4"))
+    both = onnxray.explain(cnn, X[:1], "occlusion", 1, patch="2,6x4")
+    assert both.values.shape == (16, 16)
+    np.testing.assert_allclose(both.values, (small.heatmap + large.heatmap) / 2, atol=1e-5 * np.ptp(both.values))
+    again = onnxray.explain(cnn, X[:1], "occlusion", 1, patch=(2, "6x4"))
+    np.testing.assert_array_equal(again.values, both.values)
+    assert both.details["classes_0"].shape == (15, 15)
+    assert both.details["classes_1"].shape == large.details["classes"].shape
+
+
+def test_segments(cnn: onnx.ModelProto) -> None:
+    labels = (np.arange(16)[:, None] // 5 * 3 + np.arange(16) // 6).astype(np.int64)
+    labels[:, 15] = -1
+    for mode in ("exact", "plain"):
+        e = onnxray.explain(cnn, X[:1], "occlusion", 2, segments=labels, fill=0.7, mode=mode)
+        assert e.values.shape == (16, 16)
+        assert not e.values[:, 15].any()
+        clean = logits(cnn, 2)(X[0])
+        for segment in range(labels.max() + 1):
+            drop = clean - logits(cnn, 2)(np.where(labels == segment, np.float32(0.7), X[0]))
+            np.testing.assert_allclose(e.values[labels == segment], drop, atol=1e-5)
+            assert e.details["weights"][segment] == pytest.approx(float(drop), abs=1e-5)
+        assert e.details["classes"].shape == (labels.max() + 1,)
+    ablation = onnxray.explain(cnn, X[:1], "ablation", 2, segments=labels, fill="inpaint")
+    same = onnxray.explain(cnn, X[:1], "occlusion", 2, segments=labels, fill="inpaint")
+    np.testing.assert_allclose(same.values, ablation.values, atol=1e-5)
+    slic = onnxray.explain(cnn, X[:1], "occlusion", 2, segments=12)
+    assert 2 <= len(slic.details["weights"]) <= 30
+    grid = onnxray.explain(cnn, X[:1], "occlusion", 2, segments="grid", grid=4)
+    windows = onnxray.explain(cnn, X[:1], "occlusion", 2, patch=4, stride=4)
+    np.testing.assert_allclose(grid.values[::4, ::4], windows.values, atol=1e-5)
+
+
+# --- other models ---
+
+
+def test_a_random_forest_on_a_table(zoo: Path) -> None:
+    """Each column hidden; the zoo holds what the forest itself says."""
+    folder = zoo / "frameworks" / "s_random_forest_op17"
+    with np.load(folder / "io.npz") as arrays:
+        x, expected = arrays["in:X"], arrays["occlusion0:X"]
+    found = onnxray.explain(folder / "model.onnx", x, "occlusion", [0, 1, 2])
+    assert len(found) == 3 * len(x)
+    for number, e in enumerate(found):
+        sample, target = divmod(number, 3)
+        assert e.values.shape == (8,)
+        np.testing.assert_allclose(e.values, expected[:, sample, target], atol=1e-6)
+    wide = onnxray.explain(folder / "model.onnx", x[:1], "occlusion", 1, patch=3, stride=2)
+    assert wide.values.shape == (4,)
+
+
+def test_a_signal(parse: Parse) -> None:
+    """Windows along the last axis, across all channels."""
+    w = RNG.standard_normal((2, 10)).astype(np.float32)
+    proto = parse(
+        "m (float[N, 2, 10] x) => (float[N, 1] y) { p = Mul (x, w) s = ReduceSum <keepdims = 0> (p, both) y = Unsqueeze (s, one) }",
+        w=w,
+        both=np.array([1, 2]),
+        one=np.array([1]),
+    )
+    x = RNG.standard_normal((2, 2, 10)).astype(np.float32)
+    found = onnxray.explain(proto, x, "occlusion", 0, patch=4, stride=4)
+    for e, sample in zip(found, x, strict=True):
+        shares = (sample * w).sum(axis=0)
+        np.testing.assert_allclose(e.values, [shares[a : a + 4].sum() for a in (0, 4, 6)], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "case",
+    """s_knn_op13 s_pipeline_scaler_mlp_op17 t_if_op17 t_loop_op17 t_fp64_op17 t_fp16_cnn_op17 t_uint8_nhwc_op17
+    t_int8_nchw_op13 t_multimodal_op17 k_gru_text_op13 k_cnn_op17 t_ts_transformer_op14 t_plaincnn_b1_op11
+    q_qdq_t_resnet_basic_op17 t_qat_pertensor_op13""".split(),
+)
+def test_any_model_that_runs_can_be_explained(zoo: Path, case: str) -> None:
+    """Trees, control flow, half and double precision, integers, several inputs, sequences, one sample only."""
+    folder = zoo / "frameworks" / case
+    with np.load(folder / "io.npz") as arrays:
+        x = {k[3:]: arrays[k] for k in arrays.files if k.startswith("in:")}
+    exact = onnxray.explain(folder / "model.onnx", x, "occlusion")
+    plain = onnxray.explain(folder / "model.onnx", x, "occlusion", mode="plain")
+    for e, p in zip(exact, plain, strict=True):
+        assert np.isfinite(e.values).all()
+        assert e.values.any()
+        limit = 1e-5 if "fp16" not in case else 2e-3
+        scale = max(float(np.ptp(p.scores)), float(np.ptp(p.values)))
+        np.testing.assert_allclose(e.values, p.values, atol=limit * scale)
+
+
+def test_one_of_several_inputs(zoo: Path) -> None:
+    folder = zoo / "frameworks" / "t_multimodal_op17"
+    with np.load(folder / "io.npz") as arrays:
+        x = {k[3:]: arrays[k] for k in arrays.files if k.startswith("in:")}
+    model = onnxray.load(folder / "model.onnx")
+    out = model.outputs[0].name
+    found = onnxray.explain(model, x, "occlusion", 3, patch=8, stride=8)
+    for number, e in enumerate(found):
+        one = {name: array[number : number + 1] for name, array in x.items()}
+
+        def score(image: np.ndarray, one: dict[str, np.ndarray] = one) -> float:
+            return float(run(model, {**one, "image": image[None]}, [out])[out][0, 3])
+
+        expected = by_hand(score, x["image"][number], np.zeros_like(x["image"][0]), (8, 8), (8, 8))
+        np.testing.assert_allclose(e.values, expected, atol=1e-5 * np.ptp(expected))
+
+
+def test_uint8_images_with_channels_last(parse: Parse) -> None:
+    w = RNG.standard_normal((4, 3, 3, 3)).astype(np.float32)
+    proto = parse(
+        """
+        m (uint8[N, 12, 14, 3] x) => (float[N, 4] y)
+        {
+          r = Cast <to = 1> (x) t = Transpose <perm = [0, 3, 1, 2]> (r) c = Conv (t, w) d = Relu (c)
+          g = GlobalAveragePool (d) y = Flatten (g)
+        }
+        """,
+        w=w,
+    )
+    x = RNG.integers(0, 256, (1, 12, 14, 3)).astype(np.uint8)
+    model = onnxray.load(proto, layout="NHWC")
+    e = onnxray.explain(model, x, "occlusion", 2, patch=3, stride=3, fill=117)
+    fill = np.full_like(x[0], 117)
+
+    def score(image: np.ndarray) -> float:
+        return float(onnxray.activations(proto, image[None], "y")["y"][0, 2])
+
+    expected = by_hand(score, x[0], fill, (3, 3), (3, 3), (0, 1))
+    np.testing.assert_allclose(e.values, expected, atol=1e-4 * np.ptp(expected))
+
+
+# --- approximations, asked for ---
+
+
+@pytest.mark.parametrize(("mode", "more"), [("coarse-to-fine", {"budget": 0.3}), ("capped", {"cap": 0.15})])
+def test_approximations_tell_their_true_error(
+    cnn: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch, mode: str, more: dict[str, float]
+) -> None:
+    exact = onnxray.explain(cnn, X[:1], "occlusion", 2, patch=3, stride=1)
+    about = {"patch": 3, "stride": 1, "mode": mode, **more}
+    e = onnxray.explain(cnn, X[:1], "occlusion", 2, **about)
+    assert e.values.shape == exact.values.shape
+    assert e.details["checked_places"] == module.CHECKED
+    error = np.abs(e.values - exact.values)
+    assert 0 < e.details["largest_error"] <= error.max() + 1e-5
+    assert e.details["largest_relative_error"] == pytest.approx(e.details["largest_error"] / np.ptp(e.values), rel=1e-3)
+    again = onnxray.explain(cnn, X[:1], "occlusion", 2, **about)
+    assert again.values.tobytes() == e.values.tobytes()
+    assert {k: v for k, v in again.details.items() if k != "classes"} == {
+        k: v for k, v in e.details.items() if k != "classes"
+    }
+    other = onnxray.explain(cnn, X[:1], "occlusion", 2, seed=1, **about)
+    assert other.details["mean_error"] != e.details["mean_error"]
+    assert other.values.tobytes() == e.values.tobytes()
+    monkeypatch.setattr(module, "CHECKED", 10_000)  # every place that was not looked at
+    every = onnxray.explain(cnn, X[:1], "occlusion", 2, **about)
+    assert every.details["largest_error"] == pytest.approx(error.max(), abs=1e-5)
+    assert np.corrcoef(e.values.reshape(-1), exact.values.reshape(-1))[0, 1] > 0.7
+    if mode == "coarse-to-fine":
+        assert 0.05 < e.details["looked_at"] <= 0.3
+        assert (error < 1e-5).mean() >= e.details["looked_at"]
+        assert "classes" not in e.details
+    else:
+        assert e.details["inference"].startswith("approximate")
+        assert every.details["mean_error"] == pytest.approx(error.mean(), rel=1e-3)
+
+
+def test_nothing_left_out_is_exact(cnn: onnx.ModelProto) -> None:
+    exact = onnxray.explain(cnn, X[:1], "occlusion", 2, patch=4, stride=2)
+    for mode in ({"mode": "coarse-to-fine", "budget": 1.0}, {"mode": "capped", "cap": 1.0}):
+        e = onnxray.explain(cnn, X[:1], "occlusion", 2, patch=4, stride=2, **mode)
+        np.testing.assert_allclose(e.values, exact.values, atol=1e-5 * np.ptp(exact.values))
+        assert e.details.get("largest_error", 0) <= 1e-5 * np.ptp(exact.values)
+
+
+# --- the run ---
+
+
+def test_progress_is_told(cnn: onnx.ModelProto) -> None:
+    told: list[tuple[int, int]] = []
+    runtime = Runtime(progress=lambda done, total: told.append((done, total)), batch=7, threads=2)
+    about = [
+        ({"patch": 4, "stride": 2}, 2 * 49),
+        ({"patch": 4, "stride": 2, "mode": "plain"}, 2 * 49),
+        ({"patch": (4, 8), "stride": 4}, 2 * (16 + 9)),
+        ({"patch": 4, "stride": 1, "mode": "coarse-to-fine", "budget": 0.5}, 2 * (84 + 16)),
+        ({"patch": 4, "stride": 2, "mode": "capped"}, 2 * (49 + 16)),
+        ({"segments": "grid", "grid": 5}, 2 * 25),
+    ]
+    for options, total in about:
+        told.clear()
+        make("occlusion", options)(problem_of(cnn, X, [0, 1], runtime=runtime))
+        assert {t for _, t in told} == {total}, options
+        done = [d for d, _ in told]
+        assert done == sorted(done)
+        assert done[-1] == total
+        assert len(done) > 2
+    table = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17]> m (float[N, 6] x) => (float[N, 2] y) { y = Concat <axis = 1> (x) }'.replace(
+            "float[N, 2] y", "float[N, 6] y"
+        )
+    )
+    told.clear()
+    make("occlusion", {})(problem_of(table, np.ones((3, 6), np.float32), 0, runtime=runtime))
+    assert told[-1] == (18, 18)
+
+
+@pytest.mark.parametrize("mode", ["exact", "plain", "capped", "coarse-to-fine"])
+def test_threads_and_repetition_change_no_byte(cnn: onnx.ModelProto, mode: str) -> None:
+    found = []
+    for threads in (1, 2, 3, 2):
+        module._made.clear()
+        found.append(onnxray.explain(cnn, X, "occlusion", 2, patch=3, stride=1, mode=mode, threads=threads).values)
+    assert len({values.tobytes() for values in found}) == 1
+
+
+def test_what_was_made_ready_is_used_again(cnn: onnx.ModelProto) -> None:
+    model = onnxray.load(cnn)
+    onnxray.explain(model, X[:1], "occlusion", 2, patch=4, stride=2)
+    (first,) = module._made.values()
+    onnxray.explain(model, X[1:], "occlusion", 2, patch=4, stride=2)
+    onnxray.explain(onnxray.load(cnn), X[1:], "occlusion", 0, patch=4, stride=2)
+    assert [*module._made.values()] == [first]
+    for patch in (3, 5, 6, 7):
+        onnxray.explain(model, X[:1], "occlusion", 2, patch=patch, stride=2)
+    assert sum(bool(ready.plan.stages) for ready in module._made.values()) <= 2
+
+
+# --- what cannot be ---
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"patch": 17}, "a patch of 17 rows is larger than the model's input of 16"),
+        ({"patch": "4x20"}, "a patch of 20 columns is larger"),
+        ({"patch": 0}, "windows of 0 rows"),
+        ({"patch": "wide"}, "patch must be pixels"),
+        ({"patch": "4x"}, "patch must be pixels"),
+        ({"stride": 0}, "the stride must be at least 1"),
+        ({"stride": -2}, "the stride must be at least 1"),
+        ({"fill": np.zeros((4, 4), np.float32)}, "does not fit samples of shape"),
+        ({"fill": np.zeros((2,), np.float32)}, "does not fit samples of shape"),
+        ({"fill": "#12345"}, "write it as #rrggbb"),
+        ({"fill": "blurr"}, "nearest: 'blur'"),
+        ({"mode": "exakt"}, "nearest: 'exact'"),
+        ({"segments": np.zeros((3, 3), int)}, "do not fit the input"),
+        ({"segments": np.ones((2, 16, 16), bool)}, "for masks that overlap use `ablation`"),
+        ({"segments": np.zeros((16, 16), int), "mode": "capped"}, "mode 'capped' is for windows on a grid"),
+        ({"budget": 0}, "budget of occlusion must be a number at least 0.001"),
+        ({"cap": 2}, "cap of occlusion must be a number"),
+    ],
+)
+def test_bad_input_gets_one_clear_line(cnn: onnx.ModelProto, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(onnxray.OnnxrayError, match=message) as caught:
+        onnxray.explain(cnn, X[:1], "occlusion", 1, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_target_that_does_not_depend_on_the_image(parse: Parse) -> None:
+    proto = parse(
+        """
+        m (float[N, 3, 8, 8] image, float[N, 4] meta) => (float[N, 2] y, float[N, 4] z)
+        { g = GlobalAveragePool (image) f = Flatten (g) y = MatMul (f, w) z = Relu (meta) }
+        """,
+        w=np.ones((3, 2), np.float32),
+    )
+    x = {"image": X[:1, :, :8, :8], "meta": np.ones((1, 4), np.float32)}
+    with pytest.raises(onnxray.OnnxrayError, match="'z', which does not depend on the input 'image': choose another"):
+        onnxray.explain(proto, x, "occlusion", "element:z:1")
+
+
+def test_inputs_that_are_no_image(parse: Parse) -> None:
+    table = parse("m (float[N, 5] x) => (float[N, 3] y) { y = MatMul (x, w) }", w=np.ones((5, 3), np.float32))
+    x = np.ones((1, 5), np.float32)
+    for options in ({"patch": "1,2"}, {"mode": "coarse-to-fine"}, {"segments": "grid"}):
+        with pytest.raises(onnxray.OnnxrayError, match="the input is no image: windows of one size slide"):
+            onnxray.explain(table, x, "occlusion", 0, **options)
+    with pytest.raises(onnxray.OnnxrayError, match="a patch of 6 columns is larger than the model's input of 5"):
+        onnxray.explain(table, x, "occlusion", 0, patch=6)
+    with pytest.raises(onnxray.OnnxrayError, match="is for images and the input is none"):
+        onnxray.explain(table, x, "occlusion", 0, fill="blur")
