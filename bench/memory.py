@@ -25,7 +25,7 @@ from _harness import machine
 from peers import RUNTIME
 
 METHODS = ("grad-cam", "gradient")
-# Growth that is not told from an allocator's noise: 100 bytes for an explanation of half a megabyte of maps.
+# More would be growth: an explanation holds half a megabyte of maps, its entry in the command's manifest a kilobyte.
 FLAT = 1024
 
 
@@ -85,9 +85,12 @@ def through_the_command(images: int, every: int) -> list[tuple[int, int]]:
         samples, done = Samples(every), threading.Event()
 
         def watch() -> None:
-            while not done.wait(0.05):
+            pause = 0.2
+            while not done.wait(pause):
+                start = time.perf_counter()
                 count = sum(1 for _ in out.rglob("*.npy")) if out.is_dir() else 0
                 samples.at(count // every * every)
+                pause = max(0.2, 20 * (time.perf_counter() - start))
 
         watcher = threading.Thread(target=watch)
         watcher.start()

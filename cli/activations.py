@@ -106,7 +106,7 @@ def command(
         run.manifest["silent_in_all_images"] = _silent_in_all(entries)
         run.manifest["files"] = [run.text("statistics.csv", _csv(entries))]
     if as_json:
-        click.echo(json.dumps(run.manifest, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(run.document(), indent=2, ensure_ascii=False))
     else:
         click.echo(str(output.folder))
     finish(entries)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..engine.target import Target
     from .run import Run
 
-FORMATS = ("npy", "heatmap", "overlay", "sheet")
+FORMATS = ("npy", "heatmap", "overlay", "classes", "sheet")
 
 
 def _formats(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
@@ -148,7 +148,8 @@ def command(
 
     For each image, method and target: the map as a float32 .npy file, signed and not normalised; the map in colours;
     its overlay on the image. Per image, a sheet with all of them beside one another, each with the range of its
-    colours. With --threshold, the hottest region as well.
+    colours. With --threshold, the hottest region as well. Occlusion also shows what the answer becomes with each part
+    of the image hidden.
     """
     from ..engine.errors import ImageError, MethodError, TargetError
     from ..engine.rows import Runtime
@@ -209,12 +210,11 @@ def command(
             raise MethodError("no method fits this model: see `onnxray explain --list-methods`")
         if work.left_out:
             run.manifest["left_out"] = work.left_out
-        entries = run.entries
     if as_json:
-        click.echo(json.dumps(run.manifest, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(run.document(), indent=2, ensure_ascii=False))
     else:
         click.echo(str(output.folder))
-    finish(entries)
+    finish(run.entries)
 
 
 @dataclass
@@ -304,6 +304,8 @@ class Work:
 
     def _write(self, e: Explanation, folder: str) -> tuple[dict[str, Any], list[str], str]:
         """The files of one explanation, and its entry of the manifest."""
+        from . import classmaps
+
         run = self.run
         name = run.name(f"{e.method}-{file_name(e)}" if self._many() else e.method, folder)
         files = []
@@ -315,6 +317,10 @@ class Work:
         if "overlay" in self.formats:
             files.append(run.picture(f"{name}-overlay.png", overlay))
         entry = entry_of(e, self.colormap)
+        if classmaps.has_classes(e):
+            entry["classes"] = [answer.to_mapping() for answer in classmaps.answers(e)]
+            if "classes" in self.formats:
+                files.append(run.picture(f"{name}-classes.png", classmaps.picture(e, self.alpha)))
         if self.threshold is not None:
             from .regions import drawn, hottest
 

@@ -107,7 +107,7 @@ def command(
                 run.add(done(path, files, size=list(photo.pixels.shape[:2]), layers=results))
             bar.step(path.name)
     if as_json:
-        click.echo(json.dumps(run.manifest, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(run.document(), indent=2, ensure_ascii=False))
     else:
         click.echo(str(output.folder))
     finish(run.entries)

@@ -14,6 +14,7 @@ import json
 import platform
 import re
 import time
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -52,7 +53,8 @@ _DECISIVE = {
     "card": "other preprocessing",
     "options": "other options",
 }
-_FLUSH = 1.0  # seconds between two writings of the manifest while images are done
+_FLUSH = 1.0  # seconds between two writings of the manifest while images are done, at least; and how many times as
+_FLUSH_TIMES = 20  # long as the last one took: of thousands of images it takes a while
 
 
 class Run:
@@ -73,7 +75,7 @@ class Run:
     ) -> None:
         self.folder = output.folder
         self._order = [str(path) for path in images]
-        self._entries: dict[str, dict[str, Any]] = {}
+        self._entries: dict[str, bytes] = {}
         self.manifest: dict[str, Any] = {
             "format": FORMAT,
             "command": command,
@@ -85,7 +87,7 @@ class Run:
             "versions": versions(),
         }
         self._earlier: dict[str, dict[str, Any]] = {}
-        self._flushed = time.monotonic()
+        self._due = time.monotonic() + _FLUSH
         self._taken: set[str] = {MANIFEST}
         old = _manifest_of(self.folder)
         if output.resume and old is not None:
@@ -149,11 +151,20 @@ class Run:
 
     def flush(self) -> None:
         """Write the manifest as it is now."""
-        self.manifest["images"] = self.entries
-        text = json.dumps(self.manifest, indent=2, ensure_ascii=False, allow_nan=False)
-        with atomic(self.folder / MANIFEST) as temporary:
-            temporary.write_text(text + "\n", encoding="utf-8")
-        self._flushed = time.monotonic()
+        start = time.monotonic()
+        # One key stands alone at this indent, and no text inside has a bare line break.
+        before, mark, after = _indented({**self.manifest, "images": []}).partition('\n  "images": []')
+        with atomic(self.folder / MANIFEST) as temporary, temporary.open("w", encoding="utf-8") as file:
+            file.write(before)
+            parts = self._packed()
+            if parts:
+                file.write(mark[:-1])
+                for number, part in enumerate(parts):
+                    entry = zlib.decompress(part).decode().replace("\n", "\n    ")
+                    file.write(f"{',' if number else ''}\n    {entry}")
+                mark = "\n  ]"
+            file.write(f"{mark}{after}\n")
+        self._due = time.monotonic() + max(_FLUSH, _FLUSH_TIMES * (time.monotonic() - start))
 
     def kept(self, path: Path) -> dict[str, Any] | None:
         """The entry of an image that an earlier, unfinished run has done, with all its files; None if there is none."""
@@ -166,13 +177,21 @@ class Run:
 
     def add(self, entry: dict[str, Any]) -> None:
         """Put an image's entry, see `done` and `failed`, into the manifest."""
-        self._entries[entry["path"]] = entry
-        if time.monotonic() - self._flushed > _FLUSH:
+        # As they are written, compressed: a run over many thousands of images holds little of each.
+        self._entries[entry["path"]] = zlib.compress(_indented(entry).encode(), 1)
+        if time.monotonic() > self._due:
             self.flush()
 
     @property
     def entries(self) -> list[dict[str, Any]]:
         """The entries of the images so far, in the order they were given."""
+        return [json.loads(zlib.decompress(part)) for part in self._packed()]
+
+    def document(self) -> dict[str, Any]:
+        """What the manifest's file holds."""
+        return {**self.manifest, "images": self.entries}
+
+    def _packed(self) -> list[bytes]:
         return [self._entries[path] for path in self._order if path in self._entries]
 
     def name(self, wanted: str, folder: str = "") -> str:
@@ -212,6 +231,10 @@ class Run:
         with atomic(self.folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8", newline="\n")
         return name
+
+
+def _indented(data: Mapping[str, Any]) -> str:
+    return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def done(path: Path, files: Sequence[str] = (), **results: Any) -> dict[str, Any]:

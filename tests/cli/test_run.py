@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -103,3 +104,36 @@ def test_what_json_lacks() -> None:
     assert plain(values) == {"a": 3, "b": "nan", "c": [1.0, "inf"], "d": "x", "e": [True, None]}
     with pytest.raises(TypeError, match="object"):
         plain(object())
+
+
+def test_the_manifest_s_bytes_are_those_of_its_document(tmp_path: Path) -> None:
+    hostile = 'line\n  "images": []\nend é 😀 \\'
+    images = [tmp_path / f"{k}.png" for k in range(3)]
+    for image in images:
+        image.write_bytes(b"x")
+    with Run(Output(tmp_path / "r"), "test", {"text": hostile}, {"images of": [hostile]}, images) as run:
+        for count, image in enumerate(images[::-1]):
+            written = (tmp_path / "r" / "manifest.json").read_text(encoding="utf-8")
+            assert written == json.dumps(run.document(), indent=2, ensure_ascii=False) + "\n"
+            assert len(run.entries) == count
+            run.add(done(image, [f"{count}.npy"], text=hostile, nested={"a": [1.25, None, []], "b": {}}))
+            run.flush()
+    document = json.loads((tmp_path / "r" / "manifest.json").read_text(encoding="utf-8"))
+    assert document == run.document()
+    assert document["complete"] is True
+    assert [entry["text"] for entry in document["images"]] == [hostile] * 3
+    assert document["images"][0]["nested"] == {"a": [1.25, None, []], "b": {}}
+
+
+def test_of_thousands_of_images_little_is_held(tmp_path: Path) -> None:
+    image = tmp_path / "i.png"
+    image.write_bytes(b"x")
+    entry = done(image, ["a.npy"], maps=[{"method": "grad-cam", "score": 1.5, "values": {"shape": [7, 7]}}] * 4)
+    run = Run(Output(tmp_path / "r"), "test", {}, {}, [Path(f"{k}.png") for k in range(2000)])
+    run.flush = lambda: None  # type: ignore[method-assign]
+    tracemalloc.start()
+    for k in range(2000):
+        run.add({**entry, "path": f"{k}.png"})
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held / 2000 < 1000
