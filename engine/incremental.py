@@ -34,7 +34,7 @@ from .graph import Model
 from .planner import Plan, Planner, Windows
 from .regions import locality
 from .rows import Runtime, run_made
-from .session import Session, default_threads, resolve_providers
+from .session import Session, default_threads, release_memory, resolve_providers
 from .split import _infos, expose, extract
 from .stages import CROP, build
 
@@ -182,7 +182,8 @@ class Incremental:
             lock = self._locks.setdefault(key, threading.Lock())
         with lock:  # two workers make two graphs side by side, never the same one twice
             if key not in self._graphs:
-                self._graphs[key] = Session(model(), providers="cpu", threads=threads, spin=False)
+                self._graphs[key] = Session(model(), providers="cpu", threads=threads, spin=False, pooled=True)
+                release_memory()
             return self._graphs[key]
 
     def clean(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -196,7 +197,7 @@ class Incremental:
         known = {self.source: feeds[self.source]}
         for stage in self.plan.stages:
             piece = self._between(stage.part.entry, stage.part.exit)
-            session = Session(piece, providers="cpu", threads=default_threads(), spin=False)
+            session = Session(piece, providers="cpu", threads=default_threads(), spin=False, pooled=True)
             known.update(session.run({name: known[name] for name in session.inputs}))
         return known
 

@@ -15,7 +15,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,8 @@ RUN_TIME = 30e-6  # seconds for every run of a session
 PASTE_RATE = 4e9  # bytes per second of crops gathered, fed, reordered, copied out
 GRAPH_TIME = 5e-3  # seconds to make one session, before it has run once, and for every node of it
 GRAPH_NODE_TIME = 3e-4
+WEIGHT_RATE = 1e9  # bytes of weights per second that making a session takes
+MOST_WEIGHTS = 400 << 20  # bytes of the weights of all sessions of a plan
 SMALL = 0.3  # seconds of work that are over before a plan is made
 
 MOST_CUTS = 24
@@ -129,6 +131,15 @@ def _representatives(count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return chosen, np.asarray(nearest, np.int64)
 
 
+class _Cost(NamedTuple):
+    """Of a section: the number of the cut that it starts at, groups, seconds for all windows, bytes of weights."""
+
+    entry: int
+    groups: int
+    seconds: float
+    weight: float
+
+
 class _NoStage(Exception):
     """The section between two cuts cannot be run on crops after all."""
 
@@ -165,22 +176,30 @@ class Planner:
         if plain < SMALL:
             return replace(whole, reason="too few windows for cuts to pay: the network is run whole")
         costs = [self._costs(cuts[:j], cut) for j, cut in enumerate(cuts)]
+        price = 0.0
         while True:
             try:
-                return self._cheapest(cuts, costs, whole)
+                plan, weight = self._cheapest(cuts, costs, whole, price)
             except _NoStage as error:
-                costs[error.exit] = [cost for cost in costs[error.exit] if cost[0] != error.entry]
+                costs[error.exit] = [cost for cost in costs[error.exit] if cost.entry != error.entry]
+                continue
+            if weight <= MOST_WEIGHTS:
+                return plan
+            price = 2 * price or 1e-3 * plain / MOST_WEIGHTS  # fewer, larger or earlier stages
 
-    def _cheapest(self, cuts: list[Cut], costs: list[list[tuple[int, int, float]]], whole: Plan) -> Plan:
-        """The chain of least cost; costs: for every cut those of the sections that end there. Raises _NoStage."""
+    def _cheapest(self, cuts: list[Cut], costs: list[list[_Cost]], whole: Plan, price: float) -> tuple[Plan, float]:
+        """The chain of least cost, and the bytes of all its sessions' weights. Raises _NoStage.
+
+        costs: for every cut those of the sections that end there. price: seconds per byte of weights.
+        """
         count, plain = len(self.windows.boxes) * self.share, whole.plain
         best = [0.0]
-        chosen: list[tuple[int, int] | None] = [None]
-        for j in range(1, len(cuts)):
-            totals = [(best[i] + seconds, i, groups) for i, groups, seconds in costs[j]]
-            least = min(totals, default=(math.inf, 0, 0))
-            best.append(least[0])
-            chosen.append(least[1:])
+        chosen: list[_Cost | None] = [None]
+        for ending_here in costs[1:]:
+            totals = [best[cost.entry] + cost.seconds + price * cost.weight for cost in ending_here]
+            least = int(np.argmin(totals)) if totals else None
+            best.append(math.inf if least is None else totals[least])
+            chosen.append(None if least is None else ending_here[least])
         ending = cuts[-1].values == self._outputs
         totals_ = []
         for i, cut in enumerate(cuts):
@@ -190,15 +209,16 @@ class Planner:
         totals_[0] = plain
         at = int(np.argmin(totals_))
         if at == 0:
-            return replace(whole, reason="no cut pays: what changes is nearly the whole of every map")
+            return replace(whole, reason="no cut pays: what changes is nearly the whole of every map"), 0.0
         stages: list[Stage] = []
-        i = at
+        i, weight = at, 0.0
         while (step := chosen[i]) is not None:
             try:
-                stages.append(self.stage(cuts[step[0]].values, cuts[i].values, step[1]))
+                stages.append(self.stage(cuts[step.entry].values, cuts[i].values, step.groups))
             except Unfit:
-                raise _NoStage(step[0], i) from None
-            i = step[0]
+                raise _NoStage(step.entry, i) from None
+            weight += step.weight
+            i = step.entry
         names = ", ".join(name if len(name) <= 60 else f"{name[:28]}...{name[-28:]}" for name in cuts[at].values)
         reason = f"exact: {len(stages)} stages on crops, whole maps from {names} on"
         if self.cap is not None:
@@ -206,7 +226,7 @@ class Planner:
                 "exact: "
             )
         ends = ending and at == len(cuts) - 1
-        return Plan(tuple(stages[::-1]), cuts[at].values, ends, totals_[at], plain, reason)
+        return Plan(tuple(stages[::-1]), cuts[at].values, ends, totals_[at], plain, reason), weight
 
     # --- cuts ---
 
@@ -323,6 +343,12 @@ class Planner:
         """Seconds of every node for a whole map of one sample, by its first output."""
         return {node.output[0]: self._node_cost(node) for node in self._nodes}
 
+    @cached_property
+    def _weights(self) -> dict[str, int]:
+        """Elements of the weights of every node, by its first output."""
+        stored = {name: math.prod(tensor.dims) for name, tensor in self.model.initializers.items()}
+        return {n.output[0]: sum(stored.get(name, 0) for name in dict.fromkeys(n.input)) for n in self._nodes}
+
     def _node_cost(self, node: NodeProto) -> float:
         shape = self.known.sizes.get(node.output[0])
         if shape is None:
@@ -374,8 +400,8 @@ class Planner:
         np.add.at(number, (row[self.windows.of(0)], column[self.windows.of(1)]), self.share)
         return number
 
-    def _costs(self, entries: Sequence[Cut], exit: Cut) -> list[tuple[int, int, float]]:
-        """(number of the entry, groups, seconds for all windows) of the sections that end in `exit`.
+    def _costs(self, entries: Sequence[Cut], exit: Cut) -> list[_Cost]:
+        """Of the sections that end in `exit`.
 
         What is needed of the values of a section is estimated from the composed reach of each of them, without going
         through the nodes for every section anew.
@@ -395,11 +421,13 @@ class Planner:
                 rows = _needed(reaches[0], spans[0], entry, groups)
                 columns = rows if square else _needed(reaches[1], spans[1], entry, groups)
                 if rows is not None and columns is not None:
-                    found.append((i, groups, self._seconds(entry, exit, rows, columns, number)))
+                    found.append(_Cost(i, groups, *self._cost(entry, exit, rows, columns, number)))
         return found
 
-    def _seconds(self, entry: Cut, exit: Cut, rows: _Needed, columns: _Needed, number: NDArray[np.float64]) -> float:
-        """The time of one section for all windows."""
+    def _cost(
+        self, entry: Cut, exit: Cut, rows: _Needed, columns: _Needed, number: NDArray[np.float64]
+    ) -> tuple[float, float]:
+        """The time of one section for all windows, and the bytes of the weights of its sessions."""
         shares = ((rows.share @ number) * columns.share).sum(axis=1)  # of each value, summed over the windows
         each = np.array([self._each.get(name, 0.0) for name in rows.names])
         size = np.array([self.elements((name,)) for name in rows.names], float)
@@ -411,7 +439,9 @@ class Planner:
         runs = np.ceil(kinds / np.clip(RUN_ELEMENTS // np.maximum(largest, 1), 1, MOST_AT_ONCE)).sum()
         nodes = sum(1 for name in rows.names if name in self._each)
         seconds += float(runs) * (RUN_TIME + NODE_TIME * nodes)
-        return float(seconds + (kinds > 0).sum() * (GRAPH_TIME + GRAPH_NODE_TIME * nodes))
+        graphs = int((kinds > 0).sum())
+        weight = graphs * 4.0 * sum(self._weights.get(name, 0) for name in rows.names)
+        return seconds + graphs * (GRAPH_TIME + GRAPH_NODE_TIME * nodes) + weight / WEIGHT_RATE, weight
 
     def at_once(self, part: Section, rows: Along, columns: Along) -> NDArray[np.int64]:
         """How many windows of each pair of kinds go into one run."""

@@ -205,7 +205,9 @@ _LEVELS = {
 }
 
 
-def session_options(threads: int | None, optimize: str = "all", spin: bool = True, folder: str | None = None) -> Any:
+def session_options(
+    threads: int | None, optimize: str = "all", spin: bool = True, folder: str | None = None, pooled: bool = False
+) -> Any:
     if optimize not in _LEVELS:
         raise UnknownName("optimization level", optimize, _LEVELS, f"known are {', '.join(_LEVELS)}")
     if threads is not None and threads < 1:
@@ -219,7 +221,18 @@ def session_options(threads: int | None, optimize: str = "all", spin: bool = Tru
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if folder:
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
+    if pooled:
+        _register_arena()
+        options.add_session_config_entry("session.use_env_allocators", "1")
     return options
+
+
+@cache
+def _register_arena() -> None:
+    """One arena of the process for all pooled sessions, grown by what is asked for and no more."""
+    info = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    same_as_requested, default = 1, -1
+    ort.create_and_register_allocator(info, ort.OrtArenaCfg(0, same_as_requested, default, default))
 
 
 class Session:
@@ -236,7 +249,9 @@ class Session:
         threads: int | None = None,
         optimize: str = "all",
         spin: bool = True,
+        pooled: bool = False,
     ) -> None:
+        """`pooled`: for many small sessions of one process: they share one arena, and `model` keeps no weights."""
         self.model = model
         self.providers = resolve_providers(providers)
         self.inputs: dict[str, Value] = {v.name: v for v in model.inputs}
@@ -244,7 +259,9 @@ class Session:
         self.outputs = tuple(v.name for v in model.outputs)
         self._made_with: dict[str, Any] = {"threads": threads, "optimize": optimize, "spin": spin}
         folder = str(model.folder) if model.folder else None
-        self._ort = create(model.proto, self.providers, session_options(threads, optimize, spin, folder))
+        self._ort = create(model.proto, self.providers, session_options(threads, optimize, spin, folder, pooled))
+        if pooled:
+            self.model = _without_weights(model)
         elements = (*self._ort.get_inputs(), *self._ort.get_outputs())
         self._plain = not any(e.type.removeprefix("tensor(").rstrip(")") in _NOT_IN_NUMPY for e in elements)
 
@@ -332,6 +349,30 @@ class Session:
             return [_from_ort_value(v) for v in self._ort.run_with_ort_values(names, values, options)]
         except ORT_ERRORS as error:
             raise run_error(error) from error
+
+
+@cache
+def _trimmer() -> Any:
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError, TypeError):
+        return None  # not glibc
+
+
+def release_memory() -> None:
+    """Give back to the system what was freed: glibc keeps the large copies of weights that making sessions leaves."""
+    trim = _trimmer()
+    if trim is not None:
+        trim(0)
+
+
+def _without_weights(model: Model) -> Model:
+    proto = ModelProto()
+    for info in model.graph.input:
+        proto.graph.input.add().CopyFrom(info)
+    for info in model.graph.output:
+        proto.graph.output.add().CopyFrom(info)
+    return Model(proto)
 
 
 # Samples at once, in batch sizes of the model, once that is dynamic: enough for the kernels, and bounded in memory.

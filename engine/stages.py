@@ -14,7 +14,7 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from .attributes import attributes
 from .graph import Model
@@ -424,15 +424,15 @@ class _Writer:
             if any(name in needed for name in node.output) and not set(node.output) & self.known.reached:
                 beside.append(node)
                 needed.update(reads(node))
-        graph = GraphProto(name=model.graph.name)
+        proto = ModelProto(ir_version=max(model.proto.ir_version, MIN_IR))
+        proto.opset_import.extend(model.proto.opset_import)
+        graph = proto.graph
+        graph.name = model.graph.name
         graph.node.extend([*beside[::-1], *self.nodes])
         graph.initializer.extend(t for t in model.graph.initializer if t.name in needed and t.name not in given)
         graph.initializer.extend(self.made)
         graph.input.extend(self._info(name, name, sides) for name, sides in entry.items())
         graph.output.extend(self._info(name, name + CROP, sides) for name, sides in exits.items())
-        proto = ModelProto(ir_version=max(model.proto.ir_version, MIN_IR))
-        proto.opset_import.extend(model.proto.opset_import)
-        proto.graph.CopyFrom(graph)
         return Model(proto, folder=model.folder)  # every shape is known: nothing is left to infer
 
     def _info(self, name: str, called: str, sides: Sequence[int]) -> ValueInfoProto:
