@@ -73,6 +73,24 @@ class Grid:
         return np.asarray(total / np.maximum(number, 1), np.float32)
 
 
+def most_frequent(grids: Sequence[Grid], classes: Sequence[NDArray[np.int64] | None]) -> NDArray[np.int32] | None:
+    """The class that most of the windows over a pixel have, int32 (H, W); -1 where no window is.
+
+    classes: of the windows of each grid, (ny, nx). Of equally frequent ones the least. None where any grid has none.
+    """
+    known = [found for found in classes if found is not None]
+    if len(known) < len(classes):
+        return None
+    result, most = np.full(grids[0].plane, -1, np.int32), np.zeros(grids[0].plane, np.float32)
+    for label in np.unique(np.concatenate([found.reshape(-1) for found in known])):
+        votes = np.zeros_like(most)
+        for grid, found in zip(grids, known, strict=True):
+            votes += grid.mean_cover((found == label).astype(np.float64))
+        more = votes > most + 1e-6
+        result[more], most[more] = label, votes[more]
+    return result
+
+
 def _covers(at: NDArray[np.int64], patch: int, side: int) -> NDArray[np.float64]:
     """(windows, side): 1 where a window covers a pixel."""
     places = np.arange(side)

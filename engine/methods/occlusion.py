@@ -25,9 +25,9 @@ from ..baselines import FILLS, INPAINT, baseline, inpainted
 from ..errors import MethodError
 from ..incremental import Hidden, Incremental, incremental
 from ..nodes import reads
-from ..resolve import score
+from ..resolve import Classes, score
 from ..segments import NAMES, features_of
-from ..windows import Grid, patches, refine, sample
+from ..windows import Grid, most_frequent, patches, refine, sample
 from . import Method, Needs, Sanity, method, option
 
 if TYPE_CHECKING:
@@ -46,8 +46,9 @@ class Occlusion(Method):
     Values are clean minus hidden score, (ny, nx) for the windows at 0, stride, 2 stride, ...; one more, flush with the
     border, if they would not cover it. Several patch sizes, or segments in place of windows, give one value per pixel.
     The exact mode computes only what a window changes, where that pays, and gives what the plain one gives. `details`
-    hold the most probable class with each window hidden. On inputs that are no image, windows slide along the last
-    axis.
+    hold the most probable class with each window hidden (`classes`) and at every pixel of the model's input
+    (`class_map`: that of most windows over it, -1 where none is). On inputs that are no image, windows slide along the
+    last axis.
     """
 
     patch: int | str | tuple[int | str, ...] | None = option(
@@ -95,6 +96,9 @@ class Occlusion(Method):
         done.whole()
         values = [np.concatenate([found.values for found in part]) for part in parts]
         details = [_joined([part[s].details for part in parts]) for s in range(len(parts[0]))]
+        for number, entry in enumerate(details):
+            classes = [part[number].details.get("classes") for part in parts]
+            entry.update(_about_classes(problem, number, most_frequent(grids, classes)))
         rows = problem.target.count
         covers = np.mean([g.mean_cover(v) for g, v in zip(grids, values, strict=True)], axis=0, dtype=np.float64)
         plane_map = np.asarray(covers, np.float32)
@@ -155,6 +159,8 @@ class Occlusion(Method):
 
             fill = self.filling(problem, number, hidden)
             drops, found = drops_of(problem, number, Hidden(boxes, fill, labels, ids), self.mode == "plain", told=done)
+            if "classes" in found:
+                found |= _about_classes(problem, number, np.append(found["classes"], -1)[labels].astype(np.int32))
             for row in drops:
                 values.append(features.spread(row))
                 details.append({"features": features.kind, "weights": tuple(row.tolist()), "segments": labels, **found})
@@ -189,6 +195,20 @@ class Occlusion(Method):
         found = np.concatenate(values)
         plane = grid.mean_cover(found[:, None, :])[:, 0]
         return Maps(np.asarray(found, np.float32), "grid", plane=plane[:, None, :])
+
+
+def _about_classes(problem: Problem, number: int, class_map: NDArray[np.int32] | None) -> dict[str, Any]:
+    """What details say of the most probable classes: of the clean sample, and on the plane."""
+    if class_map is None or problem.target.classes is None:
+        return {}
+    clean = _most_probable(problem.target.classes, problem.y[number : number + 1])
+    return {"class": int(clean[0]), "class_map": class_map}
+
+
+def _most_probable(classes: Classes, y: NDArray[Any]) -> NDArray[np.int64]:
+    """The most probable class (N,) of each of the values (N, ...)."""
+    scores = np.moveaxis(y, classes.axis, -1).reshape(len(y), -1, y.shape[classes.axis])[:, 0]
+    return np.asarray(scores.argmax(axis=1), np.int64)
 
 
 def _check_depends(problem: Problem) -> None:
@@ -344,8 +364,8 @@ def drops_of(
     """How far the K scores of a sample fall with every window hidden, or those numbered `which`: (K, n).
 
     And details: how it was computed (`inference`), and the most probable class with each window hidden (`classes`,
-    (n,)) where the target is a class. share: of all windows, those that will be looked at in the end. told: how many
-    more windows are done.
+    (n,)) where the target is one of several classes. share: of all windows, those that will be looked at in the end.
+    told: how many more windows are done.
     """
     which = np.arange(len(hidden.boxes)) if which is None else which
     count = problem.target.count
@@ -358,6 +378,8 @@ def drops_of(
     ready = _ready(problem, axes, x.shape, hidden.boxes, {**others, **shared}, plain, cap, share)
     scores = np.empty((count, len(which)), np.float64)
     classes = problem.target.classes
+    if classes is not None and problem.y.shape[classes.axis] < 2:
+        classes = None  # a single score: nothing else can become the most probable class
     most = np.empty(len(which), np.int64) if classes is not None else None
     place = np.full(len(hidden.boxes), -1)
     place[which] = np.arange(len(which))
@@ -368,8 +390,7 @@ def drops_of(
         for k in range(count):
             scores[k, place[windows]] = score(y, cotangents, np.full(len(windows), first + k))
         if most is not None and classes is not None:
-            by_class = np.moveaxis(y, classes.axis if y.ndim > classes.axis else -1, 1)
-            most[place[windows]] = by_class.reshape(len(y), by_class.shape[1], -1).mean(axis=2).argmax(axis=1)
+            most[place[windows]] = _most_probable(classes, y)
 
     ready.run(x, hidden, consume, which=which, others=others, shared=shared, progress=told)
     details: dict[str, Any] = {"inference": ready.plan.reason, "stages": len(ready.plan.stages)}
