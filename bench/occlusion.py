@@ -8,12 +8,13 @@ what is timed are `--windows` of them, evenly spread, by every contender the sam
 the largest difference must be below 1e-5 of the scores' range. Contenders:
 
 plain    ONNX Runtime on whole occluded copies at its best: batches of 1, 4, 8, 16, one session with all threads, or as
-         many workers as threads that share a session of one thread; the fastest is the baseline (on a few windows first)
+         many workers as threads that share a session of one thread; the fastest on a few windows is the baseline
 captum   captum.attr.Occlusion on the same weights at the best of several perturbations_per_eval (--captum)
 bound    operations of the whole network over those of the parts that change, every layer cut (no overhead, no snapping)
 
 With --approximate, the whole map by `coarse-to-fine` and by `capped` against the exact one on real photographs and a
-trained network of ONNXRAY_ZOO: the time of plain for the whole grid over theirs, and the similarity (SSIM) of the maps.
+trained network of ONNXRAY_ZOO: the time of plain for the whole grid over theirs, and the similarity (SSIM) to the exact
+map: of the heatmaps on the model's pixels, which are what is shown, and of the bare values, window by window.
 """
 
 from __future__ import annotations
@@ -204,9 +205,10 @@ def approximate(options: argparse.Namespace) -> None:
     zoo = os.environ.get("ONNXRAY_ZOO")
     if not zoo:
         sys.exit("the approximate modes are measured on real photographs: set ONNXRAY_ZOO")
-    model = onnxray.load(Path(zoo) / "models" / "mobilenet_v2_100_224.onnx")
+    path = Path(zoo) / "models" / "mobilenet_v2_100_224.onnx"
+    model = onnxray.load(path, mean=[127.5] * 3, std=[127.5] * 3)
     pictures = sorted((Path(zoo) / "images" / "imagenet_samples").glob("*.jpg"))[:4]
-    columns = ["image", "stride", "mode", "time", "plain", "ratio", "SSIM", "reported error", "true error"]
+    columns = ["image", "stride", "mode", "time", "plain", "ratio", "SSIM", "bare SSIM", "reported", "true error"]
     table = Table("Approximate occlusion, MobileNetV2, patch 32", columns, options, RUNTIME, 16)
     running = {"threads": options.threads, "providers": "cpu", "patch": 32}
     modes = {
@@ -230,8 +232,8 @@ def approximate(options: argparse.Namespace) -> None:
                 error = np.abs(values - maps["plain"].values).max() / np.ptp(exact)
                 table.row(
                     *(path.stem.split("_", 1)[-1], stride, mode, f"{seconds[mode]:.2f} s", f"{seconds['plain']:.2f} s"),
-                    *(seconds["plain"] / seconds[mode], ssim(values, maps["plain"].values)),
-                    *(details.get("largest_relative_error", 0.0), float(error)),
+                    *(seconds["plain"] / seconds[mode], ssim(maps[mode].map, maps["plain"].map, 11)),
+                    *(ssim(values, maps["plain"].values), details.get("largest_relative_error", 0.0), float(error)),
                 )
     table.done()
 
