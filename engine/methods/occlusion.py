@@ -74,7 +74,7 @@ class Occlusion(Method):
         choices=MODES,
     )
     budget: float = option(0.25, "Share of the windows that `coarse-to-fine` looks at.", low=0.001, high=1)
-    cap: float = option(0.5, "Share of every map, along each axis, that `capped` lets change.", low=0.05, high=1)
+    cap: float = option(0.7, "Share of every map, along each axis, that `capped` lets change.", low=0.05, high=1)
     seed: int = option(0, "Of the fill `noise`, and of the places at which an approximation is checked.", low=0)
     needs: ClassVar[Needs] = "forward"
     randomisation: ClassVar[Sanity] = "passes"
