@@ -42,7 +42,7 @@ def quarters(parse: Callable[..., onnx.ModelProto]) -> onnxray.Model:
 
 @pytest.fixture
 def explained(quarters: onnxray.Model) -> Any:
-    return onnxray.explain(quarters, np.full((64, 64, 3), 255, np.uint8), "occlusion", patch=8, stride=8)
+    return onnxray.explain(quarters, np.full((64, 64, 3), 255, np.uint8), "occlusion", patch=8, stride=8, fill="zero")
 
 
 def test_the_map_is_of_windows(explained: Any) -> None:
@@ -102,11 +102,11 @@ def test_segments_and_several_sizes(quarters: onnxray.Model) -> None:
     image = np.full((32, 32, 3), 255, np.uint8)
     labels = np.full((32, 32), -1)
     labels[:8, :8], labels[8:16] = 0, 1
-    e = onnxray.explain(quarters, image, "occlusion", segments=labels)
+    e = onnxray.explain(quarters, image, "occlusion", segments=labels, fill="zero")
     assert e.details["class_map"][0, 0] == 0
     assert e.details["class_map"][0, 31] == -1
     assert (e.details["class_map"][8:16] == e.details["classes"][1]).all()
-    both = onnxray.explain(quarters, image, "occlusion", patch="8,16", stride=8)
+    both = onnxray.explain(quarters, image, "occlusion", patch="8,16", stride=8, fill="zero")
     assert both.details["class_map"].shape == (32, 32)
     assert len(classmaps.answers(both)) > 3
 
@@ -128,7 +128,18 @@ def test_the_command_writes_it(run: Run, quarters: onnxray.Model, tmp_path: Path
     card = ("--mean", "0", "--std", "255", "--labels", tmp_path / "labels.txt")
     done = run(
         *("explain", tmp_path / "m.onnx", tmp_path / "white.png", *card, "-m", "occlusion,gradient"),
-        *("-o", "patch=8", "-o", "stride=8", "--out", tmp_path / "out", "--format", "classes,npy"),
+        *(
+            "-o",
+            "patch=8",
+            "-o",
+            "stride=8",
+            "-o",
+            "occlusion:fill=zero",
+            "--out",
+            tmp_path / "out",
+            "--format",
+            "classes,npy",
+        ),
     )
     assert done.exit_code == 0, done.output
     (image,) = json.loads((tmp_path / "out" / "manifest.json").read_text())["images"]

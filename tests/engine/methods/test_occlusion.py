@@ -183,7 +183,7 @@ def test_a_linear_model_s_answer_is_known(parse: Parse) -> None:
 def test_the_shown_map_is_the_mean_of_the_windows_over_a_pixel(parse: Parse) -> None:
     model, _ = linear(parse)
     x = RNG.standard_normal((1, 1, 9, 9)).astype(np.float32)
-    e = onnxray.explain(model, x, "occlusion", 0, patch=4, stride=3)
+    e = onnxray.explain(model, x, "occlusion", 0, patch=4, stride=3, fill=0)
     assert e.values.shape == (3, 3)
     total, number = np.zeros((9, 9)), np.zeros((9, 9))
     for i, y in enumerate((0, 3, 5)):
@@ -204,7 +204,7 @@ def test_the_most_probable_class_with_a_window_hidden(parse: Parse) -> None:
             hidden[y : y + 4, c : c + 4] = 0
             expected[i, j] = (hidden.reshape(-1) @ w).argmax()
     assert len(np.unique(expected)) > 1
-    for e in onnxray.explain(model, x, "occlusion", [1, 2], patch=4, stride=2):
+    for e in onnxray.explain(model, x, "occlusion", [1, 2], patch=4, stride=2, fill="zero"):
         np.testing.assert_array_equal(e.details["classes"], expected)
 
 
@@ -214,7 +214,7 @@ def test_a_unit_of_a_layer(cnn: onnx.ModelProto) -> None:
     def unit(x: np.ndarray) -> float:
         return float(onnxray.activations(cnn, x[None], "inner")["inner"][0, 3, 2, 5])
 
-    e = onnxray.explain(cnn, X[:1], "occlusion", "unit:inner:3,2,5", patch=2, stride=1)
+    e = onnxray.explain(cnn, X[:1], "occlusion", "unit:inner:3,2,5", patch=2, stride=1, fill="zero")
     expected = by_hand(unit, X[0], np.zeros_like(X[0]), (2, 2), (1, 1))
     np.testing.assert_allclose(e.values, expected, atol=1e-5 * np.ptp(expected))
     y, x = np.nonzero(np.abs(e.values) > 1e-6)
@@ -223,7 +223,7 @@ def test_a_unit_of_a_layer(cnn: onnx.ModelProto) -> None:
     assert y.max() <= 8
     assert x.min() >= 6
     assert "classes" not in e.details
-    whole = onnxray.explain(cnn, X[:1], "occlusion", "unit:inner:3", patch=4, stride=4)
+    whole = onnxray.explain(cnn, X[:1], "occlusion", "unit:inner:3", patch=4, stride=4, fill="zero")
     mean = by_hand(
         lambda x: float(onnxray.activations(cnn, x[None], "inner")["inner"][0, 3].mean()),
         X[0],
@@ -235,7 +235,7 @@ def test_a_unit_of_a_layer(cnn: onnx.ModelProto) -> None:
 
 
 def test_several_samples_and_targets(cnn: onnx.ModelProto) -> None:
-    together = onnxray.explain(cnn, X, "occlusion", [4, 0], patch=4, stride=4)
+    together = onnxray.explain(cnn, X, "occlusion", [4, 0], patch=4, stride=4, fill="zero")
     for number, e in enumerate(together):
         sample, target = divmod(number, 2)
         expected = by_hand(logits(cnn, (4, 0)[target]), X[sample], np.zeros_like(X[0]), (4, 4), (4, 4))
@@ -338,7 +338,7 @@ def test_one_of_several_inputs(zoo: Path) -> None:
         x = {k[3:]: arrays[k] for k in arrays.files if k.startswith("in:")}
     model = onnxray.load(folder / "model.onnx")
     out = model.outputs[0].name
-    found = onnxray.explain(model, x, "occlusion", 3, patch=8, stride=8)
+    found = onnxray.explain(model, x, "occlusion", 3, patch=8, stride=8, fill="zero")
     for number, e in enumerate(found):
         one = {name: array[number : number + 1] for name, array in x.items()}
 
@@ -523,3 +523,12 @@ def test_inputs_that_are_no_image(parse: Parse) -> None:
         onnxray.explain(table, x, "occlusion", 0, patch=6)
     with pytest.raises(onnxray.OnnxrayError, match="is for images and the input is none"):
         onnxray.explain(table, x, "occlusion", 0, fill="blur")
+
+
+def test_images_are_hidden_by_their_blurred_selves_unless_said_otherwise(cnn: onnx.ModelProto) -> None:
+    default, blur, zero = (
+        onnxray.explain(cnn, X[:1], "occlusion", 2, patch=4, stride=2, **fill).values
+        for fill in ({}, {"fill": "blur"}, {"fill": "zero"})
+    )
+    assert np.array_equal(default, blur)
+    assert not np.array_equal(default, zero)
