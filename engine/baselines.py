@@ -31,6 +31,12 @@ BLUR = 1 / 16
 _PIXELS = {"black": (0.0,) * 3, "gray": (127.5,) * 3, "white": (255.0,) * 3}
 
 
+def usual_fill(problem: Problem) -> str:
+    """What hides a part where the user names no fill: "blur" on images, where a flat patch with its edges would be seen
+    as an object or a defect of its own; "zero" on other inputs."""
+    return "zero" if problem.input.plane is None else "blur"
+
+
 def baseline(problem: Problem, kind: str | float | NDArray[Any], seed: int = 0) -> NDArray[Any]:
     """The baseline (N, ...) of every sample, in the dtype of the input.
 

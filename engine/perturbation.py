@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..kernels.masks import coalitions
 from .attribution import Display, Maps
-from .baselines import FILLS, INPAINT, baseline, inpainted
+from .baselines import FILLS, INPAINT, baseline, inpainted, usual_fill
 from .errors import MethodError
 from .methods import Method, Needs, option
 from .segments import AUTO, NAMES, Features, features_of
@@ -58,8 +58,10 @@ class Perturbation(Method):
     )
     grid: int = option(8, "Rectangles along each side for the segments `grid`.", low=1, high=1024)
     compactness: float = option(30.0, "Of superpixels: low ones follow colours, high ones are compact.", low=1e-3)
-    fill: str | float | np.ndarray = option(  # noqa: RUF009
-        "zero", "What stands in for hidden features.", choices=(*FILLS, SEGMENT_MEAN)
+    fill: str | float | np.ndarray | None = option(
+        None,
+        "What stands in for hidden features. None: blur on images, zero on other inputs.",
+        choices=(*FILLS, SEGMENT_MEAN),
     )
     seed: int = option(0, "Of what is drawn at random, the fill `noise` included.", low=0)
 
@@ -72,7 +74,8 @@ class Perturbation(Method):
         if isinstance(segments, str) and segments == AUTO and problem.input.plane is not None:
             segments = self.on_images
         found = features_of(problem, segments, self.grid, self.compactness)
-        fills = fills_of(problem, found, self.fill, self.seed)
+        fill = usual_fill(problem) if self.fill is None else self.fill
+        fills = fills_of(problem, found, fill, self.seed)
         values, details, warnings = [], [], []
         for sample, features in enumerate(found):
             answers = self.explain_sample(Coalitions(problem, sample, features, fills[sample]))

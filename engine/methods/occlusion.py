@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..attribution import Maps
-from ..baselines import FILLS, INPAINT, baseline, inpainted
+from ..baselines import FILLS, INPAINT, baseline, inpainted, usual_fill
 from ..errors import MethodError
 from ..incremental import Hidden, Incremental, incremental
 from ..nodes import reads
@@ -57,7 +57,9 @@ class Occlusion(Method):
         "None: a 7th of the shorter side (1 on inputs that are no image).",
     )
     stride: int | None = option(None, "Step of the window in pixels. None: half the patch.")
-    fill: str | float | np.ndarray = option("zero", "What is seen in the window.", choices=FILLS)  # noqa: RUF009
+    fill: str | float | np.ndarray | None = option(
+        None, "What is seen in the window. None: blur on images, zero on other inputs.", choices=FILLS
+    )
     segments: int | str | np.ndarray | None = option(  # noqa: RUF009
         None,
         "Hide segments in place of windows: superpixels (a number: about that many), a grid, or an array of labels.",
@@ -128,7 +130,7 @@ class Occlusion(Method):
     ) -> NDArray[Any] | Callable[[int], NDArray[Any]]:
         """What is seen in the windows of a sample. hidden: the pixels (H, W) that a window hides."""
         if not (isinstance(self.fill, str) and self.fill == INPAINT):
-            return np.asarray(baseline(problem, self.fill, self.seed)[number])
+            return np.asarray(self._fills(problem)[number])
         x, axes = problem.input.x[number], problem.input.axes
         assert axes is not None
         plane = axes[0] - 1, axes[1] - 1
@@ -137,6 +139,9 @@ class Occlusion(Method):
             return np.asarray(inpainted(x, plane, hidden(window)[None])[0])
 
         return filled
+
+    def _fills(self, problem: Problem) -> NDArray[Any]:
+        return baseline(problem, usual_fill(problem) if self.fill is None else self.fill, self.seed)
 
     # --- segments ---
 
@@ -177,7 +182,7 @@ class Occlusion(Method):
         if len(sizes) > 1 or self.segments is not None or self.mode not in ("exact", "plain"):
             raise MethodError("the input is no image: windows of one size slide along its last axis, in the exact mode")
         grid = Grid((1, size), (1, sizes[0][1]), (1, self._stride(sizes[0])[1]))
-        fills = baseline(problem, self.fill, self.seed)
+        fills = self._fills(problem)
         values, done = [], _Done(problem, len(grid.boxes) * len(x))
         for number in range(len(x)):
             boxes = grid.boxes

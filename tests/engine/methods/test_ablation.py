@@ -77,7 +77,7 @@ def test_masks_may_overlap_and_leave_gaps(parse: Parse) -> None:
     x = RNG.standard_normal((1, 1, 6, 6)).astype(np.float32)
     masks = np.zeros((3, 6, 6), bool)
     masks[0, :4, :4] = masks[1, 2:, 2:5] = masks[2, 0, 0] = True
-    e = onnxray.explain(model, x, "ablation", 0, segments=masks)
+    e = onnxray.explain(model, x, "ablation", 0, segments=masks, fill="zero")
     shares = w.reshape(6, 6) * x[0, 0]
     drops = np.array([shares[m].sum() for m in masks])
     assert np.allclose(e.details["weights"], drops, atol=1e-5)
