@@ -417,7 +417,7 @@ def _space_to_depth(view: _View, local: list[str]) -> tuple[Step, Axes]:
 
 
 def _resize(view: _View, local: list[str]) -> tuple[Step, Axes]:
-    """Enlargement by whole factors, in coordinates that move along with the map."""
+    """Enlargement by whole factors, and shrinking by 2, 4, 8, ..., in coordinates that move along with the map."""
     name, axes = view.only_first(local)
     before, after = view.shape(name), view.shape(view.node.output[0])
     given = view.given
@@ -429,16 +429,20 @@ def _resize(view: _View, local: list[str]) -> tuple[Step, Axes]:
     if given.get("antialias", 0) or len(before) != len(after) or given.get("axes") is not None:
         raise Mixing
     for axis in range(len(before)):
-        whole = after[axis] % before[axis] == 0
+        shrink = before[axis] // max(after[axis], 1)
+        # By 3, the coordinates would be rounded otherwise in a crop than in the whole map.
+        whole = after[axis] % before[axis] == 0 or (shrink * after[axis] == before[axis] and not shrink & (shrink - 1))
         if not whole or (axis not in axes and before[axis] != after[axis]):
             raise Mixing
         if coordinates == "pytorch_half_pixel" and after[axis] == 1 and before[axis] > 1:
             raise Mixing
     reaches = []
     for axis in axes:
-        factor = after[axis] // before[axis]
+        factor, shrink = after[axis] // before[axis], before[axis] // after[axis]
         if factor == 1:
             reaches.append(SAME)
+        elif shrink > 1:
+            reaches.append(Reach(shrink, 1, 0, shrink - 1))
         else:  # the two neighbours of p / f, or of (p + 0.5) / f - 0.5
             low = 0 if coordinates == "asymmetric" else 1 - factor
             reaches.append(Reach(2, 2 * factor, low, low + 2 * factor))

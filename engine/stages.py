@@ -226,7 +226,7 @@ def _needs(
                     raise Unfit  # ONNX Runtime pads pools by less than their window
             elif step.kind == "resize":
                 factor = known.size(key, axis) // size
-                skips[key] = out[:, 0] - read[:, 0] * factor
+                skips[key] = out[:, 0] - read[:, 0] * factor if factor else np.zeros(len(out), np.int64)
     return need, edges, pads, skips
 
 
@@ -400,7 +400,7 @@ class _Writer:
         axes = self.known.axes[name]
         scales = [1.0] * len(self._shape(name))
         for axis in axes:
-            scales[axis] = float(self._shape(output)[axis] // self._shape(name)[axis])
+            scales[axis] = self._shape(output)[axis] / self._shape(name)[axis]
         larger = output + "/whole"
         node.output[0] = larger
         if node.op_type == "Upsample" and self.model.opset < 9:
@@ -410,7 +410,12 @@ class _Writer:
         else:
             del node.input[1:]
             node.input.extend([self.const([], np.float32), self.const(scales, np.float32)])
-            self._put(node, ["keep_aspect_ratio_policy"])
+            gone = ["keep_aspect_ratio_policy"]
+            # A map that is one position long is another thing in PyTorch's coordinates, and a crop may well be.
+            if attributes(node).get("coordinate_transformation_mode") == "pytorch_half_pixel":
+                self._put(node, [*gone, "coordinate_transformation_mode"], coordinate_transformation_mode="half_pixel")
+            else:
+                self._put(node, gone)
         self.nodes.append(node)
         cuts = [(axis, skip, skip + n, 1) for axis, skip, n in zip(axes, skips, lengths, strict=True)]
         self.slice(larger, output, cuts)

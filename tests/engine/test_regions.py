@@ -201,6 +201,23 @@ GRAPHS: dict[str, Graph] = {
         'y = Upsample <mode = "linear"> (x, k)', {"k": np.array([1, 1, 2, 3], np.float32)}, opset=9, tight=False
     ),
     "old upsample": Graph('y = Upsample <mode = "nearest", scales = [1.0, 1.0, 2.0, 2.0]> (x)', opset=8, tight=False),
+    "half the size": Graph(
+        'y = Resize <mode = "linear", coordinate_transformation_mode = "half_pixel"> (x, , k)',
+        {"k": np.array([1, 1, 0.5, 0.5], np.float32)},
+        size=(10, 12),
+    ),
+    "a quarter of the size": Graph(
+        'y = Resize <mode = "linear", coordinate_transformation_mode = "pytorch_half_pixel"> (x, , , k)',
+        {"k": ints(2, C, 3, 24)},
+        tight=False,
+        y=f"float[2, {C}, 3, 24]",
+        size=(12, 12),
+    ),
+    "half the size, nearest": Graph(
+        'y = Resize <mode = "nearest", coordinate_transformation_mode = "asymmetric", nearest_mode = "floor"> (x, , k)',
+        {"k": np.array([1, 1, 1, 0.5], np.float32)},
+        tight=False,
+    ),
     "space to depth": unary("SpaceToDepth", "<blocksize = 3>", size=(9, 12)),
     # joining
     "residual": pair("y = Add (x, v)"),
@@ -341,7 +358,8 @@ ENDS: dict[str, Graph] = {
         {"k": np.array([1, 1, 2, 2], np.float32)},
     ),
     "cubic": Graph('y = Resize <mode = "cubic"> (x, , k)', {"k": np.array([1, 1, 2, 2], np.float32)}),
-    "made smaller": Graph('y = Resize <mode = "nearest"> (x, , k)', {"k": np.array([1, 1, 1, 0.5], np.float32)}),
+    "made smaller": Graph('y = Resize <mode = "nearest"> (x, , k)', {"k": np.array([1, 1, 0.5, 0.75], np.float32)}),
+    "a third": Graph('y = Resize <mode = "linear"> (x, , , k)', {"k": ints(2, C, 3, 12)}, y=f"float[2, {C}, 3, 12]"),
     "rows taken": Graph("y = Gather <axis = 2> (x, i)", {"i": ints(3, 1, 0)}),
     "positions in one axis": Graph(
         "a = Reshape (x, s) y = Reshape (a, t)", {"s": ints(0, C, H * W), "t": ints(0, C, W, H)}
