@@ -298,13 +298,21 @@ class Planner:
         node, readers = self.model.producer(name), self.model.consumers(name)
         if node is None:
             return False
-        if node.op_type == "DequantizeLinear" or any(reader.op_type == "QuantizeLinear" for reader in readers):
+        if node.op_type == "DequantizeLinear" or self._is_rounded(name):
             return True  # apart, they would round otherwise than the integer operator they become
         return (
             node.op_type in ("Conv", "BatchNormalization", "FusedConv", "ConvTranspose")
             and len(readers) == 1
             and readers[0].op_type in _ACTIVATIONS
         )
+
+    def _is_rounded(self, name: str) -> bool:
+        """Whether the value, or what a function of it alone gives, is quantised next."""
+        readers = self.model.consumers(name)
+        if any(reader.op_type == "QuantizeLinear" for reader in readers):
+            return True
+        alone = len(readers) == 1 and readers[0].op_type in _ACTIVATIONS
+        return alone and self._is_rounded(readers[0].output[0])
 
     def _thinned(self, cuts: list[Cut]) -> list[Cut]:
         """Of cuts with next to nothing between them, the one with the fewest elements."""
