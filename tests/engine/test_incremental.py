@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -408,6 +409,22 @@ def test_what_goes_wrong_stops_all_workers(network: onnxray.Model, plain: bool, 
     assert not {t for t in threading.enumerate() if t not in before and t.is_alive()}
     done = computed(ready, X, Hidden(boxes, FILL))["y"]  # and the next run is whole
     assert np.isfinite(done).all()
+
+
+def test_ctrl_c_stops_all_workers(network: onnxray.Model) -> None:
+    """The signal reaches the main thread while it waits for the workers."""
+    boxes = grid((40, 48), (3, 3), 1)
+    ready, seen = made(network, X, boxes, threads=3), []
+
+    def consume(windows: np.ndarray, got: Any) -> None:
+        if not seen:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        seen.append(len(windows))
+
+    with pytest.raises(KeyboardInterrupt):
+        ready.run(X, Hidden(boxes, FILL), consume)
+    assert sum(seen) < len(boxes)
+    assert not [t for t in threading.enumerate() if t.name.startswith("onnxray")]
 
 
 def test_consume_is_never_called_twice_at_once(network: onnxray.Model) -> None:
