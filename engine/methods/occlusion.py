@@ -56,7 +56,7 @@ class Occlusion(Method):
         "Side of the window in pixels of the model's input; 24x48: rows x columns; 16,32: several sizes, averaged. "
         "None: a 7th of the shorter side (1 on inputs that are no image).",
     )
-    stride: int | None = option(None, "Step of the window in pixels. None: half the patch.")
+    stride: int | None = option(None, "Step of the window in pixels. None: half the patch.", low=1)
     fill: str | float | np.ndarray | None = option(
         None, "What is seen in the window. None: blur on images, zero on other inputs.", choices=FILLS
     )
@@ -114,8 +114,6 @@ class Occlusion(Method):
     def _stride(self, patch: tuple[int, int]) -> tuple[int, int]:
         if self.stride is None:
             return max(1, patch[0] // 2), max(1, patch[1] // 2)
-        if self.stride < 1:
-            raise MethodError(f"windows in steps of {self.stride} pixels are none: the stride must be at least 1")
         return self.stride, self.stride
 
     def _look_at(self, problem: Problem, grid: Grid) -> _Looks:
