@@ -57,7 +57,7 @@ class Occlusion(Method):
         "None: a 7th of the shorter side (1 on inputs that are no image).",
     )
     stride: int | None = option(None, "Step of the window in pixels. None: half the patch.", low=1)
-    fill: str | float | np.ndarray | None = option(
+    fill: str | float | np.ndarray | None = option(  # noqa: RUF009
         None, "What is seen in the window. None: blur on images, zero on other inputs.", choices=FILLS
     )
     segments: int | str | np.ndarray | None = option(  # noqa: RUF009
