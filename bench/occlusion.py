@@ -102,7 +102,7 @@ def network(name: str, options: argparse.Namespace, table: Table) -> None:
             ratio = baseline.median / ours.median
             cells = ["-", "-"]
             if theirs is not None:
-                each = theirs(patch, stride)
+                each = theirs()
                 cells = [f"{each * 1e3:.1f} ms", each * len(which) / ours.median]
             table.row(
                 *(name, patch, stride, len(ready.plan.stages), f"{ours.median / len(which) * 1e3:.2f} ms"),
@@ -157,10 +157,11 @@ def captum_call(module, x, options):
     occlusion = attr.Occlusion(module)
     target = int(module(tensor).argmax())
 
-    def seconds(patch: int, stride: int) -> float:
-        # Its time per window does not depend on the stride: a coarse grid is timed.
-        step = max(stride, 48)
-        count = len(range(0, SIDE - patch + step, step)) ** 2
+    @functools.cache
+    def seconds() -> float:
+        # It runs the whole network for every window, whatever its size and place: a coarse grid is timed, once.
+        patch = step = 48
+        count = (-(-SIDE // step)) ** 2
         best = np.inf
         with torch.no_grad():
             for per_eval in PER_EVAL:
