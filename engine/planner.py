@@ -15,7 +15,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +23,10 @@ from onnx import NodeProto
 
 from .cost import macs
 from .graph import Model
+from .needs import Composed, Needed, needed, representatives
 from .nodes import plain_domain, reads
 from .regions import Locality, Spans, changed
-from .stages import Along, Section, Unfit, along, section, snapped
+from .stages import Along, Section, Unfit, along, section
 
 # What one processor core does, measured with ONNX Runtime 1.31 on a core with AVX-512.
 DENSE_RATE = 80e9  # multiply-accumulates per second of convolutions over many channels, and of products of matrices
@@ -43,8 +44,6 @@ SMALL = 0.3  # seconds of work that are over before a plan is made
 MOST_CUTS = 24
 MOST_LIVE = 3
 MOST_MAP = 6 << 20  # elements of the untouched image's maps at one cut, which are kept
-# Intervals of rows and columns that costs are estimated with; of more, every so many stand for their neighbours.
-MOST_SPANS = 40
 # Elements of the largest value of one run: a batch of crops that stays in the cache of a core.
 RUN_ELEMENTS = 1 << 19
 MOST_AT_ONCE = 16
@@ -117,18 +116,6 @@ class Plan:
     seconds: float
     plain: float
     reason: str
-
-
-def _representatives(count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Some of `count` intervals, all at both ends and fewer between them; and for each of all the nearest one."""
-    third = MOST_SPANS // 3
-    if count <= MOST_SPANS:
-        chosen = np.arange(count)
-    else:
-        middle = np.linspace(third, count - 1 - third, MOST_SPANS - 2 * third).round().astype(np.int64)
-        chosen = np.unique(np.concatenate([np.arange(third), middle, np.arange(count - third, count)]))
-    nearest = np.abs(np.arange(count)[:, None] - chosen).argmin(axis=1)
-    return chosen, np.asarray(nearest, np.int64)
 
 
 class _Cost(NamedTuple):
@@ -398,7 +385,7 @@ class Planner:
     @cached_property
     def _spread(self) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
         """For rows and columns: the intervals that stand for all, and which of them stands for each."""
-        return [_representatives(len(self.windows.spans(axis))) for axis in (0, 1)]
+        return [representatives(len(self.windows.spans(axis))) for axis in (0, 1)]
 
     @cached_property
     def _number(self) -> NDArray[np.float64]:
@@ -415,7 +402,7 @@ class Planner:
         through the nodes for every section anew.
         """
         try:
-            reaches = [[_Composed.of(self, name, axis) for name in exit.values] for axis in (0, 1)]
+            reaches = [[Composed.of(self._nodes, self.known, name, axis) for name in exit.values] for axis in (0, 1)]
         except Unfit:
             return []
         number = self._number
@@ -426,14 +413,14 @@ class Planner:
         found = []
         for i, entry in enumerate(entries):
             for groups in (1, 2):
-                rows = _needed(reaches[0], spans[0], entry, groups)
-                columns = rows if square else _needed(reaches[1], spans[1], entry, groups)
+                rows = needed(reaches[0], spans[0], entry.values, entry.at, groups)
+                columns = rows if square else needed(reaches[1], spans[1], entry.values, entry.at, groups)
                 if rows is not None and columns is not None:
                     found.append(_Cost(i, groups, *self._cost(entry, exit, rows, columns, number)))
         return found
 
     def _cost(
-        self, entry: Cut, exit: Cut, rows: _Needed, columns: _Needed, number: NDArray[np.float64]
+        self, entry: Cut, exit: Cut, rows: Needed, columns: Needed, number: NDArray[np.float64]
     ) -> tuple[float, float]:
         """The time of one section for all windows, and the bytes of the weights of its sessions."""
         shares = ((rows.share @ number) * columns.share).sum(axis=1)  # of each value, summed over the windows
@@ -460,115 +447,6 @@ class Planner:
             wide = np.array([lengths[name] for lengths in columns.length], float) / self.known.size(name, 1)
             most = np.maximum(most, np.outer(tall, wide) * self.elements((name,)))
         return np.clip(RUN_ELEMENTS // most, 1, MOST_AT_ONCE).astype(np.int64)
-
-
-@dataclass(frozen=True)
-class _Composed:
-    """What a value at a cut reads of all values before it, along one axis: one column for each of them.
-
-    names, at: the values in graph order and the places of their nodes; reach (4, V): num, den, low, high; size (V,).
-    """
-
-    names: NDArray[Any]
-    at: NDArray[np.int64]
-    reach: NDArray[np.int64]
-    size: NDArray[np.int64]
-
-    @staticmethod
-    def of(planner: Planner, exit: str, axis: int) -> _Composed:
-        """Raises Unfit."""
-        known = planner.known
-        found: dict[str, tuple[int, int, int, int]] = {exit: (1, 1, 0, 0)}
-        places: dict[str, int] = {known.source: -1}
-        for at in range(len(planner._nodes) - 1, -1, -1):
-            node = planner._nodes[at]
-            mine = [found[name] for name in node.output if name in found]
-            if not mine:
-                continue
-            step = known.steps.get(node.output[0])
-            if step is None:
-                raise Unfit
-            num, den, low, high = _joined(mine)
-            found[node.output[0]] = num, den, low, high
-            places.update((name, at) for name in node.output)
-            for name, reach in step.reaches.items():
-                r = reach[axis]
-                inner = num * r.num, den * r.den, low * r.num + r.low * den, high * r.num + r.high * den
-                factor = math.gcd(inner[0], inner[1])
-                if factor > 1 and inner[2] % factor == 0 and inner[3] % factor == 0:
-                    inner = (inner[0] // factor, inner[1] // factor, inner[2] // factor, inner[3] // factor)
-                found[name] = _joined([inner, *([found[name]] if name in found else [])])
-        names = sorted(found, key=lambda name: places.get(name, -1))
-        return _Composed(
-            np.array(names, object),
-            np.array([places.get(name, -1) for name in names]),
-            np.array([found[name] for name in names]).T,
-            np.array([known.size(name, axis) for name in names]),
-        )
-
-    def same(self, other: _Composed) -> bool:
-        """Whether rows and columns behave alike."""
-        return np.array_equal(self.reach, other.reach) and np.array_equal(self.size, other.size)
-
-    def spans(self, chosen: NDArray[np.bool_], spans: Spans) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """First and last positions (V, n) that `spans` of the exit read of the chosen values; over the borders too."""
-        num, den, low, high = self.reach[:, chosen, None]
-        return (spans[:, 0] * num + low) // den, ((spans[:, 1] - 1) * num + high) // den
-
-
-def _joined(reaches: Sequence[tuple[int, int, int, int]]) -> tuple[int, int, int, int]:
-    num, den, low, high = reaches[0]
-    for other in reaches[1:]:
-        if other[0] * den != num * other[1]:
-            raise Unfit  # grids of different steps
-        if other[1] > den:
-            num, den, low, high = other[0], other[1], low * other[1] // den, high * other[1] // den
-        low, high = min(low, other[2] * den // other[1]), max(high, other[3] * den // other[1])
-    return num, den, low, high
-
-
-@dataclass(frozen=True)
-class _Needed:
-    """Estimated needs of a section along one axis: share (V, n) of each value, most (V, k) of it by kind, kind (n,)."""
-
-    names: list[str]
-    share: NDArray[np.float64]
-    kind: NDArray[np.int64]
-    classes: NDArray[np.int64]
-    most: NDArray[np.float64]
-
-
-def _needed(reaches: Sequence[_Composed], spans: Sequence[Spans], entry: Cut, groups: int) -> _Needed | None:
-    names: dict[str, int] = {}
-    parts, look = [], []
-    for reach, change in zip(reaches, spans, strict=True):
-        chosen = (reach.at > entry.at) | np.isin(reach.names, entry.values)
-        sizes = reach.size[chosen][:, None]
-
-        def over(at: Spans, reach: _Composed = reach, chosen: Any = chosen, sizes: Any = sizes) -> NDArray[np.bool_]:
-            low, high = reach.spans(chosen, at)
-            return np.stack([(low < 0).any(axis=0), (high >= sizes).any(axis=0)], 1)
-
-        exit = snapped(change, int(reach.size[-1]), over, groups)
-        look += [over(exit), exit[:, 1:] - exit[:, :1]]
-        low, high = reach.spans(chosen, exit)
-        mine = [names.setdefault(name, len(names)) for name in reach.names[chosen]]
-        parts.append((mine, np.maximum(low, 0), np.minimum(high, sizes - 1), sizes))
-    if any(name not in names for name in entry.values):
-        return None
-    count = len(spans[0])
-    first, last = np.full((len(names), count), 1 << 40), np.full((len(names), count), -1)
-    size = np.ones((len(names), 1))
-    for mine, low, high, sizes in parts:
-        first[mine], last[mine] = np.minimum(first[mine], low), np.maximum(last[mine], high)
-        size[mine] = sizes
-    share = (last - first + 1) / size
-    classes, kind = np.unique(np.concatenate(look, axis=1).astype(np.int64), axis=0, return_inverse=True)
-    kind = np.asarray(kind, np.int64).reshape(-1)
-    most = np.zeros((len(names), len(classes)))
-    for which in range(len(classes)):
-        most[:, which] = share[:, kind == which].max(axis=1)
-    return _Needed(list(names), share, kind, classes, most)
 
 
 _ACTIVATIONS = frozenset(

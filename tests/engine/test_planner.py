@@ -11,6 +11,7 @@ import pytest
 import onnxray
 from onnxray.engine import planner
 from onnxray.engine.concrete import concrete_shapes
+from onnxray.engine.needs import MOST_SPANS, Composed, representatives
 from onnxray.engine.nodes import reads
 from onnxray.engine.planner import Planner, Windows
 from onnxray.engine.regions import locality
@@ -170,7 +171,7 @@ def test_estimated_needs_hold_the_true_ones(residual: onnxray.Model) -> None:
     """What a cut reads of every value before it, from composed reaches, against what the stages find node by node."""
     made = planned(residual, grid(64, 5, 7))
     for axis in (0, 1):
-        reach = planner._Composed.of(made, "r4", axis)
+        reach = Composed.of(made._nodes, made.known, "r4", axis)
         for stage in (made.stage(("x",), ("r4",), 2),):
             side = (stage.rows, stage.columns)[axis]
             handed = np.array([side.handed[kind]["r4"][1] for kind in side.kinds])
@@ -183,9 +184,9 @@ def test_estimated_needs_hold_the_true_ones(residual: onnxray.Model) -> None:
 
 
 def test_some_intervals_stand_for_all() -> None:
-    for count in (1, 7, planner.MOST_SPANS, planner.MOST_SPANS + 1, 500):
-        chosen, nearest = planner._representatives(count)
-        assert len(chosen) <= planner.MOST_SPANS
+    for count in (1, 7, MOST_SPANS, MOST_SPANS + 1, 500):
+        chosen, nearest = representatives(count)
+        assert len(chosen) <= MOST_SPANS
         assert {0, count - 1} <= set(chosen.tolist())
         assert nearest.shape == (count,)
         distance = np.abs(chosen[nearest] - np.arange(count))
