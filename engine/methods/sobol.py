@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..attribution import Display
+from ..baselines import FILLS
 from ..errors import MethodError
-from ..perturbation import Answer, Coalitions, Perturbation
+from ..perturbation import SEGMENT_MEAN, Answer, Coalitions, Perturbation
 from ..segments import GRID
 from . import method, option
 
@@ -40,6 +41,10 @@ class Sobol(Perturbation):
     display: ClassVar[Display] = "positive"
     on_images: ClassVar[str] = GRID
 
+    # As in the paper. Where detail is blurred away, much of the map is the image's own detail, whatever the weights.
+    fill: str | float | np.ndarray | None = option(  # noqa: RUF009
+        "zero", "What hidden features are mixed with; None: blur on images.", choices=(*FILLS, SEGMENT_MEAN)
+    )
     designs: int = option(32, "Points of the quasi-Monte-Carlo design; a power of two.", low=2, high=1 << 20)
 
     def explain_sample(self, coalitions: Coalitions) -> list[Answer]:
