@@ -42,7 +42,7 @@ from .stages import CROP, build
 Consume: TypeAlias = Callable[[NDArray[np.int64], Mapping[str, NDArray[Any]]], None]
 
 # Windows whose crops are kept at once by one worker, and their bytes.
-MOST_WINDOWS = 64
+MOST_WINDOWS = 192
 # Elements of the clean maps at all cuts together that one session may hand out.
 MOST_CLEAN = 16 << 20
 MOST_BYTES = 64 << 20
@@ -82,6 +82,7 @@ class Incremental:
     heavy_end: str | None = None
     tail_at_once: int = 1
     _graphs: dict[tuple[int, int, int], Session] = field(default_factory=dict)
+    _limits: dict[int, NDArray[np.int64]] = field(default_factory=dict)
     _locks: dict[tuple[int, int, int], threading.Lock] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -147,7 +148,7 @@ class Incremental:
             keys += [stage.columns.kinds[windows.of(1)], stage.rows.kinds[windows.of(0)]]
         order = which[np.lexsort([key[which] for key in keys])]
         # As many for every worker, in pieces small enough that none waits long for the last one.
-        pieces = max(-(-len(order) // self._window_limit()), min(-(-len(order) // self.tail_at_once), 3 * self.workers))
+        pieces = max(-(-len(order) // self._window_limit()), min(-(-len(order) // self.tail_at_once), 2 * self.workers))
         return [piece for piece in np.array_split(order, max(1, pieces)) if len(piece)][::-1]
 
     def _window_limit(self) -> int:
@@ -176,6 +177,14 @@ class Incremental:
             return build(planner.model, planner.known, stage.part, stage.rows, row, stage.columns, column)
 
         return self._make((number, row, column), model, 1)
+
+    def limits(self, number: int) -> NDArray[np.int64]:
+        """How many windows of each pair of kinds go into one run of a stage."""
+        assert self.planner is not None
+        if number not in self._limits:
+            stage = self.plan.stages[number]
+            self._limits[number] = self.planner.at_once(stage.part, stage.rows, stage.columns)
+        return self._limits[number]
 
     def _make(self, key: tuple[int, int, int], model: Callable[[], Model], threads: int) -> Session:
         with self._lock:
@@ -214,6 +223,32 @@ class Incremental:
 
     def _between(self, entry: Sequence[str], exit: Sequence[str]) -> Model:
         return extract(self.model, outputs=_infos(self.model, exit), inputs=_infos(self.model, entry))
+
+
+class _Crops:
+    """What has changed of one value, for every window of a chunk: crops of several sizes, batch by batch."""
+
+    def __init__(self, count: int) -> None:
+        self.batches: list[NDArray[Any]] = []  # (n, A, h, w, K) each
+        self.batch = np.zeros(count, np.int64)
+        self.place = np.zeros(count, np.int64)
+        self.at = np.zeros((count, 2), np.int64)
+
+    def add(
+        self, batch: NDArray[Any], windows: NDArray[np.int64], top: NDArray[np.int64], left: NDArray[np.int64]
+    ) -> None:
+        self.batch[windows], self.place[windows] = len(self.batches), np.arange(len(windows))
+        self.at[windows, 0], self.at[windows, 1] = top, left
+        self.batches.append(batch)
+
+    def paste(self, out: NDArray[Any], clean: NDArray[Any], at: NDArray[np.int64], windows: NDArray[np.int64]) -> None:
+        """out[i] = the part of `clean` at at[i], with the crop of window windows[i] in its place."""
+        batch, place = self.batch[windows], self.place[windows]
+        # Windows that came side by side out of one batch go into one call.
+        breaks = np.flatnonzero((batch[1:] != batch[:-1]) | (place[1:] != place[:-1] + 1)) + 1
+        for start, end in zip([0, *breaks], [*breaks, len(windows)], strict=True):
+            crops = self.batches[batch[start]][place[start] : place[start] + end - start]
+            kernels.crops(out[start:end], clean, at[start:end], crops, self.at[windows[start:end]])
 
 
 class _Task:
@@ -313,17 +348,17 @@ class _Task:
 
     # --- stage by stage ---
 
-    def _staged(self, chunk: NDArray[np.int64]) -> dict[str, list[tuple[NDArray[Any], int, int]]]:
-        """For every value of the last cut: the changed crop (1, A, h, w, K) of each window, and where it lies."""
+    def _staged(self, chunk: NDArray[np.int64]) -> dict[str, _Crops]:
+        """For every value of the last cut: the changed crop of each window, and where it lies."""
         ready = self.ready
         planner = ready.planner
         assert planner is not None
         rows, columns = planner.windows.of(0)[chunk], planner.windows.of(1)[chunk]
-        maps: dict[str, list[tuple[NDArray[Any], int, int]]] = {}
+        maps: dict[str, _Crops] = {}
         for number, stage in enumerate(ready.plan.stages):
             tall, wide = stage.rows.kinds[rows], stage.columns.kinds[columns]
-            limits = planner.at_once(stage.part, stage.rows, stage.columns)
-            found: dict[str, list[Any]] = {name: [None] * len(chunk) for name in stage.part.exit}
+            limits = ready.limits(number)
+            found = {name: _Crops(len(chunk)) for name in stage.part.exit}
             for kind in np.unique(tall * stage.columns.count + wide):
                 row, column = divmod(int(kind), stage.columns.count)
                 members = np.flatnonzero((tall == row) & (wide == column))
@@ -337,12 +372,9 @@ class _Task:
                     }
                     got = session.run(feeds)
                     for name in stage.part.exit:
-                        array = got[name + CROP]
-                        axes = planner.known.axes[name]
                         top, left = stage.rows.given[name][rows[part]], stage.columns.given[name][columns[part]]
-                        for place, at in enumerate(part):
-                            crop = self._view(np.ascontiguousarray(array[place]), axes)[None]
-                            found[name][at] = crop, int(top[place]), int(left[place])
+                        array = np.ascontiguousarray(got[name + CROP])
+                        found[name].add(self._views(array, planner.known.axes[name]), part, top, left)
             maps = found
         return maps
 
@@ -356,7 +388,7 @@ class _Task:
         part: NDArray[np.int64],
         rows: NDArray[np.int64],
         columns: NDArray[np.int64],
-        maps: Mapping[str, list[tuple[NDArray[Any], int, int]]],
+        maps: Mapping[str, _Crops],
     ) -> NDArray[Any]:
         """The crops (n, ...) of a value that a stage reads, with what has changed of it."""
         ready = self.ready
@@ -377,26 +409,25 @@ class _Task:
                 else:
                     kernels.crops_occluded(out[one], clean, fill, at[one], boxes[one])
         else:
-            for place, window in enumerate(part):
-                crop, top, left = maps[name][window]
-                kernels.crops(out[place : place + 1], clean, at[place : place + 1], crop, np.array([[top, left]]))
+            maps[name].paste(out, clean, at, part)
         shape = list(self.clean[name].shape)
         shape[0], shape[axes[0]], shape[axes[1]] = len(part), height, width
         return out.reshape(shape)
 
-    def _pasted(
-        self, name: str, rows: Sequence[int] | range, maps: Mapping[str, list[tuple[NDArray[Any], int, int]]]
-    ) -> NDArray[Any]:
+    def _pasted(self, name: str, rows: Sequence[int] | range, maps: Mapping[str, _Crops]) -> NDArray[Any]:
         """Whole maps (n, ...) of a value, the changed crops pasted in."""
         assert self.ready.planner is not None
         axes = self.ready.planner.known.axes[name]
         clean = self._view(self.clean[name][0], axes)
         out = np.empty((len(rows), *clean.shape), clean.dtype)
-        corner = np.zeros((1, 2), np.int64)
-        for place, row in enumerate(rows):
-            crop, top, left = maps[name][row]
-            kernels.crops(out[place : place + 1], clean, corner, crop, np.array([[top, left]]))
+        maps[name].paste(out, clean, np.zeros((len(rows), 2), np.int64), np.asarray(rows))
         return out.reshape(len(rows), *self.clean[name].shape[1:])
+
+    def _views(self, batch: NDArray[Any], axes: tuple[int, int]) -> NDArray[Any]:
+        """A batch as (n, A, H, W, K)."""
+        shape = batch.shape
+        sides = shape[axes[0]], shape[axes[1]]
+        return batch.reshape(shape[0], math.prod(shape[1 : axes[0]]), *sides, math.prod(shape[axes[1] + 1 :]))
 
     def _view(self, sample: NDArray[Any], axes: tuple[int, int]) -> NDArray[Any]:
         """One sample as (A, H, W, K); `axes` count the batch."""
