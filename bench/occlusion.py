@@ -5,7 +5,7 @@
 
 Images of 224 x 224, the networks of `networks.py` with random weights. Exact is timed on whole rows of windows, as many
 as hold `--least` windows, evenly spread (its time depends on the place); plain, whose time does not, on `--windows` of
-them. First the results of these are compared: the largest difference must be below 1e-5 of the scores' range. Contenders:
+them. First the results of these are compared: they must agree within 1e-5 of the scores' range. Contenders:
 
 plain    ONNX Runtime on whole occluded copies at its best: batches of 1, 4, 8, 16, one session with all threads, or as
          many workers as threads that share a session of one thread; the fastest on a few windows is the baseline

@@ -58,7 +58,7 @@ class Perturbation(Method):
     )
     grid: int = option(8, "Rectangles along each side for the segments `grid`.", low=1, high=1024)
     compactness: float = option(30.0, "Of superpixels: low ones follow colours, high ones are compact.", low=1e-3)
-    fill: str | float | np.ndarray | None = option(
+    fill: str | float | np.ndarray | None = option(  # noqa: RUF009
         None,
         "What stands in for hidden features. None: blur on images, zero on other inputs.",
         choices=(*FILLS, SEGMENT_MEAN),

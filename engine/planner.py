@@ -39,9 +39,9 @@ GRAPH_TIME = 5e-3  # seconds to make one session, before it has run once, and fo
 GRAPH_NODE_TIME = 3e-4
 WEIGHT_RATE = 1e9  # bytes of weights per second that making a session takes
 MOST_WEIGHTS = 400 << 20  # bytes of the weights of all sessions of a plan
-SMALL = 0.3  # seconds of work that are over before a plan is made
+SMALL = 0.4  # seconds of work that are over before a plan is made
 
-MOST_CUTS = 24
+LEAST_CUTS, CUTS_PER_SECOND, MOST_CUTS = 12, 8, 24
 MOST_LIVE = 3
 MOST_MAP = 6 << 20  # elements of the untouched image's maps at one cut, which are kept
 # Elements of the largest value of one run: a batch of crops that stays in the cache of a core.
@@ -155,8 +155,9 @@ class Planner:
     def plan(self) -> Plan:
         """The cheapest chain of cuts."""
         count = len(self.windows.boxes) * self.share
-        cuts = self.cuts()
-        plain = count * self._whole_time(self._behind(cuts[0].values))
+        plain = count * self._whole_time(self._behind((self.known.source,)))
+        # Planning takes time too, by the square of the cuts: a small job is given few.
+        cuts = self.cuts(int(np.clip(CUTS_PER_SECOND * plain, LEAST_CUTS, MOST_CUTS)))
         whole = Plan((), cuts[0].values, False, plain, plain, "")
         if len(cuts) == 1:
             return replace(whole, reason="nothing of the network is local: it is run whole")
@@ -221,8 +222,8 @@ class Planner:
     def _outputs(self) -> tuple[str, ...]:
         return tuple(v.name for v in self.model.graph.output)
 
-    def cuts(self) -> list[Cut]:
-        """Sets of values that separate the image from the outputs, in graph order, the image itself first."""
+    def cuts(self, most: int = MOST_CUTS) -> list[Cut]:
+        """Sets of values that separate the image from the outputs, up to `most`, in graph order, the image first."""
         nodes = self._nodes
         last = {name: at for at, node in enumerate(nodes) for name in reads(node)}
         last.update((name, len(nodes)) for name in self._outputs)
@@ -244,7 +245,7 @@ class Planner:
                 continue
             if ends or not any(self._fuses(name) for name in live):
                 found.append(Cut(values, at, done))
-        return self._thinned(found)
+        return self._thinned(found, most)
 
     def tail_at_once(self, behind: tuple[str, ...]) -> int:
         """How many whole maps go into one run behind a cut."""
@@ -301,17 +302,17 @@ class Planner:
         alone = len(readers) == 1 and readers[0].op_type in _ACTIVATIONS
         return alone and self._is_rounded(readers[0].output[0])
 
-    def _thinned(self, cuts: list[Cut]) -> list[Cut]:
+    def _thinned(self, cuts: list[Cut], most: int) -> list[Cut]:
         """Of cuts with next to nothing between them, the one with the fewest elements."""
         total = max(cuts[-1].done, 1e-12)
         kept: list[Cut] = []
         for cut in cuts[1:]:
-            if kept and cut.done - kept[-1].done < total / (4 * MOST_CUTS):
+            if kept and cut.done - kept[-1].done < total / (4 * most):
                 if self.elements(cut.values) <= self.elements(kept[-1].values):
                     kept[-1] = cut
             else:
                 kept.append(cut)
-        while len(kept) > MOST_CUTS - 1:
+        while len(kept) > most - 1:
             gaps = [b.done - a.done for a, b in zip([cuts[0], *kept], kept, strict=False)]
             del kept[int(np.argmin(gaps[:-1]))]
         if cuts[-1].values == self._outputs and len(cuts) > 1 and kept[-1] != cuts[-1]:

@@ -155,18 +155,19 @@ def refine(
                     continue
                 corners = grid[:, y[:, None], x].reshape(len(grid), -1)
                 cells.append((-float(np.ptp(corners, axis=1).max()), i, j))
+        # All cells of a level in one go: a few windows at a time would be run in small batches.
+        chosen, full = seen.copy(), False
         for spread, i, j in sorted(cells):
             if spread == 0:
                 continue
-            y, x = _axis_between(ys[i : i + 2], half), _axis_between(xs[j : j + 2], half)
-            chosen = np.zeros(shape, bool)
-            chosen[np.ix_(y, x)] = True
-            if seen.sum() + (chosen & ~seen).sum() > most:
-                step = 1
+            with_cell = chosen.copy()
+            with_cell[np.ix_(_axis_between(ys[i : i + 2], half), _axis_between(xs[j : j + 2], half))] = True
+            full = bool(with_cell.sum() > most)
+            if full:
                 break
-            visit(chosen)
-        else:
-            step = half
+            chosen = with_cell
+        visit(chosen)
+        step = 1 if full else half
     return Refined(_interpolated(known.reshape(-1, rows, columns), seen, coarse), seen)
 
 
