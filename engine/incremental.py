@@ -324,7 +324,7 @@ class _Task:
         boxes = np.ascontiguousarray(self.hidden.boxes[part])
         if self.hidden.segments is not None and self.hidden.ids is not None:
             ids = np.ascontiguousarray(self.hidden.ids[part])
-            for at in self._by_fill(part):
+            for at in range(len(part)):
                 fill = self._view(self._filled(part[at]), self.axes)
                 kernels.copies_of_segments(
                     out[at : at + 1], clean, fill, self.hidden.segments, ids[at : at + 1], boxes[at : at + 1]
@@ -335,9 +335,6 @@ class _Task:
             for at, window in enumerate(part):
                 kernels.copies(out[at : at + 1], clean, self._view(self._filled(window), self.axes), boxes[at : at + 1])
         return out.reshape(len(part), *self.x.shape[1:])
-
-    def _by_fill(self, part: NDArray[np.int64]) -> range:
-        return range(len(part))
 
     def _filled(self, window: Any) -> NDArray[Any]:
         """One sample's tensor: what is seen inside a window."""
