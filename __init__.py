@@ -12,17 +12,17 @@ __version__ = "0.1.0"
 
 _WHERE = {
     "OnnxrayError": "engine.errors",
-    "Model": "engine.graph",
-    "load": "engine.graph",
-    "save": "engine.graph",
-    "Layer": "engine.inspect",
+    "Model": "engine.graph.model",
+    "load": "engine.graph.model",
+    "save": "engine.graph.model",
+    "Layer": "engine.inspect.layers",
     "activations": "engine.activations",
-    "expose": "engine.split",
-    "split": "engine.split",
-    "vjp": "engine.differentiate",
-    "Explanation": "engine.attribution",
-    "Explanations": "engine.attribution",
-    "Target": "engine.target",
+    "expose": "engine.graph.split",
+    "split": "engine.graph.split",
+    "vjp": "engine.autodiff.vjp",
+    "Explanation": "engine.attribution.explanation",
+    "Explanations": "engine.attribution.explanation",
+    "Target": "engine.targets.target",
     "compile": "engine.compile",
     "explain": "cli.facade",
     "methods": "engine.methods",
@@ -33,19 +33,19 @@ __all__ = ["__version__", *_WHERE]
 if TYPE_CHECKING:
     from .cli.facade import explain as explain
     from .engine.activations import activations as activations
-    from .engine.attribution import Explanation as Explanation
-    from .engine.attribution import Explanations as Explanations
+    from .engine.attribution.explanation import Explanation as Explanation
+    from .engine.attribution.explanation import Explanations as Explanations
+    from .engine.autodiff.vjp import vjp as vjp
     from .engine.compile import compile as compile
-    from .engine.differentiate import vjp as vjp
     from .engine.errors import OnnxrayError as OnnxrayError
-    from .engine.graph import Model as Model
-    from .engine.graph import load as load
-    from .engine.graph import save as save
-    from .engine.inspect import Layer as Layer
+    from .engine.graph.model import Model as Model
+    from .engine.graph.model import load as load
+    from .engine.graph.model import save as save
+    from .engine.graph.split import expose as expose
+    from .engine.graph.split import split as split
+    from .engine.inspect.layers import Layer as Layer
     from .engine.methods import methods as methods
-    from .engine.split import expose as expose
-    from .engine.split import split as split
-    from .engine.target import Target as Target
+    from .engine.targets.target import Target as Target
 
 
 def __getattr__(name: str) -> Any:

@@ -40,7 +40,7 @@ def measure(name: str, options, table: Table) -> None:
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     import onnxray
-    from onnxray.engine.session import session
+    from onnxray.engine.inference.session import session
 
     torch.set_num_threads(options.threads)
     running = {"threads": options.threads, "providers": "cpu"}

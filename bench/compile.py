@@ -22,7 +22,7 @@ from peers import RUNTIME
 
 import onnxray
 from onnxray.engine.compile import OUTPUT, example_input
-from onnxray.engine.session import session
+from onnxray.engine.inference.session import session
 
 NETWORKS = ("resnet18", "resnet50", "mobilenetv2")
 ZOO = ("squeezenet_v1_1", "mobilenet_v2_100_224", "mobilenet_v1_075_192", "resnet56_cifar10")

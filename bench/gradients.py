@@ -33,7 +33,7 @@ def measure(name: str, batch: int, threads: int, rounds: int, compiled: bool, pi
     from networks import NETWORKS, build, export  # isort: skip
 
     import onnxray
-    from onnxray.engine.session import Session
+    from onnxray.engine.inference.session import Session
 
     torch.set_num_threads(threads)
     module = build(name)

@@ -30,7 +30,7 @@ from _harness import Table, arguments
 
 import onnxray
 from onnxray import models
-from onnxray.cli import images as files
+from onnxray.cli.files import images as files
 from onnxray.engine.evaluate.localisation import energy, energy_in_mask, pointing_game
 from onnxray.engine.methods import find, methods
 from onnxray.models.surface import LABELS, render

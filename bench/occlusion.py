@@ -67,9 +67,9 @@ def network(name: str, options: argparse.Namespace, table: Table) -> None:
     from networks import build, export
 
     import onnxray
-    from onnxray.engine.incremental import Hidden, incremental
-    from onnxray.engine.rows import Runtime
-    from onnxray.engine.windows import Grid
+    from onnxray.engine.attribution.windows import Grid
+    from onnxray.engine.incremental.runner import Hidden, incremental
+    from onnxray.engine.inference.batches import Runtime
 
     module = build(name)
     model = onnxray.load(export(name, module))
@@ -119,7 +119,7 @@ def network(name: str, options: argparse.Namespace, table: Table) -> None:
 
 def fastest_plain(model, x, fill, threads):
     """A call that runs the network on occluded copies, the fastest way of several; and which one it is."""
-    from onnxray.engine.session import Session
+    from onnxray.engine.inference.session import Session
     from onnxray.kernels.occlusion import copies
 
     shared = Session(model, threads=1, providers="cpu", spin=False)
@@ -186,8 +186,8 @@ def captum_call(module, x, options):
 
 def flop_bound(ready) -> float:
     """Multiply-accumulates of the whole network over those that a window changes, every layer cut."""
-    from onnxray.engine.cost import macs
-    from onnxray.engine.regions import changed
+    from onnxray.engine.incremental.locality import changed
+    from onnxray.engine.inspect.macs import macs
 
     planner = ready.planner
     known, windows = planner.known, planner.windows
@@ -206,7 +206,7 @@ def flop_bound(ready) -> float:
 
 def approximate(options: argparse.Namespace) -> None:
     import onnxray
-    from onnxray.cli import images
+    from onnxray.cli.files import images
 
     zoo = os.environ.get("ONNXRAY_ZOO")
     if not zoo:

@@ -65,7 +65,7 @@ def measure(name: str, count: int, there: bool, options, table: Table) -> None:
     from networks import build, export
 
     import onnxray
-    from onnxray.engine.session import session
+    from onnxray.engine.inference.session import session
 
     torch.set_num_threads(options.threads)
     module = build(name)

@@ -6,9 +6,9 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from ..engine.attribution import Explanation, Explanations, with_source
+from ..engine.attribution.explanation import Explanation, Explanations, with_source
 from ..engine.explain import explain as _explain
-from ..engine.graph import Source
+from ..engine.graph.model import Source
 from ..engine.methods import Method
 
 
@@ -26,7 +26,7 @@ def explain(
     """
     if not isinstance(image, str | os.PathLike):
         return _explain(model, image, method, target, layer, **options)
-    from .images import read
+    from .files.images import read
 
     found = _explain(model, read(image), method, target, layer, **options)
     source = os.fspath(image)

@@ -71,7 +71,7 @@ def _prose(command: click.Command) -> str:
 
 def write() -> None:
     """Write the page to where it belongs in a checkout."""
-    from ..engine.output import atomic
+    from ..engine.atomic import atomic
 
     with atomic(PLACE) as temporary:
         temporary.write_text(reference(), encoding="utf-8", newline="\n")

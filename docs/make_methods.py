@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from onnxray.engine.methodtable import page
+from onnxray.engine.methods.page import page
 
 if __name__ == "__main__":
     Path(__file__).with_name("methods.md").write_text(page(), encoding="utf-8")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from onnxray.engine.gradients.table import page
+from onnxray.engine.gradients.coverage import page
 
 if __name__ == "__main__":
     Path(__file__).with_name("operators.md").write_text(page(), encoding="utf-8")

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from .errors import ShapeError
-from .feeds import check_names
-from .graph import Model, Source, load
-from .split import expose
+from .graph.model import Model, Source, load
+from .graph.split import expose
+from .runtime.feeds import check_names
 
 
 def activations(
@@ -29,8 +29,8 @@ def activations(
     Raises UnknownName (nearest names offered), ShapeError (an input is missing or does not fit), ModelError,
     RuntimeUnavailable (providers that cannot be had here).
     """
-    from .inspect import value_of
-    from .session import session
+    from .inference.session import session
+    from .inspect.layers import value_of
 
     model = load(model)
     names = [layers] if isinstance(layers, str) else list(layers)

@@ -14,15 +14,16 @@ from typing import Any
 import numpy as np
 import onnx
 
-from .card import FIELDS
-from .compiled import display, images
+from .attribution.problem import Input, Problem
+from .compiled import display
+from .compiled import preprocessing as images
 from .compiled.build import TARGET, Build, Emitted
 from .errors import CardError, MethodError, ModelError, TargetError
-from .graph import Model, Source, load
+from .graph.model import Model, Source, load
 from .methods import Method, make
-from .preprocess import Card, find_card
-from .problem import Input, Problem
-from .target import Target
+from .preprocess.card import FIELDS, Card
+from .preprocess.find import find_card
+from .targets.target import Target
 
 OUTPUT = "saliency_map"
 METADATA = "onnxray.compile"
@@ -120,7 +121,8 @@ def example_input(model: Model, card: Card | None = None) -> Input:
 
     Raises ModelError for a model without inputs, MethodError for one without a batch axis.
     """
-    from .inspect import concrete_shapes, image_input
+    from .inspect.concrete_shapes import concrete_shapes
+    from .inspect.signature import image_input
 
     if not model.inputs:
         raise ModelError("the model has no input: there is nothing to explain its answer by")

@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .attribution import Explanation, Explanations, Maps, problems, reduced
-from .card import FIELDS
+from .attribution.explanation import Explanation, Explanations, Maps, problems, reduced
+from .attribution.problem import Input, Problem
 from .errors import CardError, MethodError, ModelError, ShapeError
-from .graph import Model, Source, load
+from .graph.model import Model, Source, load
+from .graph.zipmap import with_tensor_scores
+from .inference.batches import Runtime
 from .methods import Method, make
-from .preprocess import Card, find_card, pixels_of, prepare
-from .problem import Input, Problem
-from .rows import Runtime
-from .target import Target, title
-from .zipmap import with_tensor_scores
+from .preprocess.card import FIELDS, Card
+from .preprocess.find import find_card
+from .preprocess.image import pixels_of, prepare
+from .targets.target import Target, title
 
 # What `explain` takes besides a method's own options.
 CARD_OPTIONS = (*FIELDS, "output", "scores")
@@ -88,7 +89,7 @@ def solve(problem: Problem, method: Method) -> Explanation | Any:
 
 def input_of(model: Model, image: ArrayLike | Mapping[str, ArrayLike]) -> Input:
     """The input that is explained, its tensor, and what the other inputs are fed."""
-    from .inspect import image_input
+    from .inspect.signature import image_input
 
     if not isinstance(image, Mapping):
         array = np.asarray(image)
@@ -155,7 +156,7 @@ def _from_picture(model: Model, array: NDArray[np.uint8]) -> Input:
 
 
 def _image_name(model: Model) -> str:
-    from .inspect import image_input
+    from .inspect.signature import image_input
 
     return image_input(model).name
 
@@ -178,7 +179,7 @@ def _card(model: Model) -> Card | None:
 
 
 def _labels(model: Model) -> tuple[str, ...] | None:
-    from .card import read_labels
+    from .preprocess.card import read_labels
 
     given = model.overrides.get("labels")
     return read_labels(given, "the options given") if given is not None else None
@@ -287,7 +288,7 @@ def _about_score(problem: Problem, method: Method, score: float, scores: NDArray
 
 
 def _are_probabilities(problem: Problem) -> bool:
-    from .inspect import class_output
+    from .inspect.signature import class_output
 
     classes = problem.target.classes
     if classes is None or classes.scale == "logit":

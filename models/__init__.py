@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ..engine.errors import DownloadError, ModelError, UnknownName
 
 if TYPE_CHECKING:
-    from ..engine.download import Progress
+    from .download import Progress
 
 BUILTIN = "builtin"
 _HERE = Path(__file__).parent
@@ -94,7 +94,7 @@ def pull(name: str, progress: Progress | None = None) -> Path:
     `progress(done, total)` is told the bytes so far and in all. Raises UnknownName, or DownloadError when there is
     nothing to download under this name, or the download fails (what came is kept and the next call goes on from there).
     """
-    from ..engine.download import fetch
+    from .download import fetch
 
     found = info(name)
     if name == BUILTIN:
@@ -124,7 +124,7 @@ def _place(name: str) -> Path:
 @cache
 def _entries() -> dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]]:
     """name -> (card fields, what the card says about the family, its file's sha256, bytes and url)."""
-    from ..engine.cards import known_cards
+    from ..engine.preprocess.find import known_cards
 
     found = {}
     for family, content in known_cards().items():
@@ -139,7 +139,7 @@ def _entries() -> dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]
 
 
 def _builtin() -> ModelInfo:
-    from ..engine.card import parse_json, read_text
+    from ..engine.preprocess.card import parse_json, read_text
 
     card: dict[str, Any] = {}
     file = _BUILTIN_FILE.with_suffix(".json")

@@ -55,7 +55,7 @@ def test_kernels_load_no_onnx() -> None:
 
 def test_engine_loads_no_cv2_and_no_click() -> None:
     names = engine_modules()
-    assert "onnxray.engine.graph" in names
+    assert "onnxray.engine.graph.model" in names
     loaded = modules_after("\n".join(f"import {name}" for name in names))
     assert set(names) <= loaded
     assert not loaded.intersection({"cv2", "click", "onnxray.cli"})
@@ -96,7 +96,7 @@ def test_imports_run_one_way(folder: str, banned: set[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "only"), [("onnxruntime", {Path("engine/session.py")}), ("cv2", {Path("cli/images.py")})]
+    ("module", "only"), [("onnxruntime", {Path("engine/inference/session.py")}), ("cv2", {Path("cli/files/images.py")})]
 )
 def test_one_importer(module: str, only: set[Path]) -> None:
     users = {f.relative_to(ROOT) for f in sources("kernels", "engine", "cli", "models") if module in imported(f)}
@@ -111,7 +111,7 @@ def test_own_modules_are_imported_relatively(folder: str) -> None:
 
 def test_the_tests_import_the_package_once() -> None:
     """Run from the repository's root, which is the package, pytest must not import its modules under a second name."""
-    import onnxray.engine.graph
+    import onnxray.engine.graph.model
 
     files: dict[str, list[str]] = {}
     for name, module in sorted(sys.modules.items()):
@@ -121,7 +121,7 @@ def test_the_tests_import_the_package_once() -> None:
             continue
         if not {"tests", "site-packages"} & {*Path(file).relative_to(ROOT).parts}:
             files.setdefault(file, []).append(name)
-    assert files[onnxray.engine.graph.__file__] == ["onnxray.engine.graph"]
+    assert files[onnxray.engine.graph.model.__file__] == ["onnxray.engine.graph.model"]
     assert {tuple(names) for names in files.values() if len(names) > 1} == set()
     strange = {"engine", "kernels", "cli", "models", ROOT.name, f"{ROOT.name}.engine"} & set(sys.modules)
     assert not strange

@@ -17,20 +17,20 @@ from numpy.typing import NDArray
 from onnx import GraphProto, NodeProto, TensorProto, TypeProto, ValueInfoProto
 
 from ...kernels.upsample import taps
-from ..assemble import ordered
-from ..differentiate import OLDEST_OPSET, Rules, vjp
-from ..emitter import Emitter, rename
+from ..autodiff.vjp import OLDEST_OPSET, Rules, vjp
+from ..emitter.assemble import ordered
+from ..emitter.emitter import Emitter, rename
+from ..emitter.graph_types import Knowledge
 from ..errors import MethodError, ShapeError, TargetError
-from ..external import nbytes
-from ..graph import Model
-from ..knowledge import Knowledge
-from ..nodes import reads
-from ..opset import upgrade
-from .head import Head, find_head
+from ..graph.model import Model
+from ..graph.upgrade import upgrade
+from ..proto.external_data import nbytes
+from ..proto.nodes import reads
+from .linear_head import Head, find_head
 
 if TYPE_CHECKING:
-    from ..attribution import Display, Reduce
-    from ..problem import Problem
+    from ..attribution.explanation import Display, Reduce
+    from ..attribution.problem import Problem
 
 PREFIX = "saliency"
 TARGET = "target_class"
@@ -299,10 +299,10 @@ class Build:
 
     def batched(self) -> Model:
         """The plain model, for any number of samples. Raises MethodError where it cannot be had."""
-        from ..batch import make_dynamic
         from ..errors import ModelError
-        from ..session import run
-        from ..split import expose
+        from ..graph.dynamic_batch.make_dynamic import make_dynamic
+        from ..graph.split import expose
+        from ..inference.session import run
 
         model = self.problem.model
         try:

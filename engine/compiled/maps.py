@@ -12,8 +12,8 @@ from ..errors import MethodError
 from .build import Build, Emitted
 
 if TYPE_CHECKING:
-    from ..cams import Cam, Place
-    from ..tokens import Grid
+    from ..inspect.token_grid import Grid
+    from ..methods.families.cam import Cam, Place
 
 # Squarings of the matrix whose first eigenvector is looked for: 2^20 steps of the power iteration.
 _SQUARINGS = 20
@@ -23,7 +23,7 @@ _LARGEST_SIDE = 1024
 
 def emit_cam(method: Cam, build: Build) -> Emitted:
     """What `Cam.__call__` does, in a graph."""
-    from ..cams import choose
+    from ..methods.families.cam import choose
 
     places = choose(build.problem, method.needs == "gradient")
     gradients = build.gradients([p.value for p in places]) if method.needs == "gradient" else [""] * len(places)

@@ -8,17 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from ..differentiate import OLDEST_OPSET
+from ..autodiff.vjp import OLDEST_OPSET
 from ..errors import Disconnected, MethodError, ShapeError
-from ..graph import Model
-from ..nodes import reads
-from ..opset import upgrade
-from ..split import extract
-from ..value import to_info
+from ..graph.model import Model
+from ..graph.split import extract
+from ..graph.upgrade import upgrade
+from ..proto.nodes import reads
+from ..proto.values import to_info
 from .build import Build
 
 if TYPE_CHECKING:
-    from ..cams import Place
+    from ..methods.families.cam import Place
 
 # Elements of all the constants (masks, noise) that a graph is given at most: 256 MiB of float32.
 _MOST_ELEMENTS = 1 << 26
@@ -47,8 +47,8 @@ def _ends(build: Build, name: str, axes: list[int]) -> tuple[str, str]:
 
 def baseline(build: Build, kind: Any, seed: int) -> str:
     """`baselines.baseline` in a graph: (N or 1, ...), float32."""
-    from ..baselines import BLUR, blurred
-    from ..baselines import baseline as constant
+    from ..attribution.baselines import BLUR, blurred
+    from ..attribution.baselines import baseline as constant
 
     op, problem = build.op, build.problem
     x = build.real(build.x)

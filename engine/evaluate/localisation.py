@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import ShapeError
 
 if TYPE_CHECKING:
-    from ..attribution import Explanation
+    from ..attribution.explanation import Explanation
 
 
 def energy(explanation: Explanation) -> NDArray[np.float32]:

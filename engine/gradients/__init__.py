@@ -18,10 +18,11 @@ cotangent always has the type and the shape of its value.
 `op` (`emitter.Emitter`) emits nodes: `op.Mul(a, b)` returns the name of the output, `outputs=2` returns a tuple,
 `op.Conv(x, w, strides=[2, 2])` sets attributes. A bare number becomes a constant of the type that the slot needs, a
 list of ints an int64 constant, an array a constant as it is, None leaves an input out. It also knows types and shapes:
-`op.dtype(x)`, `op.rank(x)`, `op.shape(x)`, `op.shape_of(x)`, `op.constant_value(x)`, `op.opset`: see `emitter.py`.
+`op.dtype(x)`, `op.rank(x)`, `op.shape(x)`, `op.shape_of(x)`, `op.constant_value(x)`, `op.opset`: see
+`emitter/emitter.py`.
 
 The rule returns one value name per input, None for inputs without a cotangent (trailing Nones may be left off). What
-the driver (`differentiate.py`) does, rules must not: summing the cotangents of a value that is read several times;
+the driver (`autodiff/vjp.py`) does, rules must not: summing the cotangents of a value that is read several times;
 reducing a broadcast, for operators registered with `broadcasts=True` (their output has the shape that all inputs
 broadcast to, and a cotangent may keep it); dropping what nobody asked for. A rule whose node captures outer values (If,
 Loop) may return a mapping value -> cotangent instead.
@@ -46,7 +47,7 @@ from functools import cache
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from ..emitter import Emitter, Node
+    from ..emitter.emitter import Emitter, Node
 
 Cotangents: TypeAlias = "Sequence[str | None]"
 Rule: TypeAlias = "Callable[[Node, Cotangents, Emitter], Cotangents | Mapping[str, str]]"

@@ -17,20 +17,20 @@ from typing import TYPE_CHECKING
 import onnx
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, TypeProto, ValueInfoProto
 
+from ..emitter.graph_types import elem_of, shape_of, tensor_type
 from ..errors import NoGradient
-from ..fold import constant_tensor
-from ..graph import reads
-from ..knowledge import elem_of, shape_of, tensor_type
+from ..graph.constant_folding import constant_tensor
+from ..proto.nodes import reads
 from . import gradient
 
 if TYPE_CHECKING:
-    from ..emitter import Emitter, Node
+    from ..emitter.emitter import Emitter, Node
     from . import Cotangents
 
 
 def _inline(op: Emitter, graph: GraphProto, names: dict[str, str]) -> list[str]:
     """Emit the nodes of `graph`, its inputs replaced according to `names`; the names of its outputs in `op`."""
-    from ..emitter import rename
+    from ..emitter.emitter import rename
 
     names = dict(names)
     for tensor in graph.initializer:
@@ -53,8 +53,8 @@ def _inline(op: Emitter, graph: GraphProto, names: dict[str, str]) -> list[str]:
 
 def _pull(op: Emitter, cotangents: Mapping[str, str], wrt: Sequence[str]) -> dict[str, str]:
     """Pull cotangents back through the nodes emitted so far in this scope."""
-    from ..decompose import rewrite
-    from ..differentiate import pullback
+    from ..autodiff.decompose import rewrite
+    from ..autodiff.vjp import pullback
 
     assert op.lookup is not None
     if not cotangents or not wrt:

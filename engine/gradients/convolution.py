@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from ..emitter import Emitter, Node
+from ..emitter.emitter import Emitter, Node
 from ..errors import ShapeError
 from . import Cotangents, gradient
 from .windows import Axis, crop, pad_or_crop_input, padded, padding_before, to_blocks, windows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..emitter import Emitter, Node
+from ..emitter.emitter import Emitter, Node
 from . import Cotangents, gradient
 from .convolution import bias_gradient, channels_of, kernel_of
 from .normalization import wide

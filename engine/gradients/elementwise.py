@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..emitter import Emitter, Node
+from ..emitter.emitter import Emitter, Node
 from . import Cotangents, gradient
-from .patterns import gate
+from .gated import gate
 
 # ---- two or more operands
 

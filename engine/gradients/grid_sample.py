@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..emitter import Emitter, Node
+from ..emitter.emitter import Emitter, Node
 from . import Cotangents, gradient
 from .normalization import wide
 from .sampling import Kernel, Reading, extent, taps

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from onnx import TensorProto
 
-from ..emitter import Emitter, Node
+from ..emitter.emitter import Emitter, Node
 from . import Cotangents, gradient
 from .reduction import divide_or_zero
 

@@ -9,7 +9,7 @@ import string
 
 import numpy as np
 
-from ..emitter import Emitter, Node
+from ..emitter.emitter import Emitter, Node
 from ..errors import ShapeError
 from . import Cotangents, gradient
 

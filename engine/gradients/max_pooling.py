@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..emitter import Emitter
+from ..emitter.emitter import Emitter
 from .windows import Axis
 
 

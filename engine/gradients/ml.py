@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from ..emitter import Emitter, Node
+from ..emitter.emitter import Emitter, Node
 from ..errors import NoGradient
 from . import Cotangents, constant, gradient, refuse
 from .reduction import divide_or_zero

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from onnx import TensorProto
 
-from ..emitter import Emitter, Node
+from ..emitter.emitter import Emitter, Node
 from . import Cotangents, gradient
 from .max_pooling import max_pool_by_stages, pays_off
 from .windows import Axis, crop, membership, tap_counts, windows

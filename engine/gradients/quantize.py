@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from onnx import TensorProto
 
-from ..emitter import Emitter, Node
+from ..emitter.emitter import Emitter, Node
 from . import Cotangents, gradient, refuse
 
 

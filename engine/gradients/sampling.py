@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 from onnx import TensorProto
 
-from ..emitter import Emitter
+from ..emitter.emitter import Emitter
 from .pooling import tensor
 
 Kernel = Literal["nearest", "linear", "cubic"]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from onnx import TensorProto
 
-from ..emitter import Emitter, Node
+from ..emitter.emitter import Emitter, Node
 from . import Cotangents, decompose, gradient
 
 _AXIS_IS_AN_INPUT = 20

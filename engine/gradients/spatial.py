@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import TensorProto
 
-from ..emitter import Emitter, Node
+from ..emitter.emitter import Emitter, Node
 from . import Cotangents, gradient
 from .pooling import along
 

@@ -31,9 +31,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 from ..errors import MethodError, UnknownName, nearest
 
 if TYPE_CHECKING:
-    from ..attribution import Maps
+    from ..attribution.explanation import Maps
+    from ..attribution.problem import Problem
     from ..compiled.build import Build, Emitted
-    from ..problem import Problem
 
 Needs = Literal["forward", "gradient", "tail"]
 Sanity = Literal["passes", "fails", "does not apply"]
@@ -135,7 +135,7 @@ def method(name: str) -> Callable[[M], M]:
 
 def _reserved() -> set[str]:
     """Names that `explain` takes beside a method's own options."""
-    from ..card import FIELDS
+    from ..preprocess.card import FIELDS
 
     running = ("providers", "threads", "batch", "progress")
     return {*FIELDS, "output", "scores", *running, "model", "image", "method", "target", "layer"}

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..perturbation import Answer, Coalitions, Perturbation
 from . import method
+from .families.perturbation import Answer, Coalitions, Perturbation
 
 
 @method("ablation")

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cams import Cam, Place, activations, tail_scores
 from . import Needs, method
+from .families.cam import Cam, Place, activations, tail_scores
 
 if TYPE_CHECKING:
-    from ..problem import Problem
+    from ..attribution.problem import Problem
 
 
 @method("ablation-cam")

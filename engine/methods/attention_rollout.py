@@ -16,10 +16,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..attention import attention_maps, read_tokens, token_maps
-from ..attribution import Maps
-from ..problem import Problem
+from ..attribution.explanation import Maps
+from ..attribution.problem import Problem
 from . import Method, Needs, Sanity, method, option
+from .families.attention import attention_maps, read_tokens, token_maps
 
 _FUSION: Mapping[str, Callable[..., Any]] = MappingProxyType({"mean": np.mean, "max": np.max, "min": np.min})
 

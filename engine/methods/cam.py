@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cams import Cam, Place
 from ..compiled.maps import weighted
 from ..errors import MethodError, TargetError
-from ..graph import reads
+from ..proto.nodes import reads
 from . import method
+from .families.cam import Cam, Place
 
 if TYPE_CHECKING:
-    from ..attribution import Maps
+    from ..attribution.explanation import Maps
+    from ..attribution.problem import Problem
     from ..compiled.build import Build, Emitted
-    from ..problem import Problem
 
 # Operators that are linear (with a bias) in the value that comes from the layer.
 _LINEAR = frozenset(

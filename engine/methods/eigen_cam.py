@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cams import Cam, Place, activations
 from ..compiled.maps import activations as emit_activations
 from ..compiled.maps import principal as emit_principal
 from . import Needs, method
+from .families.cam import Cam, Place, activations
 
 if TYPE_CHECKING:
+    from ..attribution.problem import Problem
     from ..compiled.build import Build
-    from ..problem import Problem
 
 
 @method("eigen-cam")

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cams import Cam
 from ..compiled.maps import principal as emit_principal
 from . import method
 from .eigen_cam import principal
+from .families.cam import Cam
 
 if TYPE_CHECKING:
     from ..compiled.build import Build

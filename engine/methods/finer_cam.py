@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cams import Cam, Place, activations
 from ..errors import MethodError
 from . import method, option
+from .families.cam import Cam, Place, activations
 
 if TYPE_CHECKING:
-    from ..problem import Problem
+    from ..attribution.problem import Problem
 
 
 @method("finer-cam")

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cams import Cam
 from ..compiled.maps import mean_over_places, weighted
 from . import method
+from .families.cam import Cam
 
 if TYPE_CHECKING:
     from ..compiled.build import Build

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cams import Cam
 from ..compiled.maps import weighted
 from . import method
+from .families.cam import Cam
 
 if TYPE_CHECKING:
     from ..compiled.build import Build

@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..attribution import Maps
+from ..attribution.explanation import Maps
 from ..compiled.build import Emitted
 from . import Method, method
 
 if TYPE_CHECKING:
+    from ..attribution.problem import Problem
     from ..compiled.build import Build
-    from ..problem import Problem
 
 
 @method("gradient")

@@ -17,10 +17,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..attention import attention_maps, gradient_maps, read_tokens, token_maps
-from ..attribution import Maps
-from ..problem import Problem
+from ..attribution.explanation import Maps
+from ..attribution.problem import Problem
 from . import Method, Sanity, method, option
+from .families.attention import attention_maps, gradient_maps, read_tokens, token_maps
 
 
 @method("gradient-x-attention")

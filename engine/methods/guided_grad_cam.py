@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ...kernels.upsample import upsample
-from ..attribution import Maps
-from ..cams import choose
+from ..attribution.explanation import Maps
 from ..compiled.build import Emitted
 from ..compiled.maps import at_places
 from ..errors import MethodError
 from . import Method, Sanity, method
+from .families.cam import choose
 from .grad_cam import GradCam
 
 if TYPE_CHECKING:
+    from ..attribution.problem import Problem
     from ..compiled.build import Build
-    from ..problem import Problem
 
 
 @method("guided-grad-cam")

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..attribution import Maps
+from ..attribution.explanation import Maps
 from ..compiled.build import Emitted
 from . import Method, method
 
 if TYPE_CHECKING:
+    from ..attribution.problem import Problem
     from ..compiled.build import Build
-    from ..problem import Problem
 
 
 @method("input-x-gradient")

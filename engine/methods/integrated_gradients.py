@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..attribution import Maps
-from ..baselines import NAMES, baseline
+from ..attribution.baselines import NAMES, baseline
+from ..attribution.explanation import Maps
 from ..compiled.build import Emitted
 from ..compiled.passes import baseline as emit_baseline
 from ..compiled.passes import over_steps, stacked, weighted_sum
@@ -24,8 +24,8 @@ from ..errors import MethodError
 from . import Method, method, option
 
 if TYPE_CHECKING:
+    from ..attribution.problem import Problem
     from ..compiled.build import Build
-    from ..problem import Problem
 
 RULES = ("gauss-legendre", "riemann-middle", "riemann-trapezoid")
 # A relative completeness error above this is worth a warning.

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MethodError
-from ..perturbation import Answer, Coalitions, Perturbation, check_count, check_size, fit_quality
 from . import method, option
+from .families.perturbation import Answer, Coalitions, Perturbation, check_count, check_size, fit_quality
 
 
 @method("lime")

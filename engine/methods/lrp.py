@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..attribution import Maps
-from ..baselines import baseline
+from ..attribution.baselines import baseline
+from ..attribution.explanation import Maps
 from ..compiled.build import Emitted
 from ..errors import MethodError
 from ..relevance import Composite, Table
@@ -24,8 +24,8 @@ from ..relevance.zone import propagation
 from . import Method, Sanity, method, option
 
 if TYPE_CHECKING:
+    from ..attribution.problem import Problem
     from ..compiled.build import Build
-    from ..problem import Problem
 
 # Name: rules of convolutions, of matrix products, of the first layer.
 COMPOSITES = {

@@ -5,7 +5,7 @@ window of the image, at every place in turn, and look at how far the score of th
 is the most probable one then (figure 6 e), and what becomes of a unit of any layer (figure 6 b: `unit:LAYER:CHANNEL` as
 the target).
 
-Exact incremental inference (`engine/incremental.py`): S. Nakandala, A. Kumar and Y. Papakonstantinou, "Incremental and
+Exact incremental inference (`engine/incremental/`): S. Nakandala, A. Kumar and Y. Papakonstantinou, "Incremental and
 approximate inference for faster occlusion-based deep CNN explanations", SIGMOD 2019.
 """
 
@@ -20,18 +20,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..attribution import Maps
-from ..baselines import FILLS, INPAINT, baseline, inpainted, usual_fill
+from ..attribution.baselines import FILLS, INPAINT, baseline, inpainted, usual_fill
+from ..attribution.explanation import Maps
+from ..attribution.segments import NAMES, features_of
+from ..attribution.windows import Grid, most_frequent, patches, refine, sample
 from ..errors import MethodError
-from ..incremental import Hidden, Incremental, incremental
-from ..nodes import reads
-from ..resolve import Classes, score
-from ..segments import NAMES, features_of
-from ..windows import Grid, most_frequent, patches, refine, sample
+from ..incremental.runner import Hidden, Incremental, incremental
+from ..proto.nodes import reads
+from ..targets.resolved import Classes, score
 from . import Method, Needs, Sanity, method, option
 
 if TYPE_CHECKING:
-    from ..problem import Problem
+    from ..attribution.problem import Problem
 
 MODES = ("exact", "plain", "coarse-to-fine", "capped")
 # Places at which an approximation is compared with the exact value.

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cams import Cam, Place, activations, tail_scores
 from ..compiled.maps import maps_of_value
 from ..compiled.passes import masked_scores
 from ..errors import MethodError
 from . import Needs, method, option
+from .families.cam import Cam, Place, activations, tail_scores
 
 if TYPE_CHECKING:
+    from ..attribution.problem import Problem
     from ..compiled.build import Build
-    from ..problem import Problem
 
 _LINE = np.array([0.5, 1.0, 0.5], np.float32)  # outer product with itself: the 3x3 Gaussian, 1 in the middle
 

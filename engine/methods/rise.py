@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 
 from ...kernels.masks import Rise as Masks
 from ...kernels.masks import accumulate, apply
-from ..attribution import Maps
-from ..baselines import COLOUR, NAMES, baseline
+from ..attribution.baselines import COLOUR, NAMES, baseline
+from ..attribution.explanation import Maps
 from ..errors import MethodError
 from . import Method, Needs, method, option
 
 if TYPE_CHECKING:
-    from ..problem import Problem
+    from ..attribution.problem import Problem
 
 # Masks between two looks at the halves; the sums are made in these steps, so that they do not depend on the batch.
 BLOCK = 512

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...kernels.masks import apply
-from ..cams import Cam, Place, activations
 from ..errors import MethodError
 from . import Needs, method, option
+from .families.cam import Cam, Place, activations
 
 if TYPE_CHECKING:
-    from ..problem import Problem
+    from ..attribution.problem import Problem
 
 
 @method("score-cam")

@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from ..attribution import Maps
+from ..attribution.explanation import Maps
 from ..compiled.build import Emitted
 from ..compiled.passes import fixed_shape, over_steps, spread, stacked
 from . import Method, method, option
 
 if TYPE_CHECKING:
+    from ..attribution.problem import Problem
     from ..compiled.build import Build
-    from ..problem import Problem
 
 
 @dataclass(frozen=True)

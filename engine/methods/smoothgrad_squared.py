@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..attribution import Maps
+from ..attribution.explanation import Maps
 from ..compiled.build import Emitted
 from . import method
 from .smoothgrad import Noisy, emit_moments, moments
 
 if TYPE_CHECKING:
+    from ..attribution.problem import Problem
     from ..compiled.build import Build
-    from ..problem import Problem
 
 
 @method("smoothgrad-squared")

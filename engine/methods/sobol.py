@@ -17,12 +17,12 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..attribution import Display
-from ..baselines import FILLS
+from ..attribution.baselines import FILLS
+from ..attribution.explanation import Display
+from ..attribution.segments import GRID
 from ..errors import MethodError
-from ..perturbation import SEGMENT_MEAN, Answer, Coalitions, Perturbation
-from ..segments import GRID
 from . import method, option
+from .families.perturbation import SEGMENT_MEAN, Answer, Coalitions, Perturbation
 
 # Dimensions for which direction numbers of Sobol's sequence are tabulated (Joe and Kuo, 2008); two per feature.
 _MOST = 21201 // 2

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..attribution import Maps
+from ..attribution.explanation import Maps
 from ..compiled.build import Emitted
 from . import method
 from .smoothgrad import Noisy, emit_moments, moments
 
 if TYPE_CHECKING:
+    from ..attribution.problem import Problem
     from ..compiled.build import Build
-    from ..problem import Problem
 
 
 @method("vargrad")

@@ -45,13 +45,13 @@ from typing import TYPE_CHECKING, TypeAlias
 from .. import gradients
 from ..errors import NoGradient
 from ..gradients import Cotangents, Gradient
-from ..nodes import reads
+from ..proto.nodes import reads
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ..emitter import Emitter, Node
+    from ..emitter.emitter import Emitter, Node
     from ..gradients import Rule
 
 Multipliers: TypeAlias = "Sequence[str | None]"

@@ -16,7 +16,7 @@ from . import Lrp, Multipliers, own_gradient, relevance
 from .layers import through_rectifier
 
 if TYPE_CHECKING:
-    from ..emitter import Emitter, Node
+    from ..emitter.emitter import Emitter, Node
 
 # Nearer to 0 than this, y / x is not computed.
 _NEAR, _NEAR_HALF = 1e-6, 1e-3

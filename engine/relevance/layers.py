@@ -16,14 +16,14 @@ import onnx
 from onnx import NodeProto
 
 from .. import gradients
-from ..emitter import Node
+from ..emitter.emitter import Node
 from ..gradients import Gradient
 from ..gradients.normalization import per_channel
 from . import Lrp, Multipliers, Relevances, own_gradient, relevance
 from .products import both, one_sided
 
 if TYPE_CHECKING:
-    from ..emitter import Emitter
+    from ..emitter.emitter import Emitter
 
 _POSITIVE = frozenset("Relu Sigmoid HardSigmoid Softmax Softplus Abs Sqrt Exp ReduceL1 ReduceL2 GlobalLpPool".split())
 _KEEPS_SIGN = frozenset(

@@ -16,7 +16,7 @@ from . import Lrp, Multipliers, no_rule, own_gradient, relevance
 from .products import one_sided
 
 if TYPE_CHECKING:
-    from ..emitter import Emitter, Node
+    from ..emitter.emitter import Emitter, Node
 
 _ML = "ai.onnx.ml"
 

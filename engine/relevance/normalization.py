@@ -17,7 +17,7 @@ from . import Lrp, Multipliers, relevance
 from .elementwise import passed
 
 if TYPE_CHECKING:
-    from ..emitter import Emitter, Node
+    from ..emitter.emitter import Emitter, Node
 
 
 def _through(op: Emitter, d: str, inverse: str, axes: list[int]) -> str:

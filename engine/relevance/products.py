@@ -16,11 +16,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..emitter import Node
+from ..emitter.emitter import Node
 from . import Lrp, Multipliers, own_gradient, relevance
 
 if TYPE_CHECKING:
-    from ..emitter import Emitter
+    from ..emitter.emitter import Emitter
 
 _MOVES = frozenset(
     """Identity Cast Transpose Reshape Flatten Squeeze Unsqueeze Expand Slice Split Gather Concat Dropout Tile Resize

@@ -31,7 +31,7 @@ from . import Composite, Lrp
 from .zone import carried
 
 if TYPE_CHECKING:
-    from ..emitter import Emitter
+    from ..emitter.emitter import Emitter
     from .layers import Layer
 
 LayerRule: TypeAlias = "Callable[[Flow], str]"

@@ -14,12 +14,12 @@ from onnx import NodeProto
 
 from .. import gradients
 from ..gradients import Constant
-from ..nodes import plain_domain, reads
+from ..proto.nodes import plain_domain, reads
 from . import Composite, Lrp, Multipliers, own_gradient
 
 if TYPE_CHECKING:
-    from ..emitter import Emitter, Node
-    from ..graph import Model
+    from ..emitter.emitter import Emitter, Node
+    from ..graph.model import Model
 
 _MOVES = frozenset(
     """Identity Cast Transpose Reshape Flatten Squeeze Unsqueeze Pad Slice Split Concat Gather SpaceToDepth DepthToSpace

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 
 import onnxray
-from onnxray.cli.images import write
-from onnxray.engine.cards import find_card
-from onnxray.engine.preprocess import prepare
-from onnxray.models.surface import LABELS, Sample, render
+
+from ...cli.files.images import write
+from ...engine.preprocess.find import find_card
+from ...engine.preprocess.image import prepare
+from ..surface import LABELS, Sample, render
 
 HERE = Path(__file__).resolve().parent.parent
 FIRST = 2_000_000

@@ -27,7 +27,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from onnxray.models.surface import LABELS, render
+from ..surface import LABELS, render
 
 HERE = Path(__file__).resolve().parent.parent
 SIZE, CELLS = 160, 10

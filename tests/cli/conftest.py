@@ -10,7 +10,7 @@ import onnx
 import pytest
 from click.testing import CliRunner, Result
 
-from onnxray.cli.images import write
+from onnxray.cli.files.images import write
 from onnxray.cli.main import main
 
 

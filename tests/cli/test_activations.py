@@ -13,9 +13,10 @@ import onnx
 import pytest
 from click.testing import Result
 
-from onnxray.cli.images import read
+from onnxray.cli.files.images import read
 from onnxray.engine.activations import activations
-from onnxray.engine.preprocess import Card, prepare
+from onnxray.engine.preprocess.card import Card
+from onnxray.engine.preprocess.image import prepare
 
 
 def manifest_of(folder: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import onnx
 import pytest
 from click.testing import Result
 
-from onnxray.cli.images import encode
+from onnxray.cli.files.images import encode
 
 
 def refused(done: Result, *words: str, code: int = 1) -> None:

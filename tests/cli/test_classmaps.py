@@ -13,8 +13,9 @@ import pytest
 from click.testing import Result
 
 import onnxray
-from onnxray.cli import classmaps, figure
-from onnxray.cli.images import read, write
+from onnxray.cli.figures import class_map as classmaps
+from onnxray.cli.figures import figure
+from onnxray.cli.files.images import read, write
 
 Run = Callable[..., Result]
 LABELS = [*(f"n{i:08d} thing {i}" for i in range(11)), "none"]

@@ -19,9 +19,9 @@ import pytest
 from click.testing import Result
 
 import onnxray
-from onnxray.cli.images import read
-from onnxray.cli.page import FILES, VERSION
-from onnxray.engine.session import run as run_model
+from onnxray.cli.files.images import read
+from onnxray.cli.pages.browser_page import FILES, VERSION
+from onnxray.engine.inference.session import run as run_model
 
 HERE = Path(__file__).parent
 EXAMPLE = HERE.parents[1] / "examples" / "node"

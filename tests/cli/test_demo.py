@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from onnxray.cli.images import decode, read, write
-from onnxray.cli.report import SECTIONS
-from onnxray.engine.graph import load
+from onnxray.cli.files.images import decode, read, write
+from onnxray.cli.pages.report import SECTIONS
+from onnxray.engine.graph.model import load
 
 
 class Page(HTMLParser):

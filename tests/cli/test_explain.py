@@ -12,8 +12,8 @@ import pytest
 from click.testing import Result
 
 import onnxray
-from onnxray.cli.images import read, write
-from onnxray.cli.methodoptions import PATIENT, listing
+from onnxray.cli.files.images import read, write
+from onnxray.cli.parameters.methods import PATIENT, listing
 from onnxray.engine.methods import methods, options_of
 
 Run = Callable[..., Result]
@@ -76,9 +76,9 @@ def test_an_interrupted_run_goes_on_to_the_same_files(
 ) -> None:
     arguments = ("explain", model, photos, "-m", "gradient,grad-cam", "-t", "top:2")
     assert run(*arguments, "--out", tmp_path / "whole").exit_code == 0
-    import onnxray.cli.images
+    import onnxray.cli.files.images
 
-    true, seen = onnxray.cli.images.read, []
+    true, seen = onnxray.cli.files.images.read, []
 
     def interrupted(path: Path, *rest: Any) -> Any:
         seen.append(path)
@@ -86,9 +86,9 @@ def test_an_interrupted_run_goes_on_to_the_same_files(
             raise KeyboardInterrupt
         return true(path, *rest)
 
-    monkeypatch.setattr(onnxray.cli.images, "read", interrupted)
+    monkeypatch.setattr(onnxray.cli.files.images, "read", interrupted)
     assert run(*arguments, "--out", tmp_path / "parts").exit_code == 130
-    monkeypatch.setattr(onnxray.cli.images, "read", true)
+    monkeypatch.setattr(onnxray.cli.files.images, "read", true)
     part = manifest_of(tmp_path / "parts")
     assert not part["complete"]
     assert len(part["images"]) == 1
@@ -251,10 +251,10 @@ def test_methods_are_listed_with_their_options(run: Run) -> None:
 
 def test_progress_within_an_image(model: Path, photo: Path) -> None:
     """The share of an image that is done rises from method to method and target to target, to its end."""
-    from onnxray.cli.explain import Work
+    from onnxray.cli.commands.explain import Work
+    from onnxray.engine.inference.batches import Runtime
     from onnxray.engine.methods import make
-    from onnxray.engine.rows import Runtime
-    from onnxray.engine.target import Target
+    from onnxray.engine.targets.target import Target
 
     told: list[tuple[float, str]] = []
     chosen = [make("rise", {"masks": 40}), make("rise", {"masks": 80, "seed": 1})]

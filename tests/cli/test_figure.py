@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from onnxray.cli import charts, figure
-from onnxray.cli.images import text_size
+from onnxray.cli.figures import charts, figure
+from onnxray.cli.files.images import text_size
 from onnxray.kernels import colormap
 
 BLUE, RED = (np.array(colormap.table("polar")[i], int) for i in (0, 255))

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from click.testing import Result
 
-from onnxray.cli.images import read
-from onnxray.cli.kernelplots import as_rgb
-from onnxray.engine.graph import load
+from onnxray.cli.figures.filters import as_rgb
+from onnxray.cli.files.images import read
+from onnxray.engine.graph.model import load
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_the_same_run_writes_the_same_bytes(
     ],
 )
 def test_every_weight_of_networks_of_all_kinds(run: Callable[..., Result], zoo: Path, out: Path, case: str) -> None:
-    from onnxray.engine.weights import weighted_layers
+    from onnxray.engine.inspect.weights import weighted_layers
 
     model = next((zoo / "frameworks" / case).glob("*.onnx"))
     having = weighted_layers(load(model))

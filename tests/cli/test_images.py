@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
-from onnxray.cli import images
+from onnxray.cli.files import images
 from onnxray.engine.errors import ImageError, OutputError
 
 H, W = 12, 20
@@ -343,7 +343,7 @@ def test_nothing_is_said_on_stderr_but_what_others_say(rgb: np.ndarray, capfd: A
 def test_works_without_stderr(rgb: np.ndarray, tmp_path: Path) -> None:
     images.write(tmp_path / "a.png", rgb)
     code = (
-        "import os, sys; os.close(2); sys.stderr = None; from onnxray.cli import images;"
+        "import os, sys; os.close(2); sys.stderr = None; from onnxray.cli.files import images;"
         f"print(images.read({str(tmp_path / 'a.png')!r}).shape)"
     )
     done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=False, text=True)
@@ -528,7 +528,7 @@ def test_shorten() -> None:
 
 def test_opencv_that_cannot_be_imported_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
-    code = "import onnxray.cli.images"
+    code = "import onnxray.cli.files.images"
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert ran.returncode == 1

@@ -10,7 +10,7 @@ import pytest
 from click.testing import Result
 
 from onnxray import models
-from onnxray.engine.download import Progress as Told
+from onnxray.models.download import Progress as Told
 
 
 def test_the_list_has_every_name(run: Callable[..., Result]) -> None:

@@ -14,10 +14,11 @@ import onnx
 import pytest
 from click.testing import Result
 
-from onnxray.cli.images import read
-from onnxray.engine.graph import load
-from onnxray.engine.preprocess import Card, prepare
-from onnxray.engine.session import run as run_model
+from onnxray.cli.files.images import read
+from onnxray.engine.graph.model import load
+from onnxray.engine.inference.session import run as run_model
+from onnxray.engine.preprocess.card import Card
+from onnxray.engine.preprocess.image import prepare
 
 LABELS = ["red", "green", "blue", "gray", "none"]
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from onnxray.cli.progress import Progress, duration
+from onnxray.cli.terminal.progress import Progress, duration
 
 
 class Clock:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from onnxray.cli.regions import drawn, hottest
+from onnxray.cli.figures.hottest_region import drawn, hottest
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from onnxray.cli.table import Column, axes_text, count, display_width, elide, one_line, shape_text, table
+from onnxray.cli.terminal.table import Column, axes_text, count, display_width, elide, one_line, shape_text, table
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxray.cli.views import around_activation, statistics_of, strongest, token_grid, view_of, walk_layers
+from onnxray.cli.figures.layer_view import around_activation, statistics_of, strongest, token_grid, view_of, walk_layers
 from onnxray.engine.activations import activations
-from onnxray.engine.graph import Model, load
-from onnxray.engine.inspect import find_layer
+from onnxray.engine.graph.model import Model, load
+from onnxray.engine.inspect.layers import find_layer
 
 Parse = Callable[..., onnx.ModelProto]
 

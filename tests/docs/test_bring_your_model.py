@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import onnxray
-from onnxray.engine.inspect import class_output, inspect
+from onnxray.engine.inspect.layers import inspect
+from onnxray.engine.inspect.signature import class_output
 
 PAGE = Path(__file__).parents[2] / "docs" / "bring-your-model.md"
 FENCES = re.compile(r"^```python framework=(\S+)\n(.*?)^```", re.MULTILINE | re.DOTALL)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import onnxray
-from onnxray.cli.page import VERSION
+from onnxray.cli.pages.browser_page import VERSION
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "compile.md").read_text(encoding="utf-8")
@@ -95,7 +95,7 @@ def test_what_cannot_be_compiled_is_named(folder: Path) -> None:
 
 
 def test_the_options_are_those_of_the_command() -> None:
-    from onnxray.cli.compile import command
+    from onnxray.cli.commands.compile import command
 
     known = {option for parameter in command.params for option in parameter.opts}
     assert set(re.findall(r"`(--[a-z-]+)", TEXT)) <= known

@@ -11,9 +11,9 @@ import onnx
 import pytest
 from click.testing import CliRunner
 
-from onnxray.cli.images import write
+from onnxray.cli.files.images import write
 from onnxray.cli.main import main
-from onnxray.engine.baselines import FILLS
+from onnxray.engine.attribution.baselines import FILLS
 from onnxray.engine.methods import find, options_of
 from onnxray.engine.methods.occlusion import CHECKED, MODES
 
@@ -35,7 +35,7 @@ def folder(tmp_path: Path, cnn: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_python_snippet(folder: Path) -> None:
-    from onnxray.cli.images import read
+    from onnxray.cli.files.images import read
 
     (code,) = re.findall(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
     names: dict[str, Any] = {"pixels": read(folder / "photo.jpg")}

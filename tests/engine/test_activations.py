@@ -14,7 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import onnxray
 from onnxray.engine.errors import ShapeError, UnknownName
-from onnxray.engine.session import run
+from onnxray.engine.inference.session import run
 
 Parse = Callable[..., onnx.ModelProto]
 

@@ -10,9 +10,10 @@ import onnx
 import pytest
 
 import onnxray
-from onnxray.engine.baselines import FILLS, NAMES, baseline, blurred, inpainted
+from onnxray.engine.attribution.baselines import FILLS, NAMES, baseline, blurred, inpainted
 from onnxray.engine.explain import problem_of
-from onnxray.engine.preprocess import find_card, prepare
+from onnxray.engine.preprocess.find import find_card
+from onnxray.engine.preprocess.image import prepare
 
 RNG = np.random.default_rng(0)
 

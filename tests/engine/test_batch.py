@@ -13,9 +13,9 @@ from numpy.testing import assert_allclose
 from onnx import numpy_helper
 
 import onnxray
-from onnxray.engine.batch import make_dynamic
 from onnxray.engine.errors import ShapeError
-from onnxray.engine.session import Session
+from onnxray.engine.graph.dynamic_batch.make_dynamic import make_dynamic
+from onnxray.engine.inference.session import Session
 
 Parse = Callable[..., onnx.ModelProto]
 

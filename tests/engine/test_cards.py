@@ -11,10 +11,10 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxray.engine.cards import IMAGENET_MEAN, IMAGENET_STD, find_card, known_cards
 from onnxray.engine.errors import CardError, ModelError, UnknownName
-from onnxray.engine.graph import Model, load
-from onnxray.engine.preprocess import Card
+from onnxray.engine.graph.model import Model, load
+from onnxray.engine.preprocess.card import Card
+from onnxray.engine.preprocess.find import IMAGENET_MEAN, IMAGENET_STD, find_card, known_cards
 
 Build = Callable[..., Path]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from onnxray.engine.classify import best, probabilities, scores_of, shown_as
 from onnxray.engine.errors import ShapeError
-from onnxray.engine.inspect import ClassOutput
+from onnxray.engine.inspect.signature import ClassOutput
+from onnxray.engine.targets.classify import best, probabilities, scores_of, shown_as
 
 
 def output(scores: str = "logits", axis: int = 1) -> ClassOutput:

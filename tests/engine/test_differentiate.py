@@ -9,10 +9,10 @@ import pytest
 from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
-from onnxray import vjp
 from onnxray.engine import gradients
+from onnxray.engine.autodiff.vjp import vjp
 from onnxray.engine.errors import Disconnected, GradientError, NoGradient, UnknownName
-from onnxray.engine.graph import load
+from onnxray.engine.graph.model import load
 
 
 def run(model, feeds, *outputs):

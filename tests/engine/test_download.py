@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onnxray.engine import download
-from onnxray.engine.download import fetch
 from onnxray.engine.errors import DownloadError
+from onnxray.models import download
+from onnxray.models.download import fetch
 
 DATA = np.random.default_rng(0).integers(0, 256, 700_001, np.uint8).tobytes()
 SHA = hashlib.sha256(DATA).hexdigest()

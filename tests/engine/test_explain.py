@@ -22,7 +22,8 @@ from onnxray.engine.errors import (
     TargetError,
     UnknownName,
 )
-from onnxray.engine.preprocess import find_card, prepare
+from onnxray.engine.preprocess.find import find_card
+from onnxray.engine.preprocess.image import prepare
 
 Parse = Callable[..., onnx.ModelProto]
 RNG = np.random.default_rng(0)

@@ -13,9 +13,9 @@ from numpy.testing import assert_array_equal
 from onnx import TensorProto, helper, numpy_helper
 
 import onnxray
-from onnxray.engine import external
 from onnxray.engine.errors import ExternalDataError, OutputError
-from onnxray.engine.session import run, session
+from onnxray.engine.inference.session import run, session
+from onnxray.engine.proto import external_data as external
 
 Parse = Callable[..., onnx.ModelProto]
 

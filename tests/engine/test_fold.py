@@ -14,8 +14,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from onnx import TensorProto, helper, numpy_helper
 
 import onnxray
-from onnxray.engine import fold
-from onnxray.engine.session import run
+from onnxray.engine.graph import constant_folding as fold
+from onnxray.engine.inference.session import run
 
 Parse = Callable[..., onnx.ModelProto]
 

@@ -16,8 +16,8 @@ import onnxruntime
 import pytest
 from onnx.reference import ReferenceEvaluator
 
-from onnxray import vjp
 from onnxray.engine import gradients
+from onnxray.engine.autodiff.vjp import vjp
 from onnxray.engine.gradients import Gradient
 
 RUNTIME_ERRORS = tuple(
@@ -427,6 +427,6 @@ def test_a_pad_that_crops(parse):
 
 def test_every_operator_of_the_standard_is_accounted_for():
     """A rule, a decomposition, a function body made of such operators, or a declaration why not."""
-    from onnxray.engine.gradients.table import missing
+    from onnxray.engine.gradients.coverage import missing
 
     assert missing() == []

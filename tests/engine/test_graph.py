@@ -15,10 +15,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 from onnx import TensorProto, helper, numpy_helper
 
 import onnxray
-from onnxray.engine import graph, prepare
 from onnxray.engine.errors import CardError, ModelError, OnnxrayError, OpsetError, OutputError, UnknownName
-from onnxray.engine.inspect import inspect
-from onnxray.engine.session import run
+from onnxray.engine.graph import model as graph
+from onnxray.engine.graph import prepare
+from onnxray.engine.inference.session import run
+from onnxray.engine.inspect.layers import inspect
 
 Parse = Callable[..., onnx.ModelProto]
 

@@ -13,11 +13,11 @@ import onnx
 import pytest
 
 import onnxray
-from onnxray.engine import planner
-from onnxray.engine.incremental import Hidden, Incremental, incremental
-from onnxray.engine.inspect import image_input
-from onnxray.engine.rows import Runtime
-from onnxray.engine.session import run
+from onnxray.engine.incremental import plan as planner
+from onnxray.engine.incremental.runner import Hidden, Incremental, incremental
+from onnxray.engine.inference.batches import Runtime
+from onnxray.engine.inference.session import run
+from onnxray.engine.inspect.signature import image_input
 
 Parse = Callable[..., onnx.ModelProto]
 # The largest difference, in parts of the range of the values: rounding, of other kernels for other sizes.

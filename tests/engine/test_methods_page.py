@@ -6,8 +6,8 @@ from pathlib import Path
 
 import onnxray
 from onnxray.engine.methods import methods, options_of
-from onnxray.engine.methodtable import page
-from onnxray.engine.target import Target
+from onnxray.engine.methods.page import page
+from onnxray.engine.targets.target import Target
 
 PLACE = Path(onnxray.__file__).parent / "docs" / "methods.md"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from onnxray.engine.gradients import table
+from onnxray.engine.gradients import coverage as table
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "operators.md"
 

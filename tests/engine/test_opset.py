@@ -11,9 +11,9 @@ import onnx
 import onnxruntime
 import pytest
 
-from onnxray import load
 from onnxray.engine.errors import OpsetError
-from onnxray.engine.opset import upgrade
+from onnxray.engine.graph.model import load
+from onnxray.engine.graph.upgrade import upgrade
 
 TARGET = 18
 

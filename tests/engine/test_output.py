@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from onnxray.engine.atomic import atomic
 from onnxray.engine.errors import OutputError
-from onnxray.engine.output import atomic
 
 
 def names(folder: Path) -> list[str]:
@@ -87,7 +87,7 @@ def test_no_permission(tmp_path: Path) -> None:
 def test_permissions_of_any_new_file(tmp_path: Path) -> None:
     script = (
         "import os, pathlib; os.umask(0o027)\n"
-        "from onnxray.engine.output import atomic\n"
+        "from onnxray.engine.atomic import atomic\n"
         "with atomic(pathlib.Path('f')) as t: t.write_text('x')\n"
     )
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)

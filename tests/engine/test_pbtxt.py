@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from onnxray.engine.errors import CardError
-from onnxray.engine.pbtxt import messages, parse, text
+from onnxray.engine.preprocess.sources.pbtxt import messages, parse, text
 
 CONFIG = r"""
 # a comment with { braces }

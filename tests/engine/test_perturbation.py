@@ -10,13 +10,13 @@ import onnx
 import pytest
 
 import onnxray
-from onnxray.engine.baselines import baseline, inpainted
+from onnxray.engine.attribution.baselines import baseline, inpainted
+from onnxray.engine.attribution.problem import Problem
+from onnxray.engine.attribution.segments import features_of
 from onnxray.engine.explain import problem_of
+from onnxray.engine.inference.batches import Runtime
 from onnxray.engine.methods import make
-from onnxray.engine.perturbation import Coalitions, fills_of, fit_quality
-from onnxray.engine.problem import Problem
-from onnxray.engine.rows import Runtime
-from onnxray.engine.segments import features_of
+from onnxray.engine.methods.families.perturbation import Coalitions, fills_of, fit_quality
 
 Parse = Callable[..., onnx.ModelProto]
 RNG = np.random.default_rng(8)

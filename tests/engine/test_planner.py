@@ -9,12 +9,12 @@ import onnx
 import pytest
 
 import onnxray
-from onnxray.engine import planner
-from onnxray.engine.concrete import concrete_shapes
-from onnxray.engine.needs import MOST_SPANS, Composed, representatives
-from onnxray.engine.nodes import reads
-from onnxray.engine.planner import Planner, Windows
-from onnxray.engine.regions import locality
+from onnxray.engine.incremental import plan as planner
+from onnxray.engine.incremental.estimates import MOST_SPANS, Composed, representatives
+from onnxray.engine.incremental.locality import locality
+from onnxray.engine.incremental.plan import Planner, Windows
+from onnxray.engine.inspect.concrete_shapes import concrete_shapes
+from onnxray.engine.proto.nodes import reads
 
 Parse = Callable[..., onnx.ModelProto]
 TIMES = ("SMALL", "GRAPH_TIME", "GRAPH_NODE_TIME", "RUN_TIME", "NODE_TIME")

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
+from onnxray.engine.attribution.png import data_url, encode, write
 from onnxray.engine.errors import OutputError, ShapeError
-from onnxray.engine.png import data_url, encode, write
 
 
 def decoded(data: bytes) -> np.ndarray:

@@ -10,12 +10,12 @@ import onnx
 import pytest
 
 import onnxray
-from onnxray.engine import problem as module
-from onnxray.engine import rows as running
-from onnxray.engine.derived import gradient_graph
+from onnxray.engine.attribution import problem as module
+from onnxray.engine.attribution.gradient_graphs import gradient_graph
 from onnxray.engine.explain import problem_of
-from onnxray.engine.rows import Runtime, run_rows
-from onnxray.engine.target import Target
+from onnxray.engine.inference import batches as running
+from onnxray.engine.inference.batches import Runtime, run_rows
+from onnxray.engine.targets.target import Target
 
 Parse = Callable[..., onnx.ModelProto]
 RNG = np.random.default_rng(0)
@@ -25,7 +25,7 @@ X = RNG.standard_normal((3, 3, 16, 16)).astype(np.float32)
 def direct(model: onnxray.Model, x: np.ndarray, cotangent: np.ndarray, wrt: str, rules: object = None) -> np.ndarray:
     """The gradient by plain `vjp`, one sample at a time."""
     graph = onnxray.vjp(model, ["logits"], [wrt], rules)  # type: ignore[arg-type]
-    from onnxray.engine.session import run
+    from onnxray.engine.inference.session import run
 
     rows = [
         run(graph, {"image": x[i : i + 1], "cotangent/logits": cotangent[i : i + 1]})[f"grad/{wrt}"]
@@ -90,7 +90,7 @@ def test_the_gradient_graph_is_a_valid_model_with_dynamic_rows(cnn: onnx.ModelPr
     onnx.checker.check_model(graph.proto, full_check=True)
     assert [v.name for v in graph.inputs] == ["image", "target/classes", "target/weights"]
     assert not isinstance(graph.value("image").shape[0], int)  # type: ignore[index]
-    from onnxray.engine.session import run
+    from onnxray.engine.inference.session import run
 
     feeds = {"image": X[:2], "target/classes": np.array([[-1], [3]]), "target/weights": np.ones((2, 1), np.float32)}
     got = run(graph, feeds)

@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import onnxray
-from onnxray.engine.session import Session
+from onnxray.engine.inference.session import Session
 
 SIZE = 48
 

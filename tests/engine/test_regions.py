@@ -11,10 +11,10 @@ import onnx
 import pytest
 
 import onnxray
-from onnxray.engine.concrete import concrete_shapes
-from onnxray.engine.regions import _RULES, Locality, Reach, changed, locality, union
-from onnxray.engine.session import Session
-from onnxray.engine.split import _infos, expose, extract
+from onnxray.engine.graph.split import _infos, expose, extract
+from onnxray.engine.incremental.locality import _RULES, Locality, Reach, changed, locality, union
+from onnxray.engine.inference.session import Session
+from onnxray.engine.inspect.concrete_shapes import concrete_shapes
 
 Parse = Callable[..., onnx.ModelProto]
 RNG = np.random.default_rng(0)

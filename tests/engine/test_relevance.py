@@ -13,7 +13,7 @@ import onnxray
 from onnxray.engine import gradients, relevance
 from onnxray.engine.errors import MethodError, NoGradient
 from onnxray.engine.gradients import Gradient
-from onnxray.engine.session import run
+from onnxray.engine.inference.session import run
 
 Parse = Callable[..., onnx.ModelProto]
 RNG = np.random.default_rng(11)

@@ -12,7 +12,7 @@ import pytest
 
 import onnxray
 from onnxray.engine.errors import ModelError, ShapeError
-from onnxray.engine.rows import Runtime, run_made, run_rows
+from onnxray.engine.inference.batches import Runtime, run_made, run_rows
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((37, 3, 16, 16)).astype(np.float32)

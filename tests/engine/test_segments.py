@@ -13,9 +13,9 @@ import onnx
 import pytest
 
 import onnxray
+from onnxray.engine.attribution.problem import Problem
+from onnxray.engine.attribution.segments import Features, features_of
 from onnxray.engine.explain import problem_of
-from onnxray.engine.problem import Problem
-from onnxray.engine.segments import Features, features_of
 
 Parse = Callable[..., onnx.ModelProto]
 RNG = np.random.default_rng(6)

@@ -16,9 +16,10 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import onnxray
-from onnxray.engine import installation, session, trial
 from onnxray.engine.errors import ModelError, OnnxrayError, RuntimeUnavailable, ShapeError, UnknownName
-from onnxray.engine.session import Session, run
+from onnxray.engine.inference import session
+from onnxray.engine.inference.session import Session, run
+from onnxray.engine.runtime import installation, trial
 
 Parse = Callable[..., onnx.ModelProto]
 
@@ -310,7 +311,7 @@ def test_asking_for_nothing_is_quiet(tmp_path: Path, cnn: onnx.ModelProto) -> No
 
 
 def test_a_closed_stdout_does_not_matter(tmp_path: Path) -> None:
-    script = "import os, sys; os.close(1); os.close(2); sys.stdout = sys.stderr = None\nfrom onnxray.engine import session; session.unusable_reason.cache_clear(); session.providers(); open('done', 'w').close()"
+    script = "import os, sys; os.close(1); os.close(2); sys.stdout = sys.stderr = None\nfrom onnxray.engine.inference import session; session.unusable_reason.cache_clear(); session.providers(); open('done', 'w').close()"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=300, cwd=tmp_path)
     assert done.returncode == 0
     assert (tmp_path / "done").exists()
@@ -350,7 +351,7 @@ def test_the_import_guard(tmp_path: Path, broken: str) -> None:
     script = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
         "from onnxray.engine.errors import RuntimeUnavailable\n"
-        "try:\n    import onnxray.engine.session\nexcept RuntimeUnavailable as error:\n    print(error)\n"
+        "try:\n    import onnxray.engine.inference.session\nexcept RuntimeUnavailable as error:\n    print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, cwd=tmp_path)
     assert done.stderr == ""

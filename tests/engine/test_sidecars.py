@@ -11,9 +11,10 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxray.engine.cards import find_card
-from onnxray.engine.graph import load
-from onnxray.engine.preprocess import Card, place
+from onnxray.engine.graph.model import load
+from onnxray.engine.preprocess.card import Card
+from onnxray.engine.preprocess.find import find_card
+from onnxray.engine.preprocess.image import place
 
 Find = Callable[..., Card]
 

@@ -11,10 +11,10 @@ import onnx
 import onnxruntime
 import pytest
 
-from onnxray import load
-from onnxray.engine.knowledge import Knowledge, shape_of
-from onnxray.engine.opset import upgrade
-from onnxray.engine.sizes import Expressions
+from onnxray.engine.emitter.graph_types import Knowledge, shape_of
+from onnxray.engine.graph.model import load
+from onnxray.engine.graph.upgrade import upgrade
+from onnxray.engine.proto.symbolic_shapes import Expressions
 
 
 def knowledge_of(proto):

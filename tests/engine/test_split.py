@@ -11,7 +11,7 @@ import pytest
 
 import onnxray
 from onnxray.engine.errors import SplitError, UnknownName
-from onnxray.engine.session import Session
+from onnxray.engine.inference.session import Session
 
 RESIDUAL = """g (float[N,3] x) => (float[N,3] y, float[N,3] early)
 { a = Sin(x)  early = Neg(a)  b = Cos(a)  c = Add(a, b)  d = Exp(c)  y = Mul(d, c) }"""

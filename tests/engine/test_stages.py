@@ -12,14 +12,13 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import onnxray
-from onnxray.engine.concrete import concrete_shapes
-from onnxray.engine.planner import Windows
-from onnxray.engine.regions import Locality, changed, locality
-from onnxray.engine.session import Session
-from onnxray.engine.split import expose
-from onnxray.engine.stages import CROP, Unfit, _grouped, along, build, section, snapped
-
-from .test_regions import GRAPHS, ready
+from onnxray.engine.graph.split import expose
+from onnxray.engine.incremental.crop_geometry import CROP, Unfit, _grouped, along, build, section, snapped
+from onnxray.engine.incremental.locality import Locality, changed, locality
+from onnxray.engine.incremental.plan import Windows
+from onnxray.engine.inference.session import Session
+from onnxray.engine.inspect.concrete_shapes import concrete_shapes
+from onnxray.tests.engine.test_regions import GRAPHS, ready
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import pytest
 
 import onnxray
 from onnxray.engine.errors import TargetError, UnknownName
-from onnxray.engine.preprocess import Geometry
-from onnxray.engine.resolve import Place, class_index, label_of, score
-from onnxray.engine.target import Class, Contrast, Predicted, Region, Several, Target, Unit, settled, title
+from onnxray.engine.preprocess.image import Geometry
+from onnxray.engine.targets.resolved import Place, class_index, label_of, score
+from onnxray.engine.targets.target import Class, Contrast, Predicted, Region, Several, Target, Unit, settled, title
 
 LABELS = ("n01440764 tench, Tinca tinca", "goldfish", "crane", "Crane", "tabby, tabby cat")
 

@@ -11,7 +11,7 @@ import onnx
 import pytest
 
 import onnxray
-from onnxray.engine.tokens import Grid, Trace, trace
+from onnxray.engine.inspect.token_grid import Grid, Trace, trace
 
 Parse = Callable[..., onnx.ModelProto]
 

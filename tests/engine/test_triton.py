@@ -9,9 +9,9 @@ import onnx
 import pytest
 
 import onnxray
+from onnxray.engine.compiled.triton import config, write
 from onnxray.engine.errors import ModelError, OutputError
-from onnxray.engine.pbtxt import parse as parse_pbtxt
-from onnxray.engine.triton import config, write
+from onnxray.engine.preprocess.sources.pbtxt import parse as parse_pbtxt
 
 
 def test_requests_are_batched_where_the_model_can(cnn: onnx.ModelProto) -> None:

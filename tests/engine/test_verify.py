@@ -8,8 +8,8 @@ import onnx.parser
 import pytest
 
 import onnxray
+from onnxray.engine.autodiff.finite_differences import verify
 from onnxray.engine.errors import ShapeError
-from onnxray.engine.verify import verify
 
 NETWORK = """<ir_version: 8, opset_import: ["" : 17]>
 g (float[N,3,8,8] x) => (float[N,4] y)

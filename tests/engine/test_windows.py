@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from onnxray.engine.attribution.windows import Grid, patches, refine, sample, starts
 from onnxray.engine.errors import MethodError
-from onnxray.engine.windows import Grid, patches, refine, sample, starts
 
 
 @pytest.mark.parametrize(

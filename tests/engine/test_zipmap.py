@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 import onnxray
-from onnxray.engine.zipmap import with_tensor_scores
+from onnxray.engine.graph.zipmap import with_tensor_scores
 
 Parse = Callable[..., onnx.ModelProto]
 RNG = np.random.default_rng(0)

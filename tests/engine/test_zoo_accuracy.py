@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onnxray.cli import images
-from onnxray.engine.graph import load
-from onnxray.engine.preprocess import find_card, prepare_batch
-from onnxray.engine.session import run
+from onnxray.cli.files import images
+from onnxray.engine.graph.model import load
+from onnxray.engine.inference.session import run
+from onnxray.engine.preprocess.find import find_card
+from onnxray.engine.preprocess.image import prepare_batch
 
 pytestmark = pytest.mark.slow
 

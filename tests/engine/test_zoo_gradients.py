@@ -16,8 +16,9 @@ import onnxruntime
 import pytest
 from onnx.reference import ReferenceEvaluator
 
-from onnxray import load, vjp
+from onnxray.engine.autodiff.vjp import vjp
 from onnxray.engine.errors import GradientError
+from onnxray.engine.graph.model import load
 
 
 def _cases():

@@ -7,8 +7,7 @@ import pytest
 
 from onnxray.kernels.colormap import table
 from onnxray.kernels.render import render
-
-from .test_upsample import textbook
+from onnxray.tests.kernels.test_upsample import textbook
 
 MODES = ["nearest", "bilinear", "bicubic"]
 NOISY = np.random.default_rng(9).integers(0, 256, (256, 3), dtype=np.uint8)  # a table with steps as high as they come

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from onnxray import models
-from onnxray.engine import cards
 from onnxray.engine.errors import DownloadError, ModelError, UnknownName
+from onnxray.engine.preprocess import find as cards
 
 DATA = b"not really a model, but the bytes that were promised" * 1000
 

@@ -12,9 +12,9 @@ import onnx
 import pytest
 
 import onnxray
-from onnxray.cli.images import read
-from onnxray.engine.cards import find_card
-from onnxray.engine.preprocess import prepare, prepare_batch
+from onnxray.cli.files.images import read
+from onnxray.engine.preprocess.find import find_card
+from onnxray.engine.preprocess.image import prepare, prepare_batch
 from onnxray.models.surface import LABELS, render
 from onnxray.models.textures import TEXTURES
 

@@ -12,7 +12,7 @@ import pytest
 
 import onnxray
 from onnxray.engine.compile import OUTPUT
-from onnxray.engine.compiled.head import find_head
+from onnxray.engine.compiled.linear_head import find_head
 
 RNG = np.random.default_rng(0)
 FEATURES = """

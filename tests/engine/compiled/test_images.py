@@ -14,7 +14,8 @@ import pytest
 
 import onnxray
 from onnxray.engine.errors import CardError, ModelError
-from onnxray.engine.preprocess import find_card, prepare
+from onnxray.engine.preprocess.find import find_card
+from onnxray.engine.preprocess.image import prepare
 
 IDENTITY = """
 g (float[N, 3, 20, 24] image) => (float[N, 3, 20, 24] seen, float[N, 3] y) {

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from onnx import helper
 
-from onnxray import vjp
+from onnxray.engine.autodiff.vjp import vjp
 from onnxray.engine.gradients.convolution import data_form
 from onnxray.engine.gradients.windows import Axis
 

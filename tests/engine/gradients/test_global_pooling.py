@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-import onnxray.engine.session
+import onnxray.engine.inference.session
 
 
 def model_of(node, feeds, dynamic=False):
@@ -44,7 +44,7 @@ def test_positions_that_tie_share_the_cotangent():
     x = np.array([[[[1, 2], [2, 0]], [[3, 3], [3, 3]]]], np.float32)
     gradient = onnxray.vjp(model_of(helper.make_node("GlobalMaxPool", ["x"], ["y"]), {"x": x}), of="y", wrt="x")
     dy = np.array([[[[1]], [[8]]]], np.float32)
-    dx = onnxray.engine.session.run(gradient, {"x": x, "cotangent/y": dy}, ["grad/x"])["grad/x"]
+    dx = onnxray.engine.inference.session.run(gradient, {"x": x, "cotangent/y": dy}, ["grad/x"])["grad/x"]
     np.testing.assert_array_equal(dx, [[[[0, 0.5], [0.5, 0]], [[2, 2], [2, 2]]]])
 
 
@@ -53,5 +53,5 @@ def test_a_channel_of_zeros_has_no_gradient(p):
     x = np.zeros((1, 2, 3, 3), np.float32)
     model = model_of(helper.make_node("GlobalLpPool", ["x"], ["y"], p=p), {"x": x})
     feeds = {"x": x, "cotangent/y": np.ones((1, 2, 1, 1), np.float32)}
-    dx = onnxray.engine.session.run(onnxray.vjp(model, of="y", wrt="x"), feeds, ["grad/x"])["grad/x"]
+    dx = onnxray.engine.inference.session.run(onnxray.vjp(model, of="y", wrt="x"), feeds, ["grad/x"])["grad/x"]
     np.testing.assert_array_equal(dx, np.zeros_like(x))

@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 from onnx import helper
 
-from onnxray import vjp
+from onnxray.engine.autodiff.vjp import vjp
 from onnxray.engine.errors import Disconnected, GradientError, NoGradient
 
 ML = "ai.onnx.ml"

@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from onnxray import vjp
+from onnxray.engine.autodiff.vjp import vjp
 
 X = np.linspace(-4, 4, 41, dtype=np.float32)
 DY = np.random.default_rng(0).standard_normal(41).astype(np.float32)

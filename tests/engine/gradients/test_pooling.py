@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import helper
 
-import onnxray.engine.session
+import onnxray.engine.inference.session
 from onnxray.engine.gradients import max_pooling
 
 
@@ -125,7 +125,7 @@ def nothing_from_padding(attributes, x, windows, order):
     counts = [len(w.inside) for w in windows]
     gradient = onnxray.vjp(model, of="y", wrt="x")
     dy = np.ones((*x.shape[:2], *counts), np.float32)
-    dx = onnxray.engine.session.run(gradient, {"x": x, "cotangent/y": dy}, ["grad/x"])["grad/x"]
+    dx = onnxray.engine.inference.session.run(gradient, {"x": x, "cotangent/y": dy}, ["grad/x"])["grad/x"]
     expected = np.zeros_like(x)
     for o in itertools.product(*map(range, counts)):
         places = [w.inside[i] for w, i in zip(windows, o, strict=True)]

@@ -7,7 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from onnxray import vjp
+from onnxray.engine.autodiff.vjp import vjp
 
 
 def run(proto, feeds, names):

@@ -13,7 +13,7 @@ import pytest
 from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
-import onnxray.engine.session
+import onnxray.engine.inference.session
 
 MODES = [
     "half_pixel",
@@ -58,7 +58,7 @@ def check_transpose(model, x, extra=None):
     """The gradient is the transpose of what the runtime computes; returns the gradient model."""
     rng = np.random.default_rng(1)
     extra = extra or {}
-    run = onnxray.engine.session.run
+    run = onnxray.engine.inference.session.run
     loaded = onnxray.load(model)
     y = run(loaded, {"x": x, **extra}, ["y"])["y"]
     dy = rng.standard_normal(y.shape).astype(np.float32)
@@ -105,7 +105,7 @@ def test_resize_by_differences_of_the_reference(attributes, check_gradient):
     agreed = 0
     for scales in ([1, 1, 2, 3], [1, 1, 1.4, 1.5], [1, 1, 0.6, 0.5]):
         model = resize(x.shape, roi=[0, 0, 0.1, 0, 1, 1, 0.8, 0.9] if crop else None, scales=scales, **attributes)
-        ours = onnxray.engine.session.run(onnxray.load(model), {"x": x}, ["y"])["y"]
+        ours = onnxray.engine.inference.session.run(onnxray.load(model), {"x": x}, ["y"])["y"]
         theirs = ReferenceEvaluator(model).run(["y"], {"x": x})[0]
         if ours.shape == theirs.shape and np.allclose(ours, theirs, atol=1e-4):
             agreed += 1

@@ -24,7 +24,7 @@ def scores(model: onnx.ModelProto, x: np.ndarray, target: int) -> np.ndarray:
 
 @pytest.mark.parametrize("fill", ["zero", "mean", "noise", 1.5])
 def test_each_value_is_the_drop_of_the_score(cnn: onnx.ModelProto, fill: Any) -> None:
-    from onnxray.engine.baselines import baseline
+    from onnxray.engine.attribution.baselines import baseline
     from onnxray.engine.explain import problem_of
 
     found = onnxray.explain(cnn, X, "ablation", 2, segments=LABELS, fill=fill, seed=3)

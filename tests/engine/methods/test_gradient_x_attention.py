@@ -11,7 +11,7 @@ import onnx
 import pytest
 
 import onnxray
-from onnxray.cli.images import read
+from onnxray.cli.files.images import read
 from onnxray.engine.errors import MethodError
 from onnxray.engine.methods import find
 

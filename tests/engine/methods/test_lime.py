@@ -47,7 +47,7 @@ def test_the_explanation_is_that_regression_on_the_networks_scores(cnn: onnx.Mod
     labels = np.arange(256).reshape(16, 16) // 64 * 2 + (np.arange(16) >= 8)
     e = onnxray.explain(cnn, X, "lime", 3, segments=labels, samples=120, fill="blur", seed=4)
     keep = draw(120, 8, 4)
-    from onnxray.engine.baselines import blurred
+    from onnxray.engine.attribution.baselines import blurred
 
     inputs = np.where(keep[:, labels][:, None], X, blurred(X, (2, 3)))
     scores = onnxray.activations(cnn, inputs, "logits")["logits"][:, 3]

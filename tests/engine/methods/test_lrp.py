@@ -15,7 +15,8 @@ import pytest
 import onnxray
 from onnxray.engine.errors import MethodError
 from onnxray.engine.methods.lrp import COMPOSITES
-from onnxray.engine.preprocess import find_card, prepare
+from onnxray.engine.preprocess.find import find_card
+from onnxray.engine.preprocess.image import prepare
 
 Parse = Callable[..., onnx.ModelProto]
 LIMITS = {"low": -5.0, "high": 5.0}

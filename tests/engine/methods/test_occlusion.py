@@ -11,13 +11,13 @@ import onnx
 import pytest
 
 import onnxray
-from onnxray.engine import planner
-from onnxray.engine.baselines import baseline, inpainted
+from onnxray.engine.attribution.baselines import baseline, inpainted
 from onnxray.engine.explain import problem_of
+from onnxray.engine.incremental import plan as planner
+from onnxray.engine.inference.batches import Runtime
+from onnxray.engine.inference.session import run
 from onnxray.engine.methods import make
 from onnxray.engine.methods import occlusion as module
-from onnxray.engine.rows import Runtime
-from onnxray.engine.session import run
 
 Parse = Callable[..., onnx.ModelProto]
 RNG = np.random.default_rng(4)

@@ -13,9 +13,9 @@ import pytest
 
 import onnxray
 from onnxray.engine.explain import problem_of
+from onnxray.engine.inference.batches import Runtime
 from onnxray.engine.methods import make
 from onnxray.engine.methods.rise import Halves
-from onnxray.engine.rows import Runtime
 from onnxray.kernels.masks import Rise as Masks
 
 Parse = Callable[..., onnx.ModelProto]

@@ -1,0 +1,255 @@
+"""Figures made of blocks: uint8 (H, W, 3) RGB pictures on white paper, put beside and under one another.
+
+    page(title, lines, blocks)      the whole figure
+    panel(picture, title, note)     one picture with what it is above and its numbers below
+    grid(panels)                    panels in rows
+    colour_bar(scale)               what the colours mean: both ends, the unit
+    see also charts.py              bars, histograms, heat tables
+
+Nothing depends on the screen, the fonts of the machine or the time: the same numbers give the same bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..files.images import draw_text, text_size
+from ..terminal.table import ELLIPSIS, one_line
+
+Block = NDArray[np.uint8]
+Colour = tuple[int, int, int]
+Align = Literal["start", "middle", "end"]
+
+PAPER: Colour = (255, 255, 255)
+INK: Colour = (28, 33, 40)
+MUTED: Colour = (95, 103, 115)
+RULE: Colour = (208, 213, 220)
+SHADE: Colour = (243, 245, 248)
+ACCENT: Colour = (38, 100, 160)
+SECOND: Colour = (196, 98, 45)
+
+# Heights of text in pixels.
+TITLE, BODY, SMALL = 24, 16, 14
+GAP, MARGIN = 14, 28
+WIDTH = 1160  # of a full figure, between its margins
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How values become colours: a table of `kernels.colormap`, the values at its ends, and what they are."""
+
+    table: str
+    lo: float
+    hi: float
+    unit: str = ""
+    beyond: float = 0.0  # share of the values that lie outside and take the colours of the ends
+
+    @property
+    def signed(self) -> bool:
+        return self.lo == -self.hi
+
+    def to_mapping(self) -> dict[str, Any]:
+        """For manifests."""
+        return {"colours": self.table, "lo": self.lo, "hi": self.hi, "unit": self.unit, "beyond": self.beyond}
+
+
+def scale_of(values: ArrayLike, unit: str = "", *, outliers: bool = False) -> Scale:
+    """The scale that suits the values: sequential from 0 where none is negative, else diverging around 0.
+
+    With `outliers`, the half percent of the largest magnitudes does not stretch it; the colour bar says so.
+    """
+    from ...kernels import colormap, normalize
+
+    upper = 99.5 if outliers else 100.0
+    array = np.asarray(values)
+    _, most = normalize.percentile(array, 0, upper, signed=True)
+    finite = array[np.isfinite(array)]
+    beyond = float((np.abs(finite) > most).mean()) if finite.size else 0.0
+    if finite.size and finite.min() < 0:
+        return Scale(colormap.DIVERGING, -most, most, unit, beyond)
+    return Scale(colormap.SEQUENTIAL, 0.0, most, unit, beyond)
+
+
+def colour(values: ArrayLike, scale: Scale) -> Block:
+    """Values as colours, uint8 (..., 3); NaN is gray."""
+    from ...kernels import colormap
+
+    return colormap.apply(values, colormap.table(scale.table), scale.lo, scale.hi)
+
+
+def fit(values: NDArray[Any], side: int) -> NDArray[np.float32]:
+    """A map (h, w) as large as fits into side x side: cells stay cells, and are averaged where there are too many."""
+    from ...kernels.resize import resize
+    from ...kernels.upsample import upsample
+
+    h, w = values.shape
+    size = (max(1, round(h * side / max(h, w))), max(1, round(w * side / max(h, w))))
+    if max(h, w) <= side:
+        return upsample(values, size, "nearest")
+    return np.asarray(resize(np.asarray(values, np.float32), size, "bilinear"), np.float32)
+
+
+def picture(image: Block, side: int) -> Block:
+    """An image as large as fits into side x side: smooth, but the pixels of a tiny one stay squares."""
+    from ...kernels.resize import resize
+
+    h, w = image.shape[:2]
+    size = (max(1, round(h * side / max(h, w))), max(1, round(w * side / max(h, w))))
+    return resize(image, size, "nearest" if 3 * max(h, w) <= side else "bilinear")
+
+
+def blank(height: int, width: int, fill: Colour = PAPER) -> Block:
+    return np.full((max(0, height), max(0, width), 3), fill, np.uint8)
+
+
+def text(words: str, size: int = BODY, ink: Colour = INK, *, bold: bool = False, width: int | None = None) -> Block:
+    """One line of text; cut in the middle to fit into `width` pixels."""
+    words = one_line(words)
+    if width is not None:
+        words = shorten(words, size, width, bold=bold)
+    across, high = text_size(words, size, bold=bold)
+    block = blank(high, across)
+    draw_text(block, words, (0, 0), size, ink, bold=bold)
+    return block
+
+
+def shorten(words: str, size: int, width: int, *, bold: bool = False) -> str:
+    """`words`, cut in the middle where they are wider than `width` pixels."""
+    if text_size(words, size, bold=bold)[0] <= width:
+        return words
+    low, high = 0, len(words) - 1
+    while low < high:  # the most characters that fit
+        kept = (low + high + 1) // 2
+        if text_size(_cut(words, kept), size, bold=bold)[0] <= width:
+            low = kept
+        else:
+            high = kept - 1
+    return _cut(words, low)
+
+
+def _cut(words: str, kept: int) -> str:
+    tail = kept // 2
+    return words[: kept - tail] + ELLIPSIS + (words[len(words) - tail :] if tail else "")
+
+
+def paragraph(words: str, size: int, width: int, ink: Colour = INK) -> Block:
+    """Text in as many lines as it needs."""
+    lines, line = [], ""
+    for word in one_line(words).split(" "):
+        longer = f"{line} {word}" if line else word
+        if line and text_size(longer, size)[0] > width:
+            lines.append(line)
+            line = word
+        else:
+            line = longer
+    return stack([text(part, size, ink, width=width) for part in [*lines, line]], gap=size // 3)
+
+
+def stack(blocks: Sequence[Block], gap: int = GAP, align: Align = "start") -> Block:
+    """Blocks under one another."""
+    blocks = [b for b in blocks if b.size]
+    width = max((b.shape[1] for b in blocks), default=0)
+    rows: list[Block] = []
+    for block in blocks:
+        if rows and gap:
+            rows.append(blank(gap, width))
+        rows.append(_padded(block, width, 1, align))
+    return np.concatenate(rows) if rows else blank(0, 0)
+
+
+def beside(blocks: Sequence[Block], gap: int = GAP, align: Align = "start") -> Block:
+    """Blocks beside one another."""
+    blocks = [b for b in blocks if b.size]
+    height = max((b.shape[0] for b in blocks), default=0)
+    columns: list[Block] = []
+    for block in blocks:
+        if columns and gap:
+            columns.append(blank(height, gap))
+        columns.append(_padded(block, height, 0, align))
+    return np.concatenate(columns, axis=1) if columns else blank(0, 0)
+
+
+def _padded(block: Block, length: int, axis: int, align: Align) -> Block:
+    rest = length - block.shape[axis]
+    before = {"start": 0, "middle": rest // 2, "end": rest}[align]
+    margins = [(0, 0), (0, 0), (0, 0)]
+    margins[axis] = (before, rest - before)
+    return np.pad(block, margins, constant_values=255)
+
+
+def framed(block: Block, ink: Colour = RULE) -> Block:
+    """A line of one pixel around a picture, so that white ones end somewhere."""
+    out = blank(block.shape[0] + 2, block.shape[1] + 2, ink)
+    out[1:-1, 1:-1] = block
+    return out
+
+
+def panel(content: Block, title: str = "", note: str = "", width: int | None = None, *, strong: bool = True) -> Block:
+    """A picture with a title above and a note below, both cut to the panel's width."""
+    width = max(width or 0, content.shape[1])
+    parts = [text(title, SMALL, bold=strong, width=width)] if title else []
+    parts.append(_padded(content, width, 1, "start"))
+    if note:
+        parts.append(text(note, SMALL, MUTED, width=width))
+    return stack(parts, gap=5)
+
+
+def grid(panels: Sequence[Block], columns: int | None = None, gap: int = GAP, width: int = WIDTH) -> Block:
+    """Panels of about one size in rows, as many beside one another as fit into `width`."""
+    if not panels:
+        return blank(0, 0)
+    across = max(p.shape[1] for p in panels)
+    high = max(p.shape[0] for p in panels)
+    columns = columns or max(1, (width + gap) // (across + gap))
+    columns = min(columns, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    out = blank(rows * (high + gap) - gap, columns * (across + gap) - gap)
+    for i, block in enumerate(panels):
+        y, x = (i // columns) * (high + gap), (i % columns) * (across + gap)
+        out[y : y + block.shape[0], x : x + block.shape[1]] = block
+    return out
+
+
+def colour_bar(scale: Scale, width: int = 360) -> Block:
+    """The colours from the lowest value to the highest: both ends, zero or the middle if there is room, the unit."""
+    values = np.linspace(scale.lo, scale.hi, width, dtype=np.float64)
+    strip = framed(np.repeat(colour(values, scale)[None], 14, axis=0))
+    middle = 0.0 if scale.lo < 0 < scale.hi else (scale.lo + scale.hi) / 2
+    first, last, between = (text(number(value), SMALL) for value in (scale.lo, scale.hi, middle))
+    across = max(strip.shape[1], first.shape[1] + GAP + last.shape[1])
+    labels = blank(text("0", SMALL).shape[0], across)
+    at = round((middle - scale.lo) / (scale.hi - scale.lo) * (strip.shape[1] - 1)) - between.shape[1] // 2
+    free = at - GAP // 2 >= first.shape[1] and at + between.shape[1] + GAP // 2 <= across - last.shape[1]
+    for label, left in ((first, 0), (last, across - last.shape[1]), *([(between, at)] if free else [])):
+        labels[: label.shape[0], left : left + label.shape[1]] = label
+    bar = stack([strip, labels], gap=4)
+    told = [scale.unit] if scale.unit else []
+    if scale.beyond:
+        told.append(f"{number(100 * scale.beyond)} % lie beyond the ends")
+    return beside([bar, text("; ".join(told), SMALL, MUTED)], gap=GAP) if told else bar
+
+
+def number(value: float) -> str:
+    """A number in three significant digits, from 1000 to 99999 in all of those before the point."""
+    if not math.isfinite(value):
+        return str(value)
+    if value == 0:
+        return "0"
+    if 999.5 <= abs(value) < 99999.5:
+        return f"{value:.0f}"
+    return f"{value:.3g}" if 1e-3 <= abs(value) < 1e3 else f"{value:.2e}".replace("e-0", "e-").replace("e+0", "e")
+
+
+def page(title: str, lines: Sequence[str], blocks: Sequence[Block]) -> Block:
+    """A whole figure: the title, lines that say what is shown, a rule, then the blocks; margins around."""
+    width = max([680, *(b.shape[1] for b in blocks)])
+    head = [text(title, TITLE, bold=True, width=width)]
+    head += [paragraph(line, BODY, width, MUTED) for line in lines if line]
+    parts = [stack(head, gap=8), blank(1, width, RULE), *blocks]
+    return np.pad(stack(parts, gap=20), ((MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0)), constant_values=255)

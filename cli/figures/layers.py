@@ -1,0 +1,242 @@
+"""The figures of `onnxray activations`: a layer's channels, its mean map on the photo, its histogram, the walk."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..terminal.table import axes_text, shape_text
+from . import charts, figure
+from .figure import Block, Scale
+from .layer_view import View, statistics_of, strongest
+
+if TYPE_CHECKING:
+    from ...engine.inspect.layers import Layer
+    from ...engine.preprocess.image import Geometry
+
+TILE = 128
+
+
+@dataclass(frozen=True)
+class Photo:
+    """The image that was shown to the model: its name, its pixels, where they lie on the model's plane."""
+
+    name: str
+    pixels: NDArray[np.uint8]
+    geometry: Geometry
+
+
+def describe_layer(layer: Layer) -> str:
+    """Operator, shape and what one element sees, in one line."""
+    parts = [layer.op, shape_text(layer.shape).replace("x", " x ")]
+    field = layer.receptive_field
+    if field is not None:
+        parts.append(f"one element sees {axes_text(field.size)} px of the input, steps of {axes_text(field.stride)} px")
+    return ", ".join(parts)
+
+
+def channels(view: View, photo: Photo, scale: Scale, shown: Sequence[int], order: str) -> Block:
+    """The maps `shown`, in that order, all in one scale."""
+    side = max(TILE, min(max(view.values.shape[1:]), 160))
+    tops = view.items
+    panels = []
+    for index in shown:
+        tile = figure.framed(figure.colour(figure.fit(view.values[index], side), scale))
+        panels.append(figure.panel(tile, f"{index}", f"max {figure.number(float(np.nanmax(tops[index])))}", side))
+    total = len(view.values)
+    count = f"all {total} {view.item}s" if len(shown) == total else f"{len(shown)} of {total} {view.item}s"
+    lines = [
+        f"{describe_layer(view.layer)}{f', {view.note}' if view.note else ''}",
+        f"Image {photo.name}: {count}, {order}. Above each map its number, below its greatest value.",
+    ]
+    return figure.page(view.layer.name, lines, [figure.grid(panels), figure.colour_bar(scale)])
+
+
+def mean_map(view: View) -> NDArray[np.float32]:
+    """The mean over all channels, float32 (h, w); NaN does not count."""
+    values = np.nan_to_num(view.values.astype(np.float64), nan=0.0)
+    return np.asarray(values.mean(axis=0), np.float32)
+
+
+def overlay(values: NDArray[np.float32], photo: Photo, scale: Scale, alpha: float = 0.6) -> Block:
+    """A map laid over the photo, at the photo's size; where the model does not see it, the photo stays as it is."""
+    from ...kernels import colormap
+    from ...kernels.render import render
+
+    spread = photo.geometry.to_image(values, fill=float("nan"))
+    return render(spread, photo.pixels, colormap.table(scale.table), scale.lo, scale.hi, alpha)
+
+
+def small(photo: Photo, side: int) -> Photo:
+    """The photo at a size for a figure."""
+    pixels = figure.picture(photo.pixels, side)
+    height, width = pixels.shape[:2]
+    return Photo(photo.name, pixels, replace(photo.geometry, original=(height, width)))
+
+
+def cropped(photo: Photo) -> bool:
+    """Whether the model sees only a part of the photo."""
+    return photo.geometry.box != (0.0, 0.0, *map(float, photo.pixels.shape[:2]))
+
+
+def outlined(photo: Photo) -> Block:
+    """The photo with a black and white line around the part that the model sees, if that is not all of it."""
+    out: Block = photo.pixels.copy()
+    if not cropped(photo):
+        return out
+    y0, x0, y1, x1 = (round(edge) for edge in photo.geometry.box)
+    for inset, ink in ((0, figure.INK), (1, figure.PAPER), (2, figure.INK)):
+        top, left, bottom, right = y0 + inset, x0 + inset, y1 - 1 - inset, x1 - 1 - inset
+        if top < bottom and left < right:
+            out[[top, bottom], left : right + 1] = ink
+            out[top : bottom + 1, [left, right]] = ink
+    return out
+
+
+def mean(view: View, photo: Photo, scale: Scale) -> Block:
+    """The photo, the mean map, and the map over the photo, with the layer's numbers."""
+    return on_image(view, photo, scale, mean_map(view), f"mean of {len(view.values)} {view.item}s", view.on_image)
+
+
+def on_image(
+    view: View, photo: Photo, scale: Scale, values: NDArray[np.float32], what: str, lies_on_it: bool = True
+) -> Block:
+    """The photo, a map made of the layer, the map over the photo where it lies on it, and the layer's numbers."""
+    side = 320
+    shown = small(photo, side)
+    title = "the image; box: what the model sees" if cropped(shown) else "the image"
+    tiles = [figure.panel(figure.framed(outlined(shown)), title, shown.name)]
+    plane = figure.framed(figure.colour(figure.fit(values, side), scale))
+    h, w = values.shape
+    tiles.append(figure.panel(plane, what, f"{h} x {w} cells"))
+    if lies_on_it:
+        laid = figure.framed(overlay(values, shown, scale))
+        tiles.append(figure.panel(laid, "on the image", "bilinear between the cells' centres"))
+    blocks = [figure.beside(tiles, gap=22), figure.colour_bar(scale), numbers(view)]
+    return figure.page(view.layer.name, [describe_layer(view.layer)], blocks)
+
+
+def numbers(view: View) -> Block:
+    """The layer's statistics as a line of small columns."""
+    stats = statistics_of(view)
+    cells = [
+        ("min", figure.number(stats.min)),
+        ("max", figure.number(stats.max)),
+        ("mean", figure.number(stats.mean)),
+        ("standard deviation", figure.number(stats.std)),
+        ("exactly 0", f"{figure.number(100 * stats.zeros)} %"),
+        (f"silent {view.item}s", f"{stats.silent} of {stats.items}"),
+    ]
+    blocks = [
+        figure.stack([figure.text(name, figure.SMALL, figure.MUTED), figure.text(value, figure.BODY)], gap=4)
+        for name, value in cells
+    ]
+    return figure.beside(blocks, gap=34)
+
+
+def bars(view: View, photo: Photo, labels: Sequence[str] | None, most: int = 20) -> Block:
+    """The units that answer most strongly, labelled where they are classes."""
+    shown = strongest(view)[:most]
+    names = [labels[i] if labels else f"{view.item} {i}" for i in shown]
+    chart = charts.bars(names, [float(view.values[i]) for i in shown], width=900, label_width=380)
+    total = len(view.values)
+    count = f"{len(shown)} of {total} {view.item}s, greatest magnitude first"
+    lines = [describe_layer(view.layer), f"Image {photo.name}: {count}."]
+    return figure.page(view.layer.name, lines, [chart, numbers(view)])
+
+
+def heat(view: View, photo: Photo, scale: Scale) -> Block:
+    """Tokens x features, time x units, positions x channels."""
+    table = charts.heat(view.values, scale, f"{view.rows}s", f"{view.item}s" if "(" not in view.item else view.item)
+    lines = [describe_layer(view.layer), f"Image {photo.name}."]
+    return figure.page(view.layer.name, lines, [table, figure.colour_bar(scale), numbers(view)])
+
+
+def histograms(layer: Layer, photo: Photo, parts: Sequence[tuple[str, NDArray[Any]]]) -> Block:
+    """How values are spread, one histogram per part under one another, over the same range."""
+    every = np.concatenate([np.asarray(values, np.float64).ravel() for _, values in parts])
+    finite = every[np.isfinite(every)]
+    lo, hi = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    if lo == hi:
+        lo, hi = lo - 0.5, hi + 0.5
+    bins = 72
+    width = (hi - lo) / (bins - 2)  # 0 becomes an edge, so that no bin holds values of both signs
+    lo, hi = math.floor(lo / width) * width, math.ceil(hi / width) * width
+    bins = round((hi - lo) / width)
+    fills = (figure.MUTED, figure.ACCENT) if len(parts) > 1 else (figure.ACCENT,)
+    blocks = [
+        charts.histogram(values, title, lo, hi, width=720, bins=bins, fill=fill)
+        for (title, values), fill in zip(parts, fills, strict=True)
+    ]
+    lines = [describe_layer(layer), f"Image {photo.name}. Across: the value; up: the share of all values in one bin."]
+    return figure.page(layer.name, lines, [figure.stack(blocks, gap=24)])
+
+
+def step(view: View, number: int, side: int = 144) -> Block:
+    """One tile of the walk: the layer's mean map and its three strongest channels (or bars, or a heat table)."""
+    from ...kernels.resize import resize
+
+    layer = view.layer
+    scale = figure.scale_of(view.values, outliers=view.kind != "vector")
+    if view.kind == "maps":
+        average = mean_map(view)
+        main = figure.colour(figure.fit(average, side), figure.scale_of(average))
+        own = figure.scale_of(average)
+        third = (side - 8) // 3
+        best = [_centred(figure.colour(figure.fit(view.values[i], third), scale), third) for i in strongest(view)[:3]]
+        drawn = figure.stack([_centred(main, side), figure.beside(best, gap=4)], gap=4)
+        told = span(own)
+    elif view.kind == "table":
+        enlarged = max(view.values.shape) <= side
+        drawn = figure.colour(resize(view.values, (side, side), "nearest" if enlarged else "area"), scale)
+        told = span(scale)
+    else:
+        drawn = charts.columns(view.values, scale, side)
+        told = span(scale)
+    lines = [
+        figure.text(f"{number}  {layer.op}", figure.SMALL, bold=True, width=side),
+        figure.text(layer.name, figure.SMALL, width=side),
+        drawn,
+        figure.text(shape_text(layer.shape), figure.SMALL, figure.MUTED, width=side),
+        figure.text(_sees(view), figure.SMALL, figure.MUTED, width=side),
+        figure.text(told, figure.SMALL, figure.MUTED, width=side),
+    ]
+    return figure.stack(lines, gap=4)
+
+
+def _sees(view: View) -> str:
+    field = view.layer.receptive_field
+    if field is not None:
+        return f"sees {axes_text(field.size)} px, step {axes_text(field.stride)}"
+    return "no fixed field" if view.on_image else "sees the whole input"
+
+
+def span(scale: Scale) -> str:
+    """The range of a scale in words."""
+    return f"{figure.number(scale.lo)} to {figure.number(scale.hi)}"
+
+
+def _centred(block: Block, side: int) -> Block:
+    """A block in the middle of a square."""
+    out = figure.blank(side, side, figure.SHADE)
+    y, x = (side - block.shape[0]) // 2, (side - block.shape[1]) // 2
+    out[y : y + block.shape[0], x : x + block.shape[1]] = block
+    return out
+
+
+def walk(model_name: str, photo: Photo, tiles: Sequence[Block], left_out: int) -> Block:
+    """The image's way through the network, tile after tile."""
+    first = figure.panel(figure.framed(_centred(small(photo, 144).pixels, 144)), "the image", photo.name, 146)
+    lines = [
+        f"{photo.name} on its way through {model_name}, layer by layer"
+        + (f" ({left_out} that only move, rename or rescale numbers are left out)." if left_out else "."),
+        "Each tile: the mean of all channels, below it the three channels that answer most; tokens down and features "
+        "across where there is no map, bars where there is one number per unit. Every layer has its own range, written "
+        "under it: blue to red where values have both signs, dark to bright from 0 where they have not.",
+    ]
+    return figure.page("Walk through the network", lines, [figure.grid([first, *tiles], gap=20)])

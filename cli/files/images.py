@@ -1,0 +1,357 @@
+"""Image files in and out, and text on pictures: the only importer of OpenCV.
+
+Images are uint8 H x W x 3 RGB. What a file holds becomes that by these rules: gray is repeated, palettes are looked
+up, 16 bits become round(v / 257), transparent pixels are laid over white, the EXIF orientation is applied, the first
+page of several is taken. Colour profiles are not applied.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import glob
+import os
+import re
+import stat
+import sys
+import tempfile
+import threading
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...engine.atomic import atomic
+from ...engine.errors import ImageError, OutputError, RuntimeUnavailable, nearest
+from .image_headers import FORMATS, Header, read_header
+
+try:
+    import cv2
+except ImportError as error:
+    raise RuntimeUnavailable(
+        f"OpenCV cannot be imported ({error}): on a server without a display install its libraries (Debian, Ubuntu: "
+        "`apt-get install libgl1 libglib2.0-0`), or `pip uninstall opencv-python` and `pip install "
+        "opencv-python-headless`"
+    ) from error
+
+Image: TypeAlias = NDArray[np.uint8]
+
+MAX_PIXELS = 200_000_000
+MAX_BYTES = 1 << 30
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp")
+WRITABLE = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+
+if hasattr(cv2, "setLogLevel"):  # OpenCV 4
+    cv2.setLogLevel(0)
+else:
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+
+def read(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> Image:
+    """The image in a file. Raises ImageError, one line that names the file, for whatever keeps it from being read."""
+    where = repr(os.fspath(path))
+    try:
+        status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            raise ImageError(f"{where} is a folder, not an image")
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageError(f"{where} is not a regular file")
+        if status.st_size > MAX_BYTES:
+            raise ImageError(f"{where} has {status.st_size >> 20} MiB, more than the limit of {MAX_BYTES >> 20} MiB")
+        data = Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise ImageError(f"{where} cannot be read: {reason}") from error
+    return decode(data, max_pixels=max_pixels, where=where)
+
+
+def decode(data: bytes, max_pixels: int = MAX_PIXELS, where: str = "the image") -> Image:
+    """The image in the bytes of a file; `where` names it in messages. Raises ImageError."""
+    header = read_header(data, where)
+    pixels = header.width * header.height
+    if pixels == 0:
+        raise ImageError(f"{where} is empty: a {header.format} of {header.width} x {header.height} pixels")
+    if pixels > max_pixels:
+        raise ImageError(
+            f"{where} has {header.width} x {header.height} pixels, more than the limit of {max_pixels / 1e6:g} million"
+        )
+    with _quiet() as said:
+        try:
+            stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        except (cv2.error, MemoryError) as error:
+            raise ImageError(f"{where} cannot be decoded: {header.format} of an unsupported kind, or broken") from error
+    if stored is None:
+        raise ImageError(
+            f"{where} cannot be decoded: the {header.format} is truncated, broken or of an unsupported kind"
+        )
+    if header.format == "JPEG" and re.search(rb"premature end|bad Huffman", b"".join(said), re.IGNORECASE):
+        raise ImageError(f"{where} is a damaged JPEG: part of its picture is missing")
+    return _upright(_as_rgb(stored, header, where), header.orientation)
+
+
+def _as_rgb(stored: NDArray[Any], header: Header, where: str) -> Image:
+    if stored.dtype == np.uint16:
+        stored = ((stored.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+    if stored.dtype != np.uint8:
+        raise ImageError(f"{where} holds {stored.dtype} values; images of 8 or 16 bits a channel are supported")
+    if stored.ndim == 2 or stored.shape[2] == 1:
+        return np.repeat(stored.reshape(*stored.shape[:2], 1), 3, axis=2)
+    if stored.shape[2] == 3:
+        return np.asarray(cv2.cvtColor(stored, cv2.COLOR_BGR2RGB))
+    if stored.shape[2] != 4:
+        raise ImageError(f"{where} has {stored.shape[2]} channels; gray, RGB and RGBA are supported")
+    alpha = stored[..., 3:].astype(np.uint16)
+    colour = stored[..., 2::-1].astype(np.uint16)
+    weighted = colour if header.premultiplied else (colour * alpha + 127) // 255
+    over_white: Image = np.minimum(weighted + (255 - alpha), 255).astype(np.uint8)
+    return over_white
+
+
+def _upright(image: Image, orientation: int) -> Image:
+    """Apply an EXIF orientation (2 to 8) to what is stored."""
+    if orientation >= 5:
+        image = image.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        image = image[::-1]
+    if orientation in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    return np.ascontiguousarray(image)
+
+
+_stderr = threading.Lock()
+_CHATTER = re.compile(rb"jpeg|jfif|huffman|libpng|tiff|webp|^\[ ?(warn|error|info)", re.IGNORECASE | re.MULTILINE)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[list[bytes]]:
+    """Keep what libjpeg and libpng print away from stderr; the list holds it afterwards.
+
+    They write to file descriptor 2 itself. What others wrote there at the same time is passed on.
+    """
+    said: list[bytes] = []
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_stderr)
+        try:
+            file = stack.enter_context(tempfile.TemporaryFile())
+            if sys.stderr is not None:
+                sys.stderr.flush()
+            kept = os.dup(2)
+        except (OSError, ValueError):  # no stderr to protect, or no place to keep what is said
+            yield said
+            return
+        stack.callback(os.close, kept)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield said
+        finally:
+            os.dup2(kept, 2)
+            file.seek(0)
+            said += file.read(1 << 20).splitlines(keepends=True)
+            for line in said:
+                if not _CHATTER.search(line):
+                    with contextlib.suppress(OSError):
+                        os.write(kept, line)
+
+
+def encode(image: NDArray[Any], suffix: str = ".png", quality: int = 92) -> bytes:
+    """The bytes of an image file, the same for the same image: uint8 (H, W) gray, (H, W, 3) RGB or (H, W, 4) RGBA.
+
+    `quality` is for JPEG and WebP. Raises OutputError for a suffix that is not WRITABLE or an image it cannot hold.
+    """
+    suffix = suffix.lower()
+    if suffix not in WRITABLE:
+        raise OutputError(f"pictures cannot be written as {suffix!r}: use one of {', '.join(WRITABLE)}")
+    pixels = np.asarray(image)
+    fits = pixels.ndim in (2, 3) and pixels.shape[2:] in ((), (3,), (4,)) and 0 not in pixels.shape
+    if pixels.dtype != np.uint8 or not fits:
+        raise OutputError(f"a picture must be uint8 (H, W), (H, W, 3) or (H, W, 4), got {pixels.dtype} {pixels.shape}")
+    if pixels.ndim == 3:
+        pixels = pixels[..., [2, 1, 0, 3]] if pixels.shape[2] == 4 else pixels[..., ::-1]
+    options = {
+        ".png": [cv2.IMWRITE_PNG_COMPRESSION, 6],
+        ".jpg": [cv2.IMWRITE_JPEG_QUALITY, quality],
+        ".jpeg": [cv2.IMWRITE_JPEG_QUALITY, quality],
+        ".webp": [cv2.IMWRITE_WEBP_QUALITY, quality],
+    }
+    try:
+        done, data = cv2.imencode(suffix, np.ascontiguousarray(pixels), options.get(suffix, []))
+    except cv2.error as error:
+        raise OutputError(f"a picture of {pixels.shape} cannot be written as {suffix}") from error
+    if not done:
+        raise OutputError(f"a picture of {pixels.shape} cannot be written as {suffix}")
+    return bytes(data)
+
+
+def write(path: str | os.PathLike[str], image: NDArray[Any], quality: int = 92) -> Path:
+    """Write a picture, whole or not at all; the suffix of `path` says in which format (see `encode`).
+
+    Raises OutputError: no permission, full disk, a format or an image that cannot be written.
+    """
+    path = Path(path)
+    data = encode(image, path.suffix, quality)
+    with atomic(path) as temporary:
+        temporary.write_bytes(data)
+    return path
+
+
+def find(items: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Path]:
+    """The image files that files, folders and glob patterns name, in the order given, each once.
+
+    A folder gives the images right in it, in natural order (2 before 10); `**` in a pattern descends. A file is taken
+    whatever its name. Raises ImageError for a path that does not exist, a folder or pattern without an image.
+    """
+    if isinstance(items, (str, os.PathLike)):
+        items = [items]
+    found: dict[Path, None] = {}
+    for item in items:
+        found.update(dict.fromkeys(_expand(os.fspath(item))))
+    if not found:
+        raise ImageError("no image was named")
+    return list(found)
+
+
+def _expand(item: str) -> Sequence[Path]:
+    path = Path(item)
+    try:
+        if path.is_dir():
+            images = [p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file()]
+            if not images:
+                raise ImageError(f"the folder {item!r} has no image in it ({', '.join(SUFFIXES)})")
+            return sorted(images, key=natural)
+        if path.exists():
+            return [path]
+        if not glob.has_magic(item):
+            siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+            close = nearest(path.name, siblings)
+            hint = f"; nearest: {', '.join(map(repr, close))}" if close else ""
+            raise ImageError(f"there is no file or folder {item!r}{hint}")
+        matches = [Path(p) for p in glob.glob(item, recursive=True)]
+        images = [p for p in matches if p.suffix.lower() in SUFFIXES and p.is_file()]
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise ImageError(f"{item!r} cannot be read: {reason}") from error
+    if not images:
+        what = f"matches {len(matches)} files, none of them an image" if matches else "matches no file"
+        raise ImageError(f"the pattern {item!r} {what}; supported are {FORMATS}")
+    return sorted(images, key=natural)
+
+
+def natural(path: Path) -> list[tuple[int, int, str]]:
+    """A sorting key: numbers by value, everything else as text whatever its case."""
+    parts = re.split(r"(\d+)", str(path))
+    return [(0, int(p), "") if p.isdecimal() and p.isascii() else (1, 0, p.casefold()) for p in parts] + [
+        (1, 0, str(path))
+    ]
+
+
+# Text. OpenCV 5 has TrueType fonts with some 10000 characters built in; older ones only have Hershey's ASCII strokes.
+
+_FONT = "sans"
+_BOLD, _REGULAR = 700, 400
+
+
+@functools.cache
+def _font() -> Any:
+    return cv2.FontFace(_FONT) if hasattr(cv2, "FontFace") else None
+
+
+def text_size(text: str, size: int = 16, *, bold: bool = False) -> tuple[int, int]:
+    """(width, height) in pixels of a line of text. `size` is the height of the letters' box; the line's height depends
+    on it alone: lines of one size drawn at steps of it do not touch."""
+    up, down = _line(size)
+    return _width(_printable(text), size, bold), up + down
+
+
+def draw_text(
+    image: Image,
+    text: str,
+    xy: tuple[int, int],
+    size: int = 16,
+    color: tuple[int, int, int] = (0, 0, 0),
+    *,
+    bold: bool = False,
+    anchor: str = "left",
+) -> Image:
+    """Write a line of text into `image` (uint8 (H, W, 3) RGB, changed in place and returned), smooth.
+
+    xy: (x, y) of the line's top and its left end, its middle or its right end, as `anchor` says: "left", "middle",
+    "right". What lies outside the image is cut off. color: RGB. Characters without a glyph are shown as "?".
+    """
+    text = _printable(text)
+    x, y = xy
+    x -= {"left": 0, "middle": _width(text, size, bold) // 2, "right": _width(text, size, bold)}[anchor]
+    up, _ = _line(size)
+    font = _font()
+    canvas = image if image.flags.c_contiguous else np.ascontiguousarray(image)
+    if font is not None:
+        cv2.putText(canvas, text, (x, y + up), color, font, size, _BOLD if bold else _REGULAR)
+    else:
+        scale, thickness = _hershey(size, bold)
+        start = (x + thickness // 2 + 1, y + up)
+        cv2.putText(canvas, text, start, cv2.FONT_HERSHEY_SIMPLEX, scale, color, thickness, cv2.LINE_AA)
+    if canvas is not image:
+        image[...] = canvas
+    return image
+
+
+def shorten(text: str, width: int, size: int = 16, *, bold: bool = False) -> str:
+    """`text`, cut and ended by "..." so that it fits into `width` pixels; "" if nothing does."""
+    if text_size(text, size, bold=bold)[0] <= width:
+        return text
+    low, high = 0, len(text)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if text_size(text[:middle].rstrip() + "...", size, bold=bold)[0] <= width:
+            low = middle
+        else:
+            high = middle - 1
+    return text[:low].rstrip() + "..." if low else ""
+
+
+def contours(mask: NDArray[np.bool_]) -> list[NDArray[np.int32]]:
+    """The outer outlines of a mask's connected parts, (n, 2) arrays of (y, x), the part of greatest area first."""
+    found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    parts = [np.ascontiguousarray(outline[:, 0, ::-1], np.int32) for outline in found]
+    areas = [cv2.contourArea(outline) + len(outline) / 2 for outline in found]
+    return [parts[i] for i in sorted(range(len(parts)), key=lambda i: (-areas[i], parts[i].tolist()))]
+
+
+def _printable(text: str) -> str:
+    """One line that OpenCV can take: no control characters, no lone surrogates; plain ASCII for Hershey's fonts."""
+    text = "".join(" " if unicodedata.category(c)[0] == "C" and c != "\u200d" else c for c in text)
+    if _font() is not None:
+        return text
+    plain = unicodedata.normalize("NFKD", text.replace("ß", "ss"))
+    plain = "".join(c for c in plain if not unicodedata.combining(c))
+    return plain.encode("ascii", "replace").decode("ascii")
+
+
+def _width(text: str, size: int, bold: bool) -> int:
+    if not text:
+        return 0
+    font = _font()
+    if font is not None:
+        return int(cv2.getTextSize((1, 1), text, (0, 0), font, size, _BOLD if bold else _REGULAR)[2])
+    scale, thickness = _hershey(size, bold)
+    return int(cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)[0][0]) + thickness // 2 + 1
+
+
+@functools.cache
+def _line(size: int) -> tuple[int, int]:
+    """How far a line reaches above and below its baseline, accents and tails included."""
+    font = _font()
+    if font is not None:
+        _, top, _, height = cv2.getTextSize((1, 1), "Åg|", (0, 0), font, size, _BOLD)
+        return -int(top), int(height) + int(top)
+    scale, thickness = _hershey(size, True)
+    (_, height), below = cv2.getTextSize("Ag|", cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
+    return int(height) + height // 10 + thickness, int(below) + thickness  # brackets and bars are taller than it says
+
+
+@functools.cache
+def _hershey(size: int, bold: bool) -> tuple[float, int]:
+    thickness = max(1, round(size / (14 if bold else 16)))
+    return cv2.getFontScaleFromHeight(cv2.FONT_HERSHEY_SIMPLEX, max(1, round(0.7 * size)), thickness), thickness

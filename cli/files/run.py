@@ -1,0 +1,340 @@
+"""One run of a command is one folder with one manifest.
+
+The manifest says what was asked, of which model, how images were prepared and what came out. Nothing in it depends on
+the time or on folders beyond the paths that were given: the same run writes the same bytes. A run never touches files
+that another run, or somebody else, has put into the folder: that takes --force, and even then only files that the old
+manifest lists are removed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+import re
+import time
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from ...engine.atomic import atomic
+from ...engine.errors import OutputError
+from ..parameters.options import Output
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ...engine.graph.model import Model
+    from ...engine.preprocess.card import Card
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+_PACKAGES = (
+    "onnxray",
+    "onnx",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "numpy",
+    "numba",
+    "opencv-python",
+    "opencv-python-headless",
+    "scikit-image",
+    "scipy",
+)
+# Entries of the manifest that two runs must share for one to continue the other.
+_DECISIVE = {
+    "format": "another form of manifest",
+    "command": "another command",
+    "model": "another model",
+    "layers": "other layers",
+    "card": "other preprocessing",
+    "options": "other options",
+}
+_FLUSH = 1.0  # seconds between two writings of the manifest while images are done, at least; and how many times as
+_FLUSH_TIMES = 20  # long as the last one took: of thousands of images it takes a while
+
+
+class Run:
+    """The folder and the manifest of one run; a context manager, which writes the manifest however the run ends.
+
+    `options` holds whatever decides the results, `about` further entries of the manifest (model, card, layers, ...).
+    `images` are all that will be done, in order. With `output.resume`, those that the folder's manifest calls done,
+    with the same options and the same content, need not be done again: see `kept`.
+    """
+
+    def __init__(
+        self,
+        output: Output,
+        command: str,
+        options: Mapping[str, Any],
+        about: Mapping[str, Any],
+        images: Sequence[Path] = (),
+    ) -> None:
+        self.folder = output.folder
+        self._order = [str(path) for path in images]
+        self._entries: dict[str, bytes] = {}
+        self.manifest: dict[str, Any] = {
+            "format": FORMAT,
+            "command": command,
+            "complete": False,
+            "options": plain(options),
+            **plain(about),
+            "images": [],
+            "files": [],
+            "versions": versions(),
+        }
+        self._earlier: dict[str, dict[str, Any]] = {}
+        self._due = time.monotonic() + _FLUSH
+        self._taken: set[str] = {MANIFEST}
+        old = _manifest_of(self.folder)
+        if output.resume and old is not None:
+            self._resume(old)
+        elif old is not None or _occupied(self.folder):
+            self._replace(old, output.force)
+
+    def _resume(self, old: dict[str, Any]) -> None:
+        differing = [what for key, what in _DECISIVE.items() if old.get(key) != self.manifest.get(key)]
+        if differing:
+            raise OutputError(
+                f"{str(self.folder)!r} holds a run with {differing[0]}, which cannot be continued: "
+                "give --force to replace it, or another folder with --out"
+            )
+        images = [image for image in old["images"] if isinstance(image, dict)]
+        self._earlier = {str(image.get("path")): image for image in images if image.get("status") == "done"}
+
+    def _replace(self, old: dict[str, Any] | None, force: bool) -> None:
+        if not force:
+            if self.folder.exists() and not self.folder.is_dir():
+                raise OutputError(f"{str(self.folder)!r} is a file: give another folder with --out")
+            what = (
+                f"another run (onnxray {old['command']})" if old is not None else "files that no run of onnxray wrote"
+            )
+            remedy = "to replace it" if old is not None else "to write beside them"
+            raise OutputError(f"{str(self.folder)!r} holds {what}: give --force {remedy}, or another folder with --out")
+        for name in [*_listed(old or {}), MANIFEST]:
+            file = self.folder / name
+            if self._owns(name) and file.is_file():
+                try:
+                    file.unlink()
+                except OSError as error:
+                    raise OutputError(f"cannot replace {str(file)!r}: {error.strerror or error}") from error
+        for name in sorted({str(Path(n).parent) for n in _listed(old or {})}, key=len, reverse=True):
+            if (
+                name != "."
+                and self._owns(name)
+                and (self.folder / name).is_dir()
+                and not any((self.folder / name).iterdir())
+            ):
+                (self.folder / name).rmdir()
+
+    def _owns(self, name: str) -> bool:
+        """Whether a name of a manifest, which anybody may have written, stays in the folder."""
+        try:
+            return (self.folder / name).resolve().is_relative_to(self.folder.resolve())
+        except (OSError, ValueError, RuntimeError):
+            return False
+
+    def __enter__(self) -> Run:
+        self.flush()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.manifest["complete"] = error is None
+        if isinstance(error, OutputError):
+            return  # the disk is full or gone: the manifest could not be written either
+        self.flush()
+
+    def flush(self) -> None:
+        """Write the manifest as it is now."""
+        start = time.monotonic()
+        # One key stands alone at this indent, and no text inside has a bare line break.
+        before, mark, after = _indented({**self.manifest, "images": []}).partition('\n  "images": []')
+        with atomic(self.folder / MANIFEST) as temporary, temporary.open("w", encoding="utf-8") as file:
+            file.write(before)
+            parts = self._packed()
+            if parts:
+                file.write(mark[:-1])
+                for number, part in enumerate(parts):
+                    entry = zlib.decompress(part).decode().replace("\n", "\n    ")
+                    file.write(f"{',' if number else ''}\n    {entry}")
+                mark = "\n  ]"
+            file.write(f"{mark}{after}\n")
+        self._due = time.monotonic() + max(_FLUSH, _FLUSH_TIMES * (time.monotonic() - start))
+
+    def kept(self, path: Path) -> dict[str, Any] | None:
+        """The entry of an image that an earlier, unfinished run has done, with all its files; None if there is none."""
+        entry = self._earlier.get(str(path))
+        if entry is None or entry.get("sha256") != digest_of(path):
+            return None
+        if not all(self._owns(name) and (self.folder / name).is_file() for name in entry.get("files", ())):
+            return None
+        return entry
+
+    def add(self, entry: dict[str, Any]) -> None:
+        """Put an image's entry, see `done` and `failed`, into the manifest."""
+        # As they are written, compressed: a run over many thousands of images holds little of each.
+        self._entries[entry["path"]] = zlib.compress(_indented(entry).encode(), 1)
+        if time.monotonic() > self._due:
+            self.flush()
+
+    @property
+    def entries(self) -> list[dict[str, Any]]:
+        """The entries of the images so far, in the order they were given."""
+        return [json.loads(zlib.decompress(part)) for part in self._packed()]
+
+    def document(self) -> dict[str, Any]:
+        """What the manifest's file holds."""
+        return {**self.manifest, "images": self.entries}
+
+    def _packed(self) -> list[bytes]:
+        return [self._entries[path] for path in self._order if path in self._entries]
+
+    def name(self, wanted: str, folder: str = "") -> str:
+        """A file or folder name, made of `wanted`, that nothing else of this run has; relative to the run's folder."""
+        base = f"{folder}/{slug(wanted)}" if folder else slug(wanted)
+        stem, dot, ending = base.rpartition(".")
+        if not stem or "/" in ending or len(ending) > 5:
+            stem, dot, ending = base, "", ""
+        found, number = base, 2
+        while found.lower() in self._taken:
+            found, number = f"{stem}-{number}{dot}{ending}", number + 1
+        self._taken.add(found.lower())
+        return found
+
+    def picture(self, name: str, image: np.ndarray) -> str:
+        """Write a PNG; `name` is relative to the folder. Returns it."""
+        from .images import write
+
+        write(self.folder / name, image)
+        return name
+
+    def array(self, name: str, array: np.ndarray) -> str:
+        """Write a float32 .npy file."""
+        import numpy as np
+
+        with atomic(self.folder / name) as temporary, temporary.open("wb") as file:
+            np.save(file, np.ascontiguousarray(array, np.float32), allow_pickle=False)
+        return name
+
+    def data(self, name: str, data: bytes) -> str:
+        """Write a file of bytes."""
+        with atomic(self.folder / name) as temporary:
+            temporary.write_bytes(data)
+        return name
+
+    def text(self, name: str, text: str) -> str:
+        with atomic(self.folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="\n")
+        return name
+
+
+def _indented(data: Mapping[str, Any]) -> str:
+    return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def done(path: Path, files: Sequence[str] = (), **results: Any) -> dict[str, Any]:
+    """The entry of an image that is done, with its results and the files written for it."""
+    return {"path": str(path), "status": "done", "sha256": digest_of(path), **plain(results), "files": list(files)}
+
+
+def failed(path: Path, error: Exception) -> dict[str, Any]:
+    """The entry of an image that failed."""
+    return {"path": str(path), "status": "failed", "error": " ".join(str(error).split())}
+
+
+def describe(model: Model) -> dict[str, Any]:
+    """The manifest's entry about the model."""
+    return {"path": str(model.path) if model.path else None, "sha256": model.sha256, "opset": model.opset}
+
+
+def describe_card(card: Card) -> dict[str, Any]:
+    """The manifest's entry about preprocessing: its fields, their sources, warnings; labels by number and hash."""
+    fields = card.to_mapping()
+    labels = fields.pop("labels", None)
+    if labels is not None:
+        text = "\n".join(labels).encode()
+        fields["labels"] = {"count": len(labels), "sha256": hashlib.sha256(text).hexdigest()}
+    return fields
+
+
+def versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def digest_of(path: Path) -> str:
+    """sha256 of a file. Raises OutputError when it has gone meanwhile."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise OutputError(f"cannot read {str(path)!r} again: {error.strerror or error}") from error
+    return digest.hexdigest()
+
+
+def slug(text: str) -> str:
+    """`text` as a file name that every system accepts: ASCII letters, digits and "._-", at most 80 of them."""
+    plain_text = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")
+    if len(plain_text) > 80:
+        plain_text = f"{plain_text[:38].rstrip('-.')}--{plain_text[-38:].lstrip('-.')}"
+    if re.fullmatch(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?", plain_text):
+        plain_text = f"_{plain_text}"
+    return plain_text or "unnamed"
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON-like data; NumPy's numbers become Python's, what JSON lacks (NaN, infinities) becomes text."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float):
+        return value if value - value == 0 else str(value)
+    raise TypeError(f"{type(value).__name__} has no place in a manifest")
+
+
+def made_by(folder: Path) -> str | None:
+    """The command whose run a folder holds, None if there is none."""
+    found = _manifest_of(folder)
+    return None if found is None else str(found["command"])
+
+
+def _manifest_of(folder: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    ours = isinstance(found, dict) and {"format", "command", "images", "files"} <= found.keys()
+    return found if ours else None
+
+
+def _occupied(folder: Path) -> bool:
+    try:
+        return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    except OSError as error:
+        raise OutputError(f"cannot look into {str(folder)!r}: {error.strerror or error}") from error
+
+
+def _listed(manifest: Mapping[str, Any]) -> list[str]:
+    names = [*manifest.get("files", ())]
+    for image in manifest.get("images", ()):
+        names += image.get("files", ()) if isinstance(image, Mapping) else ()
+    return [name for name in names if isinstance(name, str)]

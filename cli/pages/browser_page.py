@@ -1,0 +1,108 @@
+"""A page that runs a compiled model in the browser: index.html, model.onnx and onnxruntime-web beside it.
+
+Nothing is loaded from elsewhere: the page's content security policy lets it read its own folder only. The three files
+of onnxruntime-web are copied from an installed npm package.
+"""
+
+from __future__ import annotations
+
+import html
+import importlib.resources
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...engine.atomic import atomic
+from ...engine.errors import OutputError
+
+if TYPE_CHECKING:
+    from ...engine.graph.model import Model
+
+PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
+FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
+
+
+def find_runtime(given: Path | None) -> Path:
+    """The folder with the runtime's files: `given`, or node_modules here or further up. Raises OutputError."""
+    here = Path.cwd()
+    places = [given] if given else [folder / "node_modules" / PACKAGE for folder in (here, *here.parents)]
+    for place in places:
+        for folder in (place / "dist", place):
+            if all((folder / name).is_file() for name in FILES):
+                return folder
+    where = f"in {str(given)!r}" if given else "here"
+    raise OutputError(
+        f"the page needs {PACKAGE}, which is not installed {where}: run `npm install {PACKAGE}@{VERSION}`, or give "
+        "--web-runtime FOLDER with its files"
+    )
+
+
+def write_page(model: Model, source: Model, folder: Path, runtime: Path, *, title: str, force: bool = False) -> Path:
+    """Write the page for `model`, compiled of `source` with preprocess="HWC" and normalize="uint8"; its index.html.
+
+    Raises OutputError.
+    """
+    index = folder / "index.html"
+    if index.exists() and not force:
+        raise OutputError(f"{str(index)!r} exists: choose another folder or give --force")
+    text = page(model, source, title)
+    model.save(folder / "model.onnx")
+    for name in FILES:
+        with atomic(folder / "ort" / name) as temporary:
+            temporary.write_bytes((runtime / name).read_bytes())
+    with atomic(index) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return index
+
+
+def page(model: Model, source: Model, title: str) -> str:
+    """The HTML."""
+    from ...engine.compile import METADATA
+
+    note = json.loads(model.metadata[METADATA])
+    where = f" at layer {note['layer']}" if note["layer"] else ""
+    target = {"runtime": "of a class that you choose", "predicted": "of the predicted class"}
+    what = target.get(note["target"], f"of {note['target']}")
+    about = f"{note['method']}{where}, {what}, computed by the model file."
+    template = importlib.resources.files(__package__).joinpath("site/explain.html").read_text(encoding="utf-8")
+    parts = {
+        "{title}": html.escape(title),
+        "{about}": html.escape(about),
+        "{facts}": _json(_facts(source, note)),
+    }
+    for mark, text in parts.items():
+        template = template.replace(mark, text)
+    return template
+
+
+def _facts(source: Model, note: dict[str, Any]) -> dict[str, Any]:
+    from ...engine.errors import CardError, ModelError
+    from ...engine.inspect.signature import class_output
+    from ...engine.preprocess.find import find_card
+    from ...engine.targets.resolved import label_of
+    from ...kernels import colormap
+
+    signed = note["display"] == "signed"
+    table = colormap.table(colormap.DIVERGING if signed else colormap.SEQUENTIAL)
+    facts: dict[str, Any] = {
+        "input": note["input"],
+        "output": note["output"],
+        "target_input": note.get("target_input"),
+        "signed": signed,
+        "colours": [int(v) for v in table.reshape(-1)],
+        "labels": None,
+        "scores": None,
+    }
+    try:
+        found = class_output(source)
+        facts["scores"] = {"output": found.name, "kind": found.scores, "classes": found.classes}
+        labels = find_card(source).labels
+        facts["labels"] = labels and [label_of(i, labels) or f"class {i}" for i in range(len(labels))]
+    except (ModelError, CardError):
+        pass  # no classes to list: the page shows the map alone
+    return facts
+
+
+def _json(data: Any) -> str:
+    """JSON that cannot end the script element it stands in."""
+    return json.dumps(data, ensure_ascii=True).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

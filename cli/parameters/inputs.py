@@ -1,0 +1,95 @@
+"""MODEL and IMAGES of the command line: names become a loaded model, its card, and a list of image files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ...engine.errors import UnknownName
+
+if TYPE_CHECKING:
+    from ...engine.graph.model import Model
+    from ...engine.preprocess.card import Card
+
+
+BUILTIN = "builtin"
+
+
+def model_path(name: str) -> Path:
+    """The file for MODEL: an existing path, else a name of `onnxray models list`. Raises UnknownName, ModelError."""
+    path = Path(name)
+    if path.is_file():
+        return path
+    from ... import models
+
+    if name in models.names():
+        return models.path(name)
+    if path.exists() or path.suffix or len(path.parts) > 1:
+        return path  # loading it says what is wrong with it
+    raise UnknownName(
+        "model or file", name, models.names(), "give the path of an .onnx file or a name from `onnxray models list`"
+    )
+
+
+def open_model(name: str, card: Mapping[str, Any]) -> Model:
+    """Load MODEL with the options of `options.card`; those of a card file given with --card come after the others."""
+    from ...engine.graph.model import load
+
+    fields = dict(card)
+    file = fields.pop("card", None)
+    if file is not None:
+        fields = {**_card_file(Path(file)), **fields}
+    if "labels" in fields and isinstance(fields["labels"], str):
+        fields["labels"] = Path(fields["labels"])
+    return load(model_path(name), **fields)
+
+
+def _card_file(path: Path) -> dict[str, Any]:
+    from ...engine.preprocess.card import check, parse_json, read_text
+
+    where = f"the card file {str(path)!r}"
+    fields = check(parse_json(read_text(path, "the card file"), where), where, path.parent)
+    return {name: value for name, value in fields.items() if name not in ("source", "warnings", "about")}
+
+
+def warn(text: str, quiet: bool) -> None:
+    """One line on stderr."""
+    if not quiet:
+        click.echo(f"onnxray: {' '.join(text.split())}", err=True)
+
+
+def card_of(model: Model, quiet: bool) -> Card:
+    """The model's card; what is doubtful about it is said on stderr."""
+    from ...engine.preprocess.find import find_card
+
+    card = find_card(model)
+    for text in card.warnings:
+        warn(f"warning: {text}", quiet)
+    return card
+
+
+def fixed_batch(model: Model, card: Card) -> int | None:
+    """The batch size that the model insists on, None if it takes any, 1 if it has no batch axis."""
+    if not card.batched:
+        return 1
+    shape = next(v for v in model.inputs if v.name == card.input).shape
+    first = shape[0] if shape else None
+    return first if isinstance(first, int) else None
+
+
+def find_images(names: Sequence[str]) -> list[Path]:
+    """The image files that IMAGES stand for: files, folders, glob patterns. Raises ImageError when there is none."""
+    from ..files.images import find
+
+    return list(find(names))
+
+
+def finish(entries: Sequence[Mapping[str, Any]]) -> None:
+    """The end of a command over images: exit code 1 where some failed."""
+    failures = sum(entry["status"] == "failed" for entry in entries)
+    if failures:
+        click.echo(f"onnxray: {failures} of {len(entries)} images failed", err=True)
+        click.get_current_context().exit(1)

@@ -1,0 +1,101 @@
+"""Methods and their options as they are written on the command line."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from ...engine.methods import Method
+
+ALL = "all"
+
+# Methods that take minutes on a large network: not what `all` should surprise with, nor a report wait for.
+PATIENT = ("kernel-shap", "lime", "rise", "score-cam", "sobol")
+
+
+def chosen_methods(names: Sequence[str], settings: Sequence[str]) -> tuple[list[Method], bool]:
+    """The methods asked for, with their options, and whether `all` were.
+
+    Raises UnknownName (nearest names), MethodError; click.UsageError for a setting that is none.
+    """
+    from ...engine.errors import UnknownName
+    from ...engine.methods import find, make, methods, options_of, parse
+
+    wanted = list(dict.fromkeys(part.strip() for name in names for part in name.split(",") if part.strip()))
+    every = ALL in wanted
+    if every:
+        wanted = [name for name in methods() if name not in PATIENT or name in wanted]
+    if not wanted:
+        raise click.UsageError("--method names no method")
+    for name in wanted:
+        find(name)
+    given: dict[str, dict[str, str]] = {name: {} for name in wanted}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals or not key.strip():
+            raise click.UsageError(f"--option {setting!r} is no [METHOD:]NAME=VALUE")
+        method, colon, key = key.strip().rpartition(":")
+        key = key.replace("-", "_")
+        if colon:
+            if method not in given:
+                raise UnknownName("method asked for", method, wanted)
+            given[method][key] = value
+            continue
+        having = [name for name in wanted if key in {o.name for o in options_of(find(name))}]
+        if not having:
+            known = {o.name for name in wanted for o in options_of(find(name))}
+            raise UnknownName(f"option of {', '.join(wanted)}", key, sorted(known), "see --list-methods")
+        for name in having:
+            given[name][key] = value
+    return [make(name, _arrays(name, parse(name, texts))) for name, texts in given.items()], every
+
+
+def _arrays(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values whose text is the path of an .npy file, read."""
+    import numpy as np
+
+    from ...engine.errors import MethodError
+    from ...engine.methods import find, options_of
+
+    found = dict(values)
+    for option in options_of(find(name)):
+        value = found.get(option.name)
+        if option.free and isinstance(value, str) and value not in option.choices and value.endswith(".npy"):
+            try:
+                found[option.name] = np.load(value, allow_pickle=False)
+            except (OSError, ValueError, EOFError) as error:
+                raise MethodError(
+                    f"option {option.name} of {name}: {value!r} cannot be read as an array: {error}"
+                ) from None
+    return found
+
+
+def plain_options(method: Method) -> dict[str, Any]:
+    """The options of a method for a manifest; arrays by shape and hash."""
+    import numpy as np
+
+    found: dict[str, Any] = {}
+    for name, value in method.options().items():
+        if isinstance(value, np.ndarray):
+            digest = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
+            found[name] = {"array": list(value.shape), "sha256": digest}
+        else:
+            found[name] = value
+    return found
+
+
+def listing() -> str:
+    """The methods with their options, as text."""
+    from ...engine.methods import describe, help_of, methods, options_of
+
+    lines = []
+    for name, cls in methods().items():
+        lines.append(f"{name}: {help_of(cls)}")
+        for option in options_of(cls):
+            default = "none" if option.default is None else option.default
+            lines.append(f"    -o {option.name}={default}  {option.help} {describe(option).capitalize()}.")
+    return "\n".join(lines)

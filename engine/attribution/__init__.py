@@ -1,0 +1,1 @@
+"""What attribution methods share: the problem, the inputs, the explanation."""

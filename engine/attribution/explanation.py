@@ -1,0 +1,421 @@
+"""What an attribution method returns, and the explanation that is shown and saved.
+
+Values stay as the method computed them: signed, float32, not normalised. Only pictures have a range; it is stated in
+the explanation and in every manifest.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import platform
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..atomic import atomic
+from ..errors import MethodError, OutputError
+
+if TYPE_CHECKING:
+    from ..graph.model import Model
+    from ..preprocess.image import Geometry
+    from ..targets.target import Target
+
+Reduce = Literal["max-abs", "sum", "none"]
+Display = Literal["signed", "positive"]
+
+# Pixel-wise maps have single outliers: the colour scale ends at this percentile of the magnitudes.
+PERCENTILE = 99.5
+
+
+@dataclass(frozen=True)
+class Maps:
+    """What a method returns for the rows of a problem.
+
+    values: float32 (R, ...). With `kind` "input" each has the shape of the input tensor's samples; with "grid" (R,
+    h, w), a
+        map whose cells divide the input plane evenly.
+    plane: (R, h, w), a map over the input plane to be shown, for methods whose values are laid out otherwise.
+    reduce: how channels become one number per pixel: "max-abs" the one of greatest magnitude, with its sign; "sum".
+    display: "signed" values are shown in a diverging colour map around 0; "positive": what is negative counts as 0.
+    layer, reason: where the map was made, and why there.
+    warnings: one tuple of texts for every row, or empty. details: numbers worth knowing, one mapping per row, or empty.
+    """
+
+    values: NDArray[np.float32]
+    kind: Literal["input", "grid"]
+    reduce: Reduce = "none"
+    display: Display = "signed"
+    layer: str | None = None
+    reason: str | None = None
+    plane: NDArray[np.float32] | None = None
+    warnings: tuple[tuple[str, ...], ...] = ()
+    details: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why the network gave its answer, as a map.
+
+    values: float32, signed, un-normalised, at the method's own resolution: (h, w) for class activation maps and
+        occlusion, the shape of one sample of the input tensor, (C, H, W) for instance, for pixel-wise methods.
+    target: what was explained, the predicted class filled in. score: its value. scores: those of all classes (C,), or
+        the score alone where the target is no class.
+    layer, reason: where the map was made and why, None for methods that explain at the input.
+    warnings: what should be known before the map is believed. details: further numbers (completeness error, ...).
+
+    It is a sequence of one, itself, so that what is written for `Explanations` takes it as well.
+    """
+
+    values: NDArray[np.float32]
+    method: str
+    options: Mapping[str, Any]
+    target: Target
+    score: float
+    scores: NDArray[np.float32]
+    layer: str | None
+    reason: str | None
+    warnings: tuple[str, ...]
+    details: Mapping[str, Any]
+    reduce: Reduce
+    display: Display
+    size: tuple[int, int] | None
+    map: NDArray[np.float32] | None
+    geometry: Geometry | None = None
+    show: Callable[[], NDArray[np.uint8] | None] | None = field(default=None, repr=False)
+    model: Model | None = None
+    card: Mapping[str, Any] | None = None
+    label: str = ""
+    asked: str = "predicted"
+    source: str | None = field(default=None)
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[Explanation]:
+        yield self
+
+    def __getitem__(self, index: int) -> Explanation:
+        return (self,)[index]
+
+    def __repr__(self) -> str:
+        where = f" at {self.layer}" if self.layer else ""
+        return f"<{self.method}{where} of {self.label}: {list(self.values.shape)}, score {self.score:.4g}>"
+
+    @cached_property
+    def image(self) -> NDArray[np.uint8] | None:
+        """What lies under the map, uint8 (H, W, 3) RGB: the original image, or what the tensor shows; None without."""
+        return None if self.show is None else self.show()
+
+    @cached_property
+    def heatmap(self) -> NDArray[np.float32]:
+        """float32 (H, W) on the original image's pixels (the tensor's, where one was given), not normalised.
+
+        Channels are reduced as `reduce` says. Pixels that the model does not see are 0. Raises MethodError where the
+        input
+        is no image.
+        """
+        return self._on_image(0.0)
+
+    def _on_image(self, unseen: float) -> NDArray[np.float32]:
+        """The map on the image's pixels, `unseen` where the model does not look."""
+        from ...kernels.upsample import upsample
+
+        if self.map is None:
+            raise MethodError(
+                f"values of shape {list(self.values.shape)} over what is no image make no picture: use `values`"
+            )
+        if self.geometry is not None:
+            return self.geometry.to_image(self.map, fill=unseen)
+        if self.size is None or self.map.shape == self.size:
+            return self.map
+        return upsample(self.map, self.size)
+
+    @cached_property
+    def range(self) -> tuple[float, float]:
+        """The values at both ends of the colour scale.
+
+        Signed maps: (-m, m); positive ones: (0, m). m is the greatest magnitude, of positive maps that of what is above
+        0 (if anything is), for pixel-wise maps the 99.5th percentile.
+        """
+        from ...kernels import normalize
+
+        heat = self.heatmap
+        if self.display == "positive" and (heat > 0).any():
+            heat = np.maximum(heat, 0)
+        if self.reduce != "none":
+            low, high = normalize.percentile(heat, upper=PERCENTILE, signed=True)
+        else:
+            low, high = normalize.symmetric(heat)
+        return (0.0, high) if self.display == "positive" else (low, high)
+
+    @property
+    def colormap(self) -> str:
+        """The colour map that is used where none is asked for."""
+        from ...kernels import colormap
+
+        return colormap.DIVERGING if self.display == "signed" else colormap.SEQUENTIAL
+
+    def picture(self, colormap: str | None = None, range: tuple[float, float] | None = None) -> NDArray[np.uint8]:
+        """The heatmap in colours, uint8 (H, W, 3) RGB; gray where the model does not look."""
+        from ...kernels import colormap as colours
+
+        return colours.apply(self._on_image(np.nan), _colours(colormap or self.colormap), *(range or self.range))
+
+    def overlay(
+        self, alpha: float = 0.5, colormap: str | None = None, range: tuple[float, float] | None = None
+    ) -> NDArray[np.uint8]:
+        """The heatmap's colours over the image, uint8 (H, W, 3) RGB.
+
+        alpha: share of the colours, 0 to 1, where there is heat; it falls to 0 with the value, so that the image is
+        seen where there is none. range: values at the ends of the colour scale, by default `range`. The image stays as
+        it is where the model does not look. Where a tensor was given, the map lies over what it shows.
+
+        Raises MethodError for another alpha, UnknownName for an unknown colour map.
+        """
+        from ...kernels import colormap as colours
+        from ...kernels.render import render
+
+        lo, hi = range or self.range
+        if not (0 <= alpha <= 1 and np.isfinite([lo, hi]).all() and lo <= hi):
+            raise MethodError(f"no overlay with alpha {alpha}, colours {lo} to {hi}: alpha is 0 to 1")
+        heat = self._on_image(np.nan)
+        image = self.image if self.image is not None else np.full((*heat.shape, 3), 128, np.uint8)
+        table = _colours(colormap or self.colormap)
+        if self.display == "positive":
+            return render(heat, image, table, lo, hi, alpha, "nearest", alpha_by_value=True)
+        most = max(abs(lo), abs(hi)) or 1.0
+        # Colours are near white around 0: they are mixed in fully from a quarter of the range on.
+        share = alpha * np.minimum(np.abs(np.nan_to_num(heat)) * (4 / most), 1)[..., None].astype(np.float32)
+        coloured = colours.apply(heat, table, lo, hi)
+        return np.asarray(np.rint(image * (1 - share) + coloured * share), np.uint8)
+
+    def manifest(self) -> dict[str, Any]:
+        """Everything needed to know how the map came about, as JSON-like data."""
+        import onnx
+
+        from ... import __version__
+        from ..inference.session import ort
+
+        lo, hi = self.range if self.map is not None else (None, None)
+        return {
+            "method": self.method,
+            "options": {name: _plain(value) for name, value in self.options.items()},
+            "target": {"asked": self.asked, "explained": str(self.target), "label": self.label},
+            "score": _number(self.score),
+            "layer": self.layer,
+            "layer_reason": self.reason,
+            "values": {"shape": list(self.values.shape), "dtype": "float32", "channels": self.reduce},
+            "display": {"kind": self.display, "colormap": self.colormap, "lowest": lo, "highest": hi},
+            "details": {name: _plain(value) for name, value in self.details.items()},
+            "warnings": list(self.warnings),
+            "model": {
+                "path": str(self.model.path) if self.model is not None and self.model.path else None,
+                "sha256": self.model.sha256 if self.model is not None else None,
+            },
+            "image": self.source,
+            "geometry": self.geometry.to_mapping() if self.geometry is not None else None,
+            "preprocessing": None if self.card is None else {k: v for k, v in self.card.items() if k != "labels"},
+            "versions": {
+                "onnxray": __version__,
+                "onnx": onnx.__version__,
+                "onnxruntime": ort.__version__,
+                "numpy": np.__version__,
+                "python": platform.python_version(),
+            },
+        }
+
+    def save(self, dir: str | Path, name: str | None = None) -> dict[str, Path]:
+        """Write values (.npy), heatmap and overlay (PNG) and the manifest (JSON) into a folder, each whole or not at
+        all.
+
+        The files are called `values.npy`, `heatmap.png`, `overlay.png`, `manifest.json`, with `name` and a dot
+        before that if it is given. The manifest is written last: where it is, the rest is complete. Returns the paths.
+
+        Raises OutputError.
+        """
+        from .png import write
+
+        folder = Path(dir)
+        if name is not None and (not name or Path(name).name != name):
+            raise OutputError(f"{name!r} is no file name: give one without folders")
+        prefix = f"{name}." if name else ""
+        paths = {
+            kind: folder / f"{prefix}{kind}" for kind in ("values.npy", "heatmap.png", "overlay.png", "manifest.json")
+        }
+        with atomic(paths["values.npy"]) as temporary, temporary.open("wb") as file:
+            np.save(file, self.values)
+        if self.map is not None:
+            write(paths["heatmap.png"], self.picture())
+            write(paths["overlay.png"], self.overlay())
+        else:
+            del paths["heatmap.png"], paths["overlay.png"]
+        with atomic(paths["manifest.json"]) as temporary:
+            temporary.write_text(json.dumps(self.manifest(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        return {kind.partition(".")[0]: path for kind, path in paths.items()}
+
+    def _repr_html_(self) -> str:
+        """The overlay beside the image, with what was explained, for notebooks."""
+        from .png import data_url
+
+        if self.map is None:
+            return f"<p>{html.escape(repr(self))}</p>"
+        lo, hi = self.range
+        shown = [self.image, self.overlay()] if self.image is not None else [self.picture()]
+        pictures = "".join(f'<img src="{data_url(_small(p))}" alt="" style="margin-right:6px">' for p in shown)
+        where = f" at {self.layer}" if self.layer else ""
+        caption = f"{self.method}{where}: {self.label}, score {self.score:.4g}; colours from {lo:.4g} to {hi:.4g}"
+        notes = "".join(f"<br>warning: {html.escape(w)}" for w in self.warnings)
+        return f"<figure>{pictures}<figcaption>{html.escape(caption)}{notes}</figcaption></figure>"
+
+
+class Explanations(Sequence[Explanation]):
+    """Several explanations by one method, of the samples of a batch or of several targets; sample by sample.
+
+    `values` and `heatmap` stack those of the parts: values[i] is self[i].values.
+    """
+
+    def __init__(self, parts: Sequence[Explanation]) -> None:
+        self.parts = tuple(parts)
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def __getitem__(self, index: Any) -> Any:
+        return Explanations(self.parts[index]) if isinstance(index, slice) else self.parts[index]
+
+    def __iter__(self) -> Iterator[Explanation]:
+        return iter(self.parts)
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} explanations: {', '.join(map(repr, self.parts))}>"
+
+    @property
+    def values(self) -> NDArray[np.float32]:
+        return np.stack([part.values for part in self.parts])
+
+    @property
+    def heatmap(self) -> NDArray[np.float32]:
+        return np.stack([part.heatmap for part in self.parts])
+
+    @property
+    def method(self) -> str:
+        return self.parts[0].method
+
+    @property
+    def layer(self) -> str | None:
+        return self.parts[0].layer
+
+    @property
+    def target(self) -> tuple[Target, ...]:
+        return tuple(part.target for part in self.parts)
+
+    @property
+    def score(self) -> NDArray[np.float32]:
+        return np.array([part.score for part in self.parts], np.float32)
+
+    @property
+    def scores(self) -> NDArray[np.float32]:
+        return np.stack([part.scores for part in self.parts])
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(w for part in self.parts for w in part.warnings))
+
+    def overlay(
+        self, alpha: float = 0.5, colormap: str | None = None, range: tuple[float, float] | None = None
+    ) -> NDArray[np.uint8]:
+        """Those of the parts side by side, (H, sum of W, 3). Raises MethodError where their heights differ."""
+        pictures = [part.overlay(alpha, colormap, range) for part in self.parts]
+        if len({len(p) for p in pictures}) > 1:
+            raise MethodError("the images have different heights: take the overlays one by one")
+        return np.concatenate(pictures, axis=1)
+
+    def save(self, dir: str | Path) -> list[dict[str, Path]]:
+        """Each in the folder, its files numbered from 0."""
+        return [part.save(dir, str(number)) for number, part in enumerate(self.parts)]
+
+    def _repr_html_(self) -> str:
+        return "".join(part._repr_html_() for part in self.parts)
+
+
+def reduced(values: NDArray[np.float32], channel: int | None, how: Reduce) -> NDArray[np.float32]:
+    """One number per pixel of one sample. values: (C, H, W) or (H, W, C); channel: its channel axis, None if none."""
+    if channel is None or how == "none":
+        return values
+    if how == "sum":
+        return np.asarray(values.sum(axis=channel), np.float32)
+    planes = np.moveaxis(values, channel, 0)
+    strongest: NDArray[np.float32] = planes[0].copy()
+    for plane in planes[1:]:  # several times faster than argmax over a short axis; of equals the first, as there
+        greater = ~(np.abs(plane) <= np.abs(strongest))
+        greater &= ~np.isnan(strongest)
+        np.copyto(strongest, plane, where=greater)
+    return strongest
+
+
+def problems(values: NDArray[np.float32], display: Display) -> tuple[str, ...]:
+    """What is wrong with a map: NaN, all zero, saturated, nothing positive."""
+    finite = np.isfinite(values)
+    if not finite.all():
+        return (
+            f"{int((~finite).sum())} of {values.size} values are NaN or infinite: the model overflows on this input",
+        )
+    if not values.any():
+        return ("the map is zero everywhere: the score does not depend on the input here",)
+    if display == "positive" and values.max() <= 0:
+        return ("nothing speaks for the target: the map has no positive value",)
+    magnitudes = np.abs(values)
+    if values.size >= 16 and float(np.ptp(values)) <= 1e-6 * float(magnitudes.max()):
+        return ("the map is the same everywhere: it says nothing about where",)
+    saturated = float((magnitudes >= 0.999 * magnitudes.max()).mean())
+    if values.size >= 64 and saturated > 0.5:
+        return (f"the map is saturated: {saturated:.0%} of its values are at its maximum",)
+    return ()
+
+
+def check_colormap(name: str) -> None:
+    """Raises UnknownName, with the names there are, for a colour map that does not exist."""
+    from ...kernels import colormap
+    from ..errors import UnknownName
+
+    if name not in colormap.names():
+        raise UnknownName("colour map", name, colormap.names(), f"there are {', '.join(colormap.names())}")
+
+
+def _colours(name: str) -> NDArray[np.uint8]:
+    from ...kernels import colormap
+
+    check_colormap(name)
+    return colormap.table(name)
+
+
+def _small(image: NDArray[np.uint8], side: int = 480) -> NDArray[np.uint8]:
+    """No larger than notebooks show it, nearest pixels."""
+    step = max(1, -(-max(image.shape[:2]) // side))
+    return np.ascontiguousarray(image[::step, ::step])
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return {"array": list(value.shape)}
+    if isinstance(value, tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, float | np.floating):
+        return _number(float(value))
+    return int(value) if isinstance(value, np.integer) else value
+
+
+def _number(value: float) -> float | None:
+    """JSON has no NaN and no infinity."""
+    return value if np.isfinite(value) else None
+
+
+def with_source(explanation: Explanation, source: str) -> Explanation:
+    """The same with the name of the file that the image came from."""
+    return replace(explanation, source=source)

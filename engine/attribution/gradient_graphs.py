@@ -1,0 +1,92 @@
+"""Models made of a model to explain it: parts that give some of its values, and gradients; kept for the next call."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..autodiff import class_cotangent as selection
+from ..autodiff.vjp import Rules, vjp
+from ..errors import GradientError
+from ..graph.model import Model
+from ..graph.split import expose
+
+
+@dataclass(frozen=True)
+class GradientGraph:
+    """A model that gives `of`, values inside and gradients; `cotangent` is the input to feed, "" with classes."""
+
+    model: Model
+    cotangent: str
+    gradients: Mapping[str, str]
+
+
+_CACHE_SIZE = 16
+_cache: OrderedDict[tuple[Any, ...], tuple[Any, Any]] = OrderedDict()
+
+
+def cached(key: tuple[Any, ...], keep: Any, make: Any) -> Any:
+    """`make()`, kept by `key`; `keep` is what the key's ids refer to."""
+    found = _cache.get(key)
+    if found is None:
+        found = (make(), keep)
+        _cache[key] = found
+        while len(_cache) > _CACHE_SIZE:
+            _cache.popitem(last=False)
+    else:
+        _cache.move_to_end(key)
+    return found[0]
+
+
+def exposed_at(model: Model, values: tuple[str, ...]) -> Model:
+    """The part of the model that gives `values`."""
+
+    def make() -> Model:
+        return expose(model, values, only=True)
+
+    found: Model = cached(("expose", model.content_key, values), None, make)
+    return found
+
+
+def rules_key(rules: Rules) -> str:
+    """What tells rules apart."""
+    return "" if rules is None else rules if isinstance(rules, str) else f"own {id(rules)}"
+
+
+def gradient_graph(
+    model: Model,
+    of: str,
+    wrt: tuple[str, ...],
+    rules: Rules = None,
+    class_axis: int | None = None,
+    also: tuple[str, ...] = (),
+) -> GradientGraph:
+    """The graph that differentiates `of` by `wrt`, with classes chosen inside it along `class_axis`, else by a
+    cotangent.
+
+    Kept for the next call with the same model and arguments. Raises GradientError and its subclasses, whose messages
+    end with what to do.
+    """
+
+    def make() -> GradientGraph:
+        try:
+            graph = vjp(model, of, list(wrt), rules)
+        except GradientError as error:
+            text = str(error)
+            if "gradient-free" not in text:
+                text += "; gradient-free methods need none: occlusion, rise, score-cam, recipro-cam"
+            raise type(error)(text) from None
+        seed = graph.inputs[len(graph.inputs) - 1].name
+        outputs = [v.name for v in graph.outputs][len(model.outputs) :]
+        exposed = expose(graph, [of, *also, *outputs], only=True)
+        if class_axis is not None:
+            rank = model.value(of).rank
+            axis = class_axis if rank is None or rank > class_axis else rank - 1
+            exposed, seed = selection.select_classes(exposed, of, seed, axis), ""
+        return GradientGraph(exposed, seed, dict(zip(wrt, outputs, strict=True)))
+
+    key = ("gradient", model.content_key, of, wrt, rules_key(rules), class_axis, also)
+    found: GradientGraph = cached(key, rules, make)
+    return found

@@ -1,0 +1,410 @@
+"""One explanation to be made: model, inputs, target, and the work that methods share on it.
+
+Rows: N samples times K targets, sample by sample. A method gets a `Problem` and asks it for scores, activations and
+gradients of the rows; what was computed once for one method is there for the next.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..autodiff import class_cotangent as selection
+from ..autodiff.vjp import Rules
+from ..errors import Disconnected
+from ..graph.float_input import with_real_input
+from ..graph.model import Model
+from ..graph.split import expose, extract
+from ..inference.batches import ELEMENTS_PULLED, Runtime, in_order, run_made, run_rows
+from ..proto.nodes import reads
+from ..targets.resolved import Place, Resolved, score
+from ..targets.target import Target, settled
+from .gradient_graphs import GradientGraph, exposed_at, gradient_graph, rules_key
+
+if TYPE_CHECKING:
+    from ..preprocess.image import Geometry
+
+
+@dataclass(frozen=True)
+class Input:
+    """What is explained: `x` (N, ...) for the model's input `name`, and what the other inputs are fed.
+
+    `layout` and `geometries` are known where it is an image: the tensor's axes ("NCHW", ...), and where each
+    sample's pixels lie on the original image. `images` are the originals, uint8 (H, W, 3) RGB.
+    """
+
+    name: str
+    x: NDArray[Any]
+    others: Mapping[str, NDArray[Any]]
+    layout: str | None = None
+    geometries: tuple[Geometry, ...] | None = None
+    images: tuple[NDArray[np.uint8], ...] | None = None
+    labels: tuple[str, ...] | None = None
+    warnings: tuple[str, ...] = ()
+    card: Mapping[str, Any] | None = None
+
+    @property
+    def axes(self) -> tuple[int, int] | None:
+        """The axes of height and width in `x`, None where it is no image."""
+        if self.layout is None:
+            return None
+        layout = self.layout if "N" in self.layout else "N" + self.layout
+        return layout.index("H"), layout.index("W")
+
+    @property
+    def channel(self) -> int | None:
+        """The channel axis of `x`, None where it has none."""
+        if self.layout is None or "C" not in self.layout:
+            return None
+        return (self.layout if "N" in self.layout else "N" + self.layout).index("C")
+
+    @property
+    def planar(self) -> tuple[int, int, int, int] | None:
+        """The shape of one sample as the kernels see it: what is before the rows, rows, columns, what is behind."""
+        if self.axes is None:
+            return None
+        shape, (y, x) = self.x.shape, self.axes
+        return math.prod(shape[1:y]), shape[y], shape[x], math.prod(shape[x + 1 :])
+
+    @property
+    def plane(self) -> tuple[int, int] | None:
+        return None if self.axes is None else (self.x.shape[self.axes[0]], self.x.shape[self.axes[1]])
+
+
+class Problem:
+    """See the head of this file.
+
+    Attributes: `model` (with what the target needs added), `input`, `target` (resolved), `layers` (names that the
+    user gave), `runtime`, `rows` (N * K), `sample` (R,) the sample of each row.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        input: Input,
+        target: Target,
+        layers: Sequence[str] = (),
+        runtime: Runtime | None = None,
+    ) -> None:
+        self.source, self._given = model, input
+        if input.x.dtype.kind in "iu":
+            model = with_real_input(model, input.name)
+            if model is not self.source:
+                input = replace(input, x=input.x.astype(np.float32))
+        self.input = input
+        self.asked = target
+        self.target: Resolved = target.resolve(Place(model, input.labels, input.geometries, input.plane))
+        self.model = self.target.model
+        self.layers = tuple(layers)
+        self.runtime = runtime or Runtime()
+        self.rows = len(input.x) * self.target.count
+        self.sample = np.repeat(np.arange(len(input.x)), self.target.count)
+        self._known: dict[str, NDArray[Any]] = {}
+        self._gradients: dict[tuple[str, str], NDArray[np.float32]] = {}
+
+    # --- the clean input ---
+
+    @property
+    def x(self) -> NDArray[Any]:
+        """(R, ...): the input of every row."""
+        return self.input.x if self.target.count == 1 else self.input.x[self.sample]
+
+    @property
+    def y(self) -> NDArray[Any]:
+        """(N, ...): the value that the target is about, for every sample."""
+        return self.activations([self.target.of])[self.target.of]
+
+    @cached_property
+    def cotangents(self) -> NDArray[np.float32]:
+        """(R, ...): score = sum(y * cotangent)."""
+        return self.target.cotangents(self.y)
+
+    @cached_property
+    def classes(self) -> NDArray[np.int64] | None:
+        """(R, J): the classes that the target stands for, None where it is not made of classes."""
+        return None if self.target.classes is None else self.target.chosen(self.y)
+
+    @cached_property
+    def scores(self) -> NDArray[np.float64]:
+        """(R,): the explained number of every row."""
+        return score(self.y if self.target.count == 1 else self.y[self.sample], self.cotangents)
+
+    @cached_property
+    def targets(self) -> list[Target]:
+        """The target of every row, with the chosen classes filled in."""
+        return settled(self.target, self.y, self.input.labels)
+
+    def activations(self, values: Iterable[str]) -> dict[str, NDArray[Any]]:
+        """(N, ...) for each of `values`, at the clean input."""
+        wanted = list(dict.fromkeys(values))
+        missing = [name for name in wanted if name not in self._known]
+        if missing:
+            names = missing if self.target.of in self._known else list(dict.fromkeys([*missing, self.target.of]))
+            exposed = exposed_at(self.model, tuple(names))
+            self._known.update(self._run(exposed, self._inputs(self.input.x), names))
+        return {name: self._known[name] for name in wanted}
+
+    def gradients(self, wrt: Sequence[str], rules: Rules = None) -> dict[str, NDArray[np.float32]]:
+        """The score's gradient (R, ...) by each of `wrt`, at the clean input; one pass for the answer and all of them.
+
+        Raises GradientError and its subclasses.
+        """
+        key = rules_key(rules)
+        missing = [name for name in dict.fromkeys(wrt) if (name, key) not in self._gradients]
+        if missing:
+            codes = None
+            if self.target.classes is not None:
+                codes = (
+                    self.classes if self.target.of in self._known else self.target.classes.row_codes(len(self.input.x))
+                )
+            inside = [name for name in missing if name != self.input.name]
+            grads, values = self._pull(self.x, np.arange(self.rows), missing, rules, codes, inside)
+            if self.target.count == 1:
+                self._known.update(values)
+            else:
+                self._known.update({name: array[:: self.target.count] for name, array in values.items()})
+            self._gradients.update({(name, key): grads[name] for name in missing})
+        return {name: self._gradients[name, key] for name in wrt}
+
+    def class_gradients(
+        self, wrt: Sequence[str], classes: NDArray[np.int64], weights: NDArray[np.float32]
+    ) -> dict[str, NDArray[np.float32]]:
+        """The gradient (R, ...), by each of `wrt`, of other sums of class scores: `classes` and `weights` (R, J)."""
+        rows = np.arange(self.rows)
+        return self._pull(self.x, rows, list(wrt), None, classes, [], weights)[0]
+
+    def before_softmax(self) -> Problem:
+        """The same for the scores before the softmax, where the model's output holds probabilities of classes."""
+        from ..inspect.signature import class_output
+
+        classes = self.target.classes
+        if classes is None or classes.scale != "model" or class_output(self.source).scores == "logits":
+            return self
+        return Problem(self.source, self._given, Target.logit(self.asked), self.layers, self.runtime)
+
+    def on(self, model: Model) -> Problem:
+        """The same question to another form of the model, in which all values have their names and meanings."""
+        return self if model is self.source else Problem(model, self._given, self.asked, self.layers, self.runtime)
+
+    # --- other inputs ---
+
+    def scores_at(self, x: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The score (R',) of inputs x (R', ...), each with the target of its row `rows` (R',)."""
+        exposed = exposed_at(self.model, (self.target.of,))
+        y = self._run(exposed, self._inputs(x, rows), [self.target.of])[self.target.of]
+        return score(y, self.cotangents, rows)
+
+    def scores_made(
+        self,
+        count: int,
+        make: Callable[[NDArray[np.int64]], NDArray[Any]],
+        sample: int,
+        told: Callable[[int], None] | None = None,
+    ) -> NDArray[np.float64]:
+        """The scores (count, K) of `count` forms of one sample, for each of its K targets.
+
+        make: the inputs (R', ...) for numbers (R',); called by several threads at once, see `rows.run_made`. told: how
+        many more are done.
+        """
+        exposed, first = exposed_at(self.model, (self.target.of,)), sample * self.target.count
+        cotangents, rows = self.cotangents, range(first, first + self.target.count)
+        result = np.empty((count, self.target.count), np.float64)
+
+        def inputs(numbers: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+            return self._inputs(make(numbers), np.full(len(numbers), first))
+
+        def consume(numbers: NDArray[np.int64], got: dict[str, NDArray[Any]]) -> None:
+            for k, row in enumerate(rows):
+                result[numbers, k] = score(got[self.target.of], cotangents, np.full(len(numbers), row))
+            if told is not None:
+                told(len(numbers))
+
+        like = self._inputs(self.input.x[sample : sample + 1], np.array([first]))
+        run_made(exposed, count, inputs, consume, [self.target.of], like, shared=self._shared, runtime=self.runtime)
+        return result
+
+    def gradients_at(
+        self, x: NDArray[Any], rows: NDArray[np.int64], rules: Rules = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Gradient by the input (R', ...) and score (R',) at inputs x (R', ...), each with the target of its row."""
+        grads, values = self._pull(
+            x, rows, [self.input.name], rules, None if self.classes is None else self.classes[rows], []
+        )
+        return grads[self.input.name], score(values[self.target.of], self.cotangents, rows)
+
+    def gradients_made(
+        self,
+        count: int,
+        make: Callable[[NDArray[np.int64]], tuple[NDArray[Any], NDArray[np.int64]]],
+        consume: Callable[[NDArray[np.int64], NDArray[np.float32]], None],
+    ) -> None:
+        """Gradients by the input at `count` inputs that are made on the way.
+
+        make: inputs (R', ...), and the row (R',) whose target each one has, for numbers (R',); called by several
+        threads at once, see `rows.run_made`. consume: gets numbers and gradients (R', ...), one call at a time, in
+        order.
+        """
+        graph, classes = self._graph([self.input.name], None, []), self.classes
+        name = graph.gradients[self.input.name]
+        if classes is None:
+            _ = self.cotangents  # computed now, not by every thread
+
+        def inputs(numbers: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+            x, rows = make(numbers)
+            return self._pulling(graph, x, rows, None if classes is None else classes[rows])
+
+        def taken(numbers: NDArray[np.int64], got: dict[str, NDArray[Any]]) -> None:
+            consume(numbers, got[name].astype(np.float32, copy=False))
+
+        like = self._inputs(self.x[:1], np.zeros(1, np.int64))
+        shared, runtime = self._shared, self.runtime
+        run_made(
+            graph.model,
+            count,
+            inputs,
+            in_order(taken),
+            [name],
+            like,
+            shared=shared,
+            runtime=runtime,
+            elements=ELEMENTS_PULLED,
+        )
+
+    def tail(self, value: str) -> Tail:
+        """The part of the model behind `value`, to be run on other maps than the clean ones."""
+        return Tail(self, value)
+
+    # --- running ---
+
+    def _inputs(self, x: NDArray[Any], rows: NDArray[np.int64] | None = None) -> dict[str, NDArray[Any]]:
+        """Feeds of the inputs that have a row for every sample, the explained one among them."""
+        sample = np.arange(len(x)) if rows is None else self.sample[rows]
+        feeds = {self.input.name: x}
+        for name, array in self.input.others.items():
+            if self._by_sample(name):
+                feeds[name] = array[sample]
+        return feeds
+
+    def beside(self, sample: int) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+        """What the other inputs are fed with a sample: its rows (1, ...), and what is the same for all samples."""
+        others = self.input.others
+        rows = {name: array[sample : sample + 1] for name, array in others.items() if self._by_sample(name)}
+        return rows, {name: array for name, array in others.items() if name not in rows}
+
+    def _by_sample(self, name: str) -> bool:
+        array = self.input.others[name]
+        declared = self.model.value(name).shape
+        fixed = declared is not None and declared and declared[0] == 1 and len(self.input.x) == 1
+        explained = self.model.value(self.input.name).shape
+        dynamic = explained is None or not explained or not isinstance(explained[0], int)
+        return bool(array.ndim and array.shape[0] == len(self.input.x) and not (fixed and dynamic))
+
+    @property
+    def _shared(self) -> dict[str, NDArray[Any]]:
+        """Feeds of the inputs that are the same for every row."""
+        return {name: array for name, array in self.input.others.items() if not self._by_sample(name)}
+
+    def _run(self, model: Model, rows: Mapping[str, NDArray[Any]], outputs: Sequence[str]) -> dict[str, NDArray[Any]]:
+        return run_rows(model, rows, outputs, shared=self._shared, runtime=self.runtime)
+
+    def _pull(
+        self,
+        x: NDArray[Any],
+        rows: NDArray[np.int64],
+        wrt: Sequence[str],
+        rules: Rules,
+        codes: NDArray[np.int64] | None,
+        also: Sequence[str],
+        weights: NDArray[np.float32] | None = None,
+    ) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[Any]]]:
+        """Gradients by `wrt` and the values `of` and `also`, at the inputs x of `rows`."""
+        of = self.target.of
+        graph = self._graph(wrt, rules, also)
+        feeds = self._pulling(graph, x, rows, codes, weights)
+        names = [of, *also, *graph.gradients.values()]
+        got = self._run(graph.model, feeds, names)
+        found = {name: got[out].astype(np.float32, copy=False) for name, out in graph.gradients.items()}
+        return found, {name: got[name] for name in (of, *also)}
+
+    def _graph(self, wrt: Sequence[str], rules: Rules, also: Sequence[str]) -> GradientGraph:
+        classes = self.target.classes
+        axis = None if classes is None else classes.axis
+        return gradient_graph(self.model, self.target.of, tuple(wrt), rules, axis, tuple(also))
+
+    def _pulling(
+        self,
+        graph: GradientGraph,
+        x: NDArray[Any],
+        rows: NDArray[np.int64],
+        codes: NDArray[np.int64] | None,
+        weights: NDArray[np.float32] | None = None,
+    ) -> dict[str, NDArray[Any]]:
+        """What a gradient's graph is fed at the inputs x of `rows`."""
+        feeds, classes = self._inputs(x, rows), self.target.classes
+        if classes is not None:
+            assert codes is not None
+            weights = classes.row_weights(len(self.input.x))[rows] if weights is None else weights
+            feeds.update(selection.feeds(codes, weights, _dtype(graph.model, selection.WEIGHTS)))
+        else:
+            feeds[graph.cotangent] = self.cotangents[rows].astype(_dtype(graph.model, graph.cotangent))
+        return feeds
+
+
+def _dtype(model: Model, name: str) -> np.dtype[Any]:
+    dtype = model.value(name).dtype
+    return np.dtype(np.float32) if dtype is None else dtype
+
+
+class Tail:
+    """What lies behind a value: scores of maps put in its place.
+
+    Values that go around it (skip connections, other inputs) keep their clean values.
+    """
+
+    def __init__(self, problem: Problem, value: str) -> None:
+        self.problem, self.value = problem, value
+        model, of = problem.model, problem.target.of
+        inner = _between(model, value, of)
+        if not inner:
+            raise Disconnected(f"{of!r} does not depend on {value!r}: choose a layer before it")
+        made = {name for node in inner for name in node.output}
+        fed = {v.name for v in model.graph.input} - {v.name for v in model.inputs}
+        names = dict.fromkeys(name for node in inner for name in reads(node))
+        self.sides = [n for n in names if n not in made and n != value and n not in model.initializers and n not in fed]
+        infos = {v.name: v for v in expose(model, [of, value, *self.sides], only=True).graph.output}
+        self.model = extract(model, outputs=[infos[of]], inputs=[infos[name] for name in (value, *self.sides)])
+        self._clean = problem.activations([n for n in self.sides if n != problem.input.name])
+        self._clean[problem.input.name] = problem.input.x
+
+    def scores(self, maps: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The score (R',) with `maps` (R', ...) as the value, each with target and sample of its row `rows` (R',)."""
+        problem, of = self.problem, self.problem.target.of
+        sample = problem.sample[rows]
+        feeds = {self.value: maps, **{name: self._clean[name][sample] for name in self.sides}}
+        runtime = problem.runtime
+        if any(self._clean[name].dtype.kind in "iu" and self._clean[name].ndim <= 2 for name in self.sides):
+            # Shapes computed from the input hold the batch they were computed with: one sample.
+            runtime = Runtime(runtime.providers, runtime.threads, 1)
+        y = run_rows(self.model, feeds, [of], runtime=runtime)[of]
+        return score(y, problem.cotangents, rows)
+
+
+def _between(model: Model, value: str, of: str) -> list[Any]:
+    """The nodes between two values, in graph order."""
+    reached, forward = {value}, []
+    for node in model.graph.node:
+        if value not in node.output and any(name in reached for name in reads(node)):
+            reached.update(name for name in node.output if name)
+            forward.append(node)
+    needed, nodes = {of}, []
+    for node in reversed(forward):
+        if any(name in needed for name in node.output):
+            needed.update(reads(node))
+            nodes.append(node)
+    return nodes[::-1]

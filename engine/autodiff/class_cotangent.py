@@ -1,0 +1,95 @@
+"""Choosing the explained classes inside a gradient graph, so that the predicted class costs no second pass.
+
+    cotangent/<of>  =  sum over j of  weights[:, j] * onehot(classes[:, j])
+
+`classes` int64 (N, J) holds class indices, or -r for the class of rank r (-1 is the predicted one), which the graph
+looks up in its own answer; `weights` (N, J) has the type of the scores. One graph so serves every class, contrast
+and rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import GraphProto, NodeProto, TensorProto
+
+from ..emitter.assemble import ordered
+from ..graph.model import Model
+
+CLASSES, WEIGHTS = "target/classes", "target/weights"
+_HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
+
+
+def select_classes(gradient: Model, of: str, cotangent: str, axis: int) -> Model:
+    """A gradient graph (opset >= 13) whose input `cotangent` became the inputs `target/classes` and `target/weights`.
+
+    `of` is the value with the class scores, `axis` that of the classes in it. Everything else stays as it is.
+    """
+    seed = next(v for v in gradient.graph.input if v.name == cotangent)
+    kind = seed.type.tensor_type.elem_type
+    graph = GraphProto()
+    graph.CopyFrom(gradient.graph)
+    build = _Builder(graph)
+    axes = build.constant("last", np.array([axis], np.int64))
+    shape = build.node("Shape", of)
+    depth = build.node("Gather", shape, axes, axis=0)
+    flat_shape = build.node("Concat", build.constant("any", np.array([-1], np.int64)), depth, axis=0)
+    scores = build.node("Reshape", of, flat_shape)
+    if kind in _HALVES:
+        scores = build.node("Cast", scores, to=TensorProto.FLOAT)
+    one, zero = build.constant("one", np.array([1], np.int64)), build.constant("zero", np.array([0], np.int64))
+    rank = build.node("Neg", CLASSES)
+    most = build.node("ReduceMax", rank, keepdims=0)
+    k = build.node("Reshape", build.node("Max", most, one), one)
+    ranked = build.node("TopK", scores, k, axis=-1, outputs=2)
+    place = build.node("Max", build.node("Sub", rank, one), zero)
+    by_rank = build.node("GatherElements", ranked, place, axis=1)
+    chosen = build.node("Where", build.node("Less", CLASSES, zero), by_rank, CLASSES)
+    onehot = build.node("OneHot", chosen, depth, build.constant("off_on", np.array([0, 1], np.float32)), axis=-1)
+    spread = build.node("Unsqueeze", _as_float(build, WEIGHTS, kind), build.constant("at", np.array([2], np.int64)))
+    summed = build.node("ReduceSum", build.node("Mul", onehot, spread), one, keepdims=0)
+    if kind != TensorProto.FLOAT:
+        summed = build.node("Cast", summed, to=kind)
+    build.node("Reshape", summed, shape, name=cotangent)
+    keep = [v for v in graph.input if v.name != cotangent]
+    keep.append(onnx.helper.make_tensor_value_info(CLASSES, TensorProto.INT64, ["target/rows", "target/terms"]))
+    keep.append(onnx.helper.make_tensor_value_info(WEIGHTS, kind, ["target/rows", "target/terms"]))
+    inputs = [onnx.ValueInfoProto.FromString(v.SerializeToString()) for v in keep]
+    del graph.input[:]
+    graph.input.extend(inputs)
+    nodes = [NodeProto.FromString(n.SerializeToString()) for n in ordered(graph.node, [v.name for v in graph.output])]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return gradient.with_graph(graph)
+
+
+def _as_float(build: _Builder, name: str, kind: int) -> str:
+    return name if kind == TensorProto.FLOAT else build.node("Cast", name, to=TensorProto.FLOAT)
+
+
+class _Builder:
+    """Adds nodes and constants under `target/` names to a graph."""
+
+    def __init__(self, graph: GraphProto) -> None:
+        self.graph = graph
+        self.count = 0
+
+    def constant(self, name: str, array: np.ndarray) -> str:
+        name = f"target/{name}"
+        self.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+        return name
+
+    def node(self, op: str, *inputs: str, outputs: int = 1, name: str | None = None, **attributes: Any) -> str:
+        """The name of the node's last output."""
+        self.count += 1
+        names = [name or f"target/{op.lower()}_{self.count}{'_' * i}" for i in range(outputs)]
+        self.graph.node.append(onnx.helper.make_node(op, list(inputs), names, name=names[0], **attributes))
+        return names[-1]
+
+
+def feeds(codes: np.ndarray, weights: np.ndarray, dtype: np.dtype[Any]) -> Mapping[str, np.ndarray]:
+    """What the two inputs take for the rows' codes (R, J) and weights (R, J)."""
+    return {CLASSES: np.ascontiguousarray(codes, np.int64), WEIGHTS: np.ascontiguousarray(weights, dtype)}

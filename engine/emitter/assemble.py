@@ -1,0 +1,108 @@
+"""Putting a differentiated graph together: readable names, dead branches dropped, topological order, metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import onnx
+from onnx import GraphProto, NodeProto, ValueInfoProto
+
+from ..graph.model import Model
+from ..proto.nodes import reads
+from .emitter import Emitter, rename
+from .graph_types import shape_of
+
+
+def gradient_names(op: Emitter, of: Sequence[str], wrt: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The names of the new inputs and outputs, `cotangent/<name>` and `grad/<name>`; both are reserved."""
+    seeds = [op.reserve("cotangent/", name) for name in of]
+    totals = [op.reserve("grad/", name) for name in wrt]
+    for name, seed in zip(of, seeds, strict=True):
+        kind = op.type(name)
+        if kind is not None:
+            op.set_type(seed, kind)
+        op.take_shape(seed, name)
+    return seeds, totals
+
+
+def assemble(
+    op: Emitter, seeds: Mapping[str, str], found: Mapping[str, str], totals: Sequence[str], metadata: Mapping[str, str]
+) -> Model:
+    """The final model: the original inputs and outputs, then the cotangents of `seeds` and the gradients `found`."""
+    knowledge = op.knowledge
+    model = knowledge.model
+    nodes = [*knowledge.nodes, *op.nodes]
+    emitted = {o for node in op.nodes for o in node.output}
+    names: dict[str, str] = {}
+    for cotangent, name in zip(found.values(), totals, strict=True):
+        if cotangent in emitted and cotangent not in names:
+            names[cotangent] = name
+        else:
+            nodes.append(
+                NodeProto(op_type="Identity", input=[names.get(cotangent, cotangent)], output=[name], name=name)
+            )
+    for node in nodes:
+        rename(node, names)
+    graph = GraphProto(name=model.graph.name or "model")
+    graph.input.extend(model.graph.input)
+    graph.input.extend(_info(op, seed, name) for name, seed in seeds.items())
+    graph.output.extend(_output(op, info) for info in model.graph.output)
+    graph.output.extend(_info(op, total, name) for name, total in zip(found, totals, strict=True))
+    kept = ordered(nodes, [v.name for v in graph.output])
+    graph.node.extend(kept)
+    used = {name for node in kept for name in reads(node)} | {v.name for v in (*graph.output, *graph.input)}
+    stored = {**knowledge.stored, **op.initializers}
+    graph.initializer.extend(t for t in stored.values() if t.name in used)
+    graph.sparse_initializer.extend(t for t in model.graph.sparse_initializer if t.values.name in used)
+    graph.doc_string = model.graph.doc_string
+    result = model.with_graph(graph, metadata=metadata, opset=op.opset)
+    oldest = onnx.helper.find_min_ir_version_for(result.proto.opset_import, ignore_unknown=True)
+    result.proto.ir_version = max(result.proto.ir_version, oldest)
+    return result
+
+
+def _info(op: Emitter, name: str, like: str) -> ValueInfoProto:
+    """A declaration of `name` with the type of `like`; a checker wants to see its rank."""
+    info = ValueInfoProto(name=name)
+    kind = op.type(like)
+    if shape_of(kind) is None and (kind is None or kind.HasField("tensor_type")):
+        op.probe()
+        kind = op.type(like)
+    if kind is not None:
+        info.type.CopyFrom(op.knowledge.public(kind))
+    return info
+
+
+def _output(op: Emitter, info: ValueInfoProto) -> ValueInfoProto:
+    """An output of the model, with the shape that was inferred rather than the one that its file claims."""
+    return _info(op, info.name, info.name) if op.knowledge.types.get(info.name) is not None else info
+
+
+def ordered(nodes: Sequence[NodeProto], outputs: Iterable[str]) -> list[NodeProto]:
+    """The nodes that `outputs` depend on, each after those it reads from; otherwise in the order given."""
+    maker = {o: index for index, node in enumerate(nodes) for o in node.output if o}
+    needs = [[maker[name] for name in dict.fromkeys(reads(node)) if name in maker] for node in nodes]
+    wanted: set[int] = set()
+    stack = [maker[name] for name in outputs if name in maker]
+    while stack:
+        index = stack.pop()
+        if index not in wanted:
+            wanted.add(index)
+            stack.extend(needs[index])
+    done: set[int] = set()
+    result: list[NodeProto] = []
+    for start in sorted(wanted):
+        stack = [start]
+        while stack:
+            index = stack[-1]
+            if index in done:
+                stack.pop()
+                continue
+            waiting = [n for n in needs[index] if n not in done]
+            if waiting:
+                stack.extend(reversed(waiting))
+            else:
+                done.add(index)
+                result.append(nodes[index])
+                stack.pop()
+    return result

@@ -1,0 +1,573 @@
+"""Writing graphs: `op.Mul(a, b)` emits a node and returns the name of its output.
+
+The emitter gives names, turns numbers and arrays into shared constants, never emits the same node twice, and knows the
+type and shape of every value, emitted ones included: each node goes through ONNX's own inference when it is made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import onnx
+from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, TypeProto, ValueInfoProto
+
+from ..errors import ShapeError
+from ..gradients import find
+from ..graph.constant_folding import constant_tensor
+from ..proto.nodes import reads, subgraphs
+from ..proto.values import Shape
+from .graph_types import FLOATS, Knowledge, elem_of, shape_of, tensor_type
+
+Input: TypeAlias = "str | int | float | bool | Sequence[int] | np.ndarray | np.generic | None"
+_SMALL = 4096
+
+
+class Node:
+    """A node as a rule sees it. `proto` is the driver's own copy.
+
+    inputs, outputs   value names, "" where left out
+    wants             per input: whether its cotangent is used
+    active            every value of this graph whose cotangent is used, those that subgraphs capture included
+    asked             the values whose cotangents are the result
+    """
+
+    def __init__(
+        self,
+        proto: NodeProto,
+        wants: Sequence[bool] | None = None,
+        active: Collection[str] = frozenset(),
+        asked: Collection[str] = frozenset(),
+    ) -> None:
+        self.proto = proto
+        self.active, self.asked = active, asked
+        self.op_type: str = proto.op_type
+        self.domain: str = "" if proto.domain == "ai.onnx" else proto.domain
+        self.inputs: tuple[str, ...] = tuple(proto.input)
+        self.outputs: tuple[str, ...] = tuple(proto.output)
+        self.wants: tuple[bool, ...] = tuple(wants) if wants is not None else (True,) * len(self.inputs)
+
+    @property
+    def label(self) -> str:
+        """For messages: the node's name, or the value it makes."""
+        return self.proto.name or next((o for o in self.outputs if o), "?")
+
+    def input(self, index: int) -> str | None:
+        """The name of an input, None where it is left out."""
+        return (self.inputs[index] or None) if index < len(self.inputs) else None
+
+    def output(self, index: int) -> str | None:
+        return (self.outputs[index] or None) if index < len(self.outputs) else None
+
+    def attribute(self, name: str, default: Any = None) -> Any:
+        """The attribute's value: str (not bytes), float, int, list, TensorProto or GraphProto."""
+        for attribute in self.proto.attribute:
+            if attribute.name == name:
+                value = onnx.helper.get_attribute_value(attribute)
+                if isinstance(value, bytes):
+                    return value.decode()
+                if attribute.type == AttributeProto.STRINGS:
+                    return [text.decode() for text in value]
+                return list(value) if attribute.type in (AttributeProto.INTS, AttributeProto.FLOATS) else value
+        return default
+
+
+class Emitter:
+    """Emits nodes into `nodes`; `op.<Operator>(*inputs, outputs=1, **attributes)` for every standard operator."""
+
+    def __init__(self, knowledge: Knowledge, parent: Emitter | None = None) -> None:
+        self.knowledge, self.parent = knowledge, parent
+        self.opset = knowledge.opset
+        # What is registered for a node, the caller's own rules included: the driver sets it, rules of subgraphs use it.
+        self.lookup: Callable[[NodeProto], Any] | None = None if parent is None else parent.lookup
+        self.nodes: list[NodeProto] = []
+        self.initializers: dict[str, TensorProto] = {}
+        self.prefix = "grad"
+        self._types: dict[str, TypeProto] = {}
+        self._shaped: dict[str, str] = {}
+        self._makers: dict[str, NodeProto] = {}
+        self._probes = knowledge.probes
+        self._arrays: dict[str, np.ndarray] = {}
+        self._constants: dict[tuple[Any, ...], str] = {}
+        self._emitted: dict[tuple[Any, ...], tuple[str, ...]] = {}
+        self._counts: dict[str, int] = {} if parent is None else parent._counts
+        self._taken: set[str] = _all_names(knowledge) if parent is None else parent._taken
+
+    # ---- emitting
+
+    def __getattr__(self, op_type: str) -> Callable[..., Any]:
+        if op_type.startswith("_") or not op_type[0].isupper():
+            raise AttributeError(op_type)
+
+        def emit(*inputs: Input, outputs: int = 1, **attributes: Any) -> Any:
+            return self.emit(op_type, *inputs, outputs=outputs, **attributes)
+
+        return emit
+
+    def emit(self, op_type: str, *inputs: Input, outputs: int = 1, domain: str = "", **attributes: Any) -> Any:
+        """Emit one node; the name of its output, a tuple of names if `outputs` > 1."""
+        schema = onnx.defs.get_schema(op_type, self.opset, domain)
+        names = self._inputs(schema, inputs)
+        made = [_attribute(schema, k, v) for k, v in sorted(attributes.items()) if v is not None]
+        identity = (
+            domain,
+            op_type,
+            tuple(names),
+            outputs,
+            tuple(a.SerializeToString(deterministic=True) for a in made),
+        )
+        done = self._find(identity)
+        if done is None:
+            done = tuple(self.fresh(op_type) for _ in range(outputs))
+            self.add(NodeProto(op_type=op_type, domain=domain, input=names, output=done, name=done[0], attribute=made))
+            self._emitted[identity] = done
+        return done[0] if outputs == 1 else done
+
+    def add(self, node: NodeProto) -> None:
+        """Append a node that is made already; infers the types of its outputs."""
+        self.nodes.append(node)
+        self._makers.update((o, node) for o in node.output if o)
+        tensor = constant_tensor(node) if node.op_type == "Constant" else None
+        if tensor is not None:
+            self._arrays[node.output[0]] = onnx.numpy_helper.to_array(tensor)
+        self._infer(node)
+
+    def fresh(self, hint: str) -> str:
+        """A value name that nobody has: `<prefix>/<hint>_<k>`."""
+        stem = f"{self.prefix}/{hint}"
+        while True:
+            count = self._counts[stem] = self._counts.get(stem, -1) + 1
+            name = f"{stem}_{count}"
+            if name not in self._taken:
+                self._taken.add(name)
+                return name
+
+    def reserve(self, prefix: str, name: str) -> str:
+        """`<prefix><name>`, with more of `prefix` before it if the graph has such a value."""
+        name = prefix + name
+        while name in self._taken:
+            name = prefix + name
+        self._taken.add(name)
+        return name
+
+    @contextlib.contextmanager
+    def collecting(self, prefix: str) -> Iterator[list[NodeProto]]:
+        """Within the block, emitted nodes go into the list that it yields, named after `prefix`."""
+        nodes, self.nodes = self.nodes, []
+        before, self.prefix = self.prefix, prefix
+        try:
+            yield self.nodes
+        finally:
+            self.nodes, self.prefix = nodes, before
+
+    def scope(self) -> Emitter:
+        """An emitter for the body of a subgraph: sees all outer values; constants go to the outermost graph."""
+        inner = Emitter(self.knowledge, self)
+        inner.prefix = self.prefix
+        return inner
+
+    def graph(self, name: str, inputs: Sequence[ValueInfoProto], outputs: Sequence[str]) -> GraphProto:
+        """The nodes of this (inner) emitter as a subgraph with these outputs."""
+        infos = []
+        for output in outputs:
+            info = ValueInfoProto(name=output)
+            kind = self.type(output)
+            if kind is not None:
+                info.type.CopyFrom(self.knowledge.public(kind))
+            infos.append(info)
+        return GraphProto(name=name, node=self.nodes, input=inputs, output=infos)
+
+    def rename(self, nodes: list[NodeProto], pairs: Iterable[tuple[str, str]]) -> None:
+        """Give values that `nodes` make other names: (present, new). Values made elsewhere get an Identity node."""
+        names: dict[str, str] = {}
+        made = {o for node in nodes for o in node.output}
+        for present, name in pairs:
+            if present in made and present not in names:
+                names[present] = name
+            else:
+                nodes.append(NodeProto(op_type="Identity", input=[present], output=[name], name=name))
+        for node in nodes:
+            rename(node, names)
+        self._emitted = {i: outs for i, outs in self._emitted.items() if not any(o in names for o in outs)}
+        for present, name in names.items():
+            if present in self._types:
+                self._types[name] = self._types.pop(present)
+
+    def forget_types(self, names: Iterable[str]) -> None:
+        """Leave these values to `knowledge`, which has inferred them anew."""
+        for name in names:
+            if name in self.knowledge.types:
+                self._types.pop(name, None)
+
+    def extra_output(self, node: Node, index: int) -> str:
+        """The name of an optional output of a forward node; the node is made to compute it where it does not."""
+        outputs = node.proto.output
+        while len(outputs) <= index:
+            outputs.append("")
+        if not outputs[index]:
+            outputs[index] = self.fresh(f"{node.op_type}_output{index}")
+            self._infer(node.proto)
+        return str(outputs[index])
+
+    def producer(self, name: str) -> NodeProto | None:
+        """The node of this graph or of an outer one that makes the value, None for inputs and constants."""
+        maker = self._makers.get(name)
+        if maker is not None and name in maker.output:
+            return maker
+        return self.parent.producer(name) if self.parent is not None else self.knowledge.producer(name)
+
+    def has_usual_rule(self, node: NodeProto) -> bool:
+        """Whether the node is differentiated by the registry's own rule and no other one."""
+        return self.lookup is None or self.lookup(node) is find(node.domain, node.op_type)
+
+    # ---- constants
+
+    def const(self, value: Any, like: str | None = None, dtype: Any = None) -> str:
+        """A shared constant: an array as it is, a number or list in the type of the value `like` or in `dtype`
+        (else int64 for ints, float32 for floats)."""
+        if like is not None:
+            dtype = self.dtype(like)
+        if self.parent is not None:
+            return self.parent.const(value, dtype=dtype)
+        if not isinstance(value, (np.ndarray, np.generic)) and dtype is None:
+            dtype = np.float32 if np.asarray(value).dtype.kind == "f" else None
+            dtype = np.int64 if dtype is None and np.asarray(value).dtype.kind in "iu" else dtype
+        array = np.asarray(value, dtype=dtype)
+        identity = (array.dtype, array.shape, array.tobytes())
+        if identity not in self._constants:
+            prefix, self.prefix = self.prefix, "grad"
+            name = self.fresh("constant")
+            self.prefix = prefix
+            self.initializers[name] = onnx.numpy_helper.from_array(array, name)
+            self._arrays[name] = array
+            elem = self.initializers[name].data_type
+            self._types[name] = tensor_type(elem, array.shape)
+            self._constants[identity] = name
+        return self._constants[identity]
+
+    def constant_value(self, name: str, probe: bool = False) -> np.ndarray | None:
+        """The array behind a constant of the model or of the emitter, None for values that are computed.
+
+        `probe=True` also finds integers that are computed from sizes only and are the same for every input size.
+        """
+        if name in self._arrays:
+            return self._arrays[name]
+        if self.parent is not None:
+            return self.parent.constant_value(name, probe)
+        found = self.knowledge.constant(name)
+        if found is None and probe:
+            self.probe()
+            found = self.knowledge.integers.get(name)
+        return found
+
+    def constant_nbytes(self, name: str) -> int | None:
+        """The size of a constant in bytes without reading it, None for values that are computed."""
+        if name in self._arrays:
+            return self._arrays[name].nbytes
+        return self.parent.constant_nbytes(name) if self.parent is not None else self.knowledge.constant_nbytes(name)
+
+    # ---- types and shapes
+
+    def type(self, name: str) -> TypeProto | None:
+        """What is known of the value's type, without a trial run."""
+        found = self._types.get(name)
+        if found is not None:
+            return found
+        return self.parent.type(name) if self.parent is not None else self.knowledge.types.get(name)
+
+    def set_type(self, name: str, kind: TypeProto) -> None:
+        self._types[name] = kind
+
+    def take_shape(self, name: str, like: str) -> None:
+        """Record that `name` has the shape of `like`, where more is known of that one."""
+        kind, shape = self.type(name), shape_of(self.type(like))
+        self._shaped[name] = like
+        if shape is not None and shape_of(kind) != shape:
+            self._types[name] = tensor_type(elem_of(kind) or self.elem_type(like), shape)
+
+    def probe(self) -> None:
+        """Learn by a trial run what is open, once per graph, and infer the types of what was emitted anew."""
+        self.knowledge.probe()
+        scope: Emitter | None = self
+        while scope is not None:
+            if scope._probes < self.knowledge.probes:
+                scope._probes = self.knowledge.probes
+                for name, like in scope._shaped.items():
+                    scope.take_shape(name, like)
+                for node in scope.nodes:
+                    scope._infer(node)
+                    for name in node.output:
+                        if name in scope._shaped:
+                            scope.take_shape(name, scope._shaped[name])
+            scope = scope.parent
+
+    def _settled(self, name: str, needs_shape: bool) -> TypeProto:
+        kind = self.type(name)
+        if kind is None or (needs_shape and shape_of(kind) is None):
+            self.probe()
+            kind = self.type(name)
+        if kind is None or (needs_shape and shape_of(kind) is None):
+            what = "rank" if needs_shape else "type"
+            raise ShapeError(f"the {what} of value {name!r} cannot be known: declare the shapes of the model's inputs")
+        return kind
+
+    def elem_type(self, name: str) -> int:
+        """The value's onnx.TensorProto data type. Raises ShapeError where it cannot be known."""
+        return elem_of(self._settled(name, False))
+
+    def dtype(self, name: str) -> np.dtype[Any]:
+        dtype: np.dtype[Any] = onnx.helper.tensor_dtype_to_np_dtype(self.elem_type(name))
+        return dtype
+
+    def is_float(self, name: str) -> bool:
+        """Whether the value is a float tensor; values of unknown type are taken for floats."""
+        elem = elem_of(self.type(name))
+        return elem in FLOATS or elem == TensorProto.UNDEFINED
+
+    def shape(self, name: str) -> Shape:
+        """int where the size is known, str where it has a name (equal names are equal sizes), None else.
+
+        Raises ShapeError where not even the rank can be known.
+        """
+        shape = shape_of(self._settled(name, True))
+        assert shape is not None
+        return shape
+
+    def rank(self, name: str) -> int:
+        return len(self.shape(name))
+
+    def static_shape(self, name: str) -> tuple[int, ...] | None:
+        """The shape, if every size is known."""
+        shape = shape_of(self.type(name))
+        if shape is None or not all(isinstance(d, int) for d in shape):
+            return None
+        return tuple(d for d in shape if isinstance(d, int))
+
+    def shape_of(self, name: str, start: int = 0, end: int | None = None) -> str:
+        """The shape (from axis `start` to before `end`) as an int64 vector: constant if known, else computed.
+
+        Sizes that are those of an input's dimension are read from that input, so that `name` itself is not kept alive.
+        """
+        shape = shape_of(self.type(name))
+        if shape is None:
+            return str(self.Shape(name, start=start or None, end=end))
+        dims = list(shape[slice(start, end)])
+        if not all(isinstance(d, int) or d in self.knowledge.sources for d in dims):
+            whole = start == 0 and (end is None or end >= len(shape))
+            return str(self.Shape(name) if whole else self.Shape(name, start=start, end=end))
+        parts: list[str] = []
+        run: list[int] = []
+        for dim in [*dims, ""]:
+            if isinstance(dim, int):
+                run.append(dim)
+                continue
+            if run:
+                parts.append(self.const(np.array(run, np.int64)))
+                run = []
+            if dim:
+                source, axis = self.knowledge.sources[dim]
+                parts.append(self.Shape(source, start=axis, end=axis + 1))
+        if not parts:
+            return self.const(np.array([], np.int64))
+        return parts[0] if len(parts) == 1 else str(self.Concat(*parts, axis=0))
+
+    def size_of(self, name: str, axis: int) -> str:
+        """The size of one axis as an int64 vector of one element."""
+        axis %= self.rank(name)
+        return self.shape_of(name, axis, axis + 1)
+
+    def same_shape(self, a: str, b: str) -> bool:
+        """Whether both surely have the same shape."""
+        first, second = shape_of(self.type(a)), shape_of(self.type(b))
+        return first is not None and None not in first and first == second
+
+    # ---- common pieces
+
+    def full_like(self, name: str, value: float) -> str:
+        """`value` in the shape and type of `name`, which is not kept alive if its shape is known otherwise."""
+        return str(self.ConstantOfShape(self.shape_of(name), value=self.like_scalar(name, value)))
+
+    def like_scalar(self, name: str, value: float) -> TensorProto:
+        """A tensor of one element in the type of `name`: the attribute that ConstantOfShape wants."""
+        return onnx.numpy_helper.from_array(np.array([value], self.dtype(name)))
+
+    def zeros_like(self, name: str) -> str:
+        return self.full_like(name, 0)
+
+    def expand_like(self, value: str, like: str) -> str:
+        """`value` broadcast to the shape of `like`."""
+        return value if self.same_shape(value, like) else str(self.Expand(value, self.shape_of(like)))
+
+    def before_expansion(self, parts: Sequence[str]) -> list[str]:
+        """The terms of a sum, full ones first; those that were expanded as they were before: the sum does it, too."""
+        full: list[str] = []
+        short: list[str] = []
+        for part in parts:
+            maker = self._makers.get(part)
+            if maker is not None and maker.op_type == "Expand":
+                short.append(maker.input[0])
+            else:
+                full.append(part)
+        return full + short if full else list(parts)
+
+    def reshape_like(self, value: str, like: str) -> str:
+        if self.same_shape(value, like):
+            return value
+        return str(self.Reshape(value, self.shape_of(like), allowzero=1))
+
+    def cast(self, value: str, like: str) -> str:
+        """`value` in the element type of `like`."""
+        elem = self.elem_type(like)
+        return value if self.elem_type(value) == elem else str(self.Cast(value, to=elem))
+
+    def reduce_to(self, value: str, like: str, others: Sequence[str] | None = None) -> str:
+        """Undo a broadcast: sum `value` over the axes along which `like` was repeated, to the shape of `like`.
+
+        `others` are the values that `like` was broadcast against, if they are known: along an axis where all of them
+        have size 1 or that none of them has, nothing was repeated.
+        """
+        if self.same_shape(value, like):
+            return value
+        target, source = self.shape(like), self.shape(value)
+        extra = len(source) - len(target)
+        axes, unsure = self._broadcast_axes(source[extra:], target, others)
+        if unsure:
+            self.probe()
+            target, source = self.shape(like), self.shape(value)
+            axes, unsure = self._broadcast_axes(source[extra:], target, others)
+        if extra > 0:
+            value = self.ReduceSum(value, list(range(extra)), keepdims=0)
+        if unsure:
+            ones = self.Equal(self.shape_of(like), self.const(np.array(1, np.int64)))
+            axes_value = self.Reshape(self.NonZero(ones), [-1])
+            value = self.ReduceSum(value, axes_value, keepdims=1, noop_with_empty_axes=1)
+        elif axes:
+            value = self.ReduceSum(value, axes, keepdims=1)
+        self.take_shape(value, like)
+        return value
+
+    def _broadcast_axes(self, source: Shape, target: Shape, others: Sequence[str] | None) -> tuple[list[int], bool]:
+        """Axes to sum over, and whether there may be more that only show at run time."""
+        shapes = [(None,) * len(target)] if others is None else [shape_of(self.type(other)) for other in others]
+        axes, unsure = [], False
+        for axis, (s, t) in enumerate(zip(source, target, strict=True), -len(target)):
+            repeated = any(shape is None or (len(shape) >= -axis and shape[axis] != 1) for shape in shapes)
+            if s == 1 or not repeated:
+                continue
+            if t == 1:
+                axes.append(axis + len(target))
+            elif not isinstance(t, int) and (t is None or s != t):
+                unsure = True
+        return axes, unsure
+
+    # ---- inside
+
+    def _find(self, identity: tuple[Any, ...]) -> tuple[str, ...] | None:
+        found = self._emitted.get(identity)
+        return self.parent._find(identity) if found is None and self.parent is not None else found
+
+    def _inputs(self, schema: onnx.defs.OpSchema, inputs: Sequence[Input]) -> list[str]:
+        names: list[str] = []
+        for slot, value in enumerate(inputs):
+            if value is None:
+                names.append("")
+            elif isinstance(value, str):
+                names.append(value)
+            elif isinstance(value, (np.ndarray, np.generic)):
+                names.append(self.const(value))
+            elif isinstance(value, (list, tuple)):
+                names.append(self.const(np.array(value, np.int64)))
+            else:
+                names.append(self._number(schema, slot, value, inputs))  # type: ignore[arg-type]
+        while names and not names[-1]:
+            names.pop()
+        return names
+
+    def _number(self, schema: onnx.defs.OpSchema, slot: int, value: float, inputs: Sequence[Input]) -> str:
+        """A bare number: of the type of a named input in a slot of the same type variable, else int64 if it may be."""
+        formals = schema.inputs
+        wanted = formals[min(slot, len(formals) - 1)].type_str
+        for other, name in enumerate(inputs):
+            if isinstance(name, str) and formals[min(other, len(formals) - 1)].type_str == wanted:
+                return self.const(value, like=name)
+        first = next((name for name in inputs if isinstance(name, str)), None)
+        return self.const(value, like=first if isinstance(value, float) else None)
+
+    def _infer(self, node: NodeProto) -> None:
+        domain = "" if node.domain == "ai.onnx" else node.domain
+        if not onnx.defs.has(node.op_type, self.opset, domain):
+            return
+        schema = onnx.defs.get_schema(node.op_type, self.opset, domain)
+        types = {name: self.type(name) or TypeProto() for name in (*reads(node), *node.input) if name}
+        data = {name: tensor for name in node.input if (tensor := self._small_tensor(name)) is not None}
+        imports = [onnx.helper.make_opsetid(domain, self.opset)]
+        try:
+            found = onnx.shape_inference.infer_node_outputs(schema, node, types, data, opset_imports=imports)
+        except onnx.shape_inference.InferenceError as error:
+            known = {name: shape_of(self.type(name)) for name in node.input if name}
+            reason = str(error).split("\n")[0]
+            raise ShapeError(
+                f"emitted node {node.name!r} ({node.op_type}) does not fit its inputs {known}: {reason}"
+            ) from error
+        for name, kind in found.items():
+            if name and kind.WhichOneof("value") is not None:
+                self._types[name] = kind
+
+    def _small_tensor(self, name: str) -> TensorProto | None:
+        """The constant as a proto, if it is so small that it may be a shape, axes, ..."""
+        nbytes = self.constant_nbytes(name)
+        if nbytes is None or nbytes > _SMALL:
+            return None
+        return onnx.numpy_helper.from_array(np.asarray(self.constant_value(name)), name)
+
+
+def _all_names(knowledge: Knowledge) -> set[str]:
+    names = set(knowledge.stored) | {v.name for v in knowledge.inputs}
+
+    def visit(nodes: Iterable[NodeProto]) -> None:
+        for node in nodes:
+            names.update(node.output)
+            names.add(node.name)
+            for attribute in node.attribute:
+                for graph in (attribute.g, *attribute.graphs):
+                    names.update(v.name for v in graph.input)
+                    names.update(t.name for t in graph.initializer)
+                    visit(graph.node)
+
+    visit(knowledge.nodes)
+    return names
+
+
+def rename(node: NodeProto, names: Mapping[str, str]) -> None:
+    """Give values other names wherever the node, or a subgraph of it, reads or writes them."""
+    if not names:
+        return
+    for field in (node.input, node.output):
+        if any(name in names for name in field):
+            field[:] = [names.get(name, name) for name in field]
+    for graph in subgraphs(node):
+        for inner in graph.node:
+            rename(inner, names)
+        for output in graph.output:
+            output.name = names.get(output.name, output.name)
+
+
+def _attribute(schema: onnx.defs.OpSchema, name: str, value: Any) -> AttributeProto:
+    """The attribute in the type that the schema declares: `alpha=1` is a float where a float is due."""
+    formal = schema.attributes.get(name)
+    if formal is None:
+        raise TypeError(f"operator {schema.name} has no attribute {name!r}")
+    kind = formal.type.value
+    if name in ("to", "dtype") and not isinstance(value, int):
+        value = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(value))
+    if kind == AttributeProto.FLOAT:
+        value = float(value)
+    elif kind == AttributeProto.INT:
+        value = int(value)
+    elif kind == AttributeProto.INTS:
+        value = [int(v) for v in value]
+    elif kind == AttributeProto.FLOATS:
+        value = [float(v) for v in value]
+    return onnx.helper.make_attribute(name, value, attr_type=kind)

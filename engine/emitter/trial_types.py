@@ -1,0 +1,167 @@
+"""Trial runs: what shape inference cannot know, a run shows.
+
+The model runs twice on seeded random inputs, with a different size for every symbolic dimension, and shows the values
+whose type or shape is open. A size that is the same in both runs is fixed; one that moves like the dimension of an
+input is that dimension; anything else stays unknown. Integers that are computed from sizes alone and come out the same
+twice are constants.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import onnx
+from onnx import NodeProto, TensorProto
+
+from ..errors import OnnxrayError, ShapeError
+from ..graph.model import Model
+from ..proto.nodes import reads
+from ..proto.values import Shape
+from ..runtime.trial import prober
+from .graph_types import Knowledge, elem_of, shape_of, tensor_type
+
+# Sizes to try for the first, second, ... symbolic dimension that is no batch; networks differ in what they accept. The
+# batch grows by 3, which no power of 2 makes of the others' growth: what strides leave of them is not taken for it.
+_SIZES = ((64, 96, 128, 160), (16, 24, 32, 40), (8, 9, 10, 11), (224, 256, 288, 320))
+_BATCHES = ((2, 5), (1, 1))
+_ONLY_BATCHES = ((2, 3), (1, 1))
+_MOST_ELEMENTS = 1 << 22
+
+
+def probe(knowledge: Knowledge) -> None:
+    """Add to `knowledge.types` and `knowledge.integers` what two trial runs show; nothing if the model does not run."""
+    nodes = knowledge.nodes
+    computed = [o for n in nodes for o in n.output if o]
+    sized = _from_sizes(knowledge, nodes)
+    wanted = [o for o in computed if o in sized or _open(knowledge, shape_of(knowledge.types.get(o)))]
+    if not wanted:
+        return
+    model = Model(knowledge.proto(wanted), folder=knowledge.model.folder)
+    try:
+        run = prober(model, wanted)
+    except OnnxrayError:
+        return  # the runtime does not load it
+    fixed = _fixed(knowledge)
+    for plan in _plans(knowledge, fixed):
+        try:
+            seen = [run(_feeds(knowledge, sizes, seed)) for seed, sizes in enumerate(plan)]
+        except OnnxrayError:
+            continue  # these sizes do not fit the model: try the next ones
+        break
+    else:
+        return
+    free = [s for s in plan[0] if s not in fixed]
+    varied = all(plan[0][s] != plan[1][s] for s in free)
+    # A size of 1 may be what strides leave of a small input: with more than the batch to vary, it proves nothing.
+    only_batch = all(knowledge.sources[s][1] == 0 for s in free)
+    # Two dimensions that were given the same sizes cannot be told apart: neither is recognised.
+    pairs = [(plan[0][s], plan[1][s]) for s in free]
+    symbols = {pair: s for pair, s in zip(pairs, free, strict=True) if pairs.count(pair) == 1 and pair[0] != pair[1]}
+    for name in wanted:
+        first, second = seen[0].get(name), seen[1].get(name)
+        if not isinstance(first, np.ndarray) or not isinstance(second, np.ndarray):
+            continue
+        known = shape_of(knowledge.types.get(name))
+        if first.ndim == second.ndim and first.dtype.kind != "O":
+            shape: Shape = tuple(
+                (a if varied and (a > 1 or only_batch) else None) if a == b else symbols.get((a, b))
+                for a, b in zip(first.shape, second.shape, strict=True)
+            )
+            if known is not None and len(known) == len(shape):
+                closed = [isinstance(k, int) or k in knowledge.sources for k in known]
+                shape = tuple(k if c or s is None else s for k, s, c in zip(known, shape, closed, strict=True))
+            elem = elem_of(knowledge.types.get(name)) or onnx.helper.np_dtype_to_tensor_dtype(first.dtype)
+            knowledge.types[name] = tensor_type(elem, shape)
+        if varied and name in sized and np.array_equal(first, second):
+            knowledge.integers[name] = first
+
+
+def _open(knowledge: Knowledge, shape: Shape | None) -> bool:
+    """Whether there is a size that is neither a number nor an input's dimension."""
+    return shape is None or any(not isinstance(d, int) and d not in knowledge.sources for d in shape)
+
+
+def _from_sizes(knowledge: Knowledge, nodes: list[NodeProto]) -> set[str]:
+    """Integer values that depend on constants and on sizes only, never on what is in a tensor."""
+    pure = {name for name in knowledge.stored if name not in knowledge.fed}
+    random = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
+    for node in nodes:
+        if node.op_type in ("Shape", "Size") or (node.op_type not in random and all(i in pure for i in reads(node))):
+            pure.update(o for o in node.output if o)
+    integers = {TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL}
+    return {o for n in nodes for o in n.output if o in pure and elem_of(knowledge.types.get(o)) in integers}
+
+
+def _fixed(knowledge: Knowledge) -> dict[str, int]:
+    """Symbolic dimensions whose size the weights dictate: channels of a convolution, rows of a matrix, ..."""
+    found: dict[str, int] = {}
+
+    def learn(name: str, axis: int, size: int) -> None:
+        shape = shape_of(knowledge.types.get(name)) or ()
+        dim = shape[axis] if -len(shape) <= axis < len(shape) else None
+        if isinstance(dim, str) and dim in knowledge.sources:
+            found.setdefault(dim, size)
+
+    for node in knowledge.nodes:
+        sizes = [knowledge.stored[n].dims if n in knowledge.stored else None for n in node.input]
+        flags = {a.name: a.i for a in node.attribute}
+        if len(sizes) < 2 or sizes[1] is None:
+            continue
+        first, other = node.input[0], list(sizes[1])
+        if node.op_type == "Conv":
+            learn(first, 1, other[1] * flags.get("group", 1))
+        elif node.op_type in ("ConvTranspose", "BatchNormalization", "InstanceNormalization", "GroupNormalization"):
+            learn(first, 1, other[0])
+        elif node.op_type == "MatMul" and len(other) > 1:
+            learn(first, -1, other[-2])
+        elif node.op_type == "Gemm":
+            learn(first, 0 if flags.get("transA") else 1, other[1 if flags.get("transB") else 0])
+        elif node.op_type in ("Add", "Sub", "Mul", "Div"):
+            for axis, size in enumerate(other, -len(other)):
+                if size > 1:
+                    learn(first, axis, size)
+    return found
+
+
+def _plans(knowledge: Knowledge, fixed: Mapping[str, int]) -> Iterator[tuple[dict[str, int], dict[str, int]]]:
+    """Pairs of sizes for every symbolic dimension, most telling first."""
+    symbols = [s for s in knowledge.sources if s not in fixed]
+    batch = [s for s in symbols if knowledge.sources[s][1] == 0]
+    others = [s for s in symbols if s not in batch]
+    tried = []
+    for sizes in _SIZES if others else _SIZES[:1]:
+        ring = len(sizes)
+        first = {s: sizes[i % ring] for i, s in enumerate(others)}
+        moved = {s: sizes[(i + 1) % ring] for i, s in enumerate(others)}
+        tried.append((first, moved))
+    tried.extend((dict.fromkeys(others, a), dict.fromkeys(others, b)) for (a, b, *_) in _SIZES if len(others) > 1)
+    tried.extend((dict.fromkeys(others, a), dict.fromkeys(others, a)) for (a, *_) in _SIZES if others)
+    for low, high in _BATCHES if others else _ONLY_BATCHES:
+        if low == high and not batch:
+            break
+        for first, second in tried:
+            yield {**fixed, **dict.fromkeys(batch, low), **first}, {**fixed, **dict.fromkeys(batch, high), **second}
+
+
+def _feeds(knowledge: Knowledge, sizes: Mapping[str, int], seed: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    feeds = {}
+    for info in knowledge.inputs:
+        if info.name in knowledge.stored:
+            continue
+        elem = elem_of(info.type)
+        shape = tuple(sizes[d] if isinstance(d, str) else int(d or 1) for d in shape_of(info.type) or ())
+        dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(elem))
+        if math.prod(shape) > _MOST_ELEMENTS:
+            raise ShapeError(f"input {info.name!r} of shape {shape} is too large for a trial run")
+        if elem == TensorProto.STRING:
+            feeds[info.name] = np.full(shape, "a", object)
+        elif elem == TensorProto.BOOL:
+            feeds[info.name] = np.ones(shape, bool)
+        elif dtype.kind in "iu":
+            feeds[info.name] = rng.integers(0, 2, shape).astype(dtype)
+        else:
+            feeds[info.name] = rng.uniform(0, 1, shape).astype(dtype)
+    return feeds

@@ -1,0 +1,1 @@
+"""A model file as a Model: read, checked, rewritten, cut, saved."""

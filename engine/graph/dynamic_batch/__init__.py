@@ -1,0 +1,1 @@
+"""Proof that a fixed batch size may become a dynamic one."""

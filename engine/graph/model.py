@@ -1,0 +1,380 @@
+"""Load, index and save ONNX models; the only reader of model files.
+
+The graph stays an `onnx.ModelProto`: the ONNX project's `onnx_ir` was measured and costs 0.25 s more to import (it
+brings sympy), which a command that has to answer in a second cannot spare.
+
+    file -> parse -> external data checked -> prepare (see there) -> operators of other domains typed -> Model
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from google.protobuf.message import DecodeError
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+
+from ..errors import CardError, ModelError, OutputError, UnknownName
+from ..proto import external_data as external
+from ..proto.nodes import DOMAIN_NAMES as DOMAIN_NAMES
+from ..proto.nodes import copy_field, opset_of, plain_domain
+from ..proto.nodes import reads as reads
+from ..proto.nodes import subgraphs as subgraphs
+from ..proto.shape_inference import infer_shapes as infer_shapes
+from ..proto.validate import check_wellformed
+from ..proto.values import Shape as Shape
+from ..proto.values import Value as Value
+from ..proto.values import dtype_of, from_info, to_info, without_invented_sizes
+from .legacy_opsets import OLDEST_OPSET as OLDEST_OPSET
+from .prepare import MIN_IR
+from .prepare import prepare as prepare
+
+if TYPE_CHECKING:
+    from ..inspect.layers import Layer
+
+Source: TypeAlias = "str | os.PathLike[str] | bytes | ModelProto | Model"
+
+
+class Model:
+    """An ONNX model and what is known of it. Nothing changes it: every rewrite returns a new one.
+
+    Attributes: `proto` (onnx.ModelProto, functions inlined, constants folded, shapes inferred; do not modify),
+    `path` (the file it was loaded from, None for a model in memory), `folder` (where external data lies that was too
+    large to be read in, else None), `overrides` (card fields given to `load`).
+    """
+
+    def __init__(
+        self,
+        proto: ModelProto,
+        *,
+        path: Path | None = None,
+        folder: Path | None = None,
+        overrides: Mapping[str, Any] | None = None,
+        sha256: str | None = None,
+    ) -> None:
+        self.proto = proto
+        self.path = path
+        self.folder = folder
+        self.overrides: Mapping[str, Any] = MappingProxyType(dict(overrides or {}))
+        self._sha256 = sha256
+
+    def __repr__(self) -> str:
+        where = str(self.path) if self.path else f"<{self.proto.graph.name or 'in memory'}>"
+        return f"Model({where}, opset {self.opset}, {len(self.graph.node)} nodes)"
+
+    @property
+    def graph(self) -> GraphProto:
+        return self.proto.graph
+
+    @cached_property
+    def opset(self) -> int:
+        """The version of the standard operator set (domain ai.onnx)."""
+        return opset_of(self.proto)
+
+    @cached_property
+    def opsets(self) -> Mapping[str, int]:
+        """domain -> version; the standard domain is ""."""
+        return MappingProxyType({plain_domain(o.domain): o.version for o in self.proto.opset_import})
+
+    @cached_property
+    def metadata(self) -> Mapping[str, str]:
+        return MappingProxyType({p.key: p.value for p in self.proto.metadata_props})
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the file it was loaded from, else of its serialised form."""
+        return self._sha256 or self.content_key
+
+    @cached_property
+    def content_key(self) -> str:
+        """Hash of the graph as it is now; equal for equal graphs. Data files count by place, size and time."""
+        digest = hashlib.sha256(self.proto.SerializeToString(deterministic=True))
+        for tensor in self.graph.initializer:
+            if external.is_external(tensor):
+                file = external.locate(tensor, self.folder)[0]
+                state = file.stat()
+                digest.update(f"{file}\0{state.st_size}\0{state.st_mtime_ns}\0".encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
+
+    @cached_property
+    def initializers(self) -> Mapping[str, TensorProto]:
+        return MappingProxyType({t.name: t for t in self.graph.initializer})
+
+    @cached_property
+    def inputs(self) -> tuple[Value, ...]:
+        """What has to be fed; initializers that are listed as inputs too (defaults) are left out."""
+        return tuple(from_info(v) for v in self.graph.input if v.name not in self.initializers)
+
+    @cached_property
+    def outputs(self) -> tuple[Value, ...]:
+        return tuple(self.values[v.name] for v in self.graph.output)
+
+    @cached_property
+    def values(self) -> Mapping[str, Value]:
+        """Every value of the main graph: inputs, initializers, then node outputs in graph order."""
+        known = {v.name: v for v in (*self.graph.value_info, *self.graph.output)}
+        found: dict[str, Value] = {v.name: from_info(v) for v in self.graph.input}
+        named = {d for v in found.values() for d in v.shape or () if isinstance(d, str)}
+        for tensor in self.graph.initializer:
+            found[tensor.name] = Value(tensor.name, dtype_of(tensor.data_type), tuple(tensor.dims))
+        for sparse in self.graph.sparse_initializer:
+            name = sparse.values.name
+            found[name] = Value(name, dtype_of(sparse.values.data_type), tuple(sparse.dims))
+        for node in self.graph.node:
+            for name in node.output:
+                if name:
+                    value = from_info(known[name]) if name in known else Value(name, None, None)
+                    found[name] = without_invented_sizes(value, named)
+        return MappingProxyType(found)
+
+    def value(self, name: str) -> Value:
+        """The value called `name`. Raises UnknownName with the nearest names."""
+        found = self.values.get(name)
+        if found is None:
+            raise UnknownName("value", name, self.values, "`onnxray inspect` lists them")
+        return found
+
+    @cached_property
+    def _producers(self) -> dict[str, NodeProto]:
+        return {name: node for node in self.graph.node for name in node.output if name}
+
+    @cached_property
+    def _consumers(self) -> dict[str, tuple[NodeProto, ...]]:
+        found: dict[str, list[NodeProto]] = {}
+        for node in self.graph.node:
+            for name in dict.fromkeys(reads(node)):
+                found.setdefault(name, []).append(node)
+        return {name: tuple(nodes) for name, nodes in found.items()}
+
+    def producer(self, name: str) -> NodeProto | None:
+        """The node that computes the value, None for inputs and initializers."""
+        return self._producers.get(name)
+
+    def consumers(self, name: str) -> tuple[NodeProto, ...]:
+        """The nodes that read the value, those included whose subgraphs do."""
+        return self._consumers.get(name, ())
+
+    def ancestors(self, name: str) -> frozenset[str]:
+        """The value and all values that it is computed from."""
+        if name not in self._ancestors:
+            needed = {name}
+            for node in reversed(self.graph.node):
+                if not needed.isdisjoint(node.output):
+                    needed.update(reads(node))
+            self._ancestors[name] = frozenset(needed)
+        return self._ancestors[name]
+
+    @cached_property
+    def _ancestors(self) -> dict[str, frozenset[str]]:
+        return {}
+
+    @cached_property
+    def operators(self) -> frozenset[tuple[str, str]]:
+        """(domain, operator) of the nodes of the main graph; ONNX's own domain is ""."""
+        return frozenset(("" if node.domain in DOMAIN_NAMES else node.domain, node.op_type) for node in self.graph.node)
+
+    def constant(self, name: str) -> np.ndarray | None:
+        """The values of an initializer that no feed can override, else None. External data is memory-mapped."""
+        tensor = self.initializers.get(name)
+        if tensor is None or name in self._fed:
+            return None
+        return external.read(tensor, self.folder)
+
+    @cached_property
+    def _fed(self) -> frozenset[str]:
+        return frozenset(v.name for v in self.graph.input)
+
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers of the network, in graph order: see `onnxray.engine.inspect.Layer`."""
+        from ..inspect.layers import layers
+
+        return layers(self)
+
+    def with_graph(
+        self, graph: GraphProto, *, metadata: Mapping[str, str] | None = None, opset: int | None = None
+    ) -> Model:
+        """A new model with another graph and the same opsets, metadata and data folder; shapes are inferred anew."""
+        proto = ModelProto()
+        for field in self.proto.DESCRIPTOR.fields:
+            if field.name not in ("graph", "opset_import", "metadata_props"):
+                copy_field(self.proto, proto, field.name)
+        proto.graph.CopyFrom(graph)
+        for o in self.proto.opset_import:
+            version = opset if opset and o.domain in DOMAIN_NAMES else o.version
+            proto.opset_import.add(domain=o.domain, version=version)
+        for key, text in {**self.metadata, **(metadata or {})}.items():
+            proto.metadata_props.add(key=key, value=text)
+        proto.ir_version = max(proto.ir_version, MIN_IR)
+        return Model(infer_shapes(proto), folder=self.folder, overrides=self.overrides)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the model to `path`; see `save`."""
+        return save(self, path)
+
+
+def load(source: Source, **card: Any) -> Model:
+    """Read a model and make it ready: functions inlined, constants folded, shapes inferred, opset at least 7.
+
+    `source` is a path, the bytes of a file, an onnx.ModelProto (left as it is) or a Model. `card` overrides fields of
+    the model card (`size`, `mean`, `std`, `order`, `layout`, `resize`, `labels`, ...; see
+    `onnxray.engine.preprocess.card.Card`) and, besides, `output` (name of the output that scores classes) and
+    `scores` (what it holds: "logits", "probabilities" or "log-probabilities").
+
+    External data up to 1 GiB in all is read in; beyond that it stays where it is and is memory-mapped.
+
+    Raises ModelError (not an ONNX model, truncated, contradictory), ExternalDataError (data file missing or outside the
+    model's folder), OpsetError (older than opset 7 and not convertible), CardError (unknown field).
+    """
+    options = _check_options(card) if card else {}
+    if isinstance(source, Model):
+        if not options:
+            return source
+        return Model(
+            source.proto,
+            path=source.path,
+            folder=source.folder,
+            overrides={**source.overrides, **options},
+            sha256=source._sha256,
+        )
+    path = folder = digest = None
+    if isinstance(source, ModelProto):
+        proto = ModelProto()
+        proto.CopyFrom(source)
+        _check_is_model(proto, "the ModelProto given")
+    else:
+        if isinstance(source, (bytes, bytearray, memoryview)):
+            data, where = bytes(source), f"the {len(source)} bytes given"
+        elif isinstance(source, (str, os.PathLike)):
+            path = Path(source)
+            data, where = _read_file(path), repr(str(path))
+            folder = path.resolve().parent
+        else:
+            kind = type(source).__name__
+            raise ModelError(
+                f"a model cannot be loaded from {kind}: give a path, the bytes of a file or an onnx.ModelProto"
+            )
+        proto = _parse(data, where)
+        digest = hashlib.sha256(data).hexdigest()
+        del data
+    check_wellformed(proto)
+    if sum(external.nbytes(t) for t in external.inside(proto)) > _MOST_PROTO_BYTES:
+        raise ModelError("the model is too large for one protobuf (2 GiB): save it with external data, load the file")
+    if not external.settle(proto, folder):
+        folder = None
+    proto = prepare(proto)
+    _type_rest(proto, folder)
+    return Model(proto, path=path, folder=folder, overrides=options, sha256=digest)
+
+
+# Protobuf's limit, less what a rewrite adds.
+_MOST_PROTO_BYTES = (2 << 30) - (64 << 20)
+
+
+def _check_options(card: Mapping[str, Any]) -> dict[str, Any]:
+    from ..inspect.signature import SCORES
+    from ..preprocess.card import check
+
+    given = {name: value for name, value in card.items() if value is not None}
+    outputs: dict[str, Any] = {name: given.pop(name) for name in ("output", "scores") if name in given}
+    if not isinstance(outputs.get("output", ""), str):
+        raise CardError(f"output must be the name of an output, got {outputs['output']!r}")
+    if outputs.get("scores", SCORES[0]) not in SCORES:
+        raise CardError(f"scores must be one of {', '.join(SCORES)}, got {outputs['scores']!r}")
+    return {**check(given, "the options", confined=False), **outputs}
+
+
+def _type_rest(proto: ModelProto, folder: Path | None) -> None:
+    """Add types and shapes that ONNX Runtime can infer and onnx cannot (foreign operators, a few standard ones)."""
+    foreign = {o for n in proto.graph.node if n.domain not in DOMAIN_NAMES for o in n.output}
+    typed = {v.name for v in (*proto.graph.value_info, *proto.graph.output) if v.type.WhichOneof("value")}
+    values = Model(proto, folder=folder).values
+    unknown = [
+        n for n, v in values.items() if (v.dtype is None and n not in typed) or (v.shape is None and n in foreign)
+    ]
+    if not unknown:
+        return
+    from ..runtime import trial
+
+    try:
+        found = trial.infer_types(Model(proto, folder=folder), unknown)
+    except ModelError:
+        return  # an operator that this ONNX Runtime does not have: the rest of the model can still be looked at
+    kept = [v for v in proto.graph.value_info if v.name not in found]
+    del proto.graph.value_info[:]
+    proto.graph.value_info.extend([*kept, *(to_info(v) for v in found.values())])
+    infer_shapes(proto)
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        if path.is_dir():
+            raise ModelError(f"{str(path)!r} is a folder: give the .onnx file in it")
+        if path.exists() and not path.is_file():
+            raise ModelError(f"{str(path)!r} is no regular file: give an .onnx file")
+        if path.is_file() and path.stat().st_size >= 2 << 30:
+            raise ModelError(f"{str(path)!r} is larger than a protobuf can be (2 GiB): save it with external data")
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise ModelError(f"no such model file: {str(path)!r}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ModelError(f"cannot read the model {str(path)!r}: {reason}") from None
+    if not data:
+        raise ModelError(f"the model file {str(path)!r} is empty: export or copy it again")
+    return data
+
+
+def _parse(data: bytes, where: str) -> ModelProto:
+    proto = ModelProto()
+    try:
+        proto.ParseFromString(data)
+    except DecodeError:
+        kind = "a text file" if _is_text(data[:4096]) else "truncated, or another format"
+        raise ModelError(f"{where} is not an ONNX model ({kind}): give a complete .onnx file") from None
+    _check_is_model(proto, where)
+    return proto
+
+
+def _is_text(data: bytes) -> bool:
+    return not any(byte < 32 and byte not in b"\t\n\v\f\r\x1b" for byte in data)
+
+
+def _check_is_model(proto: ModelProto, where: str) -> None:
+    if not proto.HasField("graph") or not (proto.graph.node or proto.graph.output):
+        raise ModelError(
+            f"{where} is not an ONNX model, or a truncated one (no graph in it): give a complete .onnx file"
+        )
+
+
+def save(model: Model, path: str | os.PathLike[str]) -> Path:
+    """Write `model` to `path`, whole or not at all; over 1 GiB of weights, they go to `<path>.data` beside it.
+
+    Raises OutputError when the place cannot be written.
+    """
+    from ..atomic import atomic
+
+    path = Path(path)
+    total = sum(external.nbytes(t) for t in external.all_tensors(model.proto))
+    if total <= external.INLINE_LIMIT and model.folder is None:
+        with atomic(path) as temporary:
+            temporary.write_bytes(model.proto.SerializeToString())
+        return path
+    data = path.with_name(path.name + ".data")
+    if model.folder is not None and data.exists():
+        used = {external.locate(t, model.folder)[0] for t in model.graph.initializer if external.is_external(t)}
+        if any(data.samefile(file) for file in used):
+            raise OutputError(f"{str(data)!r} holds the weights that the model reads: save it under another name")
+    proto = ModelProto()
+    proto.CopyFrom(model.proto)
+    # When both are written, the data take their name first: a new model is never there without its data.
+    with atomic(path) as temporary, atomic(data) as temporary_data:
+        external.move_out(proto, model.folder, temporary_data, data.name)
+        temporary.write_bytes(proto.SerializeToString())
+    return path

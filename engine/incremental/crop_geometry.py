@@ -1,0 +1,449 @@
+"""A part of a network, between two cuts, written for a part of its map: the crop that a hidden window changes.
+
+Borders are exact without masks: an interval that would go over the border of a value is cut there, and what was cut
+off becomes the padding of that one convolution or pooling on that one side; on the other sides it has none. Windows
+whose intervals look the same, relative to each other, share a graph of fixed shapes: in the middle of the image nearly
+all of them do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+
+from ..graph.model import Model
+from ..graph.prepare import MIN_IR
+from ..proto.attributes import attributes
+from ..proto.nodes import reads
+from ..proto.values import Value, to_info
+from .locality import Locality, Spans, Step, union
+
+
+class Unfit(Exception):
+    """The part cannot be written for crops."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """The nodes between two cuts, in graph order, and the values of both cuts."""
+
+    nodes: tuple[NodeProto, ...]
+    entry: tuple[str, ...]
+    exit: tuple[str, ...]
+
+
+def section(model: Model, known: Locality, entry: tuple[str, ...], exit: tuple[str, ...]) -> Section:
+    """What computes `exit` from `entry`; nodes that only constants go into are left out."""
+    wanted, nodes = set(exit) - set(entry), []
+    for node in reversed(model.graph.node):
+        if any(name in wanted for name in node.output):
+            nodes.append(node)
+            wanted.update(n for n in reads(node) if n in known.reached and n not in entry)
+    return Section(tuple(nodes[::-1]), entry, exit)
+
+
+@dataclass(frozen=True)
+class Along:
+    """The geometry of a section along one axis, for n windows.
+
+    kinds: which geometry each window has (n,), numbers from 0. start: by value of the entry, for every window (n,), the
+    first position of the crop that goes in; given: by value of the exit, of the crop that comes out. For every kind:
+    length: how much of each value is computed. reads: by node and input, (offset, taken) of what the node reads within
+    what is computed. pads: by node, (before, after), the padding that is left to it. skips: by node, what an enlarged
+    crop has too much in front. handed: by value of the exit, (offset, taken) of what is handed on.
+    """
+
+    kinds: NDArray[np.int64]
+    count: int
+    start: dict[str, NDArray[np.int64]]
+    length: list[dict[str, int]]
+    reads: list[dict[tuple[str, str], tuple[int, int]]]
+    pads: list[dict[str, tuple[int, int]]]
+    skips: list[dict[str, int]]
+    given: dict[str, NDArray[np.int64]]
+    handed: list[dict[str, tuple[int, int]]]
+
+
+# A geometry for windows at a border is as large as the largest of them needs; so many of them are told apart.
+GROUPS = 2
+
+
+def along(known: Locality, part: Section, changed: dict[str, Spans], axis: int, groups: int = GROUPS) -> Along:
+    """Geometries of a section along rows (axis 0) or columns (1), where `changed` is what changes of every value."""
+    if any(name not in known.axes for name in (*part.entry, *part.exit)):
+        raise Unfit
+    wanted = {
+        name: snapped(changed[name], known.size(name, axis), partial(_over, known, part, name, axis), groups)
+        for name in part.exit
+    }
+    need, edges, pads, skips = _needs(known, part, wanted, axis)
+    columns: list[NDArray[np.int64]] = []
+    labels: list[tuple[str, object]] = []
+    for name in need:
+        columns.append(need[name][:, 1] - need[name][:, 0])
+        labels.append(("length", name))
+    for key, spans in edges.items():
+        columns += [spans[:, 0] - need[key[1]][:, 0], spans[:, 1] - spans[:, 0]]
+        labels += [("offset", key), ("taken", key)]
+    for node, cut in pads.items():
+        columns += [cut[:, 0], cut[:, 1]]
+        labels += [("before", node), ("after", node)]
+    for node, over in skips.items():
+        columns.append(over)
+        labels.append(("skip", node))
+    for name in part.exit:
+        columns += [wanted[name][:, 0] - need[name][:, 0], wanted[name][:, 1] - wanted[name][:, 0]]
+        labels += [("from", name), ("handed", name)]
+    rows, kinds = np.unique(np.stack(columns, 1), axis=0, return_inverse=True)
+    table = [dict(zip(labels, row.tolist(), strict=True)) for row in rows]
+    return Along(
+        kinds=np.asarray(kinds, np.int64).reshape(-1),
+        count=len(rows),
+        start={name: need[name][:, 0] for name in part.entry},
+        length=[{name: row["length", name] for name in need} for row in table],
+        reads=[{key: (row["offset", key], row["taken", key]) for key in edges} for row in table],
+        pads=[{node: (row["before", node], row["after", node]) for node in pads} for row in table],
+        skips=[{node: row["skip", node] for node in skips} for row in table],
+        given={name: wanted[name][:, 0] for name in part.exit},
+        handed=[{name: (row["from", name], row["handed", name]) for name in part.exit} for row in table],
+    )
+
+
+def snapped(changed: Spans, size: int, over: Callable[[Spans], NDArray[np.bool_]], groups: int) -> Spans:
+    """Intervals of an exit of `size` positions that hold what changes of it, of few different kinds.
+
+    over: whether what intervals need goes over a border of any value, (n, 2), at the start and at the end. Where it
+    does not, the interval lies anywhere, as long as the longest of them; where it does, it is drawn out to that
+    border, and over both, it is the whole axis. groups: different lengths at each border.
+    """
+    first, end = np.minimum(changed[:, 0], size - 1), np.maximum(changed[:, 1], 1)
+    end = np.maximum(end, first + 1)
+    longest = int((end - first).max())
+    start = np.clip(first, 0, max(size - longest, 0))
+    free = np.stack([start, np.minimum(start + longest, size)], 1)
+    outside = over(free)
+    inside = ~outside.any(axis=1)
+    if inside.any() and not inside.all():  # those at the borders do not count: what is left may be shorter
+        longest = int((end - first)[inside].max())
+        start = np.clip(first, 0, max(size - longest, 0))
+        free = np.stack([start, np.minimum(start + longest, size)], 1)
+        # A window that is longer than all those inside stays with the border that it was found to reach.
+        outside = np.where((end - first > longest)[:, None], outside, over(free))
+        inside = ~outside.any(axis=1)
+    if inside.all():
+        return free
+    low, high = outside[:, 0] & ~outside[:, 1], outside[:, 1] & ~outside[:, 0]
+    result = free.copy()
+    result[outside.all(axis=1)] = 0, size
+    if low.any():
+        result[low, 0] = 0
+        result[low, 1] = _grouped(end[low], groups)
+    if high.any():
+        result[high, 0] = size - _grouped(size - first[high], groups)
+        result[high, 1] = size
+    # Drawn out to one border, an interval may reach over the other one.
+    outside = over(result)
+    result[(low & outside[:, 1]) | (high & outside[:, 0])] = 0, size
+    return np.asarray(result, np.int64)
+
+
+def _grouped(lengths: NDArray[np.int64], groups: int) -> NDArray[np.int64]:
+    """Each length, made longer so that there are at most `groups` of them, at the least cost."""
+    values, counts = np.unique(lengths, return_counts=True)
+    if len(values) <= groups:
+        return lengths
+    # best[g][j]: least sum of the first j values in g groups, each as long as its longest
+    total = np.concatenate([[0], np.cumsum(counts)])
+    best = [[0.0] + [np.inf] * len(values)]
+    last: list[list[int]] = []
+    for _ in range(groups):
+        row, cut = [0.0], [0]
+        for j in range(1, len(values) + 1):
+            costs = [best[-1][i] + float(values[j - 1] * (total[j] - total[i])) for i in range(j)]
+            cut.append(int(np.argmin(costs)))
+            row.append(costs[cut[-1]])
+        best.append(row)
+        last.append(cut)
+    ends, j = [], len(values)
+    for cut in last[::-1]:
+        if j:
+            ends.append(int(values[j - 1]))
+            j = cut[j]
+    limits = np.array(sorted(ends))
+    return np.asarray(limits[np.searchsorted(limits, lengths)], np.int64)
+
+
+def _over(known: Locality, part: Section, name: str, axis: int, spans: Spans) -> NDArray[np.bool_]:
+    """Whether what `spans` of an exit need goes over any value's border, at the start and at the end: (n, 2)."""
+    pads = _needs(known, part, {name: spans}, axis)[2]
+    over = np.zeros((len(spans), 2), bool)
+    for cut in pads.values():
+        over |= cut > 0
+    return over
+
+
+def _needs(
+    known: Locality, part: Section, wanted: dict[str, Spans], axis: int
+) -> tuple[dict[str, Spans], dict[tuple[str, str], Spans], dict[str, Spans], dict[str, NDArray[np.int64]]]:
+    """What is needed of every value, what every node reads of its inputs, what padding that leaves it with, and how
+    much an enlarged crop has too much in front.
+
+    Raises Unfit.
+    """
+    need: dict[str, Spans] = dict(wanted)
+    edges: dict[tuple[str, str], Spans] = {}
+    pads: dict[str, Spans] = {}
+    skips: dict[str, NDArray[np.int64]] = {}
+    for node in reversed(part.nodes):
+        out: Spans | None = None
+        for output in node.output:
+            if output in need:
+                out = union(out, need[output])
+        if out is None:
+            continue
+        key = node.output[0]
+        step = known.steps.get(key)
+        if step is None:
+            raise Unfit
+        for output in filter(None, node.output):
+            need[output] = out
+        for name, reach in step.reaches.items():
+            size = known.size(name, axis)
+            over = reach[axis].backward(out)
+            read = np.clip(over, 0, size)
+            if (read[:, 0] >= read[:, 1]).any():
+                raise Unfit  # nothing but padding
+            edges[key, name] = read
+            need[name] = union(need.get(name), read)
+            if step.kind == "pad" or (step.kind == "window" and name == node.input[0]):
+                pads[key] = np.abs(over - read)
+                if node.op_type.endswith("Pool") and (pads[key] >= step.windows[axis][0]).any():
+                    raise Unfit  # ONNX Runtime pads pools by less than their window
+            elif step.kind == "resize":
+                factor = known.size(key, axis) // size
+                skips[key] = out[:, 0] - read[:, 0] * factor if factor else np.zeros(len(out), np.int64)
+    return need, edges, pads, skips
+
+
+def build(model: Model, known: Locality, part: Section, rows: Along, row: int, columns: Along, column: int) -> Model:
+    """The section for windows of the kinds `row` and `column`: crops of the entry in, crops of the exit out.
+
+    Outputs are called as the values of the exit, with "/crop" behind the name.
+    """
+    sides = ((rows, row), (columns, column))
+    writer = _Writer(model, known)
+    for node in part.nodes:
+        key, step = node.output[0], known.steps[node.output[0]]
+        inputs = {}
+        for name in step.reaches:
+            at = [geometry.reads[kind][key, name] for geometry, kind in sides]
+            inputs[name] = writer.crop(name, at, [geometry.length[kind][name] for geometry, kind in sides])
+        writer.write(
+            step,
+            inputs,
+            lengths=[geometry.length[kind][key] for geometry, kind in sides],
+            taken=[geometry.reads[kind][key, node.input[0]][1] for geometry, kind in sides]
+            if node.input[0] in step.reaches
+            else [],
+            pads=[geometry.pads[kind].get(key, (0, 0)) for geometry, kind in sides],
+            skips=[geometry.skips[kind].get(key, 0) for geometry, kind in sides],
+        )
+    for name in part.exit:
+        at = [geometry.handed[kind][name] for geometry, kind in sides]
+        found = writer.crop(name, at, [geometry.length[kind][name] for geometry, kind in sides])
+        writer.node("Identity", [found], name + CROP)
+    entry = {name: [geometry.length[kind][name] for geometry, kind in sides] for name in part.entry}
+    exits = {name: [geometry.handed[kind][name][1] for geometry, kind in sides] for name in part.exit}
+    return writer.model_of(entry, exits)
+
+
+CROP = "/crop"
+
+
+class _Writer:
+    """Writes nodes for crops."""
+
+    def __init__(self, model: Model, known: Locality) -> None:
+        self.model, self.known = model, known
+        self.nodes: list[NodeProto] = []
+        self.made: list[TensorProto] = []
+
+    def const(self, values: Sequence[float], dtype: type = np.int64) -> str:
+        name = f"crop/constant{len(self.made)}"
+        self.made.append(numpy_helper.from_array(np.array(values, dtype), name))
+        return name
+
+    def node(self, op: str, inputs: Sequence[str], output: str, **given: object) -> None:
+        self.nodes.append(helper.make_node(op, list(inputs), [output], name=output, **given))
+
+    def crop(self, name: str, at: Sequence[tuple[int, int]], length: Sequence[int]) -> str:
+        """Offset and number `at` of rows and columns of what is computed of the value, `length` in all."""
+        axes = self.known.axes[name]
+        cut = [(axis, *place) for axis, place, all_ in zip(axes, at, length, strict=True) if place != (0, all_)]
+        if not cut:
+            return name
+        output = f"{name}/crop{len(self.nodes)}"
+        self.slice(name, output, [(axis, offset, offset + taken, 1) for axis, offset, taken in cut])
+        return output
+
+    def slice(self, name: str, output: str, places: Sequence[tuple[int, int, int, int]]) -> None:
+        """places: axis, start, end, step."""
+        axes, starts, ends, steps = (list(column) for column in zip(*places, strict=True))
+        if self.model.opset < 10:
+            self.node("Slice", [name], output, axes=axes, starts=starts, ends=ends)
+        else:
+            self.node("Slice", [name, *(self.const(values) for values in (starts, ends, axes, steps))], output)
+
+    def write(
+        self,
+        step: Step,
+        inputs: Mapping[str, str],
+        lengths: Sequence[int],
+        taken: Sequence[int],
+        pads: Sequence[tuple[int, int]],
+        skips: Sequence[int],
+    ) -> None:
+        """The node for a part of its output.
+
+        lengths: rows and columns of that part; taken: of what it reads of its first input; pads: before and after;
+        skips: what an enlarged crop has before that part.
+        """
+        node = NodeProto()
+        node.CopyFrom(step.node)
+        for place, name in enumerate(node.input):
+            if name in inputs:
+                node.input[place] = inputs[name]
+        if step.kind == "window":
+            self._put(node, ["pads", "auto_pad", "ceil_mode"], pads=[p[0] for p in pads] + [p[1] for p in pads])
+            self.nodes.append(node)
+        elif step.kind == "pad":
+            self._pad(step, node, pads)
+        elif step.kind == "slice":
+            self._slice(step, node, taken)
+        elif step.kind == "reshape":
+            shape = list(self._shape(node.output[0]))
+            shape[0] = 0
+            for axis, size in zip(self.known.axes[node.output[0]], lengths, strict=True):
+                shape[axis] = size
+            self.node("Reshape", [node.input[0], self.const(shape)], node.output[0])
+        elif step.kind == "resize":
+            self._resize(step, node, lengths, skips)
+        else:
+            self.nodes.append(node)
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        shape = self.known.sizes[name]
+        assert shape is not None
+        return shape
+
+    def _put(self, node: NodeProto, gone: Sequence[str], **given: object) -> None:
+        kept = [a for a in node.attribute if a.name not in gone]
+        del node.attribute[:]
+        node.attribute.extend(kept)
+        node.attribute.extend(helper.make_attribute(name, value) for name, value in given.items())
+
+    def _pad(self, step: Step, node: NodeProto, pads: Sequence[tuple[int, int]]) -> None:
+        rank = len(self._shape(step.node.input[0]))
+        given = attributes(node)
+        old = given.get("pads")
+        stated = self.model.constant(step.node.input[1]) if old is None else np.asarray(old)
+        assert stated is not None
+        flat = stated.reshape(-1).tolist()
+        places = list(range(rank))
+        if len(node.input) > 3 and node.input[3]:
+            chosen = self.model.constant(step.node.input[3])
+            assert chosen is not None
+            places = [int(a) % rank for a in chosen.reshape(-1)]
+        full = [0] * 2 * rank
+        for i, axis in enumerate(places):
+            full[axis], full[rank + axis] = int(flat[i]), int(flat[i + len(places)])
+        for axis, (before, after) in zip(self.known.axes[step.node.input[0]], pads, strict=True):
+            full[axis], full[rank + axis] = before, after
+        if old is not None:
+            self._put(node, ["pads"], pads=full)
+        else:
+            node.input[1] = self.const(full)
+            del node.input[3:]
+        self.nodes.append(node)
+
+    def _slice(self, step: Step, node: NodeProto, taken: Sequence[int]) -> None:
+        name = step.node.input[0]
+        shape, axes = self._shape(name), self.known.axes[name]
+        out = self._shape(node.output[0])
+        given = attributes(node)
+        if "starts" in given:
+            starts, ends, steps = given["starts"], given["ends"], None
+            chosen = given.get("axes")
+        else:
+            arguments = [
+                self.model.constant(step.node.input[i]) if len(node.input) > i and node.input[i] else None
+                for i in range(1, 5)
+            ]
+            starts, ends, chosen, steps = (None if a is None else a.reshape(-1).tolist() for a in arguments)
+        places = [int(a) % len(shape) for a in (range(len(starts)) if chosen is None else chosen)]
+        cuts = []
+        for i, axis in enumerate(places):
+            if axis in axes:
+                stride = step.reaches[name][axes.index(axis)].num
+                cuts.append((axis, 0, taken[axes.index(axis)], stride))
+            elif out[axis] != shape[axis] or steps is not None:
+                cuts.append((axis, int(starts[i]), int(ends[i]), 1 if steps is None else int(steps[i])))
+        self.slice(node.input[0], node.output[0], cuts)
+
+    def _resize(self, step: Step, node: NodeProto, lengths: Sequence[int], skips: Sequence[int]) -> None:
+        name, output = step.node.input[0], step.node.output[0]
+        axes = self.known.axes[name]
+        scales = [1.0] * len(self._shape(name))
+        for axis in axes:
+            scales[axis] = self._shape(output)[axis] / self._shape(name)[axis]
+        larger = output + "/whole"
+        node.output[0] = larger
+        if node.op_type == "Upsample" and self.model.opset < 9:
+            self._put(node, ["scales"], scales=scales)
+        elif node.op_type == "Upsample" or self.model.opset < 11:
+            node.input[1] = self.const(scales, np.float32)
+        else:
+            del node.input[1:]
+            node.input.extend([self.const([], np.float32), self.const(scales, np.float32)])
+            gone = ["keep_aspect_ratio_policy"]
+            # A map that is one position long is another thing in PyTorch's coordinates, and a crop may well be.
+            if attributes(node).get("coordinate_transformation_mode") == "pytorch_half_pixel":
+                self._put(node, [*gone, "coordinate_transformation_mode"], coordinate_transformation_mode="half_pixel")
+            else:
+                self._put(node, gone)
+        self.nodes.append(node)
+        cuts = [(axis, skip, skip + n, 1) for axis, skip, n in zip(axes, skips, lengths, strict=True)]
+        self.slice(larger, output, cuts)
+
+    def model_of(self, entry: Mapping[str, Sequence[int]], exits: Mapping[str, Sequence[int]]) -> Model:
+        model = self.model
+        given = set(entry)
+        needed = {name for node in self.nodes for name in reads(node)}
+        beside = []  # what is computed from constants alone
+        for node in reversed(model.graph.node):
+            if any(name in needed for name in node.output) and not set(node.output) & self.known.reached:
+                beside.append(node)
+                needed.update(reads(node))
+        proto = ModelProto(ir_version=max(model.proto.ir_version, MIN_IR))
+        proto.opset_import.extend(model.proto.opset_import)
+        graph = proto.graph
+        graph.name = model.graph.name
+        graph.node.extend([*beside[::-1], *self.nodes])
+        graph.initializer.extend(t for t in model.graph.initializer if t.name in needed and t.name not in given)
+        graph.initializer.extend(self.made)
+        graph.input.extend(self._info(name, name, sides) for name, sides in entry.items())
+        graph.output.extend(self._info(name, name + CROP, sides) for name, sides in exits.items())
+        return Model(proto, folder=model.folder)  # every shape is known: nothing is left to infer
+
+    def _info(self, name: str, called: str, sides: Sequence[int]) -> ValueInfoProto:
+        shape: list[int | str] = list(self._shape(name))
+        declared = self.model.value(name).shape
+        shape[0] = self.known.batch if declared and isinstance(declared[0], int) else "batch"
+        for axis, size in zip(self.known.axes[name], sides, strict=True):
+            shape[axis] = size
+        return to_info(Value(called, self.model.value(name).dtype, tuple(shape)))

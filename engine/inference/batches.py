@@ -1,0 +1,229 @@
+"""Running a model on any number of rows: in batches of bounded size, one by one where the model knows no batch.
+
+Rows that lie ready are run by one session with all threads (`run_rows`). Rows that are made on the way, many forms of
+one input, are made and run by several workers side by side that share one session of a single thread (`run_made`): as
+fast on a quiet machine and much faster on a busy one, for no operator waits for the slowest of its threads, and the
+next rows are made meanwhile.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ModelError, ShapeError
+from ..graph.model import Model
+from .session import default_threads, resolve_providers, session
+
+# Elements of all row inputs of one batch: eight images of 3x224x224. Larger batches leave the caches and get slower.
+_ELEMENTS = 8 * 3 * 224 * 224
+_MOST = 64
+# The same for a worker's run on one thread: four such images were the fastest batch of every network measured.
+_ELEMENTS_MADE = 4 * 3 * 224 * 224
+# And of a gradient's run, which keeps the maps of all layers until they are read again: one image.
+ELEMENTS_PULLED = 3 * 224 * 224
+
+# Models that declare a batch but fail on one: an exporter that baked its example's batch of one into a Reshape.
+_one_at_a_time: weakref.WeakSet[Model] = weakref.WeakSet()
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where and how models run: `providers` and `threads` as `session` takes them, `batch` the most rows at once.
+
+    progress: told by methods that run for long how many of how many runs are done; may be called from any thread, never
+    twice at once.
+    """
+
+    providers: str | tuple[str, ...] | None = None
+    threads: int | None = None
+    batch: int | None = None
+    progress: Callable[[int, int], None] | None = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.providers is not None and not isinstance(self.providers, str):
+            object.__setattr__(self, "providers", tuple(self.providers))
+        if self.batch is not None and self.batch < 1:
+            raise ShapeError(f"a batch of {self.batch} rows is none: give at least 1")
+
+
+def run_rows(
+    model: Model,
+    rows: Mapping[str, np.ndarray],
+    outputs: Sequence[str],
+    *,
+    shared: Mapping[str, np.ndarray] | None = None,
+    runtime: Runtime | None = None,
+) -> dict[str, np.ndarray]:
+    """Outputs (R, ...) of the model for `rows`, arrays (R, ...) by input name; `shared` inputs are the same for
+    every row.
+
+    An input or output that the model declares without a batch axis is fed and read row by row. Raises what
+    `Session.run`
+    raises.
+    """
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in outputs}
+    for done in run_batches(model, rows, outputs, shared=shared, runtime=runtime):
+        for name in outputs:
+            parts[name].append(done[name])
+    return {name: found[0] if len(found) == 1 else np.concatenate(found) for name, found in parts.items()}
+
+
+def run_batches(
+    model: Model,
+    rows: Mapping[str, np.ndarray],
+    outputs: Sequence[str],
+    *,
+    shared: Mapping[str, np.ndarray] | None = None,
+    runtime: Runtime | None = None,
+) -> Iterator[dict[str, np.ndarray]]:
+    """As `run_rows`, batch by batch, in order."""
+    runtime = runtime or Runtime()
+    count = len(next(iter(rows.values())))
+    declared = {v.name: v for v in model.inputs}
+    shared = {name: array for name, array in (shared or {}).items() if name in declared}
+    rows = {name: array for name, array in rows.items() if name in declared}
+    bare = {n for n, a in rows.items() if declared[n].rank is not None and declared[n].rank == a.ndim - 1}
+    fixed = [s[0] for n in rows if n not in bare and (s := declared[n].shape) and isinstance(s[0], int)]
+    size = batch_size(rows, runtime)
+    if fixed:
+        size = max(1, fixed[0])
+    single = bool(bare) or model in _one_at_a_time
+    at = 0
+    while at < count:
+        step = 1 if single and not (fixed and not bare) else min(size, count - at)
+        piece = {name: array[at : at + step] for name, array in rows.items()}
+        try:
+            done = _run(model, piece, step, fixed[0] if fixed else None, bare, outputs, shared, runtime)
+        except (ModelError, ShapeError) as error:
+            if step == 1 or fixed:
+                raise
+            single = True
+            try:
+                piece = {name: array[:1] for name, array in piece.items()}
+                done = _run(model, piece, 1, None, bare, outputs, shared, runtime)
+            except (ModelError, ShapeError):
+                raise error from None
+            step = 1
+            _one_at_a_time.add(model)
+        yield done
+        at += step
+
+
+def run_made(
+    model: Model,
+    count: int,
+    make: Callable[[NDArray[np.int64]], Mapping[str, np.ndarray]],
+    consume: Callable[[NDArray[np.int64], dict[str, np.ndarray]], None],
+    outputs: Sequence[str],
+    like: Mapping[str, np.ndarray],
+    *,
+    shared: Mapping[str, np.ndarray] | None = None,
+    runtime: Runtime | None = None,
+    elements: int = _ELEMENTS_MADE,
+) -> None:
+    """Run `count` rows that are made when their turn comes.
+
+    make: the rows (R, ...) by input name for numbers (R,) out of 0 ... count - 1; called by several threads at once.
+    consume: gets numbers and outputs; never called twice at once, in any order. Which rows share a run does not depend
+    on the threads. like: rows of the same shape, to know how many fit into a run: of `elements` in all. shared: as in
+    `run_rows`.
+
+    On processors, as many workers as `runtime.threads` share one session of a single thread; on other devices there is
+    one worker. Raises what `Session.run`, `make` and `consume` raise, after all workers have stopped.
+    """
+    runtime = runtime or Runtime()
+    workers, size = 1, batch_size(like, runtime)
+    if resolve_providers(runtime.providers) == ("CPUExecutionProvider",):
+        workers = runtime.threads or default_threads()
+        size = runtime.batch or batch_size(like, runtime, elements)
+    workers = min(workers, -(-count // size))
+    if workers > 1:
+        runtime = replace(runtime, threads=1)
+    starts = list(range(0, count, size))[::-1]
+    stopped, turn = threading.Event(), threading.Lock()
+
+    def work() -> None:
+        while not stopped.is_set():
+            try:
+                start = starts.pop()  # atomic
+            except IndexError:
+                return
+            numbers = np.arange(start, min(start + size, count))
+            got = run_rows(model, make(numbers), outputs, shared=shared, runtime=runtime)
+            with turn:
+                consume(numbers, got)
+
+    if workers <= 1:
+        work()
+        return
+    with ThreadPoolExecutor(workers, thread_name_prefix="onnxray-rows") as pool:
+        futures = [pool.submit(work) for _ in range(workers)]
+        try:
+            wait(futures, return_when=FIRST_EXCEPTION)
+        finally:
+            stopped.set()
+    for future in futures:
+        future.result()
+
+
+def in_order(
+    consume: Callable[[NDArray[np.int64], dict[str, np.ndarray]], None],
+) -> Callable[[NDArray[np.int64], dict[str, np.ndarray]], None]:
+    """For `run_made`: what consumes the runs in the order of their numbers, so that sums are the same every time."""
+    waiting: dict[int, tuple[NDArray[np.int64], dict[str, np.ndarray]]] = {}
+    due = 0
+
+    def take(numbers: NDArray[np.int64], got: dict[str, np.ndarray]) -> None:
+        nonlocal due
+        waiting[int(numbers[0])] = (numbers, got)
+        while due in waiting:
+            numbers, got = waiting.pop(due)
+            consume(numbers, got)
+            due += len(numbers)
+
+    return take
+
+
+def batch_size(rows: Mapping[str, np.ndarray], runtime: Runtime, elements: int = _ELEMENTS) -> int:
+    """How many rows go into one run."""
+    if runtime.batch is not None:
+        return runtime.batch
+    each = sum(int(np.prod(a.shape[1:])) for a in rows.values())
+    return int(min(_MOST, max(1, elements // max(1, each))))
+
+
+def _run(
+    model: Model,
+    piece: Mapping[str, np.ndarray],
+    step: int,
+    fixed: int | None,
+    bare: set[str],
+    outputs: Sequence[str],
+    shared: Mapping[str, Any],
+    runtime: Runtime,
+) -> dict[str, np.ndarray]:
+    ready = session(model, providers=runtime.providers, threads=runtime.threads)
+    feeds = {name: array[0] if name in bare else array for name, array in piece.items()}
+    if fixed is not None and step < fixed:
+        feeds = {
+            n: a if n in bare else np.concatenate([a, np.repeat(a[-1:], fixed - step, 0)]) for n, a in feeds.items()
+        }
+    got = ready.run({**feeds, **shared}, outputs)
+    rows = max(step, fixed or 0)
+    result = {}
+    for name, array in got.items():
+        if array.ndim and array.shape[0] == rows:
+            result[name] = array[:step]
+        elif rows == 1:
+            result[name] = array[None]
+        else:
+            raise ShapeError(f"the value {name!r} of shape {list(array.shape)} has no batch axis of {rows}")
+    return result

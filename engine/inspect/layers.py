@@ -1,0 +1,286 @@
+"""What a model is: its layers, and what onnxray decided about its inputs and outputs, with the reason for each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from onnx import NodeProto
+
+from ..errors import CardError, ModelError, ShapeError, UnknownName
+from ..graph.dynamic_batch.make_dynamic import make_dynamic
+from ..graph.model import Model, Source, load
+from ..proto.nodes import plain_domain, reads
+from ..proto.values import Shape, Value
+from .concrete_shapes import Sizes, spatial_input
+from .concrete_shapes import concrete_shapes as concrete_shapes
+from .macs import macs as count_macs
+from .macs import parameters
+from .receptive_field import ReceptiveField, receptive_fields, spatial_axes
+from .signature import ClassOutput as ClassOutput
+from .signature import ImageInput as ImageInput
+from .signature import class_output as class_output
+from .signature import image_input as image_input
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One node on the way of the data.
+
+    Attributes:
+        name: of the node; where it has none, or shares it, that of its output value.
+        op: operator type, with its domain if that is not the standard one.
+        output: name of its (first) output value.
+        shape: of that value; ints, names of symbolic sizes, None for unknown ones; None if the rank is unknown.
+        params: number of parameters it reads (weights, biases, running statistics; no scalars).
+        macs: multiply-accumulates for one sample, None where they cannot be known.
+        receptive_field: size, stride and offset in input pixels, None where it is not defined.
+        map_axes: axes of `output` that run along the height and the width of the input image, None if it has none.
+        cam: whether class activation mapping fits, `cam_reason` says why or why not.
+        inputs: names of the values it reads that are computed or fed.
+    """
+
+    name: str
+    op: str
+    output: str
+    shape: Shape | None
+    params: int
+    macs: int | None
+    receptive_field: ReceptiveField | None
+    map_axes: tuple[int, ...] | None
+    cam: bool
+    cam_reason: str
+    inputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Something found out about the model: `value`, why, and how to say otherwise."""
+
+    what: str
+    value: Any
+    reason: str
+    override: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything `onnxray inspect` shows. `params` counts every parameter once, `macs` are for one sample."""
+
+    model: Model
+    layers: tuple[Layer, ...]
+    decisions: tuple[Decision, ...]
+    producer: str
+    batch: str
+    params: int
+
+    @property
+    def macs(self) -> int | None:
+        counts = [layer.macs for layer in self.layers if layer.macs is not None]
+        return sum(counts) if len(counts) == len(self.layers) else None
+
+
+def inspect(model: Source) -> Report:
+    """Look into `model`: layers, inputs, outputs, and what is decided automatically. Raises what `load` raises."""
+    model = load(model)
+    producer = " ".join(x for x in (model.proto.producer_name, model.proto.producer_version) if x) or "not stated"
+    counted: dict[str, int] = {}
+    for node in model.graph.node:
+        counted.update(parameters(model, node))
+    return Report(model, model.layers, decisions(model), producer, _batch(model), sum(counted.values()))
+
+
+def _batch(model: Model) -> str:
+    """One line on the batch size."""
+    fixed = sorted({v.shape[0] for v in model.inputs if v.shape and isinstance(v.shape[0], int)})
+    if not fixed:
+        return "dynamic" if model.inputs else "none: the model has no input"
+    if len(fixed) > 1:
+        return f"fixed, but the inputs differ in their first size ({', '.join(map(str, fixed))})"
+    try:
+        make_dynamic(model)
+    except ShapeError as error:
+        pieces = "one sample" if fixed[0] == 1 else f"{fixed[0]} samples"
+        reason = str(error).partition(": ")[2].rpartition(";")[0] or str(error)
+        return f"fixed at {fixed[0]}: larger batches run {pieces} at a time ({reason})"
+    return f"fixed at {fixed[0]}: larger batches run with the size made dynamic, as samples do not mix"
+
+
+def decisions(model: Model) -> tuple[Decision, ...]:
+    """What was decided about the model's ends, each with its reason and the option that overrides it."""
+    found = []
+    try:
+        image = image_input(model)
+        size = "x".join("any" if s is None else str(s) for s in image.size)
+        told = f"{image.name} ({image.layout}, {size}, {image.channels} channels, {image.dtype})"
+        found.append(Decision("image input", told, image.reason, "--input NAME, --layout NCHW|NHWC"))
+    except (ModelError, CardError, UnknownName) as error:
+        found.append(Decision("image input", "none", str(error), "--input NAME, --layout NCHW|NHWC"))
+    try:
+        output = class_output(model)
+        count = "unknown number of" if output.classes is None else output.classes
+        told = f"{output.name} ({count} classes, {output.scores})"
+        found.append(Decision("class output", told, output.reason, "--output NAME, --scores logits|probabilities"))
+    except (ModelError, UnknownName) as error:
+        found.append(Decision("class output", "none", str(error), "--output NAME"))
+    best = cam_layer(model)
+    if best is not None:
+        reason = f"the last layer of {best.cam_reason}"
+        found.append(Decision("layer for class activation maps", best.name, reason, "--layer NAME"))
+    return tuple(found)
+
+
+def cam_layer(model: Model) -> Layer | None:
+    """The layer that class activation mapping uses by default: the last one that fits."""
+    fitting = [layer for layer in model.layers if layer.cam]
+    return fitting[-1] if fitting else None
+
+
+def value_of(model: Model, name: str) -> str:
+    """The value that a layer's or a value's name stands for. Raises UnknownName, offering names of both kinds."""
+    if name in model.values:
+        return name
+    found = layer_by_name(model).get(name)
+    if found is not None:
+        return found.output
+    raise UnknownName("layer or value", name, [*layer_by_name(model), *model.values], "`onnxray inspect` lists them")
+
+
+def find_layer(model: Model, name: str) -> Layer:
+    """The layer called `name`, or the one that computes the value of that name. Raises UnknownName."""
+    named = layer_by_name(model)
+    if name in named:
+        return named[name]
+    for layer in model.layers:
+        if layer.output == name:
+            return layer
+    choices = [*named, *(layer.output for layer in model.layers)]
+    raise UnknownName("layer", name, choices, "`onnxray inspect` lists them")
+
+
+def layer_by_name(model: Model) -> Mapping[str, Layer]:
+    return {layer.name: layer for layer in model.layers}
+
+
+def layers(model: Model) -> tuple[Layer, ...]:
+    """The layers of `model`; `Model.layers` keeps the result. Raises ModelError where a node contradicts its input."""
+    shapes = concrete_shapes(model)
+    fields: dict[str, ReceptiveField | None] = {}
+    places: dict[str, tuple[int, ...]] = {}
+    source = spatial_input(model)
+    if source is not None:
+        fields = receptive_fields(model, *source, shapes)
+        places = spatial_axes(model, *source, shapes)
+    batch = _fixed_batch(model)
+    on_input = {v.name for v in model.inputs}
+    chosen: list[tuple[NodeProto, str]] = []
+    for node in model.graph.node:
+        if any(name in on_input for name in reads(node)):
+            on_input.update(name for name in node.output if name)
+            output = _data_output(model, node)
+            if output is not None:
+                chosen.append((node, output))
+    found = []
+    for (node, output), name in zip(chosen, _names(model, chosen), strict=True):
+        axes = places.get(output)
+        cam, reason = _cam_fit(model, node, output, axes, shapes)
+        count = count_macs(model, node, shapes)
+        domain = plain_domain(node.domain)
+        found.append(
+            Layer(
+                name=name,
+                op=f"{domain}.{node.op_type}" if domain else node.op_type,
+                output=output,
+                shape=model.values[output].shape,
+                params=sum(parameters(model, node).values()),
+                macs=count // batch if count and count % batch == 0 else count,
+                receptive_field=fields.get(output),
+                map_axes=axes,
+                cam=cam,
+                cam_reason=reason,
+                inputs=tuple(name for name in dict.fromkeys(reads(node)) if name in on_input),
+            )
+        )
+    return tuple(found)
+
+
+def _names(model: Model, chosen: list[tuple[NodeProto, str]]) -> list[str]:
+    """A name for each: the node's own if it is the only one of that name and no other value is called so."""
+    counts: dict[str, int] = {}
+    for node, _ in chosen:
+        counts[node.name] = counts.get(node.name, 0) + 1
+    names = []
+    for node, output in chosen:
+        unique = node.name and counts[node.name] == 1 and (node.name not in model.values or node.name == output)
+        names.append(node.name if unique else output)
+    return names
+
+
+def _fixed_batch(model: Model) -> int:
+    """The batch size that all inputs share, 1 where there is none."""
+    sizes = {v.shape[0] if v.shape else None for v in model.inputs}
+    size = sizes.pop() if len(sizes) == 1 else None
+    return size if isinstance(size, int) and size > 0 else 1
+
+
+def _data_output(model: Model, node: NodeProto) -> str | None:
+    """The first output that holds features, not shapes, indices or masks; outputs of the model always count."""
+    outputs = {v.name for v in model.graph.output}
+    names: list[str] = list(node.output)
+    for name in names:
+        if name and (name in outputs or _is_data(model.values[name], node)):
+            return name
+    return None
+
+
+def _is_data(value: Value, node: NodeProto) -> bool:
+    if value.dtype is None or value.dtype.kind == "f" or value.dtype.name == "bfloat16":
+        return True
+    if value.dtype.kind not in "iu" or node.op_type == "Cast":
+        return False
+    return value.dtype.itemsize <= 2 or node.op_type in ("ConvInteger", "MatMulInteger")
+
+
+_CAM_OPS = frozenset(
+    """Conv FusedConv ConvInteger QLinearConv Relu LeakyRelu PRelu Clip HardSwish Sigmoid Mul Add Sum Concat
+    BatchNormalization MaxPool AveragePool QLinearAdd QLinearMul QLinearConcat QLinearLeakyRelu Elu Selu Gelu
+    Swish Mish Softplus Tanh LayerNormalization InstanceNormalization GroupNormalization DequantizeLinear
+    QuickGelu Identity Dropout Transpose Resize ConvTranspose ThresholdedRelu Celu DepthToSpace SpaceToDepth""".split()
+)
+
+
+def _cam_fit(
+    model: Model, node: NodeProto, output: str, axes: tuple[int, ...] | None, shapes: Sizes
+) -> tuple[bool, str]:
+    """Whether class activation mapping fits the layer, and why."""
+    value = model.values[output]
+    if axes is None:
+        return False, "it has no height and width of the image any more"
+    if node.op_type not in _CAM_OPS:
+        return False, f"{node.op_type} gives no feature map"
+    if value.dtype is not None and value.dtype.kind != "f":
+        return False, "its values are integers"
+    if len(axes) != 2:
+        return False, f"its input is a {'signal' if len(axes) == 1 else 'volume'}, not an image"
+    shape = shapes.get(output)
+    if shape is None:
+        sizes = [s for s in (value.shape or ()) if isinstance(s, int)]
+        return False, f"its size is not known (shape {sizes})"
+    height, width = (shape[a] for a in axes)
+    if height * width < 4:
+        return False, f"its map is only {height}x{width}"
+    channels = math.prod(shape) // (shape[0] * height * width or 1)
+    if channels < 4:
+        return False, f"it has only {channels} channels"
+    return True, f"{channels} channels of {height}x{width} cells along the image"
+
+
+def check_layer_is_map(model: Model, layer: Layer) -> tuple[int, ...]:
+    """The layer's (height, width) axes. Raises ShapeError if it has none."""
+    if layer.map_axes is None or len(layer.map_axes) != 2:
+        fitting = [other.name for other in model.layers if other.map_axes is not None][-3:]
+        remedy = f"choose one such as {', '.join(fitting)}" if fitting else "the model has no maps"
+        raise ShapeError(f"layer {layer.name!r} is no map ({layer.cam_reason}): {remedy}")
+    return layer.map_axes

@@ -1,0 +1,4 @@
+"""From files and arrays to input tensors, and back."""
+
+from .find import find_card as find_card
+from .image import prepare as prepare

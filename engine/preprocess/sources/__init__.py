@@ -1,0 +1,1 @@
+"""What other tools write about preprocessing, a file per tool."""

@@ -1,0 +1,1 @@
+"""ONNX protobuf messages, read and edited; nothing is run."""

@@ -1,0 +1,115 @@
+"""Types and shapes of all values, by onnx's inference."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx.shape_inference
+from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
+
+from . import external_data as external
+from .nodes import DOMAIN_NAMES, copy_field
+
+# Arguments that hold sizes or axes have to be seen by the inference, weights have not.
+_SHAPE_ARGUMENT_BYTES = 4096
+
+
+def infer_shapes(proto: ModelProto) -> ModelProto:
+    """`proto`, changed in place: types and shapes of all values that onnx can infer; weights are not copied for it.
+
+    Declared shapes can be stale (a batch size changed by hand, an old export). Of intermediate values they count only
+    where onnx cannot infer any, as behind operators of other domains; of outputs, where the inference leaves a size
+    open. Computed sizes are followed as well, symbolic ones included.
+    """
+    bare = ModelProto()
+    for field in proto.DESCRIPTOR.fields:
+        if field.name != "graph":
+            copy_field(proto, bare, field.name)
+    _bare_graph(proto.graph, bare.graph)
+    foreign = {name for node in proto.graph.node if node.domain not in DOMAIN_NAMES for name in node.output}
+    declared = {v.name: v for v in proto.graph.value_info if v.type.WhichOneof("value")}
+    for info in bare.graph.output:
+        if info.name not in foreign and info.type.HasField("tensor_type"):
+            info.type.tensor_type.ClearField("shape")
+    known = [v for name, v in declared.items() if name in foreign]
+    inferred = _infer(bare, known)
+    typed = {v.name for v in inferred.value_info if v.type.WhichOneof("value")}
+    if any(name not in typed for name in declared if name not in foreign):
+        known = [v for name, v in declared.items() if name in foreign or name not in typed]
+        inferred = _infer(bare, known)
+    if not _is_risky(bare.graph, inferred):
+        inferred = _infer(bare, known, data=True)
+    infos = [ValueInfoProto.FromString(v.SerializeToString()) for v in inferred.value_info]
+    del proto.graph.value_info[:]
+    proto.graph.value_info.extend(infos)
+    for mine, theirs in zip(proto.graph.output, inferred.output, strict=True):
+        _settle_output(mine, theirs)
+    return proto
+
+
+def _infer(bare: ModelProto, known: list[ValueInfoProto], data: bool = False) -> GraphProto:
+    del bare.graph.value_info[:]
+    bare.graph.value_info.extend(known)
+    try:
+        return onnx.shape_inference.infer_shapes(bare, data_prop=data).graph
+    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
+        # Contradictory types. ONNX Runtime is the judge of such a model; only what it declares itself is known.
+        return bare.graph
+
+
+# onnx follows the content of every vector whose length is known, number by number, however long it is.
+_LONGEST_VECTOR = 1 << 20
+_NO_LIMIT = (1 << 31) - 1  # "to the end", as an argument of Slice
+
+
+def _is_risky(bare: GraphProto, inferred: GraphProto) -> bool:
+    """Whether following computed sizes might take memory without measure."""
+    for info in (*inferred.input, *inferred.value_info, *inferred.output):
+        dims = info.type.tensor_type.shape.dim
+        if len(dims) == 1 and dims[0].dim_value > _LONGEST_VECTOR:
+            return True
+        if any(dim.dim_value >= _NO_LIMIT for dim in dims):
+            return True
+    for tensor in bare.initializer:
+        if (
+            tensor.data_type in (TensorProto.INT64, TensorProto.INT32)
+            and external.nbytes(tensor) <= _SHAPE_ARGUMENT_BYTES
+        ):
+            values = np.abs(onnx.numpy_helper.to_array(tensor).astype(np.float64))
+            if np.any((values > _LONGEST_VECTOR) & (values < _NO_LIMIT)):
+                return True
+    return False
+
+
+def _settle_output(mine: ValueInfoProto, theirs: ValueInfoProto) -> None:
+    """Take over what was inferred; sizes that the inference leaves open stay as they were declared."""
+    if not theirs.type.WhichOneof("value"):
+        return
+    declared = ValueInfoProto()
+    declared.CopyFrom(mine)
+    mine.type.CopyFrom(theirs.type)
+    if not (declared.type.HasField("tensor_type") and declared.type.tensor_type.HasField("shape")):
+        return
+    if not mine.type.HasField("tensor_type"):
+        return
+    if not mine.type.tensor_type.HasField("shape"):
+        mine.type.tensor_type.shape.CopyFrom(declared.type.tensor_type.shape)
+        return
+    was, now = declared.type.tensor_type.shape.dim, mine.type.tensor_type.shape.dim
+    if len(was) != len(now):
+        return
+    for before, after in zip(was, now, strict=True):
+        if not after.HasField("dim_value") and (not after.dim_param or after.dim_param.startswith("unk__")):
+            after.CopyFrom(before)
+
+
+def _bare_graph(graph: GraphProto, out: GraphProto) -> None:
+    """A copy of `graph` whose large tensors have lost their data."""
+    for field in graph.DESCRIPTOR.fields:
+        if field.name != "initializer":
+            copy_field(graph, out, field.name)
+    for tensor in graph.initializer:
+        if external.nbytes(tensor) <= _SHAPE_ARGUMENT_BYTES or tensor.data_type == TensorProto.STRING:
+            out.initializer.append(tensor)
+        else:
+            out.initializer.add(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)

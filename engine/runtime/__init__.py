@@ -1,0 +1,1 @@
+"""ONNX Runtime: the only room that runs a model."""

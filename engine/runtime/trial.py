@@ -1,0 +1,108 @@
+"""Runs that nobody asked for, made to learn constants, types and shapes of a model; on the CPU, not cached."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import ModelProto
+
+from ..graph.model import Model
+from ..inference.session import CPU, ORT_ERRORS, create, ort, run_error, session_options
+from ..proto.validate import all_nodes
+from ..proto.values import Value, from_info
+from .feeds import check_names, fit
+
+
+def evaluate(proto: ModelProto, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Outputs of a model without inputs, computed without optimisation: for constant folding. Raises ModelError."""
+    made = create(proto, [CPU], session_options(1, "none"))
+    try:
+        return dict(zip(names, made.run(list(names), {}), strict=True))
+    except ORT_ERRORS as error:
+        raise run_error(error) from error
+
+
+def infer_types(model: Model, names: Sequence[str]) -> dict[str, Value]:
+    """Types and shapes of `names` as ONNX Runtime infers them, operators of its own domains included.
+
+    Values that are no tensors are left out. Raises ModelError when the model cannot be loaded.
+    """
+    if not names:
+        return {}
+    proto = ModelProto()
+    proto.CopyFrom(model.proto)
+    del proto.graph.output[:]
+    proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    made = create(proto, [CPU], session_options(1, "none", folder=str(model.folder) if model.folder else None))
+    found = {}
+    for output in made.get_outputs():
+        if not output.type.startswith("tensor("):
+            continue
+        kind = output.type.removeprefix("tensor(").removesuffix(")").upper()
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(onnx.TensorProto.DataType.Value(kind))
+        # No axes is what it says of an unknown number of axes as well.
+        shape = tuple(d if isinstance(d, (int, str)) else None for d in output.shape) or None
+        found[output.name] = Value(output.name, np.dtype(dtype), shape)
+    return found
+
+
+_PROBE_BYTES = 2 << 30
+# A loop that does not end also piles up what it returns, outside the allocator.
+_PROBE_SECONDS = 20.0
+_LOOP_SECONDS = 2.0
+
+
+def probe(model: Model, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+    """Run `model` once, to learn shapes, within 2 GiB and 20 s, 2 s with a loop in it.
+
+    A model is untrusted: a loop in it may never end, or grow. Raises ModelError where it exceeds the limits or fails
+    otherwise, UnknownName and ShapeError for feeds that do not fit.
+    """
+    return prober(model, outputs)(feeds)
+
+
+def prober(model: Model, outputs: Sequence[str] | None = None) -> Callable[[Mapping[str, Any]], dict[str, np.ndarray]]:
+    """`probe` for several runs of one model: loads it once, returns what runs it on given feeds."""
+    _limit_probes()
+    names = [v.name for v in model.outputs] if outputs is None else list(outputs)
+    known = {v.name: v for v in map(from_info, model.graph.input)}
+    required = {v.name: v for v in model.inputs}
+    loops = any(node.op_type in ("Loop", "Scan") for node in all_nodes(model.graph))
+    options = session_options(
+        1 if loops else None, "none", spin=False, folder=str(model.folder) if model.folder else None
+    )
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
+    made = create(model.proto, [CPU], options)
+
+    def run(feeds: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        check_names(feeds, required, known)
+        limits = ort.RunOptions()
+        limits.log_severity_level = 4
+        limits.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        clock = threading.Timer(_LOOP_SECONDS if loops else _PROBE_SECONDS, setattr, (limits, "terminate", True))
+        clock.daemon = True
+        clock.start()
+        try:
+            got = made.run(names, {name: fit(x, known[name]) for name, x in feeds.items()}, limits)
+        except ORT_ERRORS as error:
+            raise run_error(error) from error
+        finally:
+            clock.cancel()
+        return dict(zip(names, got, strict=True))
+
+    return run
+
+
+@cache
+def _limit_probes() -> None:
+    """Register, once per process, the allocator with an upper bound that only probes use."""
+    memory = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    same_as_requested = 1
+    arena = ort.OrtArenaCfg({"max_mem": _PROBE_BYTES, "arena_extend_strategy": same_as_requested})
+    ort.create_and_register_allocator(memory, arena)

@@ -1,0 +1,1 @@
+"""Which scalar is explained."""
