@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 _WHERE = {
     "OnnxrayError": "engine.errors",
     "Model": "engine.graph.model",
-    "load": "engine.graph.model",
+    "load": "engine.load",
     "save": "engine.graph.model",
     "Layer": "engine.inspect.layers",
     "activations": "engine.activations",
@@ -39,12 +39,12 @@ if TYPE_CHECKING:
     from .engine.compile import compile as compile
     from .engine.errors import OnnxrayError as OnnxrayError
     from .engine.graph.model import Model as Model
-    from .engine.graph.model import load as load
     from .engine.graph.model import save as save
     from .engine.graph.split import expose as expose
     from .engine.graph.split import split as split
     from .engine.inspect.layers import Layer as Layer
-    from .engine.methods import methods as methods
+    from .engine.load import load as load
+    from .engine.methods.registry import methods as methods
     from .engine.targets.target import Target as Target
 
 

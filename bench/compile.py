@@ -21,7 +21,8 @@ from _harness import Table, compare, processors
 from peers import RUNTIME
 
 import onnxray
-from onnxray.engine.compile import OUTPUT, example_input
+from onnxray.engine.attribution.inputs import example_input
+from onnxray.engine.compile import OUTPUT
 from onnxray.engine.inference.session import session
 
 NETWORKS = ("resnet18", "resnet50", "mobilenetv2")

@@ -32,7 +32,7 @@ import onnxray
 from onnxray import models
 from onnxray.cli.files import images as files
 from onnxray.engine.evaluate.localisation import energy, energy_in_mask, pointing_game
-from onnxray.engine.methods import find, methods
+from onnxray.engine.methods.registry import find, methods
 from onnxray.models.surface import LABELS, render
 
 FIRST_SEED = 3_000_000  # training: 0 to 17,999; held out and test: 900,000 to 1,001,999; samples: from 2,000,000

@@ -9,7 +9,7 @@ from typing import Any
 from ..engine.attribution.explanation import Explanation, Explanations, with_source
 from ..engine.explain import explain as _explain
 from ..engine.graph.model import Source
-from ..engine.methods import Method
+from ..engine.methods.registry import Method
 
 
 def explain(

@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 
 from .errors import ShapeError
-from .graph.model import Model, Source, load
+from .graph.model import Model, Source
 from .graph.split import expose
+from .inference.session import session
+from .inspect.layers import value_of
+from .load import load
 from .runtime.feeds import check_names
 
 
@@ -29,9 +32,6 @@ def activations(
     Raises UnknownName (nearest names offered), ShapeError (an input is missing or does not fit), ModelError,
     RuntimeUnavailable (providers that cannot be had here).
     """
-    from .inference.session import session
-    from .inspect.layers import value_of
-
     model = load(model)
     names = [layers] if isinstance(layers, str) else list(layers)
     values = {name: value_of(model, name) for name in names}

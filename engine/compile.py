@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 import onnx
 
-from .attribution.problem import Input, Problem
+from .attribution.inputs import example_input
+from .attribution.problem import Problem
 from .compiled import display
 from .compiled import preprocessing as images
 from .compiled.build import TARGET, Build, Emitted
-from .errors import CardError, MethodError, ModelError, TargetError
-from .graph.model import Model, Source, load
-from .methods import Method, make
+from .errors import MethodError, ModelError, TargetError
+from .graph.model import Model, Source
+from .load import load
+from .methods.registry import Method, make
 from .preprocess.card import FIELDS, Card
 from .preprocess.find import find_card
 from .targets.target import Target
@@ -51,7 +53,7 @@ def compile(
         int64 input `target_class`, (1,) for all samples or (N,), in which a negative number stands for the predicted
         class. `default_target`: whether it may be left out (ONNX Runtime in Python, C, C++ and C# allows that; in
         JavaScript and in Triton every input has to be fed, or cannot be fed at all if it has a default).
-    upsample: "input" brings the map to the size of the image that is fed, bilinear; "none" leaves it as it is.
+    upsample: "input" brings the map to the size of the image that is fed, bilinear; "none" leaves it is.
     normalize: "none": the method's own values, float32 (N, C, H, W), C the input's channels, or 1 for class activation
         maps. "minmax" and "uint8": one channel, each sample's map in 0..1 or 0..255: class activation maps from 0 to
         their maximum, signed maps from -m to m with 0 in the middle.
@@ -114,52 +116,6 @@ def _shown(build: Build, emitted: Emitted, upsample: str, normalize: str, placed
     if upsample == "input":
         value = build.resized(value, build.plane()) if placed is None else images.to_image(build, value, placed)
     return display.normalized(build, value, emitted.display, normalize)
-
-
-def example_input(model: Model, card: Card | None = None) -> Input:
-    """Zeros in the place of the input that is explained: to choose layers by, and to try the model on.
-
-    Raises ModelError for a model without inputs, MethodError for one without a batch axis.
-    """
-    from .inspect.concrete_shapes import concrete_shapes
-    from .inspect.signature import image_input
-
-    if not model.inputs:
-        raise ModelError("the model has no input: there is nothing to explain its answer by")
-    shapes = concrete_shapes(model)
-    layout = None
-    try:
-        found = image_input(model)
-        name, layout = found.name, found.layout
-    except (ModelError, CardError):
-        floats = [v.name for v in model.inputs if v.dtype is not None and v.dtype.kind == "f"]
-        name = floats[0] if floats else model.inputs[0].name
-    if card is not None:
-        if layout is None:
-            raise MethodError("the model takes no images: there is nothing to preprocess")
-        name, layout = card.input or name, card.layout
-    if layout is not None and "N" not in layout:
-        raise MethodError(f"the input {model.value(name)} has no batch axis: export the model with one to compile it")
-    arrays = {}
-    for value in model.inputs:
-        shape = shapes.get(value.name)
-        if shape is None or value.dtype is None:
-            raise ModelError(f"the shape of input {value} is not known: it cannot be compiled")
-        arrays[value.name] = np.zeros(shape, value.dtype)
-    if layout is not None and card is not None:
-        size = {"N": arrays[name].shape[0], "H": card.size[0], "W": card.size[1], "C": card.channels}
-        arrays[name] = np.zeros([size[a] for a in layout], arrays[name].dtype)
-    x = arrays.pop(name)
-    card = card or _card(model)
-    labels, mapping = (None, None) if card is None else (card.labels, card.to_mapping())
-    return Input(name, x, arrays, layout, labels=labels, card=mapping)
-
-
-def _card(model: Model) -> Card | None:
-    try:
-        return find_card(model)
-    except (CardError, ModelError):
-        return None  # only labels and baselines that are colours need it, and say so
 
 
 def _note(

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import functools
-import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .attribution.explanation import Explanation, Explanations, Maps, problems, reduced
-from .attribution.problem import Input, Problem
-from .errors import CardError, MethodError, ModelError, ShapeError
-from .graph.model import Model, Source, load
+from .attribution.explanation import Explanation, Explanations
+from .attribution.inputs import input_of, picture
+from .attribution.maps import Maps, problems, reduced
+from .attribution.problem import Problem
+from .errors import MethodError
+from .graph.model import Model, Source
 from .graph.zipmap import with_tensor_scores
 from .inference.batches import Runtime
-from .methods import Method, make
-from .preprocess.card import FIELDS, Card
-from .preprocess.find import find_card
-from .preprocess.image import pixels_of, prepare
+from .inspect.signature import class_output
+from .load import load
+from .methods.registry import Method, make
+from .preprocess.card import FIELDS
 from .targets.target import Target, title
 
 # What `explain` takes besides a method's own options.
@@ -87,112 +88,6 @@ def solve(problem: Problem, method: Method) -> Explanation | Any:
     return parts[0] if len(parts) == 1 else Explanations(parts)
 
 
-def input_of(model: Model, image: ArrayLike | Mapping[str, ArrayLike]) -> Input:
-    """The input that is explained, its tensor, and what the other inputs are fed."""
-    from .inspect.signature import image_input
-
-    if not isinstance(image, Mapping):
-        array = np.asarray(image)
-        if _is_picture(model, array):
-            return _from_picture(model, array)
-        if len(model.inputs) != 1:
-            wanted = ", ".join(str(v) for v in model.inputs)
-            raise ShapeError(f"the model has {len(model.inputs)} inputs ({wanted}): give a dict of name to array")
-        image = {model.inputs[0].name: array}
-    feeds = {name: np.asarray(array) for name, array in image.items()}
-    for name in feeds:
-        model.value(name)
-    layout = None
-    try:
-        found = image_input(model)
-        name, layout = found.name, found.layout
-    except (ModelError, CardError):
-        name = _explained(model)
-    if name not in feeds:
-        raise ShapeError(f"the explained input {name!r} is not among those given ({', '.join(feeds)}): give it too")
-    declared = model.value(name)
-    x = feeds.pop(name)
-    batched = layout is None or "N" in layout
-    samples = None if declared.rank is None else declared.rank + (not batched)
-    if samples is not None and x.ndim == samples - 1:
-        x = x[None]
-    if samples is not None and x.ndim != samples:
-        raise ShapeError(f"input {declared} was given an array of shape {list(x.shape)}: the number of axes differs")
-    if not x.size:
-        raise ShapeError(f"input {declared} was given an array of shape {list(x.shape)}: there is no sample in it")
-    if declared.dtype is not None and declared.dtype.kind == "f" and x.dtype.kind == "f":
-        x = x.astype(declared.dtype, copy=False)
-    if layout is None:
-        labels = _labels(model)
-    else:
-        card = _card(model)
-        labels = None if card is None else card.labels
-    return Input(name, x, feeds, layout, labels=labels)
-
-
-def _is_picture(model: Model, array: NDArray[Any]) -> bool:
-    """Whether an array is an image, not a ready tensor: uint8, with a rank or a type that the input does not have."""
-    if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3):
-        return False
-    if array.ndim == 3:
-        return True
-    declared = model.inputs[0] if model.inputs else None
-    return declared is None or declared.rank != 2
-
-
-def _from_picture(model: Model, array: NDArray[np.uint8]) -> Input:
-    card = card_of(model)
-    name = card.input or _image_name(model)
-    others = [v for v in model.inputs if v.name != name]
-    if others:
-        wanted = ", ".join(str(v) for v in others)
-        raise ShapeError(f"the model also needs {wanted}: prepare the image and give a dict of name to array")
-    prepared = prepare(array, card)
-    x = prepared.tensor if card.batched else prepared.tensor[None]
-    picture = array if array.ndim == 3 else np.repeat(array[..., None], 3, axis=2)
-    return Input(
-        name, x, {}, card.layout, (prepared.geometry,), (picture,), card.labels, card.warnings, card.to_mapping()
-    )
-
-
-def _image_name(model: Model) -> str:
-    from .inspect.signature import image_input
-
-    return image_input(model).name
-
-
-_cards: weakref.WeakKeyDictionary[Model, Card] = weakref.WeakKeyDictionary()
-
-
-def card_of(model: Model) -> Card:
-    """The model's card, looked for once: it lies in files, and its labels are many. Raises CardError, ModelError."""
-    if model not in _cards:
-        _cards[model] = find_card(model)
-    return _cards[model]
-
-
-def _card(model: Model) -> Card | None:
-    try:
-        return card_of(model)
-    except (CardError, ModelError):
-        return None  # only asked for labels and for showing a tensor: neither is needed
-
-
-def _labels(model: Model) -> tuple[str, ...] | None:
-    from .preprocess.card import read_labels
-
-    given = model.overrides.get("labels")
-    return read_labels(given, "the options given") if given is not None else None
-
-
-def _explained(model: Model) -> str:
-    """The input that is explained where none takes images: the first one of floats, else the first one."""
-    floats = [v.name for v in model.inputs if v.dtype is not None and v.dtype.kind == "f"]
-    if not model.inputs:
-        raise ModelError("the model has no input: there is nothing to explain its answer by")
-    return floats[0] if floats else model.inputs[0].name
-
-
 def _part(problem: Problem, method: Method, maps: Maps, row: int) -> Explanation:
     sample = int(problem.sample[row])
     values = np.ascontiguousarray(maps.values[row], np.float32)
@@ -243,28 +138,6 @@ def _map(problem: Problem, maps: Maps, row: int, values: NDArray[np.float32]) ->
     return flat if flat.ndim == 2 else None
 
 
-def picture(model: Model, given: Input, sample: int) -> NDArray[np.uint8] | None:
-    """The image under the map: the original, or what the tensor shows; None where the input is no image."""
-    if given.images is not None:
-        return given.images[sample]
-    if given.layout is None:
-        return None
-    x = given.x[sample]
-    card = _card(model)
-    if card is not None and not card.warnings:
-        try:
-            fields = {**card.to_mapping(), "size": given.plane, "layout": given.layout}
-            shown = pixels_of(x, Card.from_mapping(fields))
-            return np.asarray(shown[0])
-        except (ShapeError, CardError):
-            pass  # a channel count that no picture has: shown in gray below
-    channel = given.channel
-    gray = np.asarray(x, np.float32) if channel is None else np.asarray(x, np.float32).mean(axis=channel - 1)
-    low, high = float(np.min(gray)), float(np.max(gray))
-    scaled = (gray - low) / (high - low) * 255 if high > low else np.full(gray.shape, 128.0)
-    return np.repeat(np.rint(np.nan_to_num(scaled)).astype(np.uint8)[..., None], 3, axis=2)
-
-
 def _about_score(problem: Problem, method: Method, score: float, scores: NDArray[np.float32]) -> list[str]:
     """Warnings about the explained number: not finite, tiny, or a probability that has no slope left."""
     if not np.isfinite(score):
@@ -288,8 +161,6 @@ def _about_score(problem: Problem, method: Method, score: float, scores: NDArray
 
 
 def _are_probabilities(problem: Problem) -> bool:
-    from .inspect.signature import class_output
-
     classes = problem.target.classes
     if classes is None or classes.scale == "logit":
         return False

@@ -139,7 +139,7 @@ def _entries() -> dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]
 
 
 def _builtin() -> ModelInfo:
-    from ..engine.preprocess.card import parse_json, read_text
+    from ..engine.preprocess.labels import parse_json, read_text
 
     card: dict[str, Any] = {}
     file = _BUILTIN_FILE.with_suffix(".json")

@@ -92,7 +92,7 @@ def command(
     from ...engine.compile import METADATA
     from ...engine.compile import compile as compile_model
     from ...engine.errors import OutputError
-    from ...engine.methods import parse
+    from ...engine.methods.registry import parse
 
     if out is None and triton is None and page is None:
         raise click.UsageError("nothing to write: give --out FILE, --triton DIR or --html DIR")

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from ..files.output import Output
 from ..parameters import options
 from ..parameters.inputs import BUILTIN, card_of, find_images, finish, open_model
 
@@ -24,7 +25,7 @@ FOLDER = "onnxray-demo"
 def command(
     model: str,
     images: tuple[str, ...],
-    output: options.Output,
+    output: Output,
     card: dict[str, Any],
     runtime: dict[str, Any],
     quiet: bool,
@@ -39,9 +40,9 @@ def command(
     from ...engine.errors import ImageError
     from ..files.images import read
     from ..files.run import Run, describe, describe_card, done, failed, made_by
-    from ..pages.report import SECTIONS, Subject, document, sections
+    from ..pages.report import SECTIONS, document, sections
+    from ..tasks.subject import Subject, Work
     from ..terminal.progress import Progress
-    from .activations import Work
 
     if not images and model != BUILTIN:
         raise click.UsageError("give the images to look at as well: onnxray demo MODEL IMAGES...")

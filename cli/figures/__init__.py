@@ -1,0 +1,1 @@
+"""Data in, pixels out: pictures, charts and the parts of pages."""

@@ -64,7 +64,7 @@ def answers(e: Explanation) -> list[Answer]:
 
 
 def _label(index: int, labels: Sequence[str] | None) -> str:
-    from ...engine.targets.resolved import label_of
+    from ...engine.targets.classes import label_of
     from ...engine.targets.target import Class
 
     return one_line(Class(index, label_of(index, labels)).title)

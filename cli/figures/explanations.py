@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..parameters.methods import PATIENT
 from ..terminal.table import one_line
 
 if TYPE_CHECKING:
@@ -13,19 +12,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ...engine.attribution.explanation import Explanation
-    from ..pages.report import Section, Subject
 
-DEFAULT = "grad-cam"
 _PANEL = 224
-_OTHERS = 12
-
-
-def entry_of(e: Explanation, colormap: str | None = None) -> dict[str, Any]:
-    """What the manifest says of one map."""
-    about = e.manifest()
-    display = {**about["display"], "colormap": colormap or about["display"]["colormap"]}
-    kept = ("method", "target", "score", "layer", "layer_reason", "values", "details", "warnings")
-    return {**{key: about[key] for key in kept}, "display": display}
+OTHERS = 12
 
 
 def sheet(
@@ -48,57 +37,6 @@ def sheet(
     ]
     lines += [f"Class activation maps at {', '.join(layers)}."] if layers else []
     return figure.page("Explanations", lines, [figure.grid(panels)])
-
-
-def file_name(e: Explanation) -> str:
-    """A target in a file name."""
-    from ...engine.targets.target import Class
-
-    inner = getattr(e.target, "inner", e.target)
-    if isinstance(inner, Class) and inner.label:
-        return f"{inner.which}-{inner.label.split(',')[0]}"
-    return str(e.target)
-
-
-def section(subject: Subject) -> Section:
-    """Every method that fits the model on the image looked at closely, for a report."""
-    from ...engine.errors import GradientError, MethodError, TargetError
-    from ...engine.explain import problem_of, solve
-    from ...engine.inference.batches import Runtime
-    from ...engine.methods import make, methods
-    from ..pages.report import Heading, Picture, Section, Table
-
-    path, pixels = subject.focused
-    runtime = Runtime(**subject.work.runtime)
-    found: list[Explanation] = []
-    rows = []
-    try:
-        problem = problem_of(subject.model, pixels, runtime=runtime)
-        for name, cls in methods().items():
-            if name in PATIENT:
-                continue
-            try:
-                found += solve(problem, make(name))
-            except (MethodError, GradientError) as error:
-                rows.append((name, f"does not fit this model: {error}"))
-            else:
-                rows.append((name, (cls.__doc__ or "").strip().splitlines()[0]))
-    except TargetError as error:
-        return Section("Explanations", f"There is nothing to explain without a target: {error}.")
-    parts: list[Any] = [Picture("explanations", sheet(path.name, pixels, found, 0.6), f"Every map on {path.name}")]
-    others = [(p.name, image) for p, image in subject.images if p != path][:_OTHERS]
-    if others:
-        maps = [solve(problem_of(subject.model, i, runtime=runtime), make(DEFAULT)) for _, i in others]
-        names = [name for name, _ in others]
-        parts.append(Heading("The other images"))
-        parts.append(Picture(f"{DEFAULT}-of-others", gallery(names, maps, 0.6), f"{DEFAULT} on the other images"))
-    rows += [(name, "left out here: it runs the network hundreds of times") for name in PATIENT]
-    parts.append(Table(("method", "what it shows"), tuple(rows)))
-    lead = (
-        "Where in the image the answer comes from, by every method that fits the model. Under each map: the ends of "
-        "its colours, what was explained, and its score."
-    )
-    return Section("Explanations", lead, parts)
 
 
 def gallery(names: Sequence[str], found: Sequence[Explanation], alpha: float) -> NDArray[np.uint8]:

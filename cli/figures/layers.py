@@ -17,7 +17,7 @@ from .layer_view import View, statistics_of, strongest
 
 if TYPE_CHECKING:
     from ...engine.inspect.layers import Layer
-    from ...engine.preprocess.image import Geometry
+    from ...engine.preprocess.geometry import Geometry
 
 TILE = 128
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...engine.atomic import atomic
 from ...engine.errors import OutputError
-from ..parameters.options import Output
+from .output import Output
 
 if TYPE_CHECKING:
     import numpy as np

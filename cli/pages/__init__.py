@@ -1,0 +1,1 @@
+"""Pages of HTML: the report and the page that runs a compiled model in a browser."""

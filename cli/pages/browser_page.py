@@ -79,7 +79,7 @@ def _facts(source: Model, note: dict[str, Any]) -> dict[str, Any]:
     from ...engine.errors import CardError, ModelError
     from ...engine.inspect.signature import class_output
     from ...engine.preprocess.find import find_card
-    from ...engine.targets.resolved import label_of
+    from ...engine.targets.classes import label_of
     from ...kernels import colormap
 
     signed = note["display"] == "signed"

@@ -11,98 +11,25 @@ import html
 import importlib
 import importlib.resources
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ... import __version__
+from ..figures.parts import Bars, Heading, Picture, Section, Table
+from ..tasks.subject import Subject
 from ..terminal.table import count, shape_text
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ...engine.graph.model import Model
-    from ...engine.preprocess.card import Card
-    from ..commands.activations import Work
-
 # Modules of this package that have a section, in the order of the report.
 SECTIONS = ("predict", "explain", "activations", "filters", "inspect")
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What a report is about: a model, its card, and images; `focus` is the one to look at closely."""
-
-    model: Model
-    card: Card
-    images: tuple[tuple[Path, NDArray[np.uint8]], ...]
-    focus: int
-    work: Work
-
-    @property
-    def focused(self) -> tuple[Path, NDArray[np.uint8]]:
-        return self.images[self.focus]
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure; `name` is its file name without the suffix, `alt` says in words what is to be seen."""
-
-    name: str
-    pixels: NDArray[np.uint8]
-    alt: str
-    caption: str = ""
-
-    @cached_property
-    def png(self) -> bytes:
-        """The figure as a file."""
-        from ..files.images import encode
-
-        return encode(self.pixels, ".png")
-
-
-@dataclass(frozen=True)
-class Bars:
-    """An image with named shares from 0 to 1 under it."""
-
-    title: str
-    pixels: NDArray[np.uint8]
-    bars: tuple[tuple[str, float], ...]
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows of texts under titles; `right` holds the columns that are numbers."""
-
-    titles: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    right: frozenset[int] = frozenset()
-
-
-@dataclass(frozen=True)
-class Heading:
-    text: str
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of the report: its title, a sentence or two that say what is to be seen, then the parts."""
-
-    title: str
-    lead: str
-    parts: Sequence[Picture | Bars | Table | Heading] = field(default_factory=tuple)
-
-    @property
-    def pictures(self) -> Iterator[Picture]:
-        yield from (part for part in self.parts if isinstance(part, Picture))
 
 
 def sections(subject: Subject) -> Iterator[Section]:
     """The sections of all commands, one after the other."""
     for name in SECTIONS:
-        yield importlib.import_module(f"..commands.{name}", __package__).section(subject)
+        yield importlib.import_module(f"..tasks.{name}", __package__).section(subject)
 
 
 def document(title: str, lead: str, subject: Subject, parts: Sequence[Section]) -> str:
@@ -139,7 +66,7 @@ def document(title: str, lead: str, subject: Subject, parts: Sequence[Section]) 
 
 
 def _facts(subject: Subject) -> str:
-    from ...engine.inspect.layers import inspect
+    from ...engine.inspect.report import inspect
 
     report = inspect(subject.model)
     card = subject.card

@@ -1,0 +1,1 @@
+"""Options that commands share, the options of methods, MODEL and IMAGES."""

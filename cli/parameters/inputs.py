@@ -36,7 +36,7 @@ def model_path(name: str) -> Path:
 
 def open_model(name: str, card: Mapping[str, Any]) -> Model:
     """Load MODEL with the options of `options.card`; those of a card file given with --card come after the others."""
-    from ...engine.graph.model import load
+    from ...engine.load import load
 
     fields = dict(card)
     file = fields.pop("card", None)
@@ -48,7 +48,8 @@ def open_model(name: str, card: Mapping[str, Any]) -> Model:
 
 
 def _card_file(path: Path) -> dict[str, Any]:
-    from ...engine.preprocess.card import check, parse_json, read_text
+    from ...engine.preprocess.card import check
+    from ...engine.preprocess.labels import parse_json, read_text
 
     where = f"the card file {str(path)!r}"
     fields = check(parse_json(read_text(path, "the card file"), where), where, path.parent)

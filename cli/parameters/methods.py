@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from ...engine.methods import Method
+    from ...engine.methods.registry import Method
 
 ALL = "all"
 
@@ -23,7 +23,7 @@ def chosen_methods(names: Sequence[str], settings: Sequence[str]) -> tuple[list[
     Raises UnknownName (nearest names), MethodError; click.UsageError for a setting that is none.
     """
     from ...engine.errors import UnknownName
-    from ...engine.methods import find, make, methods, options_of, parse
+    from ...engine.methods.registry import find, make, methods, options_of, parse
 
     wanted = list(dict.fromkeys(part.strip() for name in names for part in name.split(",") if part.strip()))
     every = ALL in wanted
@@ -59,7 +59,7 @@ def _arrays(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
     import numpy as np
 
     from ...engine.errors import MethodError
-    from ...engine.methods import find, options_of
+    from ...engine.methods.registry import find, options_of
 
     found = dict(values)
     for option in options_of(find(name)):
@@ -90,7 +90,8 @@ def plain_options(method: Method) -> dict[str, Any]:
 
 def listing() -> str:
     """The methods with their options, as text."""
-    from ...engine.methods import describe, help_of, methods, options_of
+    from ...engine.methods.options import describe
+    from ...engine.methods.registry import help_of, methods, options_of
 
     lines = []
     for name, cls in methods().items():

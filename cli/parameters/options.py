@@ -8,26 +8,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from ..files.output import Output
+
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-@dataclass(frozen=True)
-class Output:
-    """Where results go: `folder`, whether another run there may be replaced, whether an unfinished one is continued.
-
-    `default` says that the folder was not asked for by name.
-    """
-
-    folder: Path
-    force: bool = False
-    resume: bool = False
-    default: bool = False
 
 
 def model(f: F) -> F:

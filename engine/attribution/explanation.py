@@ -13,49 +13,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..atomic import atomic
-from ..errors import MethodError, OutputError
+from ..errors import MethodError, OutputError, UnknownName
+from ..runtime.ort import ort
+from .maps import Display, Reduce
 
 if TYPE_CHECKING:
     from ..graph.model import Model
-    from ..preprocess.image import Geometry
+    from ..preprocess.geometry import Geometry
     from ..targets.target import Target
-
-Reduce = Literal["max-abs", "sum", "none"]
-Display = Literal["signed", "positive"]
 
 # Pixel-wise maps have single outliers: the colour scale ends at this percentile of the magnitudes.
 PERCENTILE = 99.5
-
-
-@dataclass(frozen=True)
-class Maps:
-    """What a method returns for the rows of a problem.
-
-    values: float32 (R, ...). With `kind` "input" each has the shape of the input tensor's samples; with "grid" (R,
-    h, w), a
-        map whose cells divide the input plane evenly.
-    plane: (R, h, w), a map over the input plane to be shown, for methods whose values are laid out otherwise.
-    reduce: how channels become one number per pixel: "max-abs" the one of greatest magnitude, with its sign; "sum".
-    display: "signed" values are shown in a diverging colour map around 0; "positive": what is negative counts as 0.
-    layer, reason: where the map was made, and why there.
-    warnings: one tuple of texts for every row, or empty. details: numbers worth knowing, one mapping per row, or empty.
-    """
-
-    values: NDArray[np.float32]
-    kind: Literal["input", "grid"]
-    reduce: Reduce = "none"
-    display: Display = "signed"
-    layer: str | None = None
-    reason: str | None = None
-    plane: NDArray[np.float32] | None = None
-    warnings: tuple[tuple[str, ...], ...] = ()
-    details: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -200,7 +174,6 @@ class Explanation:
         import onnx
 
         from ... import __version__
-        from ..inference.session import ort
 
         lo, hi = self.range if self.map is not None else (None, None)
         return {
@@ -344,45 +317,9 @@ class Explanations(Sequence[Explanation]):
         return "".join(part._repr_html_() for part in self.parts)
 
 
-def reduced(values: NDArray[np.float32], channel: int | None, how: Reduce) -> NDArray[np.float32]:
-    """One number per pixel of one sample. values: (C, H, W) or (H, W, C); channel: its channel axis, None if none."""
-    if channel is None or how == "none":
-        return values
-    if how == "sum":
-        return np.asarray(values.sum(axis=channel), np.float32)
-    planes = np.moveaxis(values, channel, 0)
-    strongest: NDArray[np.float32] = planes[0].copy()
-    for plane in planes[1:]:  # several times faster than argmax over a short axis; of equals the first, as there
-        greater = ~(np.abs(plane) <= np.abs(strongest))
-        greater &= ~np.isnan(strongest)
-        np.copyto(strongest, plane, where=greater)
-    return strongest
-
-
-def problems(values: NDArray[np.float32], display: Display) -> tuple[str, ...]:
-    """What is wrong with a map: NaN, all zero, saturated, nothing positive."""
-    finite = np.isfinite(values)
-    if not finite.all():
-        return (
-            f"{int((~finite).sum())} of {values.size} values are NaN or infinite: the model overflows on this input",
-        )
-    if not values.any():
-        return ("the map is zero everywhere: the score does not depend on the input here",)
-    if display == "positive" and values.max() <= 0:
-        return ("nothing speaks for the target: the map has no positive value",)
-    magnitudes = np.abs(values)
-    if values.size >= 16 and float(np.ptp(values)) <= 1e-6 * float(magnitudes.max()):
-        return ("the map is the same everywhere: it says nothing about where",)
-    saturated = float((magnitudes >= 0.999 * magnitudes.max()).mean())
-    if values.size >= 64 and saturated > 0.5:
-        return (f"the map is saturated: {saturated:.0%} of its values are at its maximum",)
-    return ()
-
-
 def check_colormap(name: str) -> None:
     """Raises UnknownName, with the names there are, for a colour map that does not exist."""
     from ...kernels import colormap
-    from ..errors import UnknownName
 
     if name not in colormap.names():
         raise UnknownName("colour map", name, colormap.names(), f"there are {', '.join(colormap.names())}")

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..autodiff import class_cotangent as selection
-from ..autodiff.vjp import Rules, vjp
+from ..autodiff.path import Rules
+from ..autodiff.vjp import vjp
 from ..errors import GradientError
 from ..graph.model import Model
 from ..graph.split import expose

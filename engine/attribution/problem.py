@@ -6,75 +6,24 @@ gradients of the rows; what was computed once for one method is there for the ne
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..autodiff import class_cotangent as selection
-from ..autodiff.vjp import Rules
-from ..errors import Disconnected
+from ..autodiff.path import Rules
 from ..graph.float_input import with_real_input
 from ..graph.model import Model
-from ..graph.split import expose, extract
 from ..inference.batches import ELEMENTS_PULLED, Runtime, in_order, run_made, run_rows
-from ..proto.nodes import reads
+from ..inspect.signature import class_output
 from ..targets.resolved import Place, Resolved, score
 from ..targets.target import Target, settled
 from .gradient_graphs import GradientGraph, exposed_at, gradient_graph, rules_key
-
-if TYPE_CHECKING:
-    from ..preprocess.image import Geometry
-
-
-@dataclass(frozen=True)
-class Input:
-    """What is explained: `x` (N, ...) for the model's input `name`, and what the other inputs are fed.
-
-    `layout` and `geometries` are known where it is an image: the tensor's axes ("NCHW", ...), and where each
-    sample's pixels lie on the original image. `images` are the originals, uint8 (H, W, 3) RGB.
-    """
-
-    name: str
-    x: NDArray[Any]
-    others: Mapping[str, NDArray[Any]]
-    layout: str | None = None
-    geometries: tuple[Geometry, ...] | None = None
-    images: tuple[NDArray[np.uint8], ...] | None = None
-    labels: tuple[str, ...] | None = None
-    warnings: tuple[str, ...] = ()
-    card: Mapping[str, Any] | None = None
-
-    @property
-    def axes(self) -> tuple[int, int] | None:
-        """The axes of height and width in `x`, None where it is no image."""
-        if self.layout is None:
-            return None
-        layout = self.layout if "N" in self.layout else "N" + self.layout
-        return layout.index("H"), layout.index("W")
-
-    @property
-    def channel(self) -> int | None:
-        """The channel axis of `x`, None where it has none."""
-        if self.layout is None or "C" not in self.layout:
-            return None
-        return (self.layout if "N" in self.layout else "N" + self.layout).index("C")
-
-    @property
-    def planar(self) -> tuple[int, int, int, int] | None:
-        """The shape of one sample as the kernels see it: what is before the rows, rows, columns, what is behind."""
-        if self.axes is None:
-            return None
-        shape, (y, x) = self.x.shape, self.axes
-        return math.prod(shape[1:y]), shape[y], shape[x], math.prod(shape[x + 1 :])
-
-    @property
-    def plane(self) -> tuple[int, int] | None:
-        return None if self.axes is None else (self.x.shape[self.axes[0]], self.x.shape[self.axes[1]])
+from .inputs import Input
 
 
 class Problem:
@@ -181,8 +130,6 @@ class Problem:
 
     def before_softmax(self) -> Problem:
         """The same for the scores before the softmax, where the model's output holds probabilities of classes."""
-        from ..inspect.signature import class_output
-
         classes = self.target.classes
         if classes is None or classes.scale != "model" or class_output(self.source).scores == "logits":
             return self
@@ -276,12 +223,6 @@ class Problem:
             elements=ELEMENTS_PULLED,
         )
 
-    def tail(self, value: str) -> Tail:
-        """The part of the model behind `value`, to be run on other maps than the clean ones."""
-        return Tail(self, value)
-
-    # --- running ---
-
     def _inputs(self, x: NDArray[Any], rows: NDArray[np.int64] | None = None) -> dict[str, NDArray[Any]]:
         """Feeds of the inputs that have a row for every sample, the explained one among them."""
         sample = np.arange(len(x)) if rows is None else self.sample[rows]
@@ -359,52 +300,3 @@ class Problem:
 def _dtype(model: Model, name: str) -> np.dtype[Any]:
     dtype = model.value(name).dtype
     return np.dtype(np.float32) if dtype is None else dtype
-
-
-class Tail:
-    """What lies behind a value: scores of maps put in its place.
-
-    Values that go around it (skip connections, other inputs) keep their clean values.
-    """
-
-    def __init__(self, problem: Problem, value: str) -> None:
-        self.problem, self.value = problem, value
-        model, of = problem.model, problem.target.of
-        inner = _between(model, value, of)
-        if not inner:
-            raise Disconnected(f"{of!r} does not depend on {value!r}: choose a layer before it")
-        made = {name for node in inner for name in node.output}
-        fed = {v.name for v in model.graph.input} - {v.name for v in model.inputs}
-        names = dict.fromkeys(name for node in inner for name in reads(node))
-        self.sides = [n for n in names if n not in made and n != value and n not in model.initializers and n not in fed]
-        infos = {v.name: v for v in expose(model, [of, value, *self.sides], only=True).graph.output}
-        self.model = extract(model, outputs=[infos[of]], inputs=[infos[name] for name in (value, *self.sides)])
-        self._clean = problem.activations([n for n in self.sides if n != problem.input.name])
-        self._clean[problem.input.name] = problem.input.x
-
-    def scores(self, maps: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The score (R',) with `maps` (R', ...) as the value, each with target and sample of its row `rows` (R',)."""
-        problem, of = self.problem, self.problem.target.of
-        sample = problem.sample[rows]
-        feeds = {self.value: maps, **{name: self._clean[name][sample] for name in self.sides}}
-        runtime = problem.runtime
-        if any(self._clean[name].dtype.kind in "iu" and self._clean[name].ndim <= 2 for name in self.sides):
-            # Shapes computed from the input hold the batch they were computed with: one sample.
-            runtime = Runtime(runtime.providers, runtime.threads, 1)
-        y = run_rows(self.model, feeds, [of], runtime=runtime)[of]
-        return score(y, problem.cotangents, rows)
-
-
-def _between(model: Model, value: str, of: str) -> list[Any]:
-    """The nodes between two values, in graph order."""
-    reached, forward = {value}, []
-    for node in model.graph.node:
-        if value not in node.output and any(name in reached for name in reads(node)):
-            reached.update(name for name in node.output if name)
-            forward.append(node)
-    needed, nodes = {of}, []
-    for node in reversed(forward):
-        if any(name in needed for name in node.output):
-            needed.update(reads(node))
-            nodes.append(node)
-    return nodes[::-1]

@@ -14,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MethodError
+from .inputs import picture
 
 if TYPE_CHECKING:
-    from ..preprocess.image import Geometry
-    from .problem import Input, Problem
+    from ..preprocess.geometry import Geometry
+    from .inputs import Input
+    from .problem import Problem
 
 AUTO, SLIC, GRID, ELEMENTS = "auto", "slic", "grid", "elements"
 NAMES = (AUTO, SLIC, GRID, ELEMENTS)
@@ -110,8 +112,6 @@ def _slic(problem: Problem, sample: int, count: int, compactness: float) -> Feat
     Superpixel Methods", IEEE TPAMI 34(11), 2012; the implementation is scikit-image's.
     """
     from skimage.segmentation import slic
-
-    from ..explain import picture
 
     shown = picture(problem.source, replace(problem.input, images=None), sample)
     if shown is None:

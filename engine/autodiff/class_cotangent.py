@@ -16,8 +16,8 @@ import numpy as np
 import onnx
 from onnx import GraphProto, NodeProto, TensorProto
 
-from ..emitter.assemble import ordered
 from ..graph.model import Model
+from ..proto.edit import ordered
 
 CLASSES, WEIGHTS = "target/classes", "target/weights"
 _HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)

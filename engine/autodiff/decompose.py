@@ -13,14 +13,21 @@ import onnx
 from onnx import NodeProto
 
 from .. import gradients
-from ..emitter.emitter import Emitter, Node, rename
-from ..gradients import Gradient
-from ..graph.constant_folding import constant_tensor
+from ..emitter.assemble import assemble
+from ..emitter.emitter import Emitter
+from ..emitter.graph_types import Knowledge
+from ..emitter.node import Node
+from ..gradients.registry import Gradient
+from ..graph.model import Model
+from ..graph.upgrade import upgrade
+from ..proto.edit import rename
 from ..proto.nodes import subgraphs
+from ..proto.values import constant_tensor
+from .path import OLDEST_OPSET, Path
 
 if TYPE_CHECKING:
     from ..graph.model import Model
-    from .vjp import Lookup
+    from .path import Lookup
 
 _ROUNDS = 50
 
@@ -42,8 +49,6 @@ def rewrite(
     op: Emitter, nodes: Sequence[NodeProto], lookup: Lookup, of: Sequence[str], wrt: Sequence[str]
 ) -> tuple[list[NodeProto], bool]:
     """One round over `nodes`; also says whether anything was rewritten."""
-    from .vjp import Path
-
     live = set(Path(op, nodes, of, wrt, lookup).live)
     after: list[NodeProto] = []
     changed = False
@@ -64,12 +69,6 @@ def written_out(model: Model, wanted: Callable[[NodeProto], bool]) -> tuple[Mode
 
     Values keep their names; the opset becomes at least the oldest that decompositions are written for.
     """
-    from ..emitter.assemble import assemble
-    from ..emitter.graph_types import Knowledge
-    from ..graph.model import Model
-    from ..graph.upgrade import upgrade
-    from .vjp import OLDEST_OPSET
-
     if not any(wanted(node) for node in model.graph.node):
         return model, []
     if model.opset < OLDEST_OPSET:

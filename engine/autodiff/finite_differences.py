@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import ShapeError
-from ..graph.model import Model, Source, load
+from ..graph.model import Model, Source
+from ..graph.read import read
 from ..graph.split import expose, extract
 from ..inference.session import Session
 from ..inspect.concrete_shapes import concrete_shapes
@@ -62,7 +63,7 @@ def verify(
 
     Raises ShapeError when an input needs `feeds` (its shape is not known), ModelError when the model does not run.
     """
-    model = load(model)
+    model = read(model)
     rng = np.random.default_rng(seed)
     given = dict(feeds) if feeds is not None else random_feeds(model, rng)
     whole = expose(model, [*of, *wrt])

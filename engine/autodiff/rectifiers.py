@@ -30,10 +30,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .. import gradients
-from ..gradients import Cotangents, Gradient, Rule
+from ..gradients.registry import Cotangents, Gradient, Rule
 
 if TYPE_CHECKING:
-    from ..emitter.emitter import Emitter, Node
+    from ..emitter.emitter import Emitter
+    from ..emitter.node import Node
 
 
 def _relu(node: Node, dy: str, op: Emitter) -> str:

@@ -17,19 +17,23 @@ from numpy.typing import NDArray
 from onnx import GraphProto, NodeProto, TensorProto, TypeProto, ValueInfoProto
 
 from ...kernels.upsample import taps
-from ..autodiff.vjp import OLDEST_OPSET, Rules, vjp
-from ..emitter.assemble import ordered
-from ..emitter.emitter import Emitter, rename
+from ..autodiff.path import OLDEST_OPSET, Rules
+from ..autodiff.vjp import vjp
+from ..emitter.emitter import Emitter
 from ..emitter.graph_types import Knowledge
-from ..errors import MethodError, ShapeError, TargetError
+from ..errors import MethodError, ModelError, ShapeError, TargetError
+from ..graph.dynamic_batch.make_dynamic import make_dynamic
 from ..graph.model import Model
+from ..graph.split import expose
 from ..graph.upgrade import upgrade
+from ..inference.session import run
+from ..proto.edit import ordered, rename
 from ..proto.external_data import nbytes
 from ..proto.nodes import reads
 from .linear_head import Head, find_head
 
 if TYPE_CHECKING:
-    from ..attribution.explanation import Display, Reduce
+    from ..attribution.maps import Display, Reduce
     from ..attribution.problem import Problem
 
 PREFIX = "saliency"
@@ -299,11 +303,6 @@ class Build:
 
     def batched(self) -> Model:
         """The plain model, for any number of samples. Raises MethodError where it cannot be had."""
-        from ..errors import ModelError
-        from ..graph.dynamic_batch.make_dynamic import make_dynamic
-        from ..graph.split import expose
-        from ..inference.session import run
-
         model = self.problem.model
         try:
             dynamic = make_dynamic(model)

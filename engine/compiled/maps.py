@@ -9,36 +9,16 @@ import numpy as np
 from onnx import TensorProto
 
 from ..errors import MethodError
-from .build import Build, Emitted
+from .build import Build
 
 if TYPE_CHECKING:
+    from ..attribution.layer_choice import Place
     from ..inspect.token_grid import Grid
-    from ..methods.families.cam import Cam, Place
 
 # Squarings of the matrix whose first eigenvector is looked for: 2^20 steps of the power iteration.
 _SQUARINGS = 20
 # Squaring costs the third power of the matrix' side.
 _LARGEST_SIDE = 1024
-
-
-def emit_cam(method: Cam, build: Build) -> Emitted:
-    """What `Cam.__call__` does, in a graph."""
-    from ..methods.families.cam import choose
-
-    places = choose(build.problem, method.needs == "gradient")
-    gradients = build.gradients([p.value for p in places]) if method.needs == "gradient" else [""] * len(places)
-    return at_places(method, build, places, gradients)
-
-
-def at_places(method: Cam, build: Build, places: list[Place], gradients: list[str]) -> Emitted:
-    """The map of one layer, or the merged maps of several, once the gradients by them are there."""
-    found = [method.emit_map(build, place, gradient) for place, gradient in zip(places, gradients, strict=True)]
-    reason = "; ".join(dict.fromkeys(place.reason for place in places))
-    if len(places) > 1:
-        reason += "; maps of several layers: each divided by its greatest magnitude, brought to one size, averaged"
-    value = found[0] if len(found) == 1 else _merged(build, found, places)
-    layer = "+".join(place.name for place in places)
-    return Emitted(value, "grid", display="positive", layer=layer, reason=reason)
 
 
 def maps_of_value(build: Build, grid: Grid, value: str) -> str:
@@ -88,20 +68,6 @@ def weighted(build: Build, weights: str, maps: str) -> str:
         size = op.const([-1, *fixed]) if len(fixed) == 2 else op.Concat(op.const([-1]), op.shape_of(maps, 2), axis=0)
         return str(op.Reshape(product, size))
     return str(op.ReduceSum(op.Mul(weights, maps), [1], keepdims=0))
-
-
-def _merged(build: Build, maps: list[str], places: list[Place]) -> str:
-    op = build.op
-    sizes = [op.shape(one)[1:] for one in maps]
-    if not all(isinstance(d, int) for size in sizes for d in size):
-        raise MethodError("maps of several layers can be merged in a graph only where the image's size is fixed")
-    size = [max(int(s[axis] or 0) for s in sizes) for axis in (0, 1)]
-    total = ""
-    for one in maps:
-        wide = op.Unsqueeze(one, [1])
-        wide = build.resized(op.Div(wide, build.greatest(wide)), size)
-        total = op.Add(total, wide) if total else wide
-    return str(op.Squeeze(op.Div(total, float(len(maps))), [1]))
 
 
 def principal(build: Build, maps: str) -> str:

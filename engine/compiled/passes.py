@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from ..autodiff.vjp import OLDEST_OPSET
+from ..attribution.baselines import BLUR, blurred
+from ..attribution.baselines import baseline as constant
+from ..autodiff.path import OLDEST_OPSET
 from ..errors import Disconnected, MethodError, ShapeError
 from ..graph.model import Model
 from ..graph.split import extract
@@ -18,7 +20,7 @@ from ..proto.values import to_info
 from .build import Build
 
 if TYPE_CHECKING:
-    from ..methods.families.cam import Place
+    from ..attribution.layer_choice import Place
 
 # Elements of all the constants (masks, noise) that a graph is given at most: 256 MiB of float32.
 _MOST_ELEMENTS = 1 << 26
@@ -47,9 +49,6 @@ def _ends(build: Build, name: str, axes: list[int]) -> tuple[str, str]:
 
 def baseline(build: Build, kind: Any, seed: int) -> str:
     """`baselines.baseline` in a graph: (N or 1, ...), float32."""
-    from ..attribution.baselines import BLUR, blurred
-    from ..attribution.baselines import baseline as constant
-
     op, problem = build.op, build.problem
     x = build.real(build.x)
     if isinstance(kind, str) and kind == "noise":

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import onnx
 from onnx import GraphProto, NodeProto, ValueInfoProto
 
 from ..graph.model import Model
+from ..proto.edit import ordered, rename
 from ..proto.nodes import reads
-from .emitter import Emitter, rename
-from .graph_types import shape_of
+from ..proto.values import shape_of
+from .emitter import Emitter
 
 
 def gradient_names(op: Emitter, of: Sequence[str], wrt: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -76,33 +77,3 @@ def _info(op: Emitter, name: str, like: str) -> ValueInfoProto:
 def _output(op: Emitter, info: ValueInfoProto) -> ValueInfoProto:
     """An output of the model, with the shape that was inferred rather than the one that its file claims."""
     return _info(op, info.name, info.name) if op.knowledge.types.get(info.name) is not None else info
-
-
-def ordered(nodes: Sequence[NodeProto], outputs: Iterable[str]) -> list[NodeProto]:
-    """The nodes that `outputs` depend on, each after those it reads from; otherwise in the order given."""
-    maker = {o: index for index, node in enumerate(nodes) for o in node.output if o}
-    needs = [[maker[name] for name in dict.fromkeys(reads(node)) if name in maker] for node in nodes]
-    wanted: set[int] = set()
-    stack = [maker[name] for name in outputs if name in maker]
-    while stack:
-        index = stack.pop()
-        if index not in wanted:
-            wanted.add(index)
-            stack.extend(needs[index])
-    done: set[int] = set()
-    result: list[NodeProto] = []
-    for start in sorted(wanted):
-        stack = [start]
-        while stack:
-            index = stack[-1]
-            if index in done:
-                stack.pop()
-                continue
-            waiting = [n for n in needs[index] if n not in done]
-            if waiting:
-                stack.extend(reversed(waiting))
-            else:
-                done.add(index)
-                result.append(nodes[index])
-                stack.pop()
-    return result

@@ -1,99 +1,44 @@
 """Writing graphs: `op.Mul(a, b)` emits a node and returns the name of its output.
 
 The emitter gives names, turns numbers and arrays into shared constants, never emits the same node twice, and knows the
-type and shape of every value, emitted ones included: each node goes through ONNX's own inference when it is made.
+type and shape of every value, emitted ones included (`typed_graph.py`).
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
-from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, TypeProto, ValueInfoProto
+from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto
 
-from ..errors import ShapeError
-from ..gradients import find
-from ..graph.constant_folding import constant_tensor
-from ..proto.nodes import reads, subgraphs
-from ..proto.values import Shape
-from .graph_types import FLOATS, Knowledge, elem_of, shape_of, tensor_type
+from ..proto.edit import rename
+from ..proto.values import Shape, constant_tensor, shape_of, tensor_type
+from .graph_types import Knowledge
+from .node import Node
+from .typed_graph import TypedGraph, all_names
 
 Input: TypeAlias = "str | int | float | bool | Sequence[int] | np.ndarray | np.generic | None"
-_SMALL = 4096
+
+Pull: TypeAlias = "Callable[[Emitter, Mapping[str, str], Sequence[str]], dict[str, str]]"
 
 
-class Node:
-    """A node as a rule sees it. `proto` is the driver's own copy.
-
-    inputs, outputs   value names, "" where left out
-    wants             per input: whether its cotangent is used
-    active            every value of this graph whose cotangent is used, those that subgraphs capture included
-    asked             the values whose cotangents are the result
-    """
-
-    def __init__(
-        self,
-        proto: NodeProto,
-        wants: Sequence[bool] | None = None,
-        active: Collection[str] = frozenset(),
-        asked: Collection[str] = frozenset(),
-    ) -> None:
-        self.proto = proto
-        self.active, self.asked = active, asked
-        self.op_type: str = proto.op_type
-        self.domain: str = "" if proto.domain == "ai.onnx" else proto.domain
-        self.inputs: tuple[str, ...] = tuple(proto.input)
-        self.outputs: tuple[str, ...] = tuple(proto.output)
-        self.wants: tuple[bool, ...] = tuple(wants) if wants is not None else (True,) * len(self.inputs)
-
-    @property
-    def label(self) -> str:
-        """For messages: the node's name, or the value it makes."""
-        return self.proto.name or next((o for o in self.outputs if o), "?")
-
-    def input(self, index: int) -> str | None:
-        """The name of an input, None where it is left out."""
-        return (self.inputs[index] or None) if index < len(self.inputs) else None
-
-    def output(self, index: int) -> str | None:
-        return (self.outputs[index] or None) if index < len(self.outputs) else None
-
-    def attribute(self, name: str, default: Any = None) -> Any:
-        """The attribute's value: str (not bytes), float, int, list, TensorProto or GraphProto."""
-        for attribute in self.proto.attribute:
-            if attribute.name == name:
-                value = onnx.helper.get_attribute_value(attribute)
-                if isinstance(value, bytes):
-                    return value.decode()
-                if attribute.type == AttributeProto.STRINGS:
-                    return [text.decode() for text in value]
-                return list(value) if attribute.type in (AttributeProto.INTS, AttributeProto.FLOATS) else value
-        return default
-
-
-class Emitter:
+class Emitter(TypedGraph):
     """Emits nodes into `nodes`; `op.<Operator>(*inputs, outputs=1, **attributes)` for every standard operator."""
 
     def __init__(self, knowledge: Knowledge, parent: Emitter | None = None) -> None:
-        self.knowledge, self.parent = knowledge, parent
-        self.opset = knowledge.opset
+        super().__init__(knowledge, parent)
         # What is registered for a node, the caller's own rules included: the driver sets it, rules of subgraphs use it.
         self.lookup: Callable[[NodeProto], Any] | None = None if parent is None else parent.lookup
-        self.nodes: list[NodeProto] = []
+        self.pull: Pull | None = None if parent is None else parent.pull
         self.initializers: dict[str, TensorProto] = {}
         self.prefix = "grad"
-        self._types: dict[str, TypeProto] = {}
-        self._shaped: dict[str, str] = {}
-        self._makers: dict[str, NodeProto] = {}
-        self._probes = knowledge.probes
-        self._arrays: dict[str, np.ndarray] = {}
         self._constants: dict[tuple[Any, ...], str] = {}
         self._emitted: dict[tuple[Any, ...], tuple[str, ...]] = {}
         self._counts: dict[str, int] = {} if parent is None else parent._counts
-        self._taken: set[str] = _all_names(knowledge) if parent is None else parent._taken
+        self._taken: set[str] = all_names(knowledge) if parent is None else parent._taken
 
     # ---- emitting
 
@@ -211,17 +156,6 @@ class Emitter:
             self._infer(node.proto)
         return str(outputs[index])
 
-    def producer(self, name: str) -> NodeProto | None:
-        """The node of this graph or of an outer one that makes the value, None for inputs and constants."""
-        maker = self._makers.get(name)
-        if maker is not None and name in maker.output:
-            return maker
-        return self.parent.producer(name) if self.parent is not None else self.knowledge.producer(name)
-
-    def has_usual_rule(self, node: NodeProto) -> bool:
-        """Whether the node is differentiated by the registry's own rule and no other one."""
-        return self.lookup is None or self.lookup(node) is find(node.domain, node.op_type)
-
     # ---- constants
 
     def const(self, value: Any, like: str | None = None, dtype: Any = None) -> str:
@@ -247,103 +181,7 @@ class Emitter:
             self._constants[identity] = name
         return self._constants[identity]
 
-    def constant_value(self, name: str, probe: bool = False) -> np.ndarray | None:
-        """The array behind a constant of the model or of the emitter, None for values that are computed.
-
-        `probe=True` also finds integers that are computed from sizes only and are the same for every input size.
-        """
-        if name in self._arrays:
-            return self._arrays[name]
-        if self.parent is not None:
-            return self.parent.constant_value(name, probe)
-        found = self.knowledge.constant(name)
-        if found is None and probe:
-            self.probe()
-            found = self.knowledge.integers.get(name)
-        return found
-
-    def constant_nbytes(self, name: str) -> int | None:
-        """The size of a constant in bytes without reading it, None for values that are computed."""
-        if name in self._arrays:
-            return self._arrays[name].nbytes
-        return self.parent.constant_nbytes(name) if self.parent is not None else self.knowledge.constant_nbytes(name)
-
-    # ---- types and shapes
-
-    def type(self, name: str) -> TypeProto | None:
-        """What is known of the value's type, without a trial run."""
-        found = self._types.get(name)
-        if found is not None:
-            return found
-        return self.parent.type(name) if self.parent is not None else self.knowledge.types.get(name)
-
-    def set_type(self, name: str, kind: TypeProto) -> None:
-        self._types[name] = kind
-
-    def take_shape(self, name: str, like: str) -> None:
-        """Record that `name` has the shape of `like`, where more is known of that one."""
-        kind, shape = self.type(name), shape_of(self.type(like))
-        self._shaped[name] = like
-        if shape is not None and shape_of(kind) != shape:
-            self._types[name] = tensor_type(elem_of(kind) or self.elem_type(like), shape)
-
-    def probe(self) -> None:
-        """Learn by a trial run what is open, once per graph, and infer the types of what was emitted anew."""
-        self.knowledge.probe()
-        scope: Emitter | None = self
-        while scope is not None:
-            if scope._probes < self.knowledge.probes:
-                scope._probes = self.knowledge.probes
-                for name, like in scope._shaped.items():
-                    scope.take_shape(name, like)
-                for node in scope.nodes:
-                    scope._infer(node)
-                    for name in node.output:
-                        if name in scope._shaped:
-                            scope.take_shape(name, scope._shaped[name])
-            scope = scope.parent
-
-    def _settled(self, name: str, needs_shape: bool) -> TypeProto:
-        kind = self.type(name)
-        if kind is None or (needs_shape and shape_of(kind) is None):
-            self.probe()
-            kind = self.type(name)
-        if kind is None or (needs_shape and shape_of(kind) is None):
-            what = "rank" if needs_shape else "type"
-            raise ShapeError(f"the {what} of value {name!r} cannot be known: declare the shapes of the model's inputs")
-        return kind
-
-    def elem_type(self, name: str) -> int:
-        """The value's onnx.TensorProto data type. Raises ShapeError where it cannot be known."""
-        return elem_of(self._settled(name, False))
-
-    def dtype(self, name: str) -> np.dtype[Any]:
-        dtype: np.dtype[Any] = onnx.helper.tensor_dtype_to_np_dtype(self.elem_type(name))
-        return dtype
-
-    def is_float(self, name: str) -> bool:
-        """Whether the value is a float tensor; values of unknown type are taken for floats."""
-        elem = elem_of(self.type(name))
-        return elem in FLOATS or elem == TensorProto.UNDEFINED
-
-    def shape(self, name: str) -> Shape:
-        """int where the size is known, str where it has a name (equal names are equal sizes), None else.
-
-        Raises ShapeError where not even the rank can be known.
-        """
-        shape = shape_of(self._settled(name, True))
-        assert shape is not None
-        return shape
-
-    def rank(self, name: str) -> int:
-        return len(self.shape(name))
-
-    def static_shape(self, name: str) -> tuple[int, ...] | None:
-        """The shape, if every size is known."""
-        shape = shape_of(self.type(name))
-        if shape is None or not all(isinstance(d, int) for d in shape):
-            return None
-        return tuple(d for d in shape if isinstance(d, int))
+    # ---- shapes as values
 
     def shape_of(self, name: str, start: int = 0, end: int | None = None) -> str:
         """The shape (from axis `start` to before `end`) as an int64 vector: constant if known, else computed.
@@ -377,11 +215,6 @@ class Emitter:
         """The size of one axis as an int64 vector of one element."""
         axis %= self.rank(name)
         return self.shape_of(name, axis, axis + 1)
-
-    def same_shape(self, a: str, b: str) -> bool:
-        """Whether both surely have the same shape."""
-        first, second = shape_of(self.type(a)), shape_of(self.type(b))
-        return first is not None and None not in first and first == second
 
     # ---- common pieces
 
@@ -494,64 +327,6 @@ class Emitter:
                 return self.const(value, like=name)
         first = next((name for name in inputs if isinstance(name, str)), None)
         return self.const(value, like=first if isinstance(value, float) else None)
-
-    def _infer(self, node: NodeProto) -> None:
-        domain = "" if node.domain == "ai.onnx" else node.domain
-        if not onnx.defs.has(node.op_type, self.opset, domain):
-            return
-        schema = onnx.defs.get_schema(node.op_type, self.opset, domain)
-        types = {name: self.type(name) or TypeProto() for name in (*reads(node), *node.input) if name}
-        data = {name: tensor for name in node.input if (tensor := self._small_tensor(name)) is not None}
-        imports = [onnx.helper.make_opsetid(domain, self.opset)]
-        try:
-            found = onnx.shape_inference.infer_node_outputs(schema, node, types, data, opset_imports=imports)
-        except onnx.shape_inference.InferenceError as error:
-            known = {name: shape_of(self.type(name)) for name in node.input if name}
-            reason = str(error).split("\n")[0]
-            raise ShapeError(
-                f"emitted node {node.name!r} ({node.op_type}) does not fit its inputs {known}: {reason}"
-            ) from error
-        for name, kind in found.items():
-            if name and kind.WhichOneof("value") is not None:
-                self._types[name] = kind
-
-    def _small_tensor(self, name: str) -> TensorProto | None:
-        """The constant as a proto, if it is so small that it may be a shape, axes, ..."""
-        nbytes = self.constant_nbytes(name)
-        if nbytes is None or nbytes > _SMALL:
-            return None
-        return onnx.numpy_helper.from_array(np.asarray(self.constant_value(name)), name)
-
-
-def _all_names(knowledge: Knowledge) -> set[str]:
-    names = set(knowledge.stored) | {v.name for v in knowledge.inputs}
-
-    def visit(nodes: Iterable[NodeProto]) -> None:
-        for node in nodes:
-            names.update(node.output)
-            names.add(node.name)
-            for attribute in node.attribute:
-                for graph in (attribute.g, *attribute.graphs):
-                    names.update(v.name for v in graph.input)
-                    names.update(t.name for t in graph.initializer)
-                    visit(graph.node)
-
-    visit(knowledge.nodes)
-    return names
-
-
-def rename(node: NodeProto, names: Mapping[str, str]) -> None:
-    """Give values other names wherever the node, or a subgraph of it, reads or writes them."""
-    if not names:
-        return
-    for field in (node.input, node.output):
-        if any(name in names for name in field):
-            field[:] = [names.get(name, name) for name in field]
-    for graph in subgraphs(node):
-        for inner in graph.node:
-            rename(inner, names)
-        for output in graph.output:
-            output.name = names.get(output.name, output.name)
 
 
 def _attribute(schema: onnx.defs.OpSchema, name: str, value: Any) -> AttributeProto:

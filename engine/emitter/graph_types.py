@@ -18,29 +18,11 @@ from ..proto import external_data as external
 from ..proto.nodes import DOMAIN_NAMES
 from ..proto.shape_inference import infer_shapes
 from ..proto.symbolic_shapes import refine
-from ..proto.values import Shape
+from ..proto.values import Shape, elem_of, shape_of, tensor_type
 
-FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16})
 _SMALL = 4096
 _POOLS = frozenset({"AveragePool", "LpPool", "MaxPool"})
 _POOLS_SETTLED = 22
-
-
-def tensor_type(elem_type: int, shape: Shape | None) -> TypeProto:
-    return onnx.helper.make_tensor_type_proto(elem_type, shape)
-
-
-def elem_of(kind: TypeProto | None) -> int:
-    """The element type of a tensor type; UNDEFINED for what is unknown or no tensor."""
-    if kind is None or not kind.HasField("tensor_type"):
-        return int(TensorProto.UNDEFINED)
-    return int(kind.tensor_type.elem_type)
-
-
-def shape_of(kind: TypeProto | None) -> Shape | None:
-    if kind is None or not kind.HasField("tensor_type") or not kind.tensor_type.HasField("shape"):
-        return None
-    return tuple(d.dim_value if d.HasField("dim_value") else (d.dim_param or None) for d in kind.tensor_type.shape.dim)
 
 
 class Knowledge:
@@ -172,14 +154,6 @@ class Knowledge:
         """Size of what `constant` returns, without reading it."""
         tensor = self.stored.get(name)
         return None if tensor is None or name in self.fed else external.nbytes(tensor)
-
-    def probe(self) -> None:
-        """Learn by a trial run what the inference left open; once per graph."""
-        if not self.probes:
-            from .trial_types import probe
-
-            self.probes = 1
-            probe(self)
 
 
 def _floor_mode(node: NodeProto, sizes: Shape, outputs: Shape) -> bool:

@@ -16,11 +16,10 @@ import onnx
 from onnx import NodeProto, TensorProto
 
 from ..errors import OnnxrayError, ShapeError
-from ..graph.model import Model
 from ..proto.nodes import reads
-from ..proto.values import Shape
+from ..proto.values import Shape, elem_of, shape_of, tensor_type
 from ..runtime.trial import prober
-from .graph_types import Knowledge, elem_of, shape_of, tensor_type
+from .graph_types import Knowledge
 
 # Sizes to try for the first, second, ... symbolic dimension that is no batch; networks differ in what they accept. The
 # batch grows by 3, which no power of 2 makes of the others' growth: what strides leave of them is not taken for it.
@@ -31,6 +30,13 @@ _MOST_ELEMENTS = 1 << 22
 
 
 def probe(knowledge: Knowledge) -> None:
+    """Learn by a trial run what the inference left open; once per graph."""
+    if not knowledge.probes:
+        knowledge.probes = 1
+        _probe(knowledge)
+
+
+def _probe(knowledge: Knowledge) -> None:
     """Add to `knowledge.types` and `knowledge.integers` what two trial runs show; nothing if the model does not run."""
     nodes = knowledge.nodes
     computed = [o for n in nodes for o in n.output if o]
@@ -38,9 +44,8 @@ def probe(knowledge: Knowledge) -> None:
     wanted = [o for o in computed if o in sized or _open(knowledge, shape_of(knowledge.types.get(o)))]
     if not wanted:
         return
-    model = Model(knowledge.proto(wanted), folder=knowledge.model.folder)
     try:
-        run = prober(model, wanted)
+        run = prober(knowledge.proto(wanted), knowledge.model.folder, wanted)
     except OnnxrayError:
         return  # the runtime does not load it
     fixed = _fixed(knowledge)

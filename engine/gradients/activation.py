@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from ..emitter.emitter import Emitter, Node
-from . import Cotangents, gradient
+from ..emitter.emitter import Emitter
+from ..emitter.node import Node
+from .registry import Cotangents, gradient
 
 _Slope = Callable[[Node, Emitter, str, str, str], str]
 

@@ -17,21 +17,20 @@ from typing import TYPE_CHECKING
 import onnx
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, TypeProto, ValueInfoProto
 
-from ..emitter.graph_types import elem_of, shape_of, tensor_type
 from ..errors import NoGradient
-from ..graph.constant_folding import constant_tensor
+from ..proto.edit import rename
 from ..proto.nodes import reads
-from . import gradient
+from ..proto.values import constant_tensor, elem_of, shape_of, tensor_type
+from .registry import gradient
 
 if TYPE_CHECKING:
-    from ..emitter.emitter import Emitter, Node
-    from . import Cotangents
+    from ..emitter.emitter import Emitter
+    from ..emitter.node import Node
+    from .registry import Cotangents
 
 
 def _inline(op: Emitter, graph: GraphProto, names: dict[str, str]) -> list[str]:
     """Emit the nodes of `graph`, its inputs replaced according to `names`; the names of its outputs in `op`."""
-    from ..emitter.emitter import rename
-
     names = dict(names)
     for tensor in graph.initializer:
         names[tensor.name] = op.const(onnx.numpy_helper.to_array(tensor))
@@ -53,17 +52,8 @@ def _inline(op: Emitter, graph: GraphProto, names: dict[str, str]) -> list[str]:
 
 def _pull(op: Emitter, cotangents: Mapping[str, str], wrt: Sequence[str]) -> dict[str, str]:
     """Pull cotangents back through the nodes emitted so far in this scope."""
-    from ..autodiff.decompose import rewrite
-    from ..autodiff.vjp import pullback
-
-    assert op.lookup is not None
-    if not cotangents or not wrt:
-        return {}
-    changed = True
-    while changed:
-        op.nodes, changed = rewrite(op, op.nodes, op.lookup, list(cotangents), wrt)
-    forward = list(op.nodes)
-    return pullback(op, forward, cotangents, wrt, op.lookup)
+    assert op.pull is not None
+    return op.pull(op, cotangents, wrt) if cotangents and wrt else {}
 
 
 def _sum_by_value(op: Emitter, pairs: Sequence[tuple[str, str | None]]) -> dict[str, str]:
@@ -116,7 +106,7 @@ def _info(op: Emitter, name: str, kind: TypeProto | None) -> ValueInfoProto:
 def _kind(op: Emitter, name: str) -> TypeProto | None:
     """The value's type; where its shape is not known, a trial run is asked."""
     if shape_of(op.type(name)) is None:
-        op.knowledge.probe()
+        op.probe()
     return op.type(name)
 
 

@@ -17,9 +17,10 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from ..emitter.emitter import Emitter, Node
+from ..emitter.emitter import Emitter
+from ..emitter.node import Node
 from ..errors import ShapeError
-from . import Cotangents, gradient
+from .registry import Cotangents, gradient
 from .windows import Axis, crop, pad_or_crop_input, padded, padding_before, to_blocks, windows
 
 DataForm: TypeAlias = Literal["flipped", "transposed", "upsampled"]

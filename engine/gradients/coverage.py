@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import onnx
 from onnx.defs import OpSchema
 
-from . import Constant, Gradient, Refusal, entries, find, find_decomposition
+from .registry import Constant, Gradient, Refusal, entries, find, find_decomposition
 
 STANDARD = ("", "ai.onnx.ml")
 # Operators that newer opsets have withdrawn; the upgrade rewrites them.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..emitter.emitter import Emitter, Node
-from . import Cotangents, gradient
+from ..emitter.emitter import Emitter
+from ..emitter.node import Node
 from .convolution import bias_gradient, channels_of, kernel_of
 from .normalization import wide
+from .registry import Cotangents, gradient
 from .sampling import Reading, extent, taps
 
 

@@ -10,9 +10,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..emitter.emitter import Emitter, Node
-from . import Cotangents, gradient
+from ..emitter.emitter import Emitter
+from ..emitter.node import Node
 from .gated import gate
+from .registry import Cotangents, gradient
 
 # ---- two or more operands
 

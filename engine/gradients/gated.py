@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import math
 
-from ..emitter.emitter import Emitter, Node
+from ..emitter.emitter import Emitter
+from ..emitter.node import Node
+from .registry import has_usual_rule
 
 
 def gate(node: Node, dy: str, op: Emitter) -> dict[str, str] | None:
@@ -31,7 +33,7 @@ def _inner(node: Node, name: str, op_type: str, op: Emitter) -> Node | None:
     maker = op.producer(name)
     if maker is None or maker.op_type != op_type or maker.domain not in ("", "ai.onnx"):
         return None
-    return Node(maker) if name in node.active and name not in node.asked and op.has_usual_rule(maker) else None
+    return Node(maker) if name in node.active and name not in node.asked and has_usual_rule(op, maker) else None
 
 
 def _number(name: str, op: Emitter) -> float | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..emitter.emitter import Emitter, Node
-from . import Cotangents, gradient
+from ..emitter.emitter import Emitter
+from ..emitter.node import Node
 from .pooling import norm_base, norm_scale
+from .registry import Cotangents, gradient
 from .windows import to_blocks
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ..emitter.emitter import Emitter, Node
-from . import Cotangents, gradient
+from ..emitter.emitter import Emitter
+from ..emitter.node import Node
 from .normalization import wide
+from .registry import Cotangents, gradient
 from .sampling import Kernel, Reading, extent, taps
 
 # Names until and from opset 20.

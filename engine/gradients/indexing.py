@@ -7,9 +7,10 @@ from collections.abc import Callable
 import numpy as np
 from onnx import TensorProto
 
-from ..emitter.emitter import Emitter, Node
-from . import Cotangents, gradient
+from ..emitter.emitter import Emitter
+from ..emitter.node import Node
 from .reduction import divide_or_zero
+from .registry import Cotangents, gradient
 
 _HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 

@@ -9,9 +9,10 @@ import string
 
 import numpy as np
 
-from ..emitter.emitter import Emitter, Node
+from ..emitter.emitter import Emitter
+from ..emitter.node import Node
 from ..errors import ShapeError
-from . import Cotangents, gradient
+from .registry import Cotangents, gradient
 
 
 @gradient("MatMul")

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ShapeError
-from . import decompose, refuse
+from .registry import decompose, refuse
 
 if TYPE_CHECKING:
-    from ..emitter.emitter import Emitter, Node
+    from ..emitter.emitter import Emitter
+    from ..emitter.node import Node
 
 MICROSOFT = "com.microsoft"
 _CONV = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")

@@ -9,10 +9,12 @@ import math
 
 import numpy as np
 
-from ..emitter.emitter import Emitter, Node
+from ..emitter.emitter import Emitter
+from ..emitter.node import Node
 from ..errors import NoGradient
-from . import Cotangents, constant, gradient, refuse
+from .indexing import scatter_along
 from .reduction import divide_or_zero
+from .registry import Cotangents, constant, gradient, refuse
 
 _ML = "ai.onnx.ml"
 
@@ -129,7 +131,6 @@ def array_feature_extractor(node: Node, cotangents: Cotangents, op: Emitter) -> 
     """y = x[..., indices]; a vector x gives one row."""
     (dy,) = cotangents
     assert dy is not None
-    from .indexing import scatter_along
 
     x = node.inputs[0]
     indices = op.Reshape(node.inputs[1], [-1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import constant, refuse
+from .registry import constant, refuse
 
 constant(
     *"Shape Size NonZero ArgMax ArgMin NonMaxSuppression StringSplit SequenceLength".split(),

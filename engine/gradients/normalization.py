@@ -6,8 +6,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from ..emitter.emitter import Emitter, Node
-from . import Cotangents, gradient
+from ..emitter.emitter import Emitter
+from ..emitter.node import Node
+from .registry import Cotangents, gradient
 
 _NARROW = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from onnx import TensorProto
 
-from ..emitter.emitter import Emitter, Node
-from . import Cotangents, gradient
+from ..emitter.emitter import Emitter
+from ..emitter.node import Node
 from .max_pooling import max_pool_by_stages, pays_off
+from .registry import Cotangents, gradient
 from .windows import Axis, crop, membership, tap_counts, windows
 
 _NARROW = (TensorProto.FLOAT16, TensorProto.BFLOAT16)

@@ -13,8 +13,9 @@ from __future__ import annotations
 import numpy as np
 from onnx import TensorProto
 
-from ..emitter.emitter import Emitter, Node
-from . import Cotangents, gradient, refuse
+from ..emitter.emitter import Emitter
+from ..emitter.node import Node
+from .registry import Cotangents, gradient, refuse
 
 
 def _aligned(node: Node, op: Emitter, scale: str, like: str) -> str:

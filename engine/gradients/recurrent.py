@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, TypeAlias
 import onnx
 from onnx import NodeProto, ValueInfoProto
 
-from ..emitter.graph_types import tensor_type
 from ..errors import NoGradient
-from . import decompose
+from ..proto.values import tensor_type
+from .registry import decompose
 
 if TYPE_CHECKING:
-    from ..emitter.emitter import Emitter, Node
+    from ..emitter.emitter import Emitter
+    from ..emitter.node import Node
 
 Activation: TypeAlias = "Callable[[Emitter, str], str]"
 # (scope, projected input of the step, states before it) -> states after it; the first state is the output

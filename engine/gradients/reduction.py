@@ -11,8 +11,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from ..emitter.emitter import Emitter, Node
-from . import Cotangents, gradient
+from ..emitter.emitter import Emitter
+from ..emitter.node import Node
+from .registry import Cotangents, gradient
 
 _TRUE = onnx.numpy_helper.from_array(np.array([True]))
 
@@ -32,7 +33,7 @@ def _constant_axes(node: Node, op: Emitter) -> list[int] | None:
 
 
 def _kept(node: Node, op: Emitter, value: str) -> str:
-    """`value`, of the shape of the output, with the reduced axes as axes of size 1."""
+    """`value`, of the shape of the output, with the reduced axes of size 1."""
     if node.attribute("keepdims", 1):
         return value
     axes = _constant_axes(node, op)
@@ -59,7 +60,7 @@ _Slope = Callable[[Node, Emitter, str, str, str], str]
 
 
 def _reduction(op_type: str) -> Callable[[_Slope], _Slope]:
-    """Register `function(node, op, dy, x, y) -> dx`; dy and y come with the reduced axes as axes of size 1."""
+    """Register `function(node, op, dy, x, y) -> dx`; dy and y come with the reduced axes of size 1."""
 
     def register(function: _Slope) -> _Slope:
         @gradient(op_type, inputs=(0,))

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import TensorProto
 
-from ..emitter.emitter import Emitter, Node
-from . import Cotangents, gradient
+from ..emitter.emitter import Emitter
+from ..emitter.node import Node
 from .normalization import wide
 from .pooling import tensor
+from .registry import Cotangents, gradient
 from .sampling import extent
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ..emitter.emitter import Emitter, Node
-from . import Cotangents, gradient
+from ..emitter.emitter import Emitter
+from ..emitter.node import Node
+from .registry import Cotangents, gradient
 
 
 @gradient("Reshape", "Flatten", "Squeeze", "Unsqueeze", inputs=(0,))

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 
 from onnx import TensorProto
 
-from ..emitter.emitter import Emitter, Node
-from . import Cotangents, decompose, gradient
+from ..emitter.emitter import Emitter
+from ..emitter.node import Node
+from .registry import Cotangents, decompose, gradient
 
 _AXIS_IS_AN_INPUT = 20
 

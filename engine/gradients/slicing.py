@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..emitter.emitter import Emitter, Node
-from . import Cotangents, gradient
+from ..emitter.emitter import Emitter
+from ..emitter.node import Node
 from .indexing import int64, scatter_along
 from .linear import along_axis
+from .registry import Cotangents, gradient
 
 _LAST = np.iinfo(np.int64).max
 _DENSE = 512

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import TensorProto
 
-from ..emitter.emitter import Emitter, Node
-from . import Cotangents, gradient
+from ..emitter.emitter import Emitter
+from ..emitter.node import Node
 from .pooling import along
+from .registry import Cotangents, gradient
 
 _ATTRIBUTES = (
     "antialias",

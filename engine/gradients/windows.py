@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import TensorProto
 
-from ..emitter.emitter import Emitter, Node
+from ..emitter.emitter import Emitter
+from ..emitter.node import Node
 
 _BLOCK = 16
 

@@ -9,17 +9,18 @@ made. Matrices in `Constant` nodes are parameters as well: several exporters kee
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import onnx
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 from ..errors import ModelError, ShapeError
 from ..proto import external_data as external
-from ..proto.nodes import DOMAIN_NAMES, replace_nodes, subgraphs
+from ..proto.edit import replace_nodes
+from ..proto.nodes import DOMAIN_NAMES, subgraphs
 from ..proto.shape_inference import infer_shapes
-from ..proto.values import Shape, Value, from_info
+from ..proto.values import Shape, Value, constant_tensor, from_info
+from ..runtime import trial
 
 # Results of random operators are no constants; quantised weights stay in the form that integer kernels want.
 _NEVER = frozenset(
@@ -69,23 +70,6 @@ def _constants_to_initializers(target: GraphProto) -> set[str]:
 
 def _is_float(elem_type: int) -> bool:
     return bool(onnx.helper.tensor_dtype_to_np_dtype(elem_type).kind == "f")
-
-
-def constant_tensor(node: NodeProto) -> TensorProto | None:
-    """A copy of the tensor that a `Constant` node holds; None for sparse and string ones."""
-    for attribute in node.attribute:
-        if attribute.type == AttributeProto.TENSOR:
-            if attribute.t.data_type == TensorProto.STRING:
-                return None
-            tensor = TensorProto()
-            tensor.CopyFrom(attribute.t)
-            return tensor
-        value: Any = onnx.helper.get_attribute_value(attribute)
-        if attribute.name in ("value_float", "value_floats"):
-            return onnx.numpy_helper.from_array(np.asarray(value, np.float32))
-        if attribute.name in ("value_int", "value_ints"):
-            return onnx.numpy_helper.from_array(np.asarray(value, np.int64))
-    return None
 
 
 def _fold_once(proto: ModelProto, parameters: set[str], fed: set[str], budget: int) -> int:
@@ -174,8 +158,6 @@ def _foldable(
 
 def _evaluate(proto: ModelProto, nodes: list[NodeProto], known: dict[str, TensorProto]) -> list[TensorProto] | None:
     """The results of `nodes`; None if ONNX Runtime refuses them, which it will say again when the model is run."""
-    from ..runtime import trial
-
     names = [name for node in nodes for name in node.output if name]
     needed = {name for node in nodes for name in node.input}
     part = ModelProto(ir_version=proto.ir_version)

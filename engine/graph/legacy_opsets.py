@@ -15,10 +15,8 @@ import onnx.shape_inference
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 from ..errors import OpsetError
-from ..proto.nodes import DOMAIN_NAMES, label, opset_of, replace_nodes, subgraphs
-
-# The oldest opset that ONNX Runtime runs.
-OLDEST_OPSET = 7
+from ..proto.edit import replace_nodes
+from ..proto.nodes import DOMAIN_NAMES, OLDEST_OPSET, label, opset_of, subgraphs
 
 
 def upgrade_ancient(proto: ModelProto) -> ModelProto:

@@ -17,23 +17,15 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from google.protobuf.message import DecodeError
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
-from ..errors import CardError, ModelError, OutputError, UnknownName
+from ..atomic import atomic
+from ..errors import OutputError, UnknownName
 from ..proto import external_data as external
-from ..proto.nodes import DOMAIN_NAMES as DOMAIN_NAMES
-from ..proto.nodes import copy_field, opset_of, plain_domain
-from ..proto.nodes import reads as reads
-from ..proto.nodes import subgraphs as subgraphs
-from ..proto.shape_inference import infer_shapes as infer_shapes
-from ..proto.validate import check_wellformed
-from ..proto.values import Shape as Shape
-from ..proto.values import Value as Value
-from ..proto.values import dtype_of, from_info, to_info, without_invented_sizes
-from .legacy_opsets import OLDEST_OPSET as OLDEST_OPSET
-from .prepare import MIN_IR
-from .prepare import prepare as prepare
+from ..proto.edit import copy_field
+from ..proto.nodes import DOMAIN_NAMES, MIN_IR, opset_of, plain_domain, reads
+from ..proto.shape_inference import infer_shapes
+from ..proto.values import Value, dtype_of, from_info, without_invented_sizes
 
 if TYPE_CHECKING:
     from ..inspect.layers import Layer
@@ -219,147 +211,11 @@ class Model:
         return save(self, path)
 
 
-def load(source: Source, **card: Any) -> Model:
-    """Read a model and make it ready: functions inlined, constants folded, shapes inferred, opset at least 7.
-
-    `source` is a path, the bytes of a file, an onnx.ModelProto (left as it is) or a Model. `card` overrides fields of
-    the model card (`size`, `mean`, `std`, `order`, `layout`, `resize`, `labels`, ...; see
-    `onnxray.engine.preprocess.card.Card`) and, besides, `output` (name of the output that scores classes) and
-    `scores` (what it holds: "logits", "probabilities" or "log-probabilities").
-
-    External data up to 1 GiB in all is read in; beyond that it stays where it is and is memory-mapped.
-
-    Raises ModelError (not an ONNX model, truncated, contradictory), ExternalDataError (data file missing or outside the
-    model's folder), OpsetError (older than opset 7 and not convertible), CardError (unknown field).
-    """
-    options = _check_options(card) if card else {}
-    if isinstance(source, Model):
-        if not options:
-            return source
-        return Model(
-            source.proto,
-            path=source.path,
-            folder=source.folder,
-            overrides={**source.overrides, **options},
-            sha256=source._sha256,
-        )
-    path = folder = digest = None
-    if isinstance(source, ModelProto):
-        proto = ModelProto()
-        proto.CopyFrom(source)
-        _check_is_model(proto, "the ModelProto given")
-    else:
-        if isinstance(source, (bytes, bytearray, memoryview)):
-            data, where = bytes(source), f"the {len(source)} bytes given"
-        elif isinstance(source, (str, os.PathLike)):
-            path = Path(source)
-            data, where = _read_file(path), repr(str(path))
-            folder = path.resolve().parent
-        else:
-            kind = type(source).__name__
-            raise ModelError(
-                f"a model cannot be loaded from {kind}: give a path, the bytes of a file or an onnx.ModelProto"
-            )
-        proto = _parse(data, where)
-        digest = hashlib.sha256(data).hexdigest()
-        del data
-    check_wellformed(proto)
-    if sum(external.nbytes(t) for t in external.inside(proto)) > _MOST_PROTO_BYTES:
-        raise ModelError("the model is too large for one protobuf (2 GiB): save it with external data, load the file")
-    if not external.settle(proto, folder):
-        folder = None
-    proto = prepare(proto)
-    _type_rest(proto, folder)
-    return Model(proto, path=path, folder=folder, overrides=options, sha256=digest)
-
-
-# Protobuf's limit, less what a rewrite adds.
-_MOST_PROTO_BYTES = (2 << 30) - (64 << 20)
-
-
-def _check_options(card: Mapping[str, Any]) -> dict[str, Any]:
-    from ..inspect.signature import SCORES
-    from ..preprocess.card import check
-
-    given = {name: value for name, value in card.items() if value is not None}
-    outputs: dict[str, Any] = {name: given.pop(name) for name in ("output", "scores") if name in given}
-    if not isinstance(outputs.get("output", ""), str):
-        raise CardError(f"output must be the name of an output, got {outputs['output']!r}")
-    if outputs.get("scores", SCORES[0]) not in SCORES:
-        raise CardError(f"scores must be one of {', '.join(SCORES)}, got {outputs['scores']!r}")
-    return {**check(given, "the options", confined=False), **outputs}
-
-
-def _type_rest(proto: ModelProto, folder: Path | None) -> None:
-    """Add types and shapes that ONNX Runtime can infer and onnx cannot (foreign operators, a few standard ones)."""
-    foreign = {o for n in proto.graph.node if n.domain not in DOMAIN_NAMES for o in n.output}
-    typed = {v.name for v in (*proto.graph.value_info, *proto.graph.output) if v.type.WhichOneof("value")}
-    values = Model(proto, folder=folder).values
-    unknown = [
-        n for n, v in values.items() if (v.dtype is None and n not in typed) or (v.shape is None and n in foreign)
-    ]
-    if not unknown:
-        return
-    from ..runtime import trial
-
-    try:
-        found = trial.infer_types(Model(proto, folder=folder), unknown)
-    except ModelError:
-        return  # an operator that this ONNX Runtime does not have: the rest of the model can still be looked at
-    kept = [v for v in proto.graph.value_info if v.name not in found]
-    del proto.graph.value_info[:]
-    proto.graph.value_info.extend([*kept, *(to_info(v) for v in found.values())])
-    infer_shapes(proto)
-
-
-def _read_file(path: Path) -> bytes:
-    try:
-        if path.is_dir():
-            raise ModelError(f"{str(path)!r} is a folder: give the .onnx file in it")
-        if path.exists() and not path.is_file():
-            raise ModelError(f"{str(path)!r} is no regular file: give an .onnx file")
-        if path.is_file() and path.stat().st_size >= 2 << 30:
-            raise ModelError(f"{str(path)!r} is larger than a protobuf can be (2 GiB): save it with external data")
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise ModelError(f"no such model file: {str(path)!r}") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ModelError(f"cannot read the model {str(path)!r}: {reason}") from None
-    if not data:
-        raise ModelError(f"the model file {str(path)!r} is empty: export or copy it again")
-    return data
-
-
-def _parse(data: bytes, where: str) -> ModelProto:
-    proto = ModelProto()
-    try:
-        proto.ParseFromString(data)
-    except DecodeError:
-        kind = "a text file" if _is_text(data[:4096]) else "truncated, or another format"
-        raise ModelError(f"{where} is not an ONNX model ({kind}): give a complete .onnx file") from None
-    _check_is_model(proto, where)
-    return proto
-
-
-def _is_text(data: bytes) -> bool:
-    return not any(byte < 32 and byte not in b"\t\n\v\f\r\x1b" for byte in data)
-
-
-def _check_is_model(proto: ModelProto, where: str) -> None:
-    if not proto.HasField("graph") or not (proto.graph.node or proto.graph.output):
-        raise ModelError(
-            f"{where} is not an ONNX model, or a truncated one (no graph in it): give a complete .onnx file"
-        )
-
-
 def save(model: Model, path: str | os.PathLike[str]) -> Path:
     """Write `model` to `path`, whole or not at all; over 1 GiB of weights, they go to `<path>.data` beside it.
 
     Raises OutputError when the place cannot be written.
     """
-    from ..atomic import atomic
-
     path = Path(path)
     total = sum(external.nbytes(t) for t in external.all_tensors(model.proto))
     if total <= external.INLINE_LIMIT and model.folder is None:

@@ -9,13 +9,11 @@ import onnx
 from onnx import FunctionProto, GraphProto, ModelProto, NodeProto
 
 from ..errors import ModelError, OpsetError
-from ..proto.nodes import label, opset_of, plain_domain, subgraphs
-from ..proto.validate import all_nodes, check_order, check_wellformed
-from .legacy_opsets import OLDEST_OPSET as OLDEST_OPSET
+from ..proto.nodes import MIN_IR, OLDEST_OPSET, all_nodes, label, opset_of, plain_domain, subgraphs
+from ..proto.validate import check_order, check_wellformed
+from .constant_folding import fold_constants
 from .legacy_opsets import upgrade_ancient
 
-# Of the IR versions, this one is new enough for everything that is written here and old enough for every ONNX Runtime.
-MIN_IR = 7
 # A function may call another one ten times, which calls another one ten times, ...
 _MOST_INLINED_NODES = 1_000_000
 
@@ -25,8 +23,6 @@ def prepare(proto: ModelProto) -> ModelProto:
 
     Raises ModelError (the model contradicts itself), OpsetError (too new, or too old and not convertible).
     """
-    from .constant_folding import fold_constants
-
     _check_opsets(proto)
     proto = _inline_functions(proto)
     if opset_of(proto) < OLDEST_OPSET:

@@ -28,11 +28,11 @@ def expose(model: Model, values: str | Iterable[str], *, only: bool = False) -> 
     if only:
         if not names:
             raise SplitError("no value to expose: name one or more values of the graph")
-        return extract(model, outputs=_infos(model, names))
+        return extract(model, outputs=value_infos(model, names))
     present = {v.name for v in model.graph.output}
     graph = GraphProto()
     graph.CopyFrom(model.graph)
-    graph.output.extend(_infos(model, [name for name in names if name not in present]))
+    graph.output.extend(value_infos(model, [name for name in names if name not in present]))
     return model.with_graph(graph)
 
 
@@ -69,7 +69,7 @@ def split(model: Model, at: str | Iterable[str]) -> tuple[Model, Model]:
             f"which {'goes' if one else 'go'} around {'it' if len(cut) == 1 else 'them'}; add "
             f"{'it' if one else 'them'}: at={[*cut, *around]!r}"
         )
-    infos = _infos(model, cut)
+    infos = value_infos(model, cut)
     before = [v for v in model.graph.output if v.name not in behind and v.name not in cut]
     head = extract(model, outputs=[*infos, *before])
     tail = extract(model, outputs=tail_outputs, inputs=infos)
@@ -97,7 +97,7 @@ def extract(
     return model.with_graph(graph)
 
 
-def _infos(model: Model, names: Sequence[str]) -> list[ValueInfoProto]:
+def value_infos(model: Model, names: Sequence[str]) -> list[ValueInfoProto]:
     """How ONNX declares the values; where onnx cannot type one, ONNX Runtime may. Raises ShapeError."""
     declared = {
         info.name: info
@@ -110,7 +110,7 @@ def _infos(model: Model, names: Sequence[str]) -> list[ValueInfoProto]:
         from ..runtime.trial import infer_types
 
         try:
-            found = infer_types(model, unknown)
+            found = infer_types(model.proto, model.folder, unknown)
         except ModelError as error:
             raise ShapeError(f"the type of {_names(unknown)} cannot be known: {error}") from error
     infos = []

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from onnx import NodeProto, TensorProto
 
-from .upgrade import Rewriter, attributes
+from .rewriter import Rewriter, attributes
 
 Rewrite: TypeAlias = Callable[[NodeProto, Rewriter], None]
 _OLD_AXIS = 1

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from onnx import NodeProto
 
 from .crop_geometry import Unfit, snapped
-from .locality import Locality, Spans
+from .locality import Locality
+from .reach import Spans
 
 # Intervals of rows and columns that costs are estimated with; of more, every so many stand for their neighbours.
 MOST_SPANS = 40

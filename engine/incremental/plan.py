@@ -26,7 +26,8 @@ from ..inspect.macs import macs
 from ..proto.nodes import plain_domain, reads
 from .crop_geometry import Along, Section, Unfit, along, section
 from .estimates import Composed, Needed, needed, representatives
-from .locality import Locality, Spans, changed
+from .locality import Locality, changed
+from .reach import Spans
 
 # What one processor core does, measured with ONNX Runtime 1.31 on a core with AVX-512.
 DENSE_RATE = 80e9  # multiply-accumulates per second of convolutions over many channels, and of products of matrices

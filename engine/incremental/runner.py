@@ -28,13 +28,17 @@ from onnx import GraphProto
 
 from ...kernels import occlusion as kernels
 from ..errors import ModelError, ShapeError
+from ..graph.constant_folding import fold_constants
 from ..graph.dynamic_batch.make_dynamic import make_dynamic
 from ..graph.model import Model
-from ..graph.split import _infos, expose, extract
+from ..graph.split import expose, extract, value_infos
 from ..inference.batches import Runtime, run_made
-from ..inference.session import Session, default_threads, release_memory, resolve_providers
+from ..inference.session import Session
 from ..inspect.concrete_shapes import concrete_shapes
-from .crop_geometry import CROP, build
+from ..runtime.memory import release_memory
+from ..runtime.ort import default_threads
+from ..runtime.providers import resolve_providers
+from .crop_graph import CROP, build
 from .locality import locality
 from .plan import Plan, Planner, Windows
 
@@ -222,7 +226,7 @@ class Incremental:
         return self._make((-3, 0, 0), lambda: self._between(start, self.values), 1)
 
     def _between(self, entry: Sequence[str], exit: Sequence[str]) -> Model:
-        return extract(self.model, outputs=_infos(self.model, exit), inputs=_infos(self.model, entry))
+        return extract(self.model, outputs=value_infos(self.model, exit), inputs=value_infos(self.model, entry))
 
 
 class _Crops:
@@ -509,7 +513,6 @@ def _with_sizes(model: Model, source: str, shape: Sequence[int], shapes: Mapping
         info.type.tensor_type.ClearField("shape")
     del graph.value_info[:]
     made = model.with_graph(graph)
-    from ..graph.constant_folding import fold_constants
 
     proto = type(made.proto)()
     proto.CopyFrom(made.proto)

@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 
 from ..errors import ModelError, ShapeError
 from ..graph.model import Model
-from .session import default_threads, resolve_providers, session
+from ..runtime.ort import default_threads
+from ..runtime.providers import resolve_providers
+from .session import session
 
 # Elements of all row inputs of one batch: eight images of 3x224x224. Larger batches leave the caches and get slower.
 _ELEMENTS = 8 * 3 * 224 * 224

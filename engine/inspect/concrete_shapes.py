@@ -10,7 +10,9 @@ from onnx import GraphProto
 
 from ..errors import CardError, ModelError, ShapeError
 from ..graph.model import Model
+from ..graph.split import expose
 from ..proto.values import Value
+from ..runtime.trial import probe
 from .signature import CONVOLUTIONS, first_layer, image_input
 
 Sizes: TypeAlias = dict[str, "tuple[int, ...] | None"]
@@ -101,9 +103,6 @@ def _infer(model: Model, inputs: dict[str, tuple[int, ...] | None], symbols: dic
 
 def _run(model: Model, inputs: dict[str, tuple[int, ...] | None], shapes: Sizes) -> None:
     """Complete `shapes` by one run on zeros."""
-    from ..graph.split import expose
-    from ..runtime.trial import probe
-
     unknown = [name for name, shape in shapes.items() if shape is None and model.values[name].dtype is not None]
     feeds = {}
     for value in model.inputs:
@@ -115,7 +114,7 @@ def _run(model: Model, inputs: dict[str, tuple[int, ...] | None], shapes: Sizes)
         return
     try:
         exposed = expose(model, unknown, only=True)
-        got = probe(exposed, {v.name: feeds[v.name] for v in exposed.inputs})
+        got = probe(exposed.proto, exposed.folder, {v.name: feeds[v.name] for v in exposed.inputs})
     except (ModelError, ShapeError):
         return  # it does not run on zeros, or not at these sizes: those shapes stay unknown
     shapes.update((name, tuple(array.shape)) for name, array in got.items())

@@ -5,24 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from onnx import NodeProto
 
-from ..errors import CardError, ModelError, ShapeError, UnknownName
-from ..graph.dynamic_batch.make_dynamic import make_dynamic
-from ..graph.model import Model, Source, load
+from ..errors import ShapeError, UnknownName
+from ..graph.model import Model
 from ..proto.nodes import plain_domain, reads
 from ..proto.values import Shape, Value
-from .concrete_shapes import Sizes, spatial_input
-from .concrete_shapes import concrete_shapes as concrete_shapes
+from .concrete_shapes import Sizes, concrete_shapes, spatial_input
 from .macs import macs as count_macs
 from .macs import parameters
 from .receptive_field import ReceptiveField, receptive_fields, spatial_axes
-from .signature import ClassOutput as ClassOutput
-from .signature import ImageInput as ImageInput
-from .signature import class_output as class_output
-from .signature import image_input as image_input
 
 
 @dataclass(frozen=True)
@@ -53,83 +46,6 @@ class Layer:
     cam: bool
     cam_reason: str
     inputs: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Decision:
-    """Something found out about the model: `value`, why, and how to say otherwise."""
-
-    what: str
-    value: Any
-    reason: str
-    override: str
-
-
-@dataclass(frozen=True)
-class Report:
-    """Everything `onnxray inspect` shows. `params` counts every parameter once, `macs` are for one sample."""
-
-    model: Model
-    layers: tuple[Layer, ...]
-    decisions: tuple[Decision, ...]
-    producer: str
-    batch: str
-    params: int
-
-    @property
-    def macs(self) -> int | None:
-        counts = [layer.macs for layer in self.layers if layer.macs is not None]
-        return sum(counts) if len(counts) == len(self.layers) else None
-
-
-def inspect(model: Source) -> Report:
-    """Look into `model`: layers, inputs, outputs, and what is decided automatically. Raises what `load` raises."""
-    model = load(model)
-    producer = " ".join(x for x in (model.proto.producer_name, model.proto.producer_version) if x) or "not stated"
-    counted: dict[str, int] = {}
-    for node in model.graph.node:
-        counted.update(parameters(model, node))
-    return Report(model, model.layers, decisions(model), producer, _batch(model), sum(counted.values()))
-
-
-def _batch(model: Model) -> str:
-    """One line on the batch size."""
-    fixed = sorted({v.shape[0] for v in model.inputs if v.shape and isinstance(v.shape[0], int)})
-    if not fixed:
-        return "dynamic" if model.inputs else "none: the model has no input"
-    if len(fixed) > 1:
-        return f"fixed, but the inputs differ in their first size ({', '.join(map(str, fixed))})"
-    try:
-        make_dynamic(model)
-    except ShapeError as error:
-        pieces = "one sample" if fixed[0] == 1 else f"{fixed[0]} samples"
-        reason = str(error).partition(": ")[2].rpartition(";")[0] or str(error)
-        return f"fixed at {fixed[0]}: larger batches run {pieces} at a time ({reason})"
-    return f"fixed at {fixed[0]}: larger batches run with the size made dynamic, as samples do not mix"
-
-
-def decisions(model: Model) -> tuple[Decision, ...]:
-    """What was decided about the model's ends, each with its reason and the option that overrides it."""
-    found = []
-    try:
-        image = image_input(model)
-        size = "x".join("any" if s is None else str(s) for s in image.size)
-        told = f"{image.name} ({image.layout}, {size}, {image.channels} channels, {image.dtype})"
-        found.append(Decision("image input", told, image.reason, "--input NAME, --layout NCHW|NHWC"))
-    except (ModelError, CardError, UnknownName) as error:
-        found.append(Decision("image input", "none", str(error), "--input NAME, --layout NCHW|NHWC"))
-    try:
-        output = class_output(model)
-        count = "unknown number of" if output.classes is None else output.classes
-        told = f"{output.name} ({count} classes, {output.scores})"
-        found.append(Decision("class output", told, output.reason, "--output NAME, --scores logits|probabilities"))
-    except (ModelError, UnknownName) as error:
-        found.append(Decision("class output", "none", str(error), "--output NAME"))
-    best = cam_layer(model)
-    if best is not None:
-        reason = f"the last layer of {best.cam_reason}"
-        found.append(Decision("layer for class activation maps", best.name, reason, "--layer NAME"))
-    return tuple(found)
 
 
 def cam_layer(model: Model) -> Layer | None:

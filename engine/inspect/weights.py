@@ -11,6 +11,8 @@ from onnx import NodeProto
 
 from ..errors import MethodError
 from ..graph.model import Model
+from ..graph.split import expose
+from ..inference.session import run
 from ..proto.attributes import attributes
 from ..proto.external_data import read
 from ..proto.nodes import DOMAIN_NAMES
@@ -152,8 +154,6 @@ def _is_constant(model: Model, name: str) -> bool:
 def _constant(model: Model, name: str) -> NDArray[Any]:
     if name in model.initializers:
         return read(model.initializers[name], model.folder)
-    from ..graph.split import expose
-    from ..inference.session import run
 
     return run(expose(model, [name], only=True), {}, [name])[name]
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import method
-from .families.perturbation import Answer, Coalitions, Perturbation
+from ..attribution.coalitions import Coalitions
+from .families.perturbation import Answer, Perturbation
+from .registry import method
 
 
 @method("ablation")

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from . import Needs, method
-from .families.cam import Cam, Place, activations, tail_scores
+from ..attribution.layer_choice import Place, activations
+from .families.cam import Cam, tail_scores
+from .registry import Needs, method
 
 if TYPE_CHECKING:
     from ..attribution.problem import Problem

@@ -16,10 +16,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..attribution.explanation import Maps
+from ..attribution.maps import Maps
 from ..attribution.problem import Problem
-from . import Method, Needs, Sanity, method, option
 from .families.attention import attention_maps, read_tokens, token_maps
+from .options import option
+from .registry import Method, Needs, Sanity, method
 
 _FUSION: Mapping[str, Callable[..., Any]] = MappingProxyType({"mean": np.mean, "max": np.max, "min": np.min})
 

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ..attribution.layer_choice import Place
 from ..compiled.maps import weighted
 from ..errors import MethodError, TargetError
 from ..proto.nodes import reads
-from . import method
-from .families.cam import Cam, Place
+from .families.cam import Cam
+from .registry import method
 
 if TYPE_CHECKING:
-    from ..attribution.explanation import Maps
+    from ..attribution.maps import Maps
     from ..attribution.problem import Problem
     from ..compiled.build import Build, Emitted
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..attribution.layer_choice import Place, activations
 from ..compiled.maps import activations as emit_activations
 from ..compiled.maps import principal as emit_principal
-from . import Needs, method
-from .families.cam import Cam, Place, activations
+from .families.cam import Cam
+from .registry import Needs, method
 
 if TYPE_CHECKING:
     from ..attribution.problem import Problem

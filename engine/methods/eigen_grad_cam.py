@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..compiled.maps import principal as emit_principal
-from . import method
 from .eigen_cam import principal
 from .families.cam import Cam
+from .registry import method
 
 if TYPE_CHECKING:
     from ..compiled.build import Build

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ..attribution.layer_choice import Place, activations
 from ..errors import MethodError
-from . import method, option
-from .families.cam import Cam, Place, activations
+from .families.cam import Cam
+from .options import option
+from .registry import method
 
 if TYPE_CHECKING:
     from ..attribution.problem import Problem

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..attribution.explanation import Maps
+from ..attribution.maps import Maps
 from ..compiled.build import Emitted
-from . import Method, method
+from .registry import Method, method
 
 if TYPE_CHECKING:
     from ..attribution.problem import Problem

@@ -17,10 +17,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..attribution.explanation import Maps
+from ..attribution.maps import Maps
 from ..attribution.problem import Problem
-from . import Method, Sanity, method, option
 from .families.attention import attention_maps, gradient_maps, read_tokens, token_maps
+from .options import option
+from .registry import Method, Sanity, method
 
 
 @method("gradient-x-attention")

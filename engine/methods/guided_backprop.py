@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from ..attribution.explanation import Maps
+from ..attribution.maps import Maps
 from ..compiled.build import Emitted
-from . import Method, Sanity, method
+from .registry import Method, Sanity, method
 
 if TYPE_CHECKING:
     from ..attribution.problem import Problem

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ...kernels.upsample import upsample
-from ..attribution.explanation import Maps
+from ..attribution.layer_choice import choose
+from ..attribution.maps import Maps
 from ..compiled.build import Emitted
-from ..compiled.maps import at_places
 from ..errors import MethodError
-from . import Method, Sanity, method
-from .families.cam import choose
+from .families.cam import at_places
 from .grad_cam import GradCam
+from .registry import Method, Sanity, method
 
 if TYPE_CHECKING:
     from ..attribution.problem import Problem

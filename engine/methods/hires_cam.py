@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..compiled.maps import weighted
-from . import method
 from .families.cam import Cam
+from .registry import method
 
 if TYPE_CHECKING:
     from ..compiled.build import Build

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..attribution.explanation import Maps
+from ..attribution.maps import Maps
 from ..compiled.build import Emitted
-from . import Method, method
+from .registry import Method, method
 
 if TYPE_CHECKING:
     from ..attribution.problem import Problem

@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..attribution.baselines import NAMES, baseline
-from ..attribution.explanation import Maps
+from ..attribution.maps import Maps
 from ..compiled.build import Emitted
 from ..compiled.passes import baseline as emit_baseline
 from ..compiled.passes import over_steps, stacked, weighted_sum
 from ..errors import MethodError
-from . import Method, method, option
+from .options import option
+from .registry import Method, method
 
 if TYPE_CHECKING:
     from ..attribution.problem import Problem

@@ -21,9 +21,11 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from ..attribution.coalitions import Coalitions, check_count, check_size, fit_quality
 from ..errors import MethodError
-from . import method, option
-from .families.perturbation import Answer, Coalitions, Perturbation, check_count, check_size, fit_quality
+from .families.perturbation import Answer, Perturbation
+from .options import option
+from .registry import method
 
 # All coalitions of more features are more than `samples` may ask for.
 _MOST_EXACT = 20

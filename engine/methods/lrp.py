@@ -16,12 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..attribution.baselines import baseline
-from ..attribution.explanation import Maps
+from ..attribution.maps import Maps
 from ..compiled.build import Emitted
 from ..errors import MethodError
-from ..relevance import Composite, Table
+from ..relevance.registry import Composite
+from ..relevance.table import Table
 from ..relevance.zone import propagation
-from . import Method, Sanity, method, option
+from .options import option
+from .registry import Method, Sanity, method
 
 if TYPE_CHECKING:
     from ..attribution.problem import Problem

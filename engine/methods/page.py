@@ -6,7 +6,8 @@ import inspect
 import sys
 from collections.abc import Iterator
 
-from . import Method, describe, help_of, methods, options_of
+from .options import describe
+from .registry import Method, help_of, methods, options_of
 
 _HEAD = """\
 # Attribution methods

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..attribution.layer_choice import Place, activations
 from ..compiled.maps import maps_of_value
 from ..compiled.passes import masked_scores
 from ..errors import MethodError
-from . import Needs, method, option
-from .families.cam import Cam, Place, activations, tail_scores
+from .families.cam import Cam, tail_scores
+from .options import option
+from .registry import Needs, method
 
 if TYPE_CHECKING:
     from ..attribution.problem import Problem

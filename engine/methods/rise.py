@@ -24,9 +24,10 @@ from numpy.typing import NDArray
 from ...kernels.masks import Rise as Masks
 from ...kernels.masks import accumulate, apply
 from ..attribution.baselines import COLOUR, NAMES, baseline
-from ..attribution.explanation import Maps
+from ..attribution.maps import Maps
 from ..errors import MethodError
-from . import Method, Needs, method, option
+from .options import option
+from .registry import Method, Needs, method
 
 if TYPE_CHECKING:
     from ..attribution.problem import Problem

@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...kernels.masks import apply
+from ..attribution.layer_choice import Place, activations
 from ..errors import MethodError
-from . import Needs, method, option
-from .families.cam import Cam, Place, activations
+from .families.cam import Cam
+from .options import option
+from .registry import Needs, method
 
 if TYPE_CHECKING:
     from ..attribution.problem import Problem

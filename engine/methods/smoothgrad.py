@@ -8,29 +8,16 @@ arXiv:1706.03825,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-from onnx import TensorProto
-
-from ..attribution.explanation import Maps
+from ..attribution.maps import Maps
 from ..compiled.build import Emitted
-from ..compiled.passes import fixed_shape, over_steps, spread, stacked
-from . import Method, method, option
+from .families.noise import Noisy, emit_moments, moments
+from .registry import method
 
 if TYPE_CHECKING:
     from ..attribution.problem import Problem
     from ..compiled.build import Build
-
-
-@dataclass(frozen=True)
-class Noisy(Method):
-    """Options of the methods that look at noisy copies of the input."""
-
-    samples: int = option(25, "Noisy copies of the input.", low=1, high=100_000)
-    noise: float = option(0.15, "Standard deviation of the noise, as a part of the input's range.", low=0, high=10)
-    seed: int = option(0, "Of the noise.", low=0)
 
 
 @method("smoothgrad")
@@ -48,52 +35,3 @@ class SmoothGrad(Noisy):
     def emit(self, build: Build) -> Emitted:
         mean, _ = emit_moments(build, self.samples, self.noise, self.seed)
         return Emitted(mean, "input", reduce="max-abs")
-
-
-def moments(
-    problem: Problem, samples: int, noise: float, seed: int, square: bool = False
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and, if `square`, mean square (R, ...) of the gradients at noisy copies of every row's input.
-
-    Copy k has the noise of the generator (seed, k), whatever the batch, the number of samples and the target.
-    """
-    x = problem.x
-    flat = x.reshape(len(x), -1).astype(np.float64)
-    scale = (noise * (flat.max(axis=1) - flat.min(axis=1))).reshape(-1, *[1] * (x.ndim - 1)).astype(np.float32)
-    first, second = np.zeros(x.shape, np.float64), np.zeros(x.shape, np.float64)
-
-    def noisy(numbers: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        # Copies of one row follow each other only within the same k: the noise of a k is drawn once per run.
-        copy, row = np.divmod(numbers, len(x))
-        drawn = {k: _draw(seed, k, x.shape[1:]) for k in np.unique(copy)}
-        made = np.empty((len(numbers), *x.shape[1:]), np.result_type(x, np.float32))
-        for one, k, r in zip(made, copy, row, strict=True):
-            np.multiply(drawn[k], scale[r], out=one)
-            one += x[r]
-        return made.astype(x.dtype, copy=False), row
-
-    def add(numbers: NDArray[np.int64], gradients: NDArray[np.float32]) -> None:
-        for one, row in zip(gradients, numbers % len(x), strict=True):
-            first[row] += one
-            if square:
-                second[row] += np.square(one, dtype=np.float64)
-
-    problem.gradients_made(len(x) * samples, noisy, add)
-    return (first / samples).astype(np.float32), (second / samples).astype(np.float32)
-
-
-def emit_moments(build: Build, samples: int, noise: float, seed: int, square: bool = False) -> tuple[str, str]:
-    """`moments` in a graph, the noise as a constant: the mean (N, ...) of the gradients or their squares, and the
-    gradients (N, S, ...) themselves."""
-    op = build.op
-    shape = fixed_shape(build)
-    x = build.real(build.x)
-    drawn = stacked(build, np.stack([_draw(seed, copy, shape) for copy in range(samples)]))
-    scale = op.Unsqueeze(op.Cast(spread(build, x, noise), to=TensorProto.FLOAT), [1])
-    gradients = over_steps(build, op.Add(op.Unsqueeze(x, [1]), op.Mul(drawn, scale)), samples)
-    values = op.Mul(gradients, gradients) if square else gradients
-    return op.ReduceMean(values, [1], keepdims=0), gradients
-
-
-def _draw(seed: int, copy: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    return np.random.default_rng((seed, int(copy))).standard_normal(shape, np.float32)

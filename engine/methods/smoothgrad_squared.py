@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..attribution.explanation import Maps
+from ..attribution.maps import Maps
 from ..compiled.build import Emitted
-from . import method
-from .smoothgrad import Noisy, emit_moments, moments
+from .families.noise import Noisy, emit_moments, moments
+from .registry import method
 
 if TYPE_CHECKING:
     from ..attribution.problem import Problem

@@ -18,11 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..attribution.baselines import FILLS
-from ..attribution.explanation import Display
+from ..attribution.coalitions import SEGMENT_MEAN, Coalitions
+from ..attribution.maps import Display
 from ..attribution.segments import GRID
 from ..errors import MethodError
-from . import method, option
-from .families.perturbation import SEGMENT_MEAN, Answer, Coalitions, Perturbation
+from .families.perturbation import Answer, Perturbation
+from .options import option
+from .registry import method
 
 # Dimensions for which direction numbers of Sobol's sequence are tabulated (Joe and Kuo, 2008); two per feature.
 _MOST = 21201 // 2

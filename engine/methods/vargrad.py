@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..attribution.explanation import Maps
+from ..attribution.maps import Maps
 from ..compiled.build import Emitted
-from . import method
-from .smoothgrad import Noisy, emit_moments, moments
+from .families.noise import Noisy, emit_moments, moments
+from .registry import method
 
 if TYPE_CHECKING:
     from ..attribution.problem import Problem

@@ -25,8 +25,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CardError, ModelError
-from .card import FIELDS, Card, check, parse_json, per_channel, read_labels, read_text
-from .sources.base import READERS, Found, onnx_image
+from ..inspect.signature import class_output, image_input
+from .card import FIELDS, Card, check, per_channel
+from .labels import parse_json, read_labels, read_text
+from .sources.base import Found
+from .sources.onnx_metadata import onnx_image
+from .sources.registry import READERS
 
 if TYPE_CHECKING:
     from ..graph.model import Model
@@ -185,8 +189,6 @@ class _Merge:
         del self.values[name], self.origin[name]
 
     def input(self) -> None:
-        from ..inspect.signature import image_input
-
         for name in ("input", "layout"):
             if name not in self.values or self.origin[name].strict:
                 continue
@@ -328,8 +330,6 @@ class _Merge:
         self.contradiction("labels", f"{len(labels)} labels for an output of {classes} classes{hint}")
 
     def classes(self) -> int | None:
-        from ..inspect.signature import class_output
-
         try:
             return class_output(self.model).classes
         except ModelError:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto
+
+# The oldest opset that ONNX Runtime runs.
+OLDEST_OPSET = 7
 
 # Two spellings of the standard operator set.
 DOMAIN_NAMES = ("", "ai.onnx")
@@ -49,20 +51,13 @@ def reads(node: NodeProto) -> Iterator[str]:
         yield from (v.name for v in graph.output if v.name not in own)
 
 
-def replace_nodes(graph: GraphProto, nodes: Iterable[NodeProto]) -> None:
-    """Give `graph` these nodes, some of which may be its own."""
-    copies = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    del graph.node[:]
-    graph.node.extend(copies)
+# Of the IR versions, this one is new enough for everything that is written here and old enough for every ONNX Runtime.
+MIN_IR = 7
 
 
-def copy_field(source: Any, target: Any, name: str) -> None:
-    """Copy one field, of any kind, from one protobuf message to another of the same type."""
-    value = getattr(source, name)
-    if hasattr(value, "MergeFrom") and hasattr(value, "extend"):
-        getattr(target, name).extend(value)
-    elif hasattr(value, "CopyFrom"):
-        if source.HasField(name):
-            getattr(target, name).CopyFrom(value)
-    elif source.HasField(name):
-        setattr(target, name, value)
+def all_nodes(graph: GraphProto) -> Iterator[NodeProto]:
+    """Nodes of `graph` and of the graphs inside it."""
+    for node in graph.node:
+        yield node
+        for inner in subgraphs(node):
+            yield from all_nodes(inner)

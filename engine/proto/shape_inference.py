@@ -8,7 +8,8 @@ import onnx.shape_inference
 from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
 
 from . import external_data as external
-from .nodes import DOMAIN_NAMES, copy_field
+from .edit import copy_field
+from .nodes import DOMAIN_NAMES
 
 # Arguments that hold sizes or axes have to be seen by the inference, weights have not.
 _SHAPE_ARGUMENT_BYTES = 4096

@@ -8,7 +8,7 @@ together (a kernel larger than its input) is for ONNX Runtime to judge.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -26,7 +26,8 @@ from onnx import (
 
 from ..errors import ModelError
 from . import external_data as external
-from .nodes import label, plain_domain, reads, replace_nodes, subgraphs
+from .edit import replace_nodes
+from .nodes import label, plain_domain, reads
 from .values import dtype_of
 
 # The field that holds a tensor's data where it is not raw (else int32_data), and its entries per element.
@@ -331,11 +332,3 @@ def _sort(graph: GraphProto, ready: set[str]) -> None:
     if order != sorted(order):
         nodes = list(graph.node)
         replace_nodes(graph, [nodes[i] for i in order])
-
-
-def all_nodes(graph: GraphProto) -> Iterator[NodeProto]:
-    """Nodes of `graph` and of the graphs inside it."""
-    for node in graph.node:
-        yield node
-        for inner in subgraphs(node):
-            yield from all_nodes(inner)

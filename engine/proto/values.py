@@ -8,9 +8,47 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
-from onnx import TensorProto, ValueInfoProto
+from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, TypeProto, ValueInfoProto
 
 from ..errors import ModelError, ShapeError
+
+
+def constant_tensor(node: NodeProto) -> TensorProto | None:
+    """A copy of the tensor that a `Constant` node holds; None for sparse and string ones."""
+    for attribute in node.attribute:
+        if attribute.type == AttributeProto.TENSOR:
+            if attribute.t.data_type == TensorProto.STRING:
+                return None
+            tensor = TensorProto()
+            tensor.CopyFrom(attribute.t)
+            return tensor
+        value: Any = onnx.helper.get_attribute_value(attribute)
+        if attribute.name in ("value_float", "value_floats"):
+            return onnx.numpy_helper.from_array(np.asarray(value, np.float32))
+        if attribute.name in ("value_int", "value_ints"):
+            return onnx.numpy_helper.from_array(np.asarray(value, np.int64))
+    return None
+
+
+FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16})
+
+
+def tensor_type(elem_type: int, shape: Shape | None) -> TypeProto:
+    return onnx.helper.make_tensor_type_proto(elem_type, shape)
+
+
+def elem_of(kind: TypeProto | None) -> int:
+    """The element type of a tensor type; UNDEFINED for what is unknown or no tensor."""
+    if kind is None or not kind.HasField("tensor_type"):
+        return int(TensorProto.UNDEFINED)
+    return int(kind.tensor_type.elem_type)
+
+
+def shape_of(kind: TypeProto | None) -> Shape | None:
+    if kind is None or not kind.HasField("tensor_type") or not kind.tensor_type.HasField("shape"):
+        return None
+    return tuple(d.dim_value if d.HasField("dim_value") else (d.dim_param or None) for d in kind.tensor_type.shape.dim)
+
 
 Shape: TypeAlias = tuple["int | str | None", ...]
 
@@ -79,3 +117,9 @@ def to_info(value: Value) -> ValueInfoProto:
     return onnx.helper.make_tensor_value_info(
         value.name, onnx.helper.np_dtype_to_tensor_dtype(value.dtype), value.shape
     )
+
+
+def fed(graph: GraphProto) -> tuple[Value, ...]:
+    """What has to be fed; initializers that are listed as inputs too (defaults) are left out."""
+    stored = {t.name for t in graph.initializer}
+    return tuple(from_info(v) for v in graph.input if v.name not in stored)

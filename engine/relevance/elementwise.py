@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import Lrp, Multipliers, own_gradient, relevance
-from .layers import through_rectifier
+from .registry import Lrp, Multipliers, own_gradient, relevance
+from .rules import through_rectifier
 
 if TYPE_CHECKING:
-    from ..emitter.emitter import Emitter, Node
+    from ..emitter.emitter import Emitter
+    from ..emitter.node import Node
 
 # Nearer to 0 than this, y / x is not computed.
 _NEAR, _NEAR_HALF = 1e-6, 1e-3

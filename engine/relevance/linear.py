@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ..gradients import Cotangents
-from . import Lrp, Multipliers, no_rule, own_gradient, relevance
+from ..gradients.registry import Cotangents
 from .products import one_sided
+from .registry import Lrp, Multipliers, no_rule, own_gradient, relevance
 
 if TYPE_CHECKING:
-    from ..emitter.emitter import Emitter, Node
+    from ..emitter.emitter import Emitter
+    from ..emitter.node import Node
 
 _ML = "ai.onnx.ml"
 

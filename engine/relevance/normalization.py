@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 from onnx import TensorProto
 
 from ..gradients.normalization import normalised, per_channel, wide
-from . import Lrp, Multipliers, relevance
 from .elementwise import passed
+from .registry import Lrp, Multipliers, relevance
 
 if TYPE_CHECKING:
-    from ..emitter.emitter import Emitter, Node
+    from ..emitter.emitter import Emitter
+    from ..emitter.node import Node
 
 
 def _through(op: Emitter, d: str, inverse: str, axes: list[int]) -> str:

@@ -16,8 +16,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..emitter.emitter import Node
-from . import Lrp, Multipliers, own_gradient, relevance
+from ..emitter.node import Node
+from .affine import layer_of
+from .elementwise import passed
+from .registry import Lrp, Multipliers, own_gradient, relevance
+from .rules import through
 
 if TYPE_CHECKING:
     from ..emitter.emitter import Emitter
@@ -102,8 +105,6 @@ def _product_gradient(node: Node, m: str, op: Emitter) -> Sequence[str | None]:
 
 @relevance("Mul")
 def mul(node: Node, multipliers: Multipliers, op: Emitter, lrp: Lrp) -> Multipliers | Mapping[str, str]:
-    from .layers import layer_of, through
-
     (m,) = multipliers
     assert m is not None
     layer = layer_of(node, op)
@@ -115,9 +116,6 @@ def mul(node: Node, multipliers: Multipliers, op: Emitter, lrp: Lrp) -> Multipli
 @relevance("Div")
 def div(node: Node, multipliers: Multipliers, op: Emitter, lrp: Lrp) -> Multipliers | Mapping[str, str]:
     """Of a constant by a value: a function of one value, which passes relevance unchanged."""
-    from .elementwise import passed
-    from .layers import layer_of, through
-
     (m,) = multipliers
     assert m is not None
     layer = layer_of(node, op)
@@ -131,8 +129,6 @@ def div(node: Node, multipliers: Multipliers, op: Emitter, lrp: Lrp) -> Multipli
 @relevance("SwiGLU")
 def swiglu(node: Node, multipliers: Multipliers, op: Emitter, lrp: Lrp) -> Multipliers:
     """y = swish(a) b: half to each side, and swish passes its half unchanged."""
-    from .elementwise import passed
-
     (m,) = multipliers
     assert m is not None
     m = op.Div(m, float(sum(node.wants)))

@@ -20,19 +20,60 @@ Where biases are left out (`bias=False`), b counts as 0 in every denominator, an
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from ..emitter.node import Node
 from ..errors import MethodError
-from . import Composite, Lrp
+from .affine import Layer, layer_of, nonnegative
+from .registry import Composite, Lrp, Relevances
 from .zone import carried
 
 if TYPE_CHECKING:
     from ..emitter.emitter import Emitter
-    from .layers import Layer
+
+# ---- the operators
+
+
+def through(layer: Layer, m: str, op: Emitter, lrp: Lrp) -> Mapping[str, str]:
+    """The multiplier (in the zone: relevance) of what the layer reads, by the rule that its place asks for."""
+
+    first, rule = _rules_of(layer, op, lrp)
+    flow = Flow(op, layer, m, lrp, nonnegative(op, layer.x))
+    return Relevances({layer.x: FIRST_RULES[first](flow)}) if first != "same" else {layer.x: RULES[rule](flow)}
+
+
+def _rules_of(layer: Layer, op: Emitter, lrp: Lrp) -> tuple[str, str]:
+    """The layer's rule as a first one ("same" where it is none, or has none of its own), and as one of its kind."""
+    composite = lrp.composite
+    last = layer.node.outputs[0] in lrp.last
+    dense = last or not layer.is_conv or _on_single_positions(op, layer)
+    first = composite.first if layer.x in lrp.zone and not last else "same"
+    return "same" if dense and first == "flat" else first, composite.dense if dense else composite.conv
+
+
+def through_rectifier(node: Node, m: str, op: Emitter, lrp: Lrp) -> Mapping[str, str] | None:
+    """Through a rectifier and the layer before it at once; None where they go one by one.
+
+    Rules that compare y with its parts need y before an upper bound.
+    """
+    layer = layer_of(node, op)
+    if layer is None:
+        return None
+    first, rule = _rules_of(layer, op, lrp)
+    if layer.ends == "Clip" and first == "same" and rule in ("epsilon", "gamma"):
+        return None
+    return through(layer, m, op, lrp)
+
+
+def _on_single_positions(op: Emitter, layer: Layer) -> bool:
+    """Whether a convolution is a matrix product in another notation: maps of a single position in and out."""
+    sizes = [*op.shape(layer.x)[2:], *op.shape(layer.y)[2:]]
+    return all(size == 1 for size in sizes)
+
 
 LayerRule: TypeAlias = "Callable[[Flow], str]"
 RULES: dict[str, LayerRule] = {}

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 from onnx import NodeProto
 
 from .. import gradients
-from ..gradients import Constant
+from ..gradients.registry import Constant
 from ..proto.nodes import plain_domain, reads
-from . import Composite, Lrp, Multipliers, own_gradient
+from .registry import Composite, Lrp, Multipliers, own_gradient
 
 if TYPE_CHECKING:
-    from ..emitter.emitter import Emitter, Node
+    from ..emitter.emitter import Emitter
+    from ..emitter.node import Node
     from ..graph.model import Model
 
 _MOVES = frozenset(

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import ModelProto
 
-from ..graph.model import Model
-from ..inference.session import CPU, ORT_ERRORS, create, ort, run_error, session_options
-from ..proto.validate import all_nodes
-from ..proto.values import Value, from_info
+from ..proto.nodes import all_nodes
+from ..proto.values import Value, fed, from_info
 from .feeds import check_names, fit
+from .memory import shared_arena
+from .ort import ORT_ERRORS, create, ort, run_error, session_options
+from .providers import CPU
 
 
 def evaluate(proto: ModelProto, names: Sequence[str]) -> dict[str, np.ndarray]:
@@ -27,7 +28,7 @@ def evaluate(proto: ModelProto, names: Sequence[str]) -> dict[str, np.ndarray]:
         raise run_error(error) from error
 
 
-def infer_types(model: Model, names: Sequence[str]) -> dict[str, Value]:
+def infer_types(model: ModelProto, folder: Path | None, names: Sequence[str]) -> dict[str, Value]:
     """Types and shapes of `names` as ONNX Runtime infers them, operators of its own domains included.
 
     Values that are no tensors are left out. Raises ModelError when the model cannot be loaded.
@@ -35,10 +36,10 @@ def infer_types(model: Model, names: Sequence[str]) -> dict[str, Value]:
     if not names:
         return {}
     proto = ModelProto()
-    proto.CopyFrom(model.proto)
+    proto.CopyFrom(model)
     del proto.graph.output[:]
     proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    made = create(proto, [CPU], session_options(1, "none", folder=str(model.folder) if model.folder else None))
+    made = create(proto, [CPU], session_options(1, "none", folder=str(folder) if folder else None))
     found = {}
     for output in made.get_outputs():
         if not output.type.startswith("tensor("):
@@ -51,34 +52,35 @@ def infer_types(model: Model, names: Sequence[str]) -> dict[str, Value]:
     return found
 
 
-_PROBE_BYTES = 2 << 30
 # A loop that does not end also piles up what it returns, outside the allocator.
+_PROBE_BYTES = 2 << 30
 _PROBE_SECONDS = 20.0
 _LOOP_SECONDS = 2.0
 
 
-def probe(model: Model, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+def probe(
+    model: ModelProto, folder: Path | None, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None
+) -> dict[str, np.ndarray]:
     """Run `model` once, to learn shapes, within 2 GiB and 20 s, 2 s with a loop in it.
 
     A model is untrusted: a loop in it may never end, or grow. Raises ModelError where it exceeds the limits or fails
     otherwise, UnknownName and ShapeError for feeds that do not fit.
     """
-    return prober(model, outputs)(feeds)
+    return prober(model, folder, outputs)(feeds)
 
 
-def prober(model: Model, outputs: Sequence[str] | None = None) -> Callable[[Mapping[str, Any]], dict[str, np.ndarray]]:
+def prober(
+    model: ModelProto, folder: Path | None, outputs: Sequence[str] | None = None
+) -> Callable[[Mapping[str, Any]], dict[str, np.ndarray]]:
     """`probe` for several runs of one model: loads it once, returns what runs it on given feeds."""
-    _limit_probes()
-    names = [v.name for v in model.outputs] if outputs is None else list(outputs)
+    names = [v.name for v in model.graph.output] if outputs is None else list(outputs)
     known = {v.name: v for v in map(from_info, model.graph.input)}
-    required = {v.name: v for v in model.inputs}
+    required = {v.name: v for v in fed(model.graph)}
     loops = any(node.op_type in ("Loop", "Scan") for node in all_nodes(model.graph))
-    options = session_options(
-        1 if loops else None, "none", spin=False, folder=str(model.folder) if model.folder else None
-    )
-    options.add_session_config_entry("session.use_env_allocators", "1")
+    options = session_options(1 if loops else None, "none", spin=False, folder=str(folder) if folder else None)
     options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
-    made = create(model.proto, [CPU], options)
+    with shared_arena(options, _PROBE_BYTES):
+        made = create(model, [CPU], options)
 
     def run(feeds: Mapping[str, Any]) -> dict[str, np.ndarray]:
         check_names(feeds, required, known)
@@ -97,12 +99,3 @@ def prober(model: Model, outputs: Sequence[str] | None = None) -> Callable[[Mapp
         return dict(zip(names, got, strict=True))
 
     return run
-
-
-@cache
-def _limit_probes() -> None:
-    """Register, once per process, the allocator with an upper bound that only probes use."""
-    memory = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
-    same_as_requested = 1
-    arena = ort.OrtArenaCfg({"max_mem": _PROBE_BYTES, "arena_extend_strategy": same_as_requested})
-    ort.create_and_register_allocator(memory, arena)

@@ -34,12 +34,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TargetError
-from .resolved import Classes, Place, Resolved, class_index, label_of
-from .resolved import class_scores as _class_scores
-from .resolved import dense_output as _dense_output
-from .resolved import element_places as _element_places
-from .resolved import region_cells as _region_cells
-from .resolved import unit_axes as _unit_axes
+from .classes import class_index, label_of
+from .classes import class_scores as _class_scores
+from .dense import dense_output as _dense_output
+from .dense import region_cells as _region_cells
+from .resolved import Classes, Place, Resolved
+from .units import element_places as _element_places
+from .units import unit_axes as _unit_axes
 
 Which: TypeAlias = "int | str | Target | None"
 STRONGEST = "strongest"

@@ -14,7 +14,7 @@ from click.testing import Result
 
 from onnxray.cli.files.images import decode, read, write
 from onnxray.cli.pages.report import SECTIONS
-from onnxray.engine.graph.model import load
+from onnxray.engine.load import load
 
 
 class Page(HTMLParser):

@@ -14,7 +14,7 @@ from click.testing import Result
 import onnxray
 from onnxray.cli.files.images import read, write
 from onnxray.cli.parameters.methods import PATIENT, listing
-from onnxray.engine.methods import methods, options_of
+from onnxray.engine.methods.registry import methods, options_of
 
 Run = Callable[..., Result]
 
@@ -251,9 +251,9 @@ def test_methods_are_listed_with_their_options(run: Run) -> None:
 
 def test_progress_within_an_image(model: Path, photo: Path) -> None:
     """The share of an image that is done rises from method to method and target to target, to its end."""
-    from onnxray.cli.commands.explain import Work
+    from onnxray.cli.tasks.explain import Work
     from onnxray.engine.inference.batches import Runtime
-    from onnxray.engine.methods import make
+    from onnxray.engine.methods.registry import make
     from onnxray.engine.targets.target import Target
 
     told: list[tuple[float, str]] = []

@@ -13,7 +13,7 @@ from click.testing import Result
 
 from onnxray.cli.figures.filters import as_rgb
 from onnxray.cli.files.images import read
-from onnxray.engine.graph.model import load
+from onnxray.engine.load import load
 
 
 @pytest.fixture

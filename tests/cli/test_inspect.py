@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from onnxray.engine.graph.model import load
+from onnxray.engine.load import load
 
 
 def test_json_holds_everything(run: Callable[..., Result], model: Path) -> None:

@@ -15,8 +15,8 @@ import pytest
 from click.testing import Result
 
 from onnxray.cli.files.images import read
-from onnxray.engine.graph.model import load
 from onnxray.engine.inference.session import run as run_model
+from onnxray.engine.load import load
 from onnxray.engine.preprocess.card import Card
 from onnxray.engine.preprocess.image import prepare
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from onnxray.cli.files.output import Output
 from onnxray.cli.files.run import Run, done, failed, made_by, plain, slug
-from onnxray.cli.parameters.options import Output
 from onnxray.engine.errors import ImageError, OutputError
 
 

@@ -10,8 +10,9 @@ import pytest
 
 from onnxray.cli.figures.layer_view import around_activation, statistics_of, strongest, token_grid, view_of, walk_layers
 from onnxray.engine.activations import activations
-from onnxray.engine.graph.model import Model, load
+from onnxray.engine.graph.model import Model
 from onnxray.engine.inspect.layers import find_layer
+from onnxray.engine.load import load
 
 Parse = Callable[..., onnx.ModelProto]
 

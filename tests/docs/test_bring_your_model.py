@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import onnxray
-from onnxray.engine.inspect.layers import inspect
+from onnxray.engine.inspect.report import inspect
 from onnxray.engine.inspect.signature import class_output
 
 PAGE = Path(__file__).parents[2] / "docs" / "bring-your-model.md"

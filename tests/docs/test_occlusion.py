@@ -14,8 +14,8 @@ from click.testing import CliRunner
 from onnxray.cli.files.images import write
 from onnxray.cli.main import main
 from onnxray.engine.attribution.baselines import FILLS
-from onnxray.engine.methods import find, options_of
 from onnxray.engine.methods.occlusion import CHECKED, MODES
+from onnxray.engine.methods.registry import find, options_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "occlusion.md"
 TEXT = PAGE.read_text(encoding="utf-8")

@@ -12,7 +12,8 @@ import pytest
 import onnxray
 from onnxray.engine.errors import MethodError
 from onnxray.engine.explain import problem_of
-from onnxray.engine.methods.families.attention import attention_maps, attentions, gradient_maps, read_tokens
+from onnxray.engine.inspect.attention import attentions
+from onnxray.engine.methods.families.attention import attention_maps, gradient_maps, read_tokens
 
 Parse = Callable[..., onnx.ModelProto]
 RNG = np.random.default_rng(6)

@@ -12,7 +12,8 @@ import onnx
 import pytest
 
 import onnxray
-from onnxray.engine.attribution.explanation import Explanation, Explanations, problems, reduced
+from onnxray.engine.attribution.explanation import Explanation, Explanations
+from onnxray.engine.attribution.maps import problems, reduced
 from onnxray.engine.errors import MethodError, OutputError, UnknownName
 
 RNG = np.random.default_rng(0)

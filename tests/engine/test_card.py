@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from onnxray.engine.errors import CardError
-from onnxray.engine.preprocess.card import FIELDS, Card, check, read_labels
+from onnxray.engine.preprocess.card import FIELDS, Card, check
+from onnxray.engine.preprocess.labels import read_labels
 
 FULL: dict[str, Any] = {
     "input": "pixels",
@@ -197,12 +198,12 @@ def test_a_card_file_reads_labels_from_its_own_folder_only(path: str, tmp_path: 
 
 def test_labels_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(Card.from_mapping({"labels": ["x" * 100_000]}).labels[0]) == 1000  # type: ignore[index]
-    monkeypatch.setattr("onnxray.engine.preprocess.card.MAX_LABELS", 3)
+    monkeypatch.setattr("onnxray.engine.preprocess.labels.MAX_LABELS", 3)
     with pytest.raises(CardError, match="4 labels are more than 3"):
         Card.from_mapping({"labels": ["x"] * 4})
     (tmp_path / "long.txt").write_text("x" * 2000)
-    monkeypatch.setattr("onnxray.engine.preprocess.card.MAX_FILE_BYTES", 1000)
-    from onnxray.engine.preprocess.card import read_text
+    monkeypatch.setattr("onnxray.engine.preprocess.labels.MAX_FILE_BYTES", 1000)
+    from onnxray.engine.preprocess.labels import read_text
 
     with pytest.raises(CardError, match="is larger than"):
         read_text(tmp_path / "long.txt", "the file", 1000)

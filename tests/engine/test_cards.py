@@ -12,7 +12,8 @@ import onnx
 import pytest
 
 from onnxray.engine.errors import CardError, ModelError, UnknownName
-from onnxray.engine.graph.model import Model, load
+from onnxray.engine.graph.model import Model
+from onnxray.engine.load import load
 from onnxray.engine.preprocess.card import Card
 from onnxray.engine.preprocess.find import IMAGENET_MEAN, IMAGENET_STD, find_card, known_cards
 

@@ -16,7 +16,7 @@ import pytest
 import onnxray
 from onnxray.engine.compile import METADATA, OUTPUT
 from onnxray.engine.errors import GradientError, MethodError, ModelError, TargetError, UnknownName
-from onnxray.engine.methods import methods
+from onnxray.engine.methods.registry import methods
 from onnxray.kernels.upsample import upsample
 
 COMPILABLE = [name for name, cls in methods().items() if cls.can_be_compiled()]

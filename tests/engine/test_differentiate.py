@@ -12,7 +12,7 @@ from onnx.reference import ReferenceEvaluator
 from onnxray.engine import gradients
 from onnxray.engine.autodiff.vjp import vjp
 from onnxray.engine.errors import Disconnected, GradientError, NoGradient, UnknownName
-from onnxray.engine.graph.model import load
+from onnxray.engine.load import load
 
 
 def run(model, feeds, *outputs):

@@ -221,7 +221,7 @@ def test_a_model_without_input_or_output_for_it(parse: Parse) -> None:
 
 def test_methods_share_their_work(cnn: onnx.ModelProto) -> None:
     from onnxray.engine.explain import problem_of, solve
-    from onnxray.engine.methods import make
+    from onnxray.engine.methods.registry import make
 
     problem = problem_of(cnn, X, "top:2")
     for name in ("gradient", "grad-cam", "layer-cam", "recipro-cam", "input-x-gradient"):

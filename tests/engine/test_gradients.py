@@ -18,7 +18,7 @@ from onnx.reference import ReferenceEvaluator
 
 from onnxray.engine import gradients
 from onnxray.engine.autodiff.vjp import vjp
-from onnxray.engine.gradients import Gradient
+from onnxray.engine.gradients.registry import Gradient
 
 RUNTIME_ERRORS = tuple(
     e

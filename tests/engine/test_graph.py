@@ -16,10 +16,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 import onnxray
 from onnxray.engine.errors import CardError, ModelError, OnnxrayError, OpsetError, OutputError, UnknownName
-from onnxray.engine.graph import model as graph
-from onnxray.engine.graph import prepare
+from onnxray.engine.graph import prepare, read
 from onnxray.engine.inference.session import run
-from onnxray.engine.inspect.layers import inspect
+from onnxray.engine.inspect.report import inspect
 
 Parse = Callable[..., onnx.ModelProto]
 
@@ -195,7 +194,7 @@ def test_empty_protos() -> None:
 
 
 def test_a_proto_too_large_to_serialise(cnn: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graph, "_MOST_PROTO_BYTES", 100)
+    monkeypatch.setattr(read, "_MOST_PROTO_BYTES", 100)
     with pytest.raises(ModelError, match="too large for one protobuf"):
         onnxray.load(cnn)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnxray
-from onnxray.engine.methods import methods, options_of
 from onnxray.engine.methods.page import page
+from onnxray.engine.methods.registry import methods, options_of
 from onnxray.engine.targets.target import Target
 
 PLACE = Path(onnxray.__file__).parent / "docs" / "methods.md"

@@ -12,8 +12,8 @@ import onnxruntime
 import pytest
 
 from onnxray.engine.errors import OpsetError
-from onnxray.engine.graph.model import load
 from onnxray.engine.graph.upgrade import upgrade
+from onnxray.engine.load import load
 
 TARGET = 18
 

@@ -11,12 +11,12 @@ import pytest
 
 import onnxray
 from onnxray.engine.attribution.baselines import baseline, inpainted
+from onnxray.engine.attribution.coalitions import Coalitions, fills_of, fit_quality
 from onnxray.engine.attribution.problem import Problem
 from onnxray.engine.attribution.segments import features_of
 from onnxray.engine.explain import problem_of
 from onnxray.engine.inference.batches import Runtime
-from onnxray.engine.methods import make
-from onnxray.engine.methods.families.perturbation import Coalitions, fills_of, fit_quality
+from onnxray.engine.methods.registry import make
 
 Parse = Callable[..., onnx.ModelProto]
 RNG = np.random.default_rng(8)

@@ -11,7 +11,8 @@ import pytest
 
 from onnxray.engine.errors import CardError, ShapeError
 from onnxray.engine.preprocess.card import Card
-from onnxray.engine.preprocess.image import Geometry, luminance, pixels_of, place, prepare, prepare_batch
+from onnxray.engine.preprocess.geometry import Geometry, place
+from onnxray.engine.preprocess.image import luminance, pixels_of, prepare, prepare_batch
 from onnxray.kernels.resize import resize
 
 SIZES = [(60, 80), (80, 60), (61, 83), (224, 224), (17, 301), (500, 333), (3, 5), (1, 1)]

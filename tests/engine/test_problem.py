@@ -12,6 +12,7 @@ import pytest
 import onnxray
 from onnxray.engine.attribution import problem as module
 from onnxray.engine.attribution.gradient_graphs import gradient_graph
+from onnxray.engine.attribution.tail import Tail
 from onnxray.engine.explain import problem_of
 from onnxray.engine.inference import batches as running
 from onnxray.engine.inference.batches import Runtime, run_rows
@@ -144,17 +145,17 @@ def test_a_tail_answers_for_maps_put_in_place(cnn: onnx.ModelProto) -> None:
     clean = problem.activations(["pooled", "inner", "features"])
     rows = np.arange(6)
     for value in ("pooled", "inner", "features"):
-        tail = problem.tail(value)
+        tail = Tail(problem, value)
         assert tail.scores(clean[value][problem.sample], rows) == pytest.approx(problem.scores, rel=1e-5)
     # The skip connection goes around `inner` and keeps its clean values.
-    assert problem.tail("inner").sides == ["pooled"]
-    zeroed = problem.tail("inner").scores(np.zeros_like(clean["inner"])[problem.sample], rows)
+    assert Tail(problem, "inner").sides == ["pooled"]
+    zeroed = Tail(problem, "inner").scores(np.zeros_like(clean["inner"])[problem.sample], rows)
     w3, b3 = (onnx.numpy_helper.to_array(t) for t in cnn.graph.initializer if t.name in ("w3", "b3"))
     logits = np.maximum(clean["pooled"], 0).mean(axis=(2, 3)) @ w3.T + b3
     assert problem.classes is not None
     assert zeroed == pytest.approx(logits[problem.sample, problem.classes[:, 0]], rel=1e-4)
     with pytest.raises(onnxray.OnnxrayError, match="does not depend on 'stem_relu'"):
-        problem_of(cnn, X, Target.unit("stem", 0)).tail("stem_relu")
+        Tail(problem_of(cnn, X, Target.unit("stem", 0)), "stem_relu")
 
 
 def test_other_inputs_follow_their_samples(parse: Parse) -> None:

@@ -12,7 +12,8 @@ import pytest
 
 import onnxray
 from onnxray.engine.graph.split import _infos, expose, extract
-from onnxray.engine.incremental.locality import _RULES, Locality, Reach, changed, locality, union
+from onnxray.engine.incremental.locality import _RULES, Locality, changed, locality
+from onnxray.engine.incremental.reach import Reach, union
 from onnxray.engine.inference.session import Session
 from onnxray.engine.inspect.concrete_shapes import concrete_shapes
 

@@ -12,7 +12,7 @@ import pytest
 import onnxray
 from onnxray.engine import gradients, relevance
 from onnxray.engine.errors import MethodError, NoGradient
-from onnxray.engine.gradients import Gradient
+from onnxray.engine.gradients.registry import Gradient
 from onnxray.engine.inference.session import run
 
 Parse = Callable[..., onnx.ModelProto]

@@ -19,7 +19,7 @@ import onnxray
 from onnxray.engine.errors import ModelError, OnnxrayError, RuntimeUnavailable, ShapeError, UnknownName
 from onnxray.engine.inference import session
 from onnxray.engine.inference.session import Session, run
-from onnxray.engine.runtime import installation, trial
+from onnxray.engine.runtime import installation, ort_values, providers, trial
 
 Parse = Callable[..., onnx.ModelProto]
 
@@ -168,7 +168,7 @@ def test_values_stay_on_the_device_between_stages(cnn: onnx.ModelProto) -> None:
     end = tail.run_on_device(between)["logits"].numpy()
     assert_array_equal(end, tail.run(head.run({"image": x}))["logits"])
     assert_allclose(end, run(model, {"image": x})["logits"], rtol=1e-5)
-    mixed = tail.run_on_device({"features": session.to_device(between["features"].numpy(), "cpu")})
+    mixed = tail.run_on_device({"features": ort_values.to_device(between["features"].numpy(), "cpu")})
     assert_array_equal(mixed["logits"].numpy(), end)
 
 
@@ -180,7 +180,7 @@ def test_errors_with_io_binding(cnn: onnx.ModelProto) -> None:
         made.run_on_device({})
     with pytest.raises(UnknownName, match="output named 'flat'"):
         made.run_on_device({"image": np.zeros((1, 3, 16, 16), np.float32)}, ["flat"])
-    wrong = session.to_device(np.zeros((1, 3, 16, 17), np.float32), "cpu")
+    wrong = ort_values.to_device(np.zeros((1, 3, 16, 17), np.float32), "cpu")
     with pytest.raises(ShapeError, match="ONNX Runtime failed"):
         made.run_on_device({"image": wrong})
 
@@ -193,7 +193,7 @@ def test_sessions_are_kept_by_content(cnn: onnx.ModelProto, monkeypatch: pytest.
     first = session.session(onnxray.load(cnn), threads=1)
     assert session.session(onnxray.load(cnn.SerializeToString()), threads=1) is first
     assert session.session(onnxray.load(cnn), threads=1, providers="cpu") is (
-        first if session.providers() == ("CPUExecutionProvider",) else None
+        first if providers.providers() == ("CPUExecutionProvider",) else None
     )
     others = [
         session.session(onnxray.load(cnn), threads=2),
@@ -255,21 +255,22 @@ def test_every_optimization_level_computes_the_same(cnn: onnx.ModelProto, optimi
 
 
 def test_the_cpu_always_works(cnn: onnx.ModelProto) -> None:
-    assert session.providers()[-1] == "CPUExecutionProvider"
-    assert session.unusable_reason("CPUExecutionProvider") is None
-    assert session.resolve_providers(["cpu"]) == ("CPUExecutionProvider",)
-    assert session.resolve_providers("CPUExecutionProvider") == ("CPUExecutionProvider",)
-    assert session.resolve_providers([]) == ("CPUExecutionProvider",)
-    assert session.resolve_providers(None) == session.providers()
+    assert providers.providers()[-1] == "CPUExecutionProvider"
+    assert providers.unusable_reason("CPUExecutionProvider") is None
+    assert providers.resolve_providers(["cpu"]) == ("CPUExecutionProvider",)
+    assert providers.resolve_providers("CPUExecutionProvider") == ("CPUExecutionProvider",)
+    assert providers.resolve_providers([]) == ("CPUExecutionProvider",)
+    assert providers.resolve_providers(None) == providers.providers()
     assert Session(onnxray.load(cnn), providers="cpu").device == "cpu"
 
 
 ASK = """
 import sys
 import onnx, onnxray
-from onnxray.engine import session
+from onnxray.engine.inference import session
+from onnxray.engine.runtime import providers
 proto = onnx.parser.parse_model('<ir_version: 8, opset_import: ["" : 17]> g (float[1] x) => (float[1] y) {{ y = Neg (x) }}')
-usable = "CUDAExecutionProvider" in session.providers()
+usable = "CUDAExecutionProvider" in providers.providers()
 print("usable" if usable else "not usable")
 try:
     session.session(onnxray.load(proto), providers={asked!r})
@@ -311,14 +312,14 @@ def test_asking_for_nothing_is_quiet(tmp_path: Path, cnn: onnx.ModelProto) -> No
 
 
 def test_a_closed_stdout_does_not_matter(tmp_path: Path) -> None:
-    script = "import os, sys; os.close(1); os.close(2); sys.stdout = sys.stderr = None\nfrom onnxray.engine.inference import session; session.unusable_reason.cache_clear(); session.providers(); open('done', 'w').close()"
+    script = "import os, sys; os.close(1); os.close(2); sys.stdout = sys.stderr = None\nfrom onnxray.engine.runtime import providers; providers.unusable_reason.cache_clear(); providers.providers(); open('done', 'w').close()"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=300, cwd=tmp_path)
     assert done.returncode == 0
     assert (tmp_path / "done").exists()
 
 
 def test_native_noise_is_caught(capfd: pytest.CaptureFixture[str]) -> None:
-    with session._quiet() as said:
+    with providers._quiet() as said:
         os.write(1, b"to stdout")
         os.write(2, b" to stderr")
     os.write(1, b"after")
@@ -401,13 +402,15 @@ def test_a_loop_without_end_is_stopped(parse: Parse, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(trial, "_LOOP_SECONDS", 0.2)
     model = onnxray.load(parse(ENDLESS.replace("STEP", step), many=np.array(1 << 62), yes=np.array(True)))
     with pytest.raises(ModelError, match="terminate|allocate|memory"):
-        trial.probe(model, {"x": np.ones(1, np.float32)})
+        trial.probe(model.proto, model.folder, {"x": np.ones(1, np.float32)})
     assert model.layers[0].op == "Loop"
 
 
 def test_a_trial_run_gives_what_a_run_gives(cnn: onnx.ModelProto) -> None:
     model = onnxray.load(cnn)
     x = np.random.default_rng(0).random((2, 3, 16, 16), np.float32)
-    assert_allclose(trial.probe(model, {"image": x})["logits"], run(model, {"image": x})["logits"], rtol=1e-5)
+    assert_allclose(
+        trial.probe(model.proto, model.folder, {"image": x})["logits"], run(model, {"image": x})["logits"], rtol=1e-5
+    )
     with pytest.raises(ShapeError, match="also needs"):
-        trial.probe(model, {})
+        trial.probe(model.proto, model.folder, {})

@@ -11,10 +11,10 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxray.engine.graph.model import load
+from onnxray.engine.load import load
 from onnxray.engine.preprocess.card import Card
 from onnxray.engine.preprocess.find import find_card
-from onnxray.engine.preprocess.image import place
+from onnxray.engine.preprocess.geometry import place
 
 Find = Callable[..., Card]
 

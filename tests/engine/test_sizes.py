@@ -11,10 +11,11 @@ import onnx
 import onnxruntime
 import pytest
 
-from onnxray.engine.emitter.graph_types import Knowledge, shape_of
-from onnxray.engine.graph.model import load
+from onnxray.engine.emitter.graph_types import Knowledge
 from onnxray.engine.graph.upgrade import upgrade
-from onnxray.engine.proto.symbolic_shapes import Expressions
+from onnxray.engine.load import load
+from onnxray.engine.proto.expressions import Expressions
+from onnxray.engine.proto.values import shape_of
 
 
 def knowledge_of(proto):

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 import onnxray
 from onnxray.engine.graph.split import expose
-from onnxray.engine.incremental.crop_geometry import CROP, Unfit, _grouped, along, build, section, snapped
+from onnxray.engine.incremental.crop_geometry import Unfit, _grouped, along, section, snapped
+from onnxray.engine.incremental.crop_graph import CROP, build
 from onnxray.engine.incremental.locality import Locality, changed, locality
 from onnxray.engine.incremental.plan import Windows
 from onnxray.engine.inference.session import Session

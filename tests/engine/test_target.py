@@ -10,8 +10,9 @@ import pytest
 
 import onnxray
 from onnxray.engine.errors import TargetError, UnknownName
-from onnxray.engine.preprocess.image import Geometry
-from onnxray.engine.targets.resolved import Place, class_index, label_of, score
+from onnxray.engine.preprocess.geometry import Geometry
+from onnxray.engine.targets.classes import class_index, label_of
+from onnxray.engine.targets.resolved import Place, score
 from onnxray.engine.targets.target import Class, Contrast, Predicted, Region, Several, Target, Unit, settled, title
 
 LABELS = ("n01440764 tench, Tinca tinca", "goldfish", "crane", "Crane", "tabby, tabby cat")

@@ -11,7 +11,8 @@ import onnx
 import pytest
 
 import onnxray
-from onnxray.engine.inspect.token_grid import Grid, Trace, trace
+from onnxray.engine.inspect.position_trace import Trace, trace
+from onnxray.engine.inspect.token_grid import Grid
 
 Parse = Callable[..., onnx.ModelProto]
 

@@ -10,9 +10,9 @@ import onnx
 import pytest
 
 from onnxray.engine.errors import MethodError
-from onnxray.engine.graph.model import load
 from onnxray.engine.inspect.layers import find_layer
 from onnxray.engine.inspect.weights import weighted_layers, weights
+from onnxray.engine.load import load
 
 RNG = np.random.default_rng(3)
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from onnxray.cli.files import images
-from onnxray.engine.graph.model import load
 from onnxray.engine.inference.session import run
+from onnxray.engine.load import load
 from onnxray.engine.preprocess.find import find_card
 from onnxray.engine.preprocess.image import prepare_batch
 

@@ -16,7 +16,7 @@ from onnxray.cli.files import images as files
 from onnxray.cli.main import main
 from onnxray.engine.errors import GradientError, MethodError
 from onnxray.engine.evaluate.localisation import energy, energy_in_mask, pointing_game
-from onnxray.engine.methods import find, methods
+from onnxray.engine.methods.registry import find, methods
 from onnxray.engine.preprocess.find import find_card
 from onnxray.engine.preprocess.image import prepare
 

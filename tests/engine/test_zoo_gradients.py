@@ -18,7 +18,7 @@ from onnx.reference import ReferenceEvaluator
 
 from onnxray.engine.autodiff.vjp import vjp
 from onnxray.engine.errors import GradientError
-from onnxray.engine.graph.model import load
+from onnxray.engine.load import load
 
 
 def _cases():

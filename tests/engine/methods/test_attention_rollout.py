@@ -13,7 +13,7 @@ import pytest
 import onnxray
 from onnxray.cli.files.images import read
 from onnxray.engine.errors import MethodError
-from onnxray.engine.methods import find
+from onnxray.engine.methods.registry import find
 
 FORMS = (
     "plain",

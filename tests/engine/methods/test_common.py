@@ -13,8 +13,9 @@ import pytest
 
 import onnxray
 from onnxray.engine.explain import problem_of
-from onnxray.engine.methods import Method, describe, find, help_of, make, methods, option, options_of, parse
-from onnxray.engine.methods import method as register
+from onnxray.engine.methods.options import describe, option
+from onnxray.engine.methods.registry import Method, find, help_of, make, methods, options_of, parse
+from onnxray.engine.methods.registry import method as register
 
 Parse = Callable[..., onnx.ModelProto]
 RNG = np.random.default_rng(3)

@@ -16,7 +16,7 @@ import onnx
 import pytest
 
 import onnxray
-from onnxray.engine.methods import find, methods
+from onnxray.engine.methods.registry import find, methods
 
 CARD = {"size": 32, "mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375], "resize": "stretch"}
 QUICK = {"integrated-gradients": {"steps": 8}, "smoothgrad": {"samples": 8}, "vargrad": {"samples": 8}}

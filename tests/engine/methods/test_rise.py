@@ -14,7 +14,7 @@ import pytest
 import onnxray
 from onnxray.engine.explain import problem_of
 from onnxray.engine.inference.batches import Runtime
-from onnxray.engine.methods import make
+from onnxray.engine.methods.registry import make
 from onnxray.engine.methods.rise import Halves
 from onnxray.kernels.masks import Rise as Masks
 

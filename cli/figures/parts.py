@@ -1,0 +1,65 @@
+"""The parts that a section of the report is made of: pictures, bars, tables, headings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure; `name` is its file name without the suffix, `alt` says in words what is to be seen."""
+
+    name: str
+    pixels: NDArray[np.uint8]
+    alt: str
+    caption: str = ""
+
+    @cached_property
+    def png(self) -> bytes:
+        """The figure as a file."""
+        from ..files.images import encode
+
+        return encode(self.pixels, ".png")
+
+
+@dataclass(frozen=True)
+class Bars:
+    """An image with named shares from 0 to 1 under it."""
+
+    title: str
+    pixels: NDArray[np.uint8]
+    bars: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of texts under titles; `right` holds the columns that are numbers."""
+
+    titles: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    right: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Heading:
+    text: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report: its title, a sentence or two that say what is to be seen, then the parts."""
+
+    title: str
+    lead: str
+    parts: Sequence[Picture | Bars | Table | Heading] = field(default_factory=tuple)
+
+    @property
+    def pictures(self) -> Iterator[Picture]:
+        yield from (part for part in self.parts if isinstance(part, Picture))

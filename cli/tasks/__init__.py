@@ -1,0 +1,1 @@
+"""What commands do, without Click: the work on one image, the sections of the report."""

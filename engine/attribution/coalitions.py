@@ -1,0 +1,185 @@
+"""Coalitions: groups of pixels or segments that are shown or hidden together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...kernels.masks import coalitions
+from ..errors import MethodError
+from .baselines import INPAINT, baseline, inpainted
+from .segments import Features
+
+if TYPE_CHECKING:
+    from .problem import Problem
+
+# Each segment's own mean colour: what the reference implementation of LIME for images hides with.
+SEGMENT_MEAN = "segment-mean"
+# Methods that solve for all features at once hold matrices of features by features.
+MOST_FEATURES = 4096
+_MOST_ELEMENTS = 1 << 26
+
+
+def fills_of(
+    problem: Problem, features: list[Features], fill: str | float | NDArray[Any], seed: int
+) -> list[NDArray[Any] | None]:
+    """What stands in for hidden elements, (...) for every sample; None: what surrounds them, case by case.
+
+    Raises MethodError.
+    """
+    if isinstance(fill, str) and fill == INPAINT:
+        if not features[0].on_plane:
+            raise MethodError("the fill 'inpaint' is for segments of an image: use 'zero', a number or an array")
+        return [None] * len(features)
+    if isinstance(fill, str) and fill == SEGMENT_MEAN:
+        if not features[0].on_plane:
+            raise MethodError("the fill 'segment-mean' is for segments of an image: use 'zero', a number or an array")
+        axes = _axes(problem)
+        return [_segment_means(x, axes, f) for x, f in zip(problem.input.x, features, strict=True)]
+    return list(baseline(problem, fill, seed))
+
+
+def _axes(problem: Problem) -> tuple[int, int]:
+    """Height and width in a sample."""
+    axes = problem.input.axes
+    assert axes is not None
+    return axes[0] - 1, axes[1] - 1
+
+
+def _segment_means(x: NDArray[Any], axes: tuple[int, int], features: Features) -> NDArray[Any]:
+    """A sample (...) with every element its segment's mean, channel by channel."""
+    planes = np.moveaxis(x, axes, (-2, -1))
+    labels = features.labels.ravel() + 1
+    sizes = np.maximum(np.bincount(labels, minlength=features.atoms + 1), 1)
+    result = np.empty((int(np.prod(planes.shape[:-2])), labels.size), np.float64)
+    for plane, out in zip(planes.reshape(-1, labels.size), result, strict=True):
+        out[:] = (np.bincount(labels, plane.astype(np.float64), features.atoms + 1) / sizes)[labels]
+    if x.dtype.kind in "iu":
+        result = np.rint(result)
+    return np.moveaxis(result.reshape(planes.shape), (-2, -1), axes).astype(x.dtype)
+
+
+class Coalitions:
+    """One sample of a problem, ready to be looked at with any of its features hidden.
+
+    Attributes: `features`; `clean` (K,), the scores of the whole sample for each of its targets.
+    """
+
+    def __init__(self, problem: Problem, sample: int, features: Features, fill: NDArray[Any] | None) -> None:
+        self.problem, self.sample, self.features = problem, sample, features
+        self._x = np.ascontiguousarray(problem.input.x[sample])
+        self._fill = None if fill is None else np.ascontiguousarray(fill)
+        # As the kernel sees it: an image, or all elements in one row.
+        view = problem.input.planar if features.on_plane else (1, 1, self._x.size, 1)
+        assert view is not None
+        labels = np.where(features.labels < 0, features.atoms, features.labels)
+        self._view, self._labels = view, np.ascontiguousarray(labels.reshape(view[1:3]), np.int32)
+        count = problem.target.count
+        self.clean = problem.scores[sample * count : (sample + 1) * count]
+        if not np.isfinite(self.clean).all():
+            raise MethodError("the score is not a finite number: the model overflows on this input")
+
+    def scores(self, keep: NDArray[Any]) -> NDArray[np.float64]:
+        """The scores (B, K) with the features where keep (B, F) is False hidden; shares in 0..1 mix input and fill.
+
+        Raises MethodError where a score is not finite.
+        """
+        return self.scores_made(len(keep), lambda numbers: keep[numbers])
+
+    def scores_without(self) -> NDArray[np.float64]:
+        """The scores (F, K) with each feature hidden alone."""
+
+        def all_but(numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
+            return np.asarray(numbers[:, None] != np.arange(len(self.features)))
+
+        return self.scores_made(len(self.features), all_but)
+
+    def inputs(self, keep: NDArray[Any]) -> NDArray[Any]:
+        """The inputs (B, ...) of the coalitions keep (B, F), booleans or shares in 0..1."""
+        x, shares = self._x, self.features.seen(keep)
+        # What belongs to no feature is always seen.
+        shares = np.concatenate([shares, np.ones((len(shares), 1), shares.dtype)], axis=1)
+        if shares.dtype.kind != "b":
+            return self._mixed(shares)
+        if self._fill is None:
+            return inpainted(x, _axes(self.problem), ~shares[:, self.features.labels])
+        if x.dtype.hasobject or x.dtype.itemsize not in (1, 2, 4, 8):
+            return np.where(self._fitted(shares[:, self.features.labels]), x, self._fill)
+        view = self._view
+        out = np.empty((len(keep), *x.shape), x.dtype)
+        coalitions(out.reshape(len(keep), *view), x.reshape(view), self._fill.reshape(view), self._labels, shares)
+        return out
+
+    def _mixed(self, shares: NDArray[Any]) -> NDArray[Any]:
+        """fill + share * (input - fill), for shares (B, A + 1)."""
+        x, fill = self._x, self._fill
+        if x.dtype.kind not in "fiu":
+            raise MethodError(f"an input of {x.dtype} cannot be mixed with a fill: use a method that only hides")
+        if fill is None:
+            raise MethodError(
+                "the fill 'inpaint' is for what is hidden wholly: use 'blur' or 'mean' where parts are mixed"
+            )
+        real = np.float64 if x.dtype == np.float64 else np.float32
+        masks = self._fitted(shares.astype(real)[:, self.features.labels])
+        mixed = fill + masks * (x.astype(real) - fill)
+        return np.asarray(np.rint(mixed) if x.dtype.kind in "iu" else mixed, x.dtype)
+
+    def _fitted(self, masks: NDArray[Any]) -> NDArray[Any]:
+        """Masks (B, ...) over `labels`, with the axes of a sample."""
+        if not self.features.on_plane:
+            return masks
+        axes = _axes(self.problem)
+        return masks.reshape(len(masks), *(n if axis in axes else 1 for axis, n in enumerate(self._x.shape)))
+
+    def scores_made(self, count: int, make: Callable[[NDArray[np.int64]], NDArray[Any]]) -> NDArray[np.float64]:
+        """The scores (count, K) of the coalitions that `make` gives for numbers (B,): keep (B, F), as in `scores`.
+
+        `make` is called by several threads at once. Raises MethodError where a score is not finite.
+        """
+        problem = self.problem
+        # The other samples are expected to take as many runs.
+        done, total, report = self.sample * count, len(problem.input.x) * count, problem.runtime.progress
+
+        def told(more: int) -> None:
+            nonlocal done
+            done += more
+            if report is not None:
+                report(done, total)
+
+        result = problem.scores_made(count, lambda numbers: self.inputs(make(numbers)), self.sample, told)
+        broken = int((~np.isfinite(result)).any(axis=1).sum())
+        if broken:
+            raise MethodError(
+                f"the score is not a finite number for {broken} of {count} inputs with hidden features: choose another"
+                " fill"
+            )
+        return result
+
+
+def check_count(method: str, features: Features) -> None:
+    """Raises MethodError for more features than a method can solve for."""
+    if len(features) > MOST_FEATURES:
+        raise MethodError(
+            f"{method} cannot solve for {len(features)} features ({features.kind}), at most {MOST_FEATURES}: "
+            "give segments that group them"
+        )
+
+
+def check_size(samples: int, features: int) -> None:
+    """Raises MethodError where a table of samples x features would not fit into memory."""
+    if samples * features > _MOST_ELEMENTS:
+        raise MethodError(
+            f"{samples} samples of {features} features are too many to solve for at once: take at most "
+            f"{_MOST_ELEMENTS // features} samples, or fewer segments"
+        )
+
+
+def fit_quality(y: NDArray[np.float64], fitted: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
+    """The weighted coefficient of determination R^2 of a fit; 1 where there is nothing to explain."""
+    mean = np.average(y, weights=weights)
+    spread = float(weights @ (y - mean) ** 2)
+    left = float(weights @ (y - fitted) ** 2)
+    return 1.0 if spread <= 1e-24 * max(1.0, mean * mean) * weights.sum() else 1 - left / spread

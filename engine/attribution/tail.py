@@ -1,0 +1,67 @@
+"""The part of a network behind a value, run on its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import Disconnected
+from ..graph.model import Model
+from ..graph.split import expose, extract
+from ..inference.batches import Runtime, run_rows
+from ..proto.nodes import reads
+from ..targets.resolved import score
+
+if TYPE_CHECKING:
+    from .problem import Problem
+
+
+class Tail:
+    """What lies behind a value: scores of maps put in its place.
+
+    Values that go around it (skip connections, other inputs) keep their clean values.
+    """
+
+    def __init__(self, problem: Problem, value: str) -> None:
+        self.problem, self.value = problem, value
+        model, of = problem.model, problem.target.of
+        inner = _between(model, value, of)
+        if not inner:
+            raise Disconnected(f"{of!r} does not depend on {value!r}: choose a layer before it")
+        made = {name for node in inner for name in node.output}
+        fed = {v.name for v in model.graph.input} - {v.name for v in model.inputs}
+        names = dict.fromkeys(name for node in inner for name in reads(node))
+        self.sides = [n for n in names if n not in made and n != value and n not in model.initializers and n not in fed]
+        infos = {v.name: v for v in expose(model, [of, value, *self.sides], only=True).graph.output}
+        self.model = extract(model, outputs=[infos[of]], inputs=[infos[name] for name in (value, *self.sides)])
+        self._clean = problem.activations([n for n in self.sides if n != problem.input.name])
+        self._clean[problem.input.name] = problem.input.x
+
+    def scores(self, maps: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The score (R',) with `maps` (R', ...) as the value, each with target and sample of its row `rows` (R',)."""
+        problem, of = self.problem, self.problem.target.of
+        sample = problem.sample[rows]
+        feeds = {self.value: maps, **{name: self._clean[name][sample] for name in self.sides}}
+        runtime = problem.runtime
+        if any(self._clean[name].dtype.kind in "iu" and self._clean[name].ndim <= 2 for name in self.sides):
+            # Shapes computed from the input hold the batch they were computed with: one sample.
+            runtime = Runtime(runtime.providers, runtime.threads, 1)
+        y = run_rows(self.model, feeds, [of], runtime=runtime)[of]
+        return score(y, problem.cotangents, rows)
+
+
+def _between(model: Model, value: str, of: str) -> list[Any]:
+    """The nodes between two values, in graph order."""
+    reached, forward = {value}, []
+    for node in model.graph.node:
+        if value not in node.output and any(name in reached for name in reads(node)):
+            reached.update(name for name in node.output if name)
+            forward.append(node)
+    needed, nodes = {of}, []
+    for node in reversed(forward):
+        if any(name in needed for name in node.output):
+            needed.update(reads(node))
+            nodes.append(node)
+    return nodes[::-1]

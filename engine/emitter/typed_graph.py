@@ -1,0 +1,198 @@
+"""What is known of the values of a graph while nodes are added to it: makers, constants, types, shapes.
+
+Each node that is added goes through ONNX's own inference; what that leaves open, a trial run tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from onnx import NodeProto, TensorProto, TypeProto
+
+from ..errors import ShapeError
+from ..proto.nodes import reads
+from ..proto.values import FLOATS, Shape, elem_of, shape_of, tensor_type
+from .graph_types import Knowledge
+from .trial_types import probe
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+# Constants of at most so many bytes may be shapes, axes, ...: inference looks at their values.
+_SMALL = 4096
+
+
+class TypedGraph:
+    """The values of a graph that grows by `nodes`, on top of what is known of the model it starts from.
+
+    `parent` is the graph around the graph of an If, Loop or Scan, whose values can be read here as well.
+    """
+
+    def __init__(self, knowledge: Knowledge, parent: Self | None = None) -> None:
+        self.knowledge, self.parent = knowledge, parent
+        self.opset = knowledge.opset
+        self.nodes: list[NodeProto] = []
+        self._types: dict[str, TypeProto] = {}
+        self._shaped: dict[str, str] = {}
+        self._makers: dict[str, NodeProto] = {}
+        self._probes = knowledge.probes
+        self._arrays: dict[str, np.ndarray] = {}
+
+    # ---- makers and constants
+
+    def producer(self, name: str) -> NodeProto | None:
+        """The node of this graph or of an outer one that makes the value, None for inputs and constants."""
+        maker = self._makers.get(name)
+        if maker is not None and name in maker.output:
+            return maker
+        return self.parent.producer(name) if self.parent is not None else self.knowledge.producer(name)
+
+    def constant_value(self, name: str, probe: bool = False) -> np.ndarray | None:
+        """The array behind a constant of the model or of the emitter, None for values that are computed.
+
+        `probe=True` also finds integers that are computed from sizes only and are the same for every input size.
+        """
+        if name in self._arrays:
+            return self._arrays[name]
+        if self.parent is not None:
+            return self.parent.constant_value(name, probe)
+        found = self.knowledge.constant(name)
+        if found is None and probe:
+            self.probe()
+            found = self.knowledge.integers.get(name)
+        return found
+
+    def constant_nbytes(self, name: str) -> int | None:
+        """The size of a constant in bytes without reading it, None for values that are computed."""
+        if name in self._arrays:
+            return self._arrays[name].nbytes
+        return self.parent.constant_nbytes(name) if self.parent is not None else self.knowledge.constant_nbytes(name)
+
+    # ---- types and shapes
+
+    def type(self, name: str) -> TypeProto | None:
+        """What is known of the value's type, without a trial run."""
+        found = self._types.get(name)
+        if found is not None:
+            return found
+        return self.parent.type(name) if self.parent is not None else self.knowledge.types.get(name)
+
+    def set_type(self, name: str, kind: TypeProto) -> None:
+        self._types[name] = kind
+
+    def take_shape(self, name: str, like: str) -> None:
+        """Record that `name` has the shape of `like`, where more is known of that one."""
+        kind, shape = self.type(name), shape_of(self.type(like))
+        self._shaped[name] = like
+        if shape is not None and shape_of(kind) != shape:
+            self._types[name] = tensor_type(elem_of(kind) or self.elem_type(like), shape)
+
+    def probe(self) -> None:
+        """Learn by a trial run what is open, once per graph, and infer the types of what was emitted anew."""
+        probe(self.knowledge)
+        scope: TypedGraph | None = self
+        while scope is not None:
+            if scope._probes < self.knowledge.probes:
+                scope._probes = self.knowledge.probes
+                for name, like in scope._shaped.items():
+                    scope.take_shape(name, like)
+                for node in scope.nodes:
+                    scope._infer(node)
+                    for name in node.output:
+                        if name in scope._shaped:
+                            scope.take_shape(name, scope._shaped[name])
+            scope = scope.parent
+
+    def _settled(self, name: str, needs_shape: bool) -> TypeProto:
+        kind = self.type(name)
+        if kind is None or (needs_shape and shape_of(kind) is None):
+            self.probe()
+            kind = self.type(name)
+        if kind is None or (needs_shape and shape_of(kind) is None):
+            what = "rank" if needs_shape else "type"
+            raise ShapeError(f"the {what} of value {name!r} cannot be known: declare the shapes of the model's inputs")
+        return kind
+
+    def elem_type(self, name: str) -> int:
+        """The value's onnx.TensorProto data type. Raises ShapeError where it cannot be known."""
+        return elem_of(self._settled(name, False))
+
+    def dtype(self, name: str) -> np.dtype[Any]:
+        dtype: np.dtype[Any] = onnx.helper.tensor_dtype_to_np_dtype(self.elem_type(name))
+        return dtype
+
+    def is_float(self, name: str) -> bool:
+        """Whether the value is a float tensor; values of unknown type are taken for floats."""
+        elem = elem_of(self.type(name))
+        return elem in FLOATS or elem == TensorProto.UNDEFINED
+
+    def shape(self, name: str) -> Shape:
+        """int where the size is known, str where it has a name (equal names are equal sizes), None else.
+
+        Raises ShapeError where not even the rank can be known.
+        """
+        shape = shape_of(self._settled(name, True))
+        assert shape is not None
+        return shape
+
+    def rank(self, name: str) -> int:
+        return len(self.shape(name))
+
+    def static_shape(self, name: str) -> tuple[int, ...] | None:
+        """The shape, if every size is known."""
+        shape = shape_of(self.type(name))
+        if shape is None or not all(isinstance(d, int) for d in shape):
+            return None
+        return tuple(d for d in shape if isinstance(d, int))
+
+    def same_shape(self, a: str, b: str) -> bool:
+        """Whether both surely have the same shape."""
+        first, second = shape_of(self.type(a)), shape_of(self.type(b))
+        return first is not None and None not in first and first == second
+
+    def _infer(self, node: NodeProto) -> None:
+        domain = "" if node.domain == "ai.onnx" else node.domain
+        if not onnx.defs.has(node.op_type, self.opset, domain):
+            return
+        schema = onnx.defs.get_schema(node.op_type, self.opset, domain)
+        types = {name: self.type(name) or TypeProto() for name in (*reads(node), *node.input) if name}
+        data = {name: tensor for name in node.input if (tensor := self._small_tensor(name)) is not None}
+        imports = [onnx.helper.make_opsetid(domain, self.opset)]
+        try:
+            found = onnx.shape_inference.infer_node_outputs(schema, node, types, data, opset_imports=imports)
+        except onnx.shape_inference.InferenceError as error:
+            known = {name: shape_of(self.type(name)) for name in node.input if name}
+            reason = str(error).split("\n")[0]
+            raise ShapeError(
+                f"emitted node {node.name!r} ({node.op_type}) does not fit its inputs {known}: {reason}"
+            ) from error
+        for name, kind in found.items():
+            if name and kind.WhichOneof("value") is not None:
+                self._types[name] = kind
+
+    def _small_tensor(self, name: str) -> TensorProto | None:
+        """The constant as a proto, if it is so small that it may be a shape, axes, ..."""
+        nbytes = self.constant_nbytes(name)
+        if nbytes is None or nbytes > _SMALL:
+            return None
+        return onnx.numpy_helper.from_array(np.asarray(self.constant_value(name)), name)
+
+
+def all_names(knowledge: Knowledge) -> set[str]:
+    names = set(knowledge.stored) | {v.name for v in knowledge.inputs}
+
+    def visit(nodes: Iterable[NodeProto]) -> None:
+        for node in nodes:
+            names.update(node.output)
+            names.add(node.name)
+            for attribute in node.attribute:
+                for graph in (attribute.g, *attribute.graphs):
+                    names.update(v.name for v in graph.input)
+                    names.update(t.name for t in graph.initializer)
+                    visit(graph.node)
+
+    visit(knowledge.nodes)
+    return names

@@ -1,0 +1,123 @@
+"""Reading a model file into a Model; the only reader of model files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from google.protobuf.message import DecodeError
+from onnx import ModelProto
+
+from ..errors import ModelError
+from ..proto import external_data as external
+from ..proto.nodes import DOMAIN_NAMES
+from ..proto.shape_inference import infer_shapes
+from ..proto.validate import check_wellformed
+from ..proto.values import to_info
+from ..runtime import trial
+from .model import Model, Source
+from .prepare import prepare
+
+
+def read(source: Source) -> Model:
+    """A model from a path, the bytes of a file or an onnx.ModelProto (left as it is); a Model as it is.
+
+    Raises ModelError, ExternalDataError, OpsetError.
+    """
+    if isinstance(source, Model):
+        return source
+    path = folder = digest = None
+    if isinstance(source, ModelProto):
+        proto = ModelProto()
+        proto.CopyFrom(source)
+        _check_is_model(proto, "the ModelProto given")
+    else:
+        if isinstance(source, (bytes, bytearray, memoryview)):
+            data, where = bytes(source), f"the {len(source)} bytes given"
+        elif isinstance(source, (str, os.PathLike)):
+            path = Path(source)
+            data, where = _read_file(path), repr(str(path))
+            folder = path.resolve().parent
+        else:
+            kind = type(source).__name__
+            raise ModelError(
+                f"a model cannot be loaded from {kind}: give a path, the bytes of a file or an onnx.ModelProto"
+            )
+        proto = _parse(data, where)
+        digest = hashlib.sha256(data).hexdigest()
+        del data
+    check_wellformed(proto)
+    if sum(external.nbytes(t) for t in external.inside(proto)) > _MOST_PROTO_BYTES:
+        raise ModelError("the model is too large for one protobuf (2 GiB): save it with external data, load the file")
+    if not external.settle(proto, folder):
+        folder = None
+    proto = prepare(proto)
+    _type_rest(proto, folder)
+    return Model(proto, path=path, folder=folder, sha256=digest)
+
+
+# Protobuf's limit, less what a rewrite adds.
+_MOST_PROTO_BYTES = (2 << 30) - (64 << 20)
+
+
+def _type_rest(proto: ModelProto, folder: Path | None) -> None:
+    """Add types and shapes that ONNX Runtime can infer and onnx cannot (foreign operators, a few standard ones)."""
+    foreign = {o for n in proto.graph.node if n.domain not in DOMAIN_NAMES for o in n.output}
+    typed = {v.name for v in (*proto.graph.value_info, *proto.graph.output) if v.type.WhichOneof("value")}
+    values = Model(proto, folder=folder).values
+    unknown = [
+        n for n, v in values.items() if (v.dtype is None and n not in typed) or (v.shape is None and n in foreign)
+    ]
+    if not unknown:
+        return
+
+    try:
+        found = trial.infer_types(proto, folder, unknown)
+    except ModelError:
+        return  # an operator that this ONNX Runtime does not have: the rest of the model can still be looked at
+    kept = [v for v in proto.graph.value_info if v.name not in found]
+    del proto.graph.value_info[:]
+    proto.graph.value_info.extend([*kept, *(to_info(v) for v in found.values())])
+    infer_shapes(proto)
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        if path.is_dir():
+            raise ModelError(f"{str(path)!r} is a folder: give the .onnx file in it")
+        if path.exists() and not path.is_file():
+            raise ModelError(f"{str(path)!r} is no regular file: give an .onnx file")
+        if path.is_file() and path.stat().st_size >= 2 << 30:
+            raise ModelError(f"{str(path)!r} is larger than a protobuf can be (2 GiB): save it with external data")
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise ModelError(f"no such model file: {str(path)!r}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ModelError(f"cannot read the model {str(path)!r}: {reason}") from None
+    if not data:
+        raise ModelError(f"the model file {str(path)!r} is empty: export or copy it again")
+    return data
+
+
+def _parse(data: bytes, where: str) -> ModelProto:
+    proto = ModelProto()
+    try:
+        proto.ParseFromString(data)
+    except DecodeError:
+        kind = "a text file" if _is_text(data[:4096]) else "truncated, or another format"
+        raise ModelError(f"{where} is not an ONNX model ({kind}): give a complete .onnx file") from None
+    _check_is_model(proto, where)
+    return proto
+
+
+def _is_text(data: bytes) -> bool:
+    return not any(byte < 32 and byte not in b"\t\n\v\f\r\x1b" for byte in data)
+
+
+def _check_is_model(proto: ModelProto, where: str) -> None:
+    if not proto.HasField("graph") or not (proto.graph.node or proto.graph.output):
+        raise ModelError(
+            f"{where} is not an ONNX model, or a truncated one (no graph in it): give a complete .onnx file"
+        )

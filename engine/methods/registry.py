@@ -1,0 +1,156 @@
+"""The registry of attribution methods."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib
+import pkgutil
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+
+from ..errors import MethodError, UnknownName
+from .options import Option, checked, from_text, spec_of
+
+if TYPE_CHECKING:
+    from ..attribution.maps import Maps
+    from ..attribution.problem import Problem
+    from ..compiled.build import Build, Emitted
+
+Needs = Literal["forward", "gradient", "tail"]
+Sanity = Literal["passes", "fails", "does not apply"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """Base of every method. An instance holds the values of its options.
+
+    Class attributes:
+        name: in the registry.
+        needs: "gradient" of the target; "tail": runs the part of the network after a layer; "forward": runs only the
+            whole network, so that any model will do.
+        at_layer: whether it explains at a layer (class activation maps), not at the input.
+        randomisation: whether its maps change when the weights are randomised (Adebayo et al. 2018).
+    """
+
+    name: ClassVar[str] = ""
+    needs: ClassVar[Needs] = "gradient"
+    at_layer: ClassVar[bool] = False
+    randomisation: ClassVar[Sanity] = "passes"
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            object.__setattr__(self, f.name, checked(self.name, spec_of(type(self), f), getattr(self, f.name)))
+
+    def __call__(self, problem: Problem) -> Maps:
+        raise TypeError(f"{type(self).__name__} defines no __call__")
+
+    def emit(self, build: Build) -> Emitted:
+        """What `__call__` does, as nodes of a graph: for `onnxray.compile`. Raises MethodError where that cannot be."""
+        fitting = ", ".join(name for name, cls in methods().items() if cls.can_be_compiled())
+        raise MethodError(
+            f"{self.name} cannot be compiled into a model, its passes are too many or not fixed; these can: {fitting}"
+        )
+
+    @classmethod
+    def can_be_compiled(cls) -> bool:
+        return cls.emit is not Method.emit
+
+    def options(self) -> dict[str, Any]:
+        """The values of the options, by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+M = TypeVar("M", bound=type[Method])
+_registry: dict[str, type[Method]] = {}
+
+
+def method(name: str) -> Callable[[M], M]:
+    """Class decorator: register a method under `name`."""
+
+    def register(cls: M) -> M:
+        if name in _registry:
+            raise ValueError(f"two methods are called {name!r}: {_registry[name].__name__} and {cls.__name__}")
+        if not (dataclasses.is_dataclass(cls) and cls.__doc__):
+            raise TypeError(f"{cls.__name__} must be a dataclass with a docstring")
+        taken = {f.name for f in fields(cls)} & _reserved()
+        if taken:
+            raise TypeError(f"{cls.__name__}: the options {sorted(taken)} would hide fields of the model card")
+        cls.name = name
+        _registry[name] = cls
+        return cls
+
+    return register
+
+
+def _reserved() -> set[str]:
+    """Names that `explain` takes beside a method's own options."""
+    from ..preprocess.card import FIELDS
+
+    running = ("providers", "threads", "batch", "progress")
+    return {*FIELDS, "output", "scores", *running, "model", "image", "method", "target", "layer"}
+
+
+@functools.cache
+def _discover() -> None:
+    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
+        importlib.import_module(f".{module.name}", __package__)
+
+
+def methods() -> Mapping[str, type[Method]]:
+    """All methods, by name, in alphabetical order: name -> its dataclass."""
+    _discover()
+    return types.MappingProxyType(dict(sorted(_registry.items())))
+
+
+def find(name: str) -> type[Method]:
+    """The method called `name`. Raises UnknownName with the nearest names."""
+    known = methods()
+    if name not in known:
+        raise UnknownName("method", name, known, f"there are {', '.join(known)}")
+    return known[name]
+
+
+def make(name: str | Method, options: Mapping[str, Any] | None = None) -> Method:
+    """The method `name` with `options`; a Method is returned as it is.
+
+    Raises UnknownName (no such method or option), MethodError (a value of the wrong type or outside its limits).
+    """
+    if isinstance(name, Method):
+        if options:
+            raise MethodError(f"options {', '.join(options)} were given beside a {name.name} that has its own")
+        return name
+    cls = find(name)
+    known = {o.name: o for o in options_of(cls)}
+    for key in options or {}:
+        if key not in known:
+            raise UnknownName(f"option of {name}", key, known, f"it has {', '.join(known)}" if known else "it has none")
+    return cls(**(options or {}))
+
+
+def options_of(cls: type[Method]) -> tuple[Option, ...]:
+    """The options of a method, in order."""
+    return tuple(spec_of(cls, f) for f in fields(cls))
+
+
+def help_of(cls: type[Method]) -> str:
+    """The first line of the docstring."""
+    return (cls.__doc__ or "").strip().splitlines()[0]
+
+
+def parse(name: str, texts: Mapping[str, str]) -> dict[str, Any]:
+    """Options given as texts (on a command line) as values: numbers, yes/no, none, choices.
+
+    Raises UnknownName, MethodError.
+    """
+    known = {o.name: o for o in options_of(find(name))}
+    values: dict[str, Any] = {}
+    for key, text in texts.items():
+        spec = known.get(key.replace("-", "_"))
+        if spec is None:
+            raise UnknownName(f"option of {name}", key, known, f"it has {', '.join(known)}" if known else "it has none")
+        values[spec.name] = from_text(name, spec, text)
+    return values

@@ -1,0 +1,165 @@
+"""From the model's pixels back to the image's, exactly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ...kernels.resize import resize
+from ..errors import ShapeError
+from .card import Card
+
+MapMode = Literal["nearest", "bilinear", "bicubic"]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where the pixels of an original image lie on the model's input plane.
+
+    Attributes: `original` (H, W) of the image, `size` (h, w) of the model's plane, `resized` (rh, rw) that the whole
+    image was scaled to, `offset` (top, left) of the scaled image on the plane.
+    """
+
+    original: tuple[int, int]
+    size: tuple[int, int]
+    resized: tuple[int, int]
+    offset: tuple[int, int]
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """The part of the original that the model sees: (y0, x0, y1, x1) in its pixels, with fractions."""
+        (y0, y1), (x0, x1) = (self._seen(axis) for axis in (0, 1))
+        return y0, x0, y1, x1
+
+    @property
+    def plane_box(self) -> tuple[int, int, int, int]:
+        """The part of the model's plane that shows the image, not padding: (y0, x0, y1, x1) in its pixels."""
+        y0, x0 = (max(0, o) for o in self.offset)
+        y1, x1 = (min(n, o + r) for n, o, r in zip(self.size, self.offset, self.resized, strict=True))
+        return y0, x0, y1, x1
+
+    def to_model(self, points: ArrayLike) -> NDArray[np.float64]:
+        """Points (..., 2) as (y, x) of the original -> the same on the model's plane."""
+        points = np.asarray(points, np.float64)
+        return points * np.divide(self.resized, self.original) + np.asarray(self.offset, np.float64)
+
+    def to_original(self, points: ArrayLike) -> NDArray[np.float64]:
+        """Points (..., 2) as (y, x) of the model's plane -> the same on the original; outside it for padding."""
+        points = np.asarray(points, np.float64)
+        return (points - np.asarray(self.offset, np.float64)) * np.divide(self.original, self.resized)
+
+    def to_image(
+        self, map: ArrayLike, mode: MapMode = "bilinear", *, fill: float = 0.0, threads: int | None = None
+    ) -> NDArray[np.float32]:
+        """A map over the model's plane, at any resolution, on the pixels of the original image.
+
+        map: (h, w), or (n, h, w) for n of them, any real dtype; its cells divide the plane evenly. Returns float32
+        (H, W) or (n, H, W), not normalised. Pixels whose centre the model does not see hold `fill` (NaN is possible).
+        Where the image is coarser than the map, the map is averaged over each pixel.
+
+        Raises ShapeError for another shape or an empty map.
+        """
+        maps = np.asarray(map)
+        if maps.ndim not in (2, 3) or 0 in maps.shape or maps.dtype.kind not in "fiub":
+            raise ShapeError(
+                f"a map must hold real numbers in the shape (h, w) or (n, h, w), got {maps.dtype} {maps.shape}"
+            )
+        stack = maps.astype(np.float32, copy=False)
+        grids = stack[None] if maps.ndim == 2 else stack
+        out = np.full((len(grids), *self.original), fill, np.float32)
+        rows, columns = self._on_grid(0, maps.shape[-2]), self._on_grid(1, maps.shape[-1])
+        if rows.count and columns.count:  # else the model sees less than the middle of one pixel
+            for grid, image in zip(grids, out, strict=True):
+                image[rows.pixels, columns.pixels] = _sample(grid, rows, columns, mode, threads)
+        return out[0] if maps.ndim == 2 else out
+
+    def to_mapping(self) -> dict[str, list[int]]:
+        """As JSON-like data, for manifests."""
+        return {name: list(getattr(self, name)) for name in ("original", "size", "resized", "offset")}
+
+    def _seen(self, axis: int) -> tuple[float, float]:
+        """The interval of the original's axis that lies on the plane."""
+        scale = self.original[axis] / self.resized[axis]
+        start, end = -self.offset[axis], self.size[axis] - self.offset[axis]
+        return max(0.0, start * scale), min(float(self.original[axis]), end * scale)
+
+    def _on_grid(self, axis: int, cells: int) -> _Axis:
+        """The original's pixels whose centres lie on the plane; their interval on a grid of `cells` over the plane."""
+        length, resized, offset, side = (t[axis] for t in (self.original, self.resized, self.offset, self.size))
+        # the centre i + 1/2 is on the plane where 0 <= (2 i + 1) resized + 2 length offset < 2 length side
+        first = -((resized + 2 * length * offset) // (2 * resized))
+        last = -((resized + 2 * length * (offset - side)) // (2 * resized))
+        first, last = max(0, first), min(length, last)
+        step = resized / length * (cells / side)
+        start = offset * (cells / side) + first * step
+        end = offset * (cells / side) + last * step
+        if (first, last, offset, resized) == (0, length, 0, side):
+            start, end = 0.0, float(cells)
+        return _Axis(slice(first, last), last - first, start, end)
+
+
+@dataclass(frozen=True)
+class _Axis:
+    pixels: slice
+    count: int
+    start: float
+    end: float
+
+
+def _sample(grid: NDArray[np.float32], rows: _Axis, columns: _Axis, mode: MapMode, threads: int | None) -> NDArray[Any]:
+    """Resample the part of the grid that the axes name; beyond its edges the grid repeats its outermost cells."""
+    margins = []
+    for axis, cells in ((rows, grid.shape[0]), (columns, grid.shape[1])):
+        margins.append((int(np.ceil(max(0.0, -axis.start))), int(np.ceil(max(0.0, axis.end - cells)))))
+    if any(any(pair) for pair in margins):
+        grid = np.pad(grid, margins, mode="edge")
+    (top, _), (left, _) = margins
+    region = (rows.start + top, columns.start + left, rows.end + top, columns.end + left)
+    coarser = rows.end - rows.start > rows.count or columns.end - columns.start > columns.count
+    antialias = coarser if mode == "bicubic" else True
+    return resize(grid, (rows.count, columns.count), mode, antialias=antialias, region=region, threads=threads)
+
+
+def place(card: Card, original: tuple[int, int]) -> Geometry:
+    """Where an image of (H, W) pixels comes to lie on the model's plane, by the resizing that the card names."""
+    h, w = card.size
+    rows, columns = original
+    if card.resize == "stretch":
+        return Geometry(original, card.size, card.size, (0, 0))
+    if card.resize == "letterbox":
+        if h * columns <= w * rows:  # the height fills the plane
+            resized = (h, min(w, max(1, round(columns * h / rows))))
+        else:
+            resized = (min(h, max(1, round(rows * w / columns))), w)
+        rest = (h - resized[0], w - resized[1])
+        return Geometry(
+            original, card.size, resized, (0, 0) if card.align == "top-left" else (rest[0] // 2, rest[1] // 2)
+        )
+    resized = card.stretch_to or _cover(card, rows, columns)
+    top, left = (_offset(r - s, card.rounding) for r, s in zip(resized, card.size, strict=True))
+    return Geometry(original, card.size, resized, (-top, -left))
+
+
+def _cover(card: Card, rows: int, columns: int) -> tuple[int, int]:
+    """The size of the whole image before the crop, its proportions kept."""
+    if card.shortest_edge is not None:
+        wide = rows <= columns
+        h = w = card.shortest_edge
+    else:
+        h, w = (max(side, round(side / card.crop_fraction)) for side in card.size)
+        wide = h * columns >= w * rows  # scaled to the height h, the width covers w
+    short, exact = (h, columns * h / rows) if wide else (w, rows * w / columns)
+    long = round(exact) if card.rounding == "nearest" else int(exact)
+    if card.shortest_edge is None:
+        long = max(long, w if wide else h)
+    return (short, max(1, long)) if wide else (max(1, long), short)
+
+
+def _offset(rest: int, rounding: str) -> int:
+    """How much of `rest` surplus pixels is cut off in front; negative: how much padding is put there."""
+    if rounding == "torchvision" and rest > 0:
+        return round(rest / 2)  # Python's rounding, half to even, as torchvision's center_crop does
+    return rest // 2 if rounding == "transformers" else int(rest / 2)

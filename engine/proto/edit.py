@@ -1,0 +1,73 @@
+"""Editing graphs of the ONNX protobuf in place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from onnx import GraphProto, NodeProto
+
+from .nodes import reads, subgraphs
+
+
+def ordered(nodes: Sequence[NodeProto], outputs: Iterable[str]) -> list[NodeProto]:
+    """The nodes that `outputs` depend on, each after those it reads from; otherwise in the order given."""
+    maker = {o: index for index, node in enumerate(nodes) for o in node.output if o}
+    needs = [[maker[name] for name in dict.fromkeys(reads(node)) if name in maker] for node in nodes]
+    wanted: set[int] = set()
+    stack = [maker[name] for name in outputs if name in maker]
+    while stack:
+        index = stack.pop()
+        if index not in wanted:
+            wanted.add(index)
+            stack.extend(needs[index])
+    done: set[int] = set()
+    result: list[NodeProto] = []
+    for start in sorted(wanted):
+        stack = [start]
+        while stack:
+            index = stack[-1]
+            if index in done:
+                stack.pop()
+                continue
+            waiting = [n for n in needs[index] if n not in done]
+            if waiting:
+                stack.extend(reversed(waiting))
+            else:
+                done.add(index)
+                result.append(nodes[index])
+                stack.pop()
+    return result
+
+
+def rename(node: NodeProto, names: Mapping[str, str]) -> None:
+    """Give values other names wherever the node, or a subgraph of it, reads or writes them."""
+    if not names:
+        return
+    for field in (node.input, node.output):
+        if any(name in names for name in field):
+            field[:] = [names.get(name, name) for name in field]
+    for graph in subgraphs(node):
+        for inner in graph.node:
+            rename(inner, names)
+        for output in graph.output:
+            output.name = names.get(output.name, output.name)
+
+
+def replace_nodes(graph: GraphProto, nodes: Iterable[NodeProto]) -> None:
+    """Give `graph` these nodes, some of which may be its own."""
+    copies = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(copies)
+
+
+def copy_field(source: Any, target: Any, name: str) -> None:
+    """Copy one field, of any kind, from one protobuf message to another of the same type."""
+    value = getattr(source, name)
+    if hasattr(value, "MergeFrom") and hasattr(value, "extend"):
+        getattr(target, name).extend(value)
+    elif hasattr(value, "CopyFrom"):
+        if source.HasField(name):
+            getattr(target, name).CopyFrom(value)
+    elif source.HasField(name):
+        setattr(target, name, value)

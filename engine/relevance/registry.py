@@ -1,0 +1,108 @@
+"""The registry of relevance rules."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from .. import gradients
+from ..errors import NoGradient
+from ..gradients.registry import Cotangents, Gradient
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ..emitter.emitter import Emitter
+    from ..emitter.node import Node
+
+Multipliers: TypeAlias = "Sequence[str | None]"
+RelevanceRule: TypeAlias = "Callable[[Node, Multipliers, Emitter, Lrp], Multipliers | Mapping[str, str]]"
+
+REMEDY = "take `gradient`, `input-x-gradient` or `integrated-gradients`, or an earlier target"
+
+
+class Relevances(dict[str, str]):
+    """What a rule returns that has made relevance of multipliers itself: value of the zone -> relevance."""
+
+
+@dataclass(frozen=True)
+class Composite:
+    """Which rule each kind of layer follows, and the rules' parameters.
+
+    conv      convolutions
+    dense     matrix products; also convolutions of 1x1 maps, and the last layer before the score, whatever it is
+    first     the first layer with weights: "same" as its kind, or a rule for inputs: "flat", "w-square", "box"
+    bias      whether biases take their share of the relevance (and keep it)
+    low, high the least and greatest value of the input, broadcastable to it: for "box"
+    """
+
+    conv: str
+    dense: str
+    first: str = "same"
+    epsilon: float = 1e-6
+    gamma: float = 0.25
+    alpha: float = 2.0
+    bias: bool = True
+    low: NDArray[np.float32] | None = None
+    high: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class Lrp:
+    """One propagation: the composite, and the places of the graph that it must know. All by value names.
+
+    input     whose relevance is asked for
+    zone      values from the input up to the first layers with weights: see `zone.py`
+    last      outputs of the layers with weights that no other one follows
+    """
+
+    composite: Composite
+    input: str
+    zone: frozenset[str]
+    last: frozenset[str]
+
+
+_RULES: dict[tuple[str, str], RelevanceRule] = {}
+
+
+def relevance(*op_types: str, domain: str = "") -> Callable[[RelevanceRule], RelevanceRule]:
+    """Register the decorated function as the relevance rule of `op_types`."""
+
+    def register(rule: RelevanceRule) -> RelevanceRule:
+        for op_type in op_types:
+            if _RULES.setdefault(gradients.key(domain, op_type), rule) is not rule:
+                raise ValueError(f"operator {op_type!r} of domain {domain!r} has two relevance rules")
+        return rule
+
+    return register
+
+
+@cache
+def _discover() -> None:
+    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
+        importlib.import_module(f"{__package__}.{module.name}")
+
+
+def find(domain: str, op_type: str) -> RelevanceRule | None:
+    """The relevance rule of an operator, None where there is none."""
+    _discover()
+    return _RULES.get(gradients.key(domain, op_type))
+
+
+def own_gradient(node: Node, cotangents: Cotangents, op: Emitter) -> Sequence[str | None] | Mapping[str, str]:
+    """What the registry of gradients gives for the node."""
+    entry = gradients.find(node.domain, node.op_type)
+    assert isinstance(entry, Gradient)
+    return entry.rule(node, cotangents, op)
+
+
+def no_rule(node: Node, why: str) -> NoGradient:
+    """The error to raise where relevance cannot be propagated."""
+    operator = node.op_type if not node.domain else f"{node.domain}::{node.op_type}"
+    return NoGradient(f"no relevance rule for {operator!r} (node {node.label!r}): {why}; {REMEDY}")
