@@ -8,9 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
-
 _WHERE = {
+    "__version__": "engine.version",
     "OnnxrayError": "engine.errors",
     "Model": "engine.graph.model",
     "load": "engine.load",
@@ -28,7 +27,7 @@ _WHERE = {
     "methods": "engine.methods",
 }
 
-__all__ = ["__version__", *_WHERE]
+__all__ = [*_WHERE]
 
 if TYPE_CHECKING:
     from .cli.facade import explain as explain
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
     from .engine.load import load as load
     from .engine.methods.registry import methods as methods
     from .engine.targets.target import Target as Target
+    from .engine.version import __version__ as __version__
 
 
 def __getattr__(name: str) -> Any:

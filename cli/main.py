@@ -14,8 +14,8 @@ from typing import Any
 
 import click
 
-from .. import __version__
 from ..engine.errors import OnnxrayError, UnknownName
+from ..engine.version import __version__
 from .commands import COMMANDS
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130

@@ -26,6 +26,7 @@ from .methods.registry import Method, make
 from .preprocess.card import FIELDS, Card
 from .preprocess.find import find_card
 from .targets.target import Target
+from .version import __version__
 
 OUTPUT = "saliency_map"
 METADATA = "onnxray.compile"
@@ -130,8 +131,6 @@ def _note(
     card: Card | None,
 ) -> Mapping[str, Any]:
     """What was added and how, as JSON-like data."""
-    from .. import __version__
-
     note: dict[str, Any] = {
         "method": method.name,
         "options": {name: _plain(value) for name, value in method.options().items()},

@@ -13,7 +13,7 @@ import importlib.resources
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ... import __version__
+from ...engine.version import __version__
 from ..figures.parts import Bars, Heading, Picture, Section, Table
 from ..tasks.subject import Subject
 from ..terminal.table import count, shape_text

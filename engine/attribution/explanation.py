@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ..atomic import atomic
 from ..errors import MethodError, OutputError, UnknownName
 from ..runtime.ort import ort
+from ..version import __version__
 from .maps import Display, Reduce
 
 if TYPE_CHECKING:
@@ -172,8 +173,6 @@ class Explanation:
     def manifest(self) -> dict[str, Any]:
         """Everything needed to know how the map came about, as JSON-like data."""
         import onnx
-
-        from ... import __version__
 
         lo, hi = self.range if self.map is not None else (None, None)
         return {

@@ -13,6 +13,7 @@ from ..emitter.emitter import Emitter
 from ..errors import UnknownName
 from ..gradients.registry import Constant, Entry, Gradient, Refusal, Rule
 from ..proto.nodes import reads
+from .rectifiers import TABLES
 
 Rules: TypeAlias = "str | Mapping[str | tuple[str, str], Rule] | None"
 Lookup: TypeAlias = Callable[[NodeProto], "Entry | None"]
@@ -22,8 +23,6 @@ OLDEST_OPSET = 18
 def lookup_of(rules: Rules) -> Lookup:
     table: Mapping[Any, Rule] = {}
     if isinstance(rules, str):
-        from .rectifiers import TABLES
-
         if rules not in TABLES:
             raise UnknownName("set of rules", rules, TABLES)
         table = TABLES[rules]

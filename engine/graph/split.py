@@ -13,6 +13,7 @@ from onnx import GraphProto, NodeProto, ValueInfoProto
 from ..errors import ModelError, ShapeError, SplitError
 from ..proto.nodes import reads
 from ..proto.values import Value, to_info
+from ..runtime.trial import infer_types
 from .min_cut import latest_separator
 from .model import Model
 
@@ -107,8 +108,6 @@ def value_infos(model: Model, names: Sequence[str]) -> list[ValueInfoProto]:
     unknown = [name for name in names if model.value(name).dtype is None and name not in declared]
     found: dict[str, Value] = {}
     if unknown:
-        from ..runtime.trial import infer_types
-
         try:
             found = infer_types(model.proto, model.folder, unknown)
         except ModelError as error:

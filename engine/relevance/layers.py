@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..emitter.node import Node
 from .affine import layer_of
+from .normalization import batch_statistics
 from .products import both, one_sided
 from .registry import Lrp, Multipliers, Relevances, own_gradient, relevance
 from .rules import through
@@ -73,8 +74,6 @@ def batch_normalization(node: Node, multipliers: Multipliers, op: Emitter, lrp: 
     if m is None:
         return []
     if node.attribute("training_mode", 0):
-        from .normalization import batch_statistics
-
         return batch_statistics(node, m, op)
     layer = layer_of(node, op)
     return own_gradient(node, multipliers, op) if layer is None else through(layer, m, op, lrp)

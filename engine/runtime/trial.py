@@ -53,7 +53,7 @@ def infer_types(model: ModelProto, folder: Path | None, names: Sequence[str]) ->
 
 
 # A loop that does not end also piles up what it returns, outside the allocator.
-_PROBE_BYTES = 2 << 30
+PROBE_BYTES = 2 << 30
 _PROBE_SECONDS = 20.0
 _LOOP_SECONDS = 2.0
 
@@ -79,7 +79,7 @@ def prober(
     loops = any(node.op_type in ("Loop", "Scan") for node in all_nodes(model.graph))
     options = session_options(1 if loops else None, "none", spin=False, folder=str(folder) if folder else None)
     options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
-    with shared_arena(options, _PROBE_BYTES):
+    with shared_arena(options, PROBE_BYTES):
         made = create(model, [CPU], options)
 
     def run(feeds: Mapping[str, Any]) -> dict[str, np.ndarray]:

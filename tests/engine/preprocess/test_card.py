@@ -136,7 +136,7 @@ def test_construction_is_checked_as_well() -> None:
 
 
 def test_every_field_is_documented_and_the_example_is_a_card(tmp_path: Path) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "cards.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "cards.md").read_text(encoding="utf-8")
     named = set(
         re.findall(r"`(\w+)`", "\n".join(line.split("|")[1] for line in page.splitlines() if line.startswith("| `")))
     )

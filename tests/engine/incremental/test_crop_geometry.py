@@ -19,7 +19,7 @@ from onnxray.engine.incremental.locality import Locality, changed, locality
 from onnxray.engine.incremental.plan import Windows
 from onnxray.engine.inference.session import Session
 from onnxray.engine.inspect.concrete_shapes import concrete_shapes
-from onnxray.tests.engine.test_regions import GRAPHS, ready
+from onnxray.tests.engine.incremental.test_locality import GRAPHS, ready
 
 
 @dataclass(frozen=True)

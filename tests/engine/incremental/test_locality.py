@@ -11,7 +11,7 @@ import onnx
 import pytest
 
 import onnxray
-from onnxray.engine.graph.split import _infos, expose, extract
+from onnxray.engine.graph.split import expose, extract, value_infos
 from onnxray.engine.incremental.locality import _RULES, Locality, changed, locality
 from onnxray.engine.incremental.reach import Reach, union
 from onnxray.engine.inference.session import Session
@@ -471,7 +471,7 @@ def test_what_is_needed(name: str) -> None:
 
 def only(model: onnxray.Model, output: str, inputs: list[str]) -> onnxray.Model:
     """The one node that computes `output`, as a model."""
-    return extract(model, outputs=_infos(model, [output]), inputs=_infos(model, inputs))
+    return extract(model, outputs=value_infos(model, [output]), inputs=value_infos(model, inputs))
 
 
 def test_every_rule_is_judged() -> None:

@@ -24,7 +24,8 @@ from onnxray.cli.pages.browser_page import FILES, VERSION
 from onnxray.engine.inference.session import run as run_model
 
 HERE = Path(__file__).parent
-EXAMPLE = HERE.parents[1] / "examples" / "node"
+ROOT = HERE.parents[2]
+EXAMPLE = ROOT / "examples" / "node"
 
 
 @pytest.fixture
@@ -145,7 +146,7 @@ def test_nothing_is_replaced_unasked(run: Callable[..., Result], model: Path, tm
 
 def modules(*packages: str) -> Path:
     """A folder with node_modules that holds the packages: ONNXRAY_NODE, this one, or the example's."""
-    places = [Path(p) for p in (os.environ.get("ONNXRAY_NODE"), HERE, HERE.parents[1], EXAMPLE) if p]
+    places = [Path(p) for p in (os.environ.get("ONNXRAY_NODE"), HERE.parent, ROOT, EXAMPLE) if p]
     for place in places:
         if all((place / "node_modules" / name / "package.json").is_file() for name in packages):
             return place
@@ -233,6 +234,6 @@ def test_the_node_example(run: Callable[..., Result], model: Path, photo: Path, 
 
 def test_the_example_and_the_page_pin_one_version() -> None:
     assert json.loads((EXAMPLE / "package.json").read_text())["dependencies"] == {"onnxruntime-node": VERSION}
-    tested = json.loads((HERE / "package.json").read_text())["dependencies"]
+    tested = json.loads((HERE.parent / "package.json").read_text())["dependencies"]
     assert (tested["onnxruntime-node"], tested["onnxruntime-web"]) == (VERSION, VERSION)
     assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in tested.values())
