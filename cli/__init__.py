@@ -1,0 +1,1 @@
+"""The command line: Click commands, pictures, pages; the only floor that reads and writes images."""

@@ -1,0 +1,1 @@
+"""Kernels on arrays: NumPy and Numba only."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnxray
-from onnxray.engine.methods.page import page
+from onnxray.docs.make_methods import page
 from onnxray.engine.methods.registry import methods, options_of
 from onnxray.engine.targets.target import Target
 
