@@ -67,9 +67,9 @@ def network(name: str, options: argparse.Namespace, table: Table) -> None:
     from networks import build, export
 
     import onnxray
-    from onnxray.engine.attribution.windows import Grid
+    from onnxray.engine.attribution.windows import WindowGrid
     from onnxray.engine.incremental.runner import Hidden, incremental
-    from onnxray.engine.inference.batches import Runtime
+    from onnxray.engine.inference.batches import RunOptions
 
     module = build(name)
     model = onnxray.load(export(name, module))
@@ -79,13 +79,13 @@ def network(name: str, options: argparse.Namespace, table: Table) -> None:
     theirs = captum_call(module, x, options) if options.captum else None
     for patch in map(int, options.patches.split(",")):
         for stride in map(int, options.strides.split(",")):
-            grid = Grid((SIDE, SIDE), (patch, patch), (stride, stride))
+            grid = WindowGrid((SIDE, SIDE), (patch, patch), (stride, stride))
             tall, wide = grid.shape
             rows = np.unique(np.linspace(0, tall - 1, min(tall, -(-options.least // wide))).round().astype(np.int64))
             which = (rows[:, None] * wide + np.arange(wide)).reshape(-1)
             some = which[np.unique(np.linspace(0, len(which) - 1, options.windows).astype(np.int64))]
             start = time.perf_counter()
-            runtime = Runtime(threads=options.threads, providers="cpu")
+            runtime = RunOptions(threads=options.threads, providers="cpu")
             ready = incremental(model, "x", (2, 3), ["y"], x.shape, grid.boxes, runtime=runtime)
             hidden = Hidden(grid.boxes, fill)
             found = np.empty((len(grid.boxes), 1000), np.float32)

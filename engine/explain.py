@@ -16,7 +16,7 @@ from .attribution.problem import Problem
 from .errors import MethodError
 from .graph.model import Model, Source
 from .graph.zipmap import with_tensor_scores
-from .inference.batches import Runtime
+from .inference.batches import RunOptions
 from .inspect.signature import class_output
 from .load import load
 from .methods.registry import Method, make
@@ -58,7 +58,7 @@ def explain(
     card = {name: options.pop(name) for name in CARD_OPTIONS if name in options}
     running = {name: options.pop(name) for name in RUN_OPTIONS if name in options}
     chosen = make(method, options)
-    problem = problem_of(model, image, target, layer, card=card, runtime=Runtime(**running))
+    problem = problem_of(model, image, target, layer, card=card, runtime=RunOptions(**running))
     return solve(problem, chosen)
 
 
@@ -69,7 +69,7 @@ def problem_of(
     layer: str | Sequence[str] | None = None,
     *,
     card: Mapping[str, Any] | None = None,
-    runtime: Runtime | None = None,
+    runtime: RunOptions | None = None,
 ) -> Problem:
     """What is to be explained, for one or more methods: pass it to `solve`, and they share what they have in common."""
     model = with_tensor_scores(load(model, **card) if card else load(model))

@@ -11,7 +11,7 @@ from ..files.output import Output
 from ..parameters import options
 from ..parameters.inputs import card_of, find_images, finish, open_model
 from ..tasks.activations import choose, one_image, silent_in_all, write_csv
-from ..tasks.subject import Work
+from ..tasks.subject import LayerValues
 
 
 @click.command("activations")
@@ -68,7 +68,7 @@ def command(
         Run(output, "activations", asked, about, paths) as run,
         Progress(len(paths), quiet=quiet, bar=progress) as bar,
     ):
-        work = Work(loaded, found, runtime)
+        work = LayerValues(loaded, found, runtime)
         folders = [run.name(path.stem) for path in paths]
         for path, folder in zip(paths, folders, strict=True):
             entry = run.kept(path)

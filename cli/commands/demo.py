@@ -41,7 +41,7 @@ def command(
     from ..files.images import read
     from ..files.run import Run, describe, describe_card, done, failed, made_by
     from ..pages.report import SECTIONS, document, sections
-    from ..tasks.subject import Subject, Work
+    from ..tasks.subject import LayerValues, Subject
     from ..terminal.progress import Progress
 
     if not images and model != BUILTIN:
@@ -68,7 +68,7 @@ def command(
                 run.add(done(path, size=list(pixels.shape[:2])))
         if not pictures:
             raise ImageError("none of the images can be read")
-        subject = Subject(loaded, found, tuple(pictures), _focus(pictures), Work(loaded, found, runtime))
+        subject = Subject(loaded, found, tuple(pictures), _focus(pictures), LayerValues(loaded, found, runtime))
         parts = []
         for section in sections(subject):
             parts.append(section)

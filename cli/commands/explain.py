@@ -11,7 +11,7 @@ from ..files.output import Output
 from ..parameters import options
 from ..parameters.inputs import card_of, find_images, finish, open_model
 from ..parameters.methods import chosen_methods, listing, plain_options
-from ..tasks.explain import DEFAULT, Work, check_options, section, target_of
+from ..tasks.explain import DEFAULT, Explainer, check_options, section, target_of
 
 FORMATS = ("npy", "heatmap", "overlay", "classes", "sheet")
 
@@ -138,7 +138,7 @@ def command(
     of the image hidden.
     """
     from ...engine.errors import ImageError, MethodError, TargetError
-    from ...engine.inference.batches import Runtime
+    from ...engine.inference.batches import RunOptions
     from ..files.images import read
     from ..files.run import Run, describe, describe_card, done, failed
     from ..terminal.progress import Progress
@@ -164,12 +164,12 @@ def command(
         Run(output, "explain", options_asked, about, paths) as run,
         Progress(len(paths), quiet=quiet, bar=progress) as bar,
     ):
-        work = Work(
+        work = Explainer(
             loaded,
             asked,
             layers,
             chosen,
-            Runtime(**runtime, batch=rows),
+            RunOptions(**runtime, batch=rows),
             run,
             formats,
             alpha,
@@ -203,4 +203,4 @@ def command(
     finish(run.entries)
 
 
-__all__ = ["Work", "command", "section"]
+__all__ = ["Explainer", "command", "section"]

@@ -55,7 +55,7 @@ def command(
     from ...engine.errors import ImageError
     from ..files.images import read
     from ..files.run import Run, describe, describe_card, done, failed
-    from ..tasks.subject import Work
+    from ..tasks.subject import LayerValues
     from ..terminal.progress import Progress
 
     loaded = open_model(model, card)
@@ -82,7 +82,7 @@ def command(
         folders = [run.name(path.stem) for path in paths]
         for path, folder in zip(paths, folders, strict=True):
             assert found is not None
-            work = Work(loaded, found, runtime)
+            work = LayerValues(loaded, found, runtime)
             try:
                 photo, tensor = work.prepare(path.name, read(path))
             except ImageError as error:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ..parameters.inputs import warn
-from .subject import Values, Work
+from .subject import LayerValues, Values
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +41,7 @@ def choose(model: Model, names: Sequence[str], walk: bool, quiet: bool) -> list[
 
 
 def one_image(
-    work: Work,
+    work: LayerValues,
     run: Run,
     folder: str,
     photo: Photo,
@@ -69,15 +69,15 @@ def one_image(
     return entry, files
 
 
-class Found:
+class LayerPictures:
     """What was found about one layer: its view, its pictures by kind, its entry of the manifest."""
 
     def __init__(self, view: View, pictures: dict[str, NDArray[np.uint8]], results: dict[str, Any]) -> None:
         self.view, self.pictures, self.results = view, pictures, results
 
 
-def one_layer(work: Work, photo: Photo, layer: Layer, values: Values, every: bool, most: int) -> Found:
-    """The pictures and numbers of one layer for one image; `values` as `Work.layers` gives them."""
+def one_layer(work: LayerValues, photo: Photo, layer: Layer, values: Values, every: bool, most: int) -> LayerPictures:
+    """The pictures and numbers of one layer for one image; `values` as `LayerValues.layers` gives them."""
     from ..figures import figure
     from ..figures import layers as layerplots
     from ..figures.layer_view import around_activation, statistics_of, strongest, token_grid, view_of
@@ -125,10 +125,10 @@ def one_layer(work: Work, photo: Photo, layer: Layer, values: Values, every: boo
         ]
         results["activation_function"] = {"before": before, "after": after}
     pictures["histogram"] = layerplots.histograms(layer, photo, parts)
-    return Found(view, pictures, results)
+    return LayerPictures(view, pictures, results)
 
 
-def whole_walk(work: Work, photo: Photo, tensor: NDArray[Any]) -> tuple[NDArray[np.uint8], list[dict[str, Any]]]:
+def whole_walk(work: LayerValues, photo: Photo, tensor: NDArray[Any]) -> tuple[NDArray[np.uint8], list[dict[str, Any]]]:
     """The strip of the walk, and the statistics of each of its layers."""
     from ..figures import layers as layerplots
     from ..figures.layer_view import statistics_of, view_of, walk_layers

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ...engine.attribution.explanation import Explanation
     from ...engine.graph.model import Model
-    from ...engine.inference.batches import Runtime
+    from ...engine.inference.batches import RunOptions
     from ...engine.methods.registry import Method
     from ...engine.targets.target import Target
     from ..figures.parts import Section
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Work:
+class Explainer:
     """One image in, its explanations out. `left_out` holds the methods of `all` that do not fit the model, and why.
 
     `tell` is told how much of an image is done, 0 to 1, and by which method.
@@ -37,7 +37,7 @@ class Work:
     targets: Sequence[Target]
     layers: Sequence[str]
     methods: list[Method]
-    runtime: Runtime
+    runtime: RunOptions
     run: Run
     formats: Sequence[str]
     alpha: float
@@ -95,7 +95,7 @@ class Work:
                     self._warn(f"{method.name} left out: {error}")
 
     def _told(self, target: int, now: Sequence[Any], done: int, total: int) -> None:
-        """How far the method that runs now has come with this target: see `Runtime.progress`."""
+        """How far the method that runs now has come with this target: see `RunOptions.progress`."""
         if self.tell is not None:
             place, name = now
             maps = len(self.targets) * len(self.methods)
@@ -205,12 +205,12 @@ def section(subject: Subject) -> Section:
     """Every method that fits the model on the image looked at closely, for a report."""
     from ...engine.errors import GradientError, MethodError, TargetError
     from ...engine.explain import problem_of, solve
-    from ...engine.inference.batches import Runtime
+    from ...engine.inference.batches import RunOptions
     from ...engine.methods.registry import make, methods
     from ..figures.parts import Heading, Picture, Section, Table
 
     path, pixels = subject.focused
-    runtime = Runtime(**subject.work.runtime)
+    runtime = RunOptions(**subject.work.runtime)
     found: list[Explanation] = []
     rows = []
     try:

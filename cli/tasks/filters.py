@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ...engine.preprocess.card import Card
     from ..figures.layers import Photo
     from ..figures.parts import Section
-    from .subject import Subject, Work
+    from .subject import LayerValues, Subject
 
 
 def section(subject: Subject) -> Section:
@@ -143,7 +143,7 @@ def draw(
 
 
 def apply(
-    work: Work, weights: Weights, photo: Photo, tensor: NDArray[Any], most: int, every: bool
+    work: LayerValues, weights: Weights, photo: Photo, tensor: NDArray[Any], most: int, every: bool
 ) -> tuple[NDArray[np.uint8], dict[str, Any]]:
     """The figure of what a layer's filters make of an image, and its entry of the manifest. Raises ShapeError."""
     from ...engine.errors import ShapeError

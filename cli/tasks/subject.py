@@ -25,7 +25,7 @@ Values: TypeAlias = "dict[str, NDArray[Any]]"
 _MOST_VALUES = 1 << 26
 
 
-class Work:
+class LayerValues:
     """Images in, values of layers out: keeps the model, the card and how to run."""
 
     def __init__(self, model: Model, card: Card, runtime: dict[str, Any]) -> None:
@@ -114,7 +114,7 @@ class Subject:
     card: Card
     images: tuple[tuple[Path, NDArray[np.uint8]], ...]
     focus: int
-    work: Work
+    work: LayerValues
 
     @property
     def focused(self) -> tuple[Path, NDArray[np.uint8]]:

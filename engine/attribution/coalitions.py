@@ -87,7 +87,7 @@ class Coalitions:
 
         Raises MethodError where a score is not finite.
         """
-        return self.scores_made(len(keep), lambda numbers: keep[numbers])
+        return self.scores_generated(len(keep), lambda numbers: keep[numbers])
 
     def scores_without(self) -> NDArray[np.float64]:
         """The scores (F, K) with each feature hidden alone."""
@@ -95,7 +95,7 @@ class Coalitions:
         def all_but(numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
             return np.asarray(numbers[:, None] != np.arange(len(self.features)))
 
-        return self.scores_made(len(self.features), all_but)
+        return self.scores_generated(len(self.features), all_but)
 
     def inputs(self, keep: NDArray[Any]) -> NDArray[Any]:
         """The inputs (B, ...) of the coalitions keep (B, F), booleans or shares in 0..1."""
@@ -134,7 +134,7 @@ class Coalitions:
         axes = _axes(self.problem)
         return masks.reshape(len(masks), *(n if axis in axes else 1 for axis, n in enumerate(self._x.shape)))
 
-    def scores_made(self, count: int, make: Callable[[NDArray[np.int64]], NDArray[Any]]) -> NDArray[np.float64]:
+    def scores_generated(self, count: int, make: Callable[[NDArray[np.int64]], NDArray[Any]]) -> NDArray[np.float64]:
         """The scores (count, K) of the coalitions that `make` gives for numbers (B,): keep (B, F), as in `scores`.
 
         `make` is called by several threads at once. Raises MethodError where a score is not finite.
@@ -143,13 +143,13 @@ class Coalitions:
         # The other samples are expected to take as many runs.
         done, total, report = self.sample * count, len(problem.input.x) * count, problem.runtime.progress
 
-        def told(more: int) -> None:
+        def progress(more: int) -> None:
             nonlocal done
             done += more
             if report is not None:
                 report(done, total)
 
-        result = problem.scores_made(count, lambda numbers: self.inputs(make(numbers)), self.sample, told)
+        result = problem.scores_generated(count, lambda numbers: self.inputs(make(numbers)), self.sample, progress)
         broken = int((~np.isfinite(result)).any(axis=1).sum())
         if broken:
             raise MethodError(

@@ -25,7 +25,7 @@ _NORMS = frozenset(
 
 
 @dataclass(frozen=True)
-class Place:
+class MapPlace:
     """A layer to make a map at: its `name`, its `value`, how that is read as maps, and why it was taken.
 
     `zero` is the integer that stands for 0 in a quantised value.
@@ -50,13 +50,13 @@ class Place:
         return self.grid.put(value, maps)
 
 
-def activations(problem: Problem, place: Place) -> NDArray[np.float32]:
+def activations(problem: Problem, place: MapPlace) -> NDArray[np.float32]:
     """The layer's maps (R, C, h, w), one per row."""
     found = place.maps(problem.activations([place.value])[place.value])
     return found if problem.target.count == 1 else found[problem.sample]
 
 
-def choose(problem: Problem, gradients: bool = True) -> list[Place]:
+def choose(problem: Problem, gradients: bool = True) -> list[MapPlace]:
     """The layers that the user named, else the one that fits best; `gradients`: there must be a slope at it.
 
     Raises MethodError, UnknownName.
@@ -67,7 +67,7 @@ def choose(problem: Problem, gradients: bool = True) -> list[Place]:
     return [_best(problem, gradients)]
 
 
-def _named(problem: Problem, name: str) -> Place:
+def _named(problem: Problem, name: str) -> MapPlace:
     layer = find_layer(problem.model, name)
     grid = _grid(problem, layer)
     if grid is None:
@@ -80,10 +80,10 @@ def _named(problem: Problem, name: str) -> Place:
         fitting = [entry.name for entry in _candidates(problem.model)][-3:]
         hint = f"; layers that are maps: {', '.join(fitting)}" if fitting else ""
         raise MethodError(f"layer {layer.name!r} ({layer.op}) is no map of the image: {what}{hint}")
-    return Place(layer.name, layer.output, grid, "as given", _zero(problem.model, layer))
+    return MapPlace(layer.name, layer.output, grid, "as given", _zero(problem.model, layer))
 
 
-def _best(problem: Problem, gradients: bool) -> Place:
+def _best(problem: Problem, gradients: bool) -> MapPlace:
     model, of = problem.model, problem.target.of
     before = model.ancestors(of) - {of}
     fitting = [layer for layer in _candidates(model) if layer.output in before]
@@ -112,13 +112,13 @@ def _best(problem: Problem, gradients: bool) -> Place:
     assert grid is not None
     if grid.others:
         reason += f"; {grid.others} token{'s' * (grid.others > 1)} without a place left out"
-    return Place(chosen.name, chosen.output, grid, reason, _zero(model, chosen))
+    return MapPlace(chosen.name, chosen.output, grid, reason, _zero(model, chosen))
 
 
 _known: weakref.WeakKeyDictionary[Model, tuple[Layer, ...]] = weakref.WeakKeyDictionary()
 
 
-def reached(problem: Problem) -> list[Place]:
+def reached(problem: Problem) -> list[MapPlace]:
     """Of several branches, the last layer that the target does depend on; empty where there is none."""
     before = problem.model.ancestors(problem.target.of) - {problem.target.of}
     fitting = [layer for layer in _candidates(problem.model) if layer.output in before]
@@ -127,7 +127,7 @@ def reached(problem: Problem) -> list[Place]:
         if gradients[layer.output].any():
             grid = _grid(problem, layer)
             assert grid is not None
-            return [Place(layer.name, layer.output, grid, "the last map that this target depends on")]
+            return [MapPlace(layer.name, layer.output, grid, "the last map that this target depends on")]
     return []
 
 
@@ -135,11 +135,11 @@ def _candidates(model: Model) -> tuple[Layer, ...]:
     """Layers that class activation mapping fits, in graph order: convolutional maps, and residual streams of tokens."""
     if model not in _known:
         found = trace(model)
-        heard = found.heard()
+        sources = found.sources()
         _known[model] = tuple(
             layer
             for layer in model.layers
-            if layer.cam or (layer.output in heard and _is_stream(layer) and found.grid(layer.output) is not None)
+            if layer.cam or (layer.output in sources and _is_stream(layer) and found.grid(layer.output) is not None)
         )
     return _known[model]
 

@@ -18,7 +18,7 @@ from ..autodiff import class_cotangent as selection
 from ..autodiff.path import Rules
 from ..graph.float_input import with_real_input
 from ..graph.model import Model
-from ..inference.batches import ELEMENTS_PULLED, Runtime, in_order, run_made, run_rows
+from ..inference.batches import ELEMENTS_PULLED, RunOptions, in_order, run_batches, run_generated
 from ..inspect.signature import class_output
 from ..targets.resolved import Place, Resolved, score
 from ..targets.target import Target, settled
@@ -39,7 +39,7 @@ class Problem:
         input: Input,
         target: Target,
         layers: Sequence[str] = (),
-        runtime: Runtime | None = None,
+        runtime: RunOptions | None = None,
     ) -> None:
         self.source, self._given = model, input
         if input.x.dtype.kind in "iu":
@@ -51,7 +51,7 @@ class Problem:
         self.target: Resolved = target.resolve(Place(model, input.labels, input.geometries, input.plane))
         self.model = self.target.model
         self.layers = tuple(layers)
-        self.runtime = runtime or Runtime()
+        self.runtime = runtime or RunOptions()
         self.rows = len(input.x) * self.target.count
         self.sample = np.repeat(np.arange(len(input.x)), self.target.count)
         self._known: dict[str, NDArray[Any]] = {}
@@ -147,17 +147,17 @@ class Problem:
         y = self._run(exposed, self._inputs(x, rows), [self.target.of])[self.target.of]
         return score(y, self.cotangents, rows)
 
-    def scores_made(
+    def scores_generated(
         self,
         count: int,
         make: Callable[[NDArray[np.int64]], NDArray[Any]],
         sample: int,
-        told: Callable[[int], None] | None = None,
+        progress: Callable[[int], None] | None = None,
     ) -> NDArray[np.float64]:
         """The scores (count, K) of `count` forms of one sample, for each of its K targets.
 
-        make: the inputs (R', ...) for numbers (R',); called by several threads at once, see `rows.run_made`. told: how
-        many more are done.
+        make: the inputs (R', ...) for numbers (R',); called by several threads at once, see `run_generated`.
+        progress: called with how many more are done.
         """
         exposed, first = exposed_at(self.model, (self.target.of,)), sample * self.target.count
         cotangents, rows = self.cotangents, range(first, first + self.target.count)
@@ -169,11 +169,13 @@ class Problem:
         def consume(numbers: NDArray[np.int64], got: dict[str, NDArray[Any]]) -> None:
             for k, row in enumerate(rows):
                 result[numbers, k] = score(got[self.target.of], cotangents, np.full(len(numbers), row))
-            if told is not None:
-                told(len(numbers))
+            if progress is not None:
+                progress(len(numbers))
 
         like = self._inputs(self.input.x[sample : sample + 1], np.array([first]))
-        run_made(exposed, count, inputs, consume, [self.target.of], like, shared=self._shared, runtime=self.runtime)
+        run_generated(
+            exposed, count, inputs, consume, [self.target.of], like, shared=self._shared, runtime=self.runtime
+        )
         return result
 
     def gradients_at(
@@ -194,7 +196,7 @@ class Problem:
         """Gradients by the input at `count` inputs that are made on the way.
 
         make: inputs (R', ...), and the row (R',) whose target each one has, for numbers (R',); called by several
-        threads at once, see `rows.run_made`. consume: gets numbers and gradients (R', ...), one call at a time, in
+        threads at once, see `rows.run_generated`. consume: gets numbers and gradients (R', ...), one call at a time, in
         order.
         """
         graph, classes = self._graph([self.input.name], None, []), self.classes
@@ -211,7 +213,7 @@ class Problem:
 
         like = self._inputs(self.x[:1], np.zeros(1, np.int64))
         shared, runtime = self._shared, self.runtime
-        run_made(
+        run_generated(
             graph.model,
             count,
             inputs,
@@ -252,7 +254,7 @@ class Problem:
         return {name: array for name, array in self.input.others.items() if not self._by_sample(name)}
 
     def _run(self, model: Model, rows: Mapping[str, NDArray[Any]], outputs: Sequence[str]) -> dict[str, NDArray[Any]]:
-        return run_rows(model, rows, outputs, shared=self._shared, runtime=self.runtime)
+        return run_batches(model, rows, outputs, shared=self._shared, runtime=self.runtime)
 
     def _pull(
         self,

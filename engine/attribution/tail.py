@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ..errors import Disconnected
 from ..graph.model import Model
 from ..graph.split import expose, extract
-from ..inference.batches import Runtime, run_rows
+from ..inference.batches import RunOptions, run_batches
 from ..proto.nodes import reads
 from ..targets.resolved import score
 
@@ -47,8 +47,8 @@ class Tail:
         runtime = problem.runtime
         if any(self._clean[name].dtype.kind in "iu" and self._clean[name].ndim <= 2 for name in self.sides):
             # Shapes computed from the input hold the batch they were computed with: one sample.
-            runtime = Runtime(runtime.providers, runtime.threads, 1)
-        y = run_rows(self.model, feeds, [of], runtime=runtime)[of]
+            runtime = RunOptions(runtime.providers, runtime.threads, 1)
+        y = run_batches(self.model, feeds, [of], runtime=runtime)[of]
         return score(y, problem.cotangents, rows)
 
 

@@ -22,7 +22,7 @@ def starts(size: int, patch: int, stride: int) -> NDArray[np.int64]:
 
 
 @dataclass(frozen=True)
-class Grid:
+class WindowGrid:
     """Windows of one size over a plane: `patch` and `stride` in rows and columns."""
 
     plane: tuple[int, int]
@@ -73,7 +73,7 @@ class Grid:
         return np.asarray(total / np.maximum(number, 1), np.float32)
 
 
-def most_frequent(grids: Sequence[Grid], classes: Sequence[NDArray[np.int64] | None]) -> NDArray[np.int32] | None:
+def most_frequent(grids: Sequence[WindowGrid], classes: Sequence[NDArray[np.int64] | None]) -> NDArray[np.int32] | None:
     """The class that most of the windows over a pixel have, int32 (H, W); -1 where no window is.
 
     classes: of the windows of each grid, (ny, nx). Of equally frequent ones the least. None where any grid has none.

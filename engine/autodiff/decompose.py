@@ -15,7 +15,7 @@ from onnx import NodeProto
 from .. import gradients
 from ..emitter.assemble import assemble
 from ..emitter.emitter import Emitter
-from ..emitter.graph_types import Knowledge
+from ..emitter.graph_types import GraphTypes
 from ..emitter.node import Node
 from ..gradients.registry import Gradient
 from ..graph.model import Model
@@ -33,15 +33,15 @@ _ROUNDS = 50
 
 
 def decompose_live(op: Emitter, lookup: Lookup, of: Sequence[str], wrt: Sequence[str]) -> None:
-    """Rewrite `op.knowledge.nodes` until every node between `wrt` and `of` has a rule or nothing more can be done."""
-    knowledge = op.knowledge
+    """Rewrite `op.known_types.nodes` until every node between `wrt` and `of` has a rule or nothing more can be done."""
+    known_types = op.known_types
     for _ in range(_ROUNDS):
-        nodes, changed = rewrite(op, knowledge.nodes, lookup, of, wrt)
+        nodes, changed = rewrite(op, known_types.nodes, lookup, of, wrt)
         if not changed:
             return
-        knowledge.nodes = nodes
-        knowledge.stored.update(op.initializers)
-        knowledge.infer()
+        known_types.nodes = nodes
+        known_types.stored.update(op.initializers)
+        known_types.infer()
         op.forget_types(o for node in nodes for o in node.output)
 
 
@@ -73,18 +73,20 @@ def written_out(model: Model, wanted: Callable[[NodeProto], bool]) -> tuple[Mode
         return model, []
     if model.opset < OLDEST_OPSET:
         model = Model(upgrade(model.proto, OLDEST_OPSET), folder=model.folder, overrides=model.overrides)
-    knowledge = Knowledge(model, [NodeProto.FromString(n.SerializeToString()) for n in model.graph.node], model.opset)
-    op = Emitter(knowledge)
+    known_types = GraphTypes(
+        model, [NodeProto.FromString(n.SerializeToString()) for n in model.graph.node], model.opset
+    )
+    op = Emitter(known_types)
     nodes: list[NodeProto] = []
     whole: list[NodeProto] = []
-    for node in knowledge.nodes:
+    for node in known_types.nodes:
         replacement = _replace(op, node) if wanted(node) else [node]
         if replacement is None:
             whole.append(node)
         nodes.extend([node] if replacement is None else replacement)
-    knowledge.nodes = nodes
-    knowledge.stored.update(op.initializers)
-    knowledge.infer()
+    known_types.nodes = nodes
+    known_types.stored.update(op.initializers)
+    known_types.infer()
     return assemble(op, {}, {}, [], {}), whole
 
 

@@ -31,7 +31,7 @@ def no_path_error(op: Emitter, nodes: Sequence[NodeProto], of: Sequence[str], na
             needed.update(reads(node))
             path.insert(0, node)
     if not path:
-        others = [v.name for v in op.knowledge.inputs if v.name not in op.knowledge.stored and v.name != name]
+        others = [v.name for v in op.known_types.inputs if v.name not in op.known_types.stored and v.name != name]
         hint = f"; the model's other inputs are {', '.join(repr(o) for o in others[:5])}" if others else ""
         return f"{target} does not depend on {name!r}: nothing computed from {name!r} is used for it{hint}"
     active = Path(op, nodes, of, [name], lookup).active

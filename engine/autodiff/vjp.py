@@ -16,8 +16,8 @@ from onnx import NodeProto
 
 from ..emitter.assemble import assemble, gradient_names
 from ..emitter.emitter import Emitter
-from ..emitter.graph_types import Knowledge
-from ..emitter.trial_types import probe
+from ..emitter.graph_types import GraphTypes
+from ..emitter.trial_types import learn
 from ..errors import Disconnected, GradientError, UnknownName
 from ..graph.model import Model, Source
 from ..graph.read import read
@@ -53,16 +53,16 @@ def vjp(model: Source, of: str | Sequence[str], wrt: str | Sequence[str], rules:
     lookup = lookup_of(rules)
     if model.opset < OLDEST_OPSET:
         model = Model(upgrade(model.proto, OLDEST_OPSET), folder=model.folder, overrides=model.overrides)
-    knowledge = Knowledge(model, [_copy(node) for node in model.graph.node], model.opset)
-    _check_floats(knowledge, of, wrt)
-    op = Emitter(knowledge)
+    known_types = GraphTypes(model, [_copy(node) for node in model.graph.node], model.opset)
+    _check_floats(known_types, of, wrt)
+    op = Emitter(known_types)
     op.lookup, op.pull = lookup, partial(_pull, lookup)
     decompose_live(op, lookup, of, wrt)
     seeds, totals = gradient_names(op, of, wrt)
-    found = pullback(op, knowledge.nodes, dict(zip(of, seeds, strict=True)), wrt, lookup)
+    found = pullback(op, known_types.nodes, dict(zip(of, seeds, strict=True)), wrt, lookup)
     for name in wrt:
         if name not in found:
-            raise Disconnected(no_path_error(op, knowledge.nodes, of, name, lookup))
+            raise Disconnected(no_path_error(op, known_types.nodes, of, name, lookup))
     note = {"onnxray.vjp": f"of={','.join(of)}; wrt={','.join(wrt)}; rules={_rules_name(rules)}"}
     return assemble(op, dict(zip(of, seeds, strict=True)), {n: found[n] for n in wrt}, totals, note)
 
@@ -94,12 +94,12 @@ def _rules_name(rules: Rules) -> str:
     return "own rules for " + ",".join(sorted(w if isinstance(w, str) else "::".join(w) for w in rules))
 
 
-def _check_floats(knowledge: Knowledge, of: list[str], wrt: list[str]) -> None:
+def _check_floats(known_types: GraphTypes, of: list[str], wrt: list[str]) -> None:
     for name in [*of, *wrt]:
-        elem = elem_of(knowledge.types.get(name))
+        elem = elem_of(known_types.types.get(name))
         if not elem:
-            probe(knowledge)
-            elem = elem_of(knowledge.types.get(name))
+            learn(known_types)
+            elem = elem_of(known_types.types.get(name))
         if elem not in FLOATS:
             kind = onnx.TensorProto.DataType.Name(elem).lower() if elem else "no tensor of a known type"
             raise GradientError(

@@ -20,7 +20,7 @@ from ...kernels.upsample import taps
 from ..autodiff.path import OLDEST_OPSET, Rules
 from ..autodiff.vjp import vjp
 from ..emitter.emitter import Emitter
-from ..emitter.graph_types import Knowledge
+from ..emitter.graph_types import GraphTypes
 from ..errors import MethodError, ModelError, ShapeError, TargetError
 from ..graph.dynamic_batch.make_dynamic import make_dynamic
 from ..graph.model import Model
@@ -114,7 +114,7 @@ class Build:
         """Emits nodes behind everything that is there."""
         if self._op is None:
             nodes = [NodeProto.FromString(n.SerializeToString()) for n in self.model.graph.node]
-            self._op = Emitter(Knowledge(self.model, nodes, self.model.opset))
+            self._op = Emitter(GraphTypes(self.model, nodes, self.model.opset))
             self._op.prefix = PREFIX
         return self._op
 
@@ -354,7 +354,7 @@ class Build:
 
     def _is_stored(self, tensor: TensorProto) -> bool:
         """Whether the model holds the very same constant under that name."""
-        own = self.op.knowledge.stored.get(tensor.name)
+        own = self.op.known_types.stored.get(tensor.name)
         if own is None or own.data_type != tensor.data_type or list(own.dims) != list(tensor.dims):
             return False
         if nbytes(own) != nbytes(tensor):
@@ -375,7 +375,7 @@ class Build:
             op.nodes.append(NodeProto(op_type="Identity", input=[self.cotangent(start)], output=[seed], name=seed))
         for name, value in outputs.items():
             op.nodes.append(NodeProto(op_type="Identity", input=[value], output=[name], name=name))
-        nodes = [*op.knowledge.nodes, *op.nodes]
+        nodes = [*op.known_types.nodes, *op.nodes]
         graph = GraphProto(name=self.model.graph.name or "model", doc_string=self.model.graph.doc_string)
         kept = {v.name: v for v in self.model.graph.output}
         graph.output.extend(kept[v.name] for v in source.graph.output)
@@ -396,7 +396,7 @@ class Build:
             graph.input.add(name=TARGET).type.CopyFrom(op.type(TARGET))
             if default:
                 graph.initializer.append(onnx.numpy_helper.from_array(np.array([-1], np.int64), TARGET))
-        stored = {**op.knowledge.stored, **op.initializers}
+        stored = {**op.known_types.stored, **op.initializers}
         graph.initializer.extend(t for t in stored.values() if t.name in used)
         graph.sparse_initializer.extend(t for t in self.model.graph.sparse_initializer if t.values.name in used)
         result = self.model.with_graph(graph, metadata=metadata, opset=op.opset)

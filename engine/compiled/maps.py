@@ -12,7 +12,7 @@ from ..errors import MethodError
 from .build import Build
 
 if TYPE_CHECKING:
-    from ..attribution.layer_choice import Place
+    from ..attribution.layer_choice import MapPlace
     from ..inspect.token_grid import Grid
 
 # Squarings of the matrix whose first eigenvector is looked for: 2^20 steps of the power iteration.
@@ -37,7 +37,7 @@ def maps_of_value(build: Build, grid: Grid, value: str) -> str:
     return str(op.Reshape(value, [0, 0, *grid.shape]))
 
 
-def activations(build: Build, place: Place) -> str:
+def activations(build: Build, place: MapPlace) -> str:
     """The layer's maps, float32 (N, C, h, w)."""
     maps = maps_of_value(build, place.grid, place.value)
     return str(build.op.Sub(maps, float(place.zero))) if place.zero else maps

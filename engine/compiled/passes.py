@@ -20,7 +20,7 @@ from ..proto.values import to_info
 from .build import Build
 
 if TYPE_CHECKING:
-    from ..attribution.layer_choice import Place
+    from ..attribution.layer_choice import MapPlace
 
 # Elements of all the constants (masks, noise) that a graph is given at most: 256 MiB of float32.
 _MOST_ELEMENTS = 1 << 26
@@ -103,7 +103,7 @@ def weighted_sum(build: Build, values: str, weights: NDArray[Any]) -> str:
     return str(op.ReduceSum(op.Mul(values, op.const(weights.astype(np.float32).reshape(shape))), [1], keepdims=0))
 
 
-def masked_scores(build: Build, place: Place, masks: NDArray[np.float32]) -> str:
+def masked_scores(build: Build, place: MapPlace, masks: NDArray[np.float32]) -> str:
     """Scores (N, S), float32, of the layer's maps times each of `masks` (S, h, w), the rest of the network run on
     them."""
     op = build.op

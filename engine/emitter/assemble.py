@@ -30,9 +30,9 @@ def assemble(
     op: Emitter, seeds: Mapping[str, str], found: Mapping[str, str], totals: Sequence[str], metadata: Mapping[str, str]
 ) -> Model:
     """The final model: the original inputs and outputs, then the cotangents of `seeds` and the gradients `found`."""
-    knowledge = op.knowledge
-    model = knowledge.model
-    nodes = [*knowledge.nodes, *op.nodes]
+    known_types = op.known_types
+    model = known_types.model
+    nodes = [*known_types.nodes, *op.nodes]
     emitted = {o for node in op.nodes for o in node.output}
     names: dict[str, str] = {}
     for cotangent, name in zip(found.values(), totals, strict=True):
@@ -52,7 +52,7 @@ def assemble(
     kept = ordered(nodes, [v.name for v in graph.output])
     graph.node.extend(kept)
     used = {name for node in kept for name in reads(node)} | {v.name for v in (*graph.output, *graph.input)}
-    stored = {**knowledge.stored, **op.initializers}
+    stored = {**known_types.stored, **op.initializers}
     graph.initializer.extend(t for t in stored.values() if t.name in used)
     graph.sparse_initializer.extend(t for t in model.graph.sparse_initializer if t.values.name in used)
     graph.doc_string = model.graph.doc_string
@@ -67,13 +67,13 @@ def _info(op: Emitter, name: str, like: str) -> ValueInfoProto:
     info = ValueInfoProto(name=name)
     kind = op.type(like)
     if shape_of(kind) is None and (kind is None or kind.HasField("tensor_type")):
-        op.probe()
+        op.learn()
         kind = op.type(like)
     if kind is not None:
-        info.type.CopyFrom(op.knowledge.public(kind))
+        info.type.CopyFrom(op.known_types.public(kind))
     return info
 
 
 def _output(op: Emitter, info: ValueInfoProto) -> ValueInfoProto:
     """An output of the model, with the shape that was inferred rather than the one that its file claims."""
-    return _info(op, info.name, info.name) if op.knowledge.types.get(info.name) is not None else info
+    return _info(op, info.name, info.name) if op.known_types.types.get(info.name) is not None else info

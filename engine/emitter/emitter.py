@@ -16,7 +16,7 @@ from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoPr
 
 from ..proto.edit import rename
 from ..proto.values import Shape, constant_tensor, shape_of, tensor_type
-from .graph_types import Knowledge
+from .graph_types import GraphTypes
 from .node import Node
 from .typed_graph import TypedGraph, all_names
 
@@ -28,8 +28,8 @@ Pull: TypeAlias = "Callable[[Emitter, Mapping[str, str], Sequence[str]], dict[st
 class Emitter(TypedGraph):
     """Emits nodes into `nodes`; `op.<Operator>(*inputs, outputs=1, **attributes)` for every standard operator."""
 
-    def __init__(self, knowledge: Knowledge, parent: Emitter | None = None) -> None:
-        super().__init__(knowledge, parent)
+    def __init__(self, known_types: GraphTypes, parent: Emitter | None = None) -> None:
+        super().__init__(known_types, parent)
         # What is registered for a node, the caller's own rules included: the driver sets it, rules of subgraphs use it.
         self.lookup: Callable[[NodeProto], Any] | None = None if parent is None else parent.lookup
         self.pull: Pull | None = None if parent is None else parent.pull
@@ -38,7 +38,7 @@ class Emitter(TypedGraph):
         self._constants: dict[tuple[Any, ...], str] = {}
         self._emitted: dict[tuple[Any, ...], tuple[str, ...]] = {}
         self._counts: dict[str, int] = {} if parent is None else parent._counts
-        self._taken: set[str] = all_names(knowledge) if parent is None else parent._taken
+        self._taken: set[str] = all_names(known_types) if parent is None else parent._taken
 
     # ---- emitting
 
@@ -109,7 +109,7 @@ class Emitter(TypedGraph):
 
     def scope(self) -> Emitter:
         """An emitter for the body of a subgraph: sees all outer values; constants go to the outermost graph."""
-        inner = Emitter(self.knowledge, self)
+        inner = Emitter(self.known_types, self)
         inner.prefix = self.prefix
         return inner
 
@@ -120,7 +120,7 @@ class Emitter(TypedGraph):
             info = ValueInfoProto(name=output)
             kind = self.type(output)
             if kind is not None:
-                info.type.CopyFrom(self.knowledge.public(kind))
+                info.type.CopyFrom(self.known_types.public(kind))
             infos.append(info)
         return GraphProto(name=name, node=self.nodes, input=inputs, output=infos)
 
@@ -141,9 +141,9 @@ class Emitter(TypedGraph):
                 self._types[name] = self._types.pop(present)
 
     def forget_types(self, names: Iterable[str]) -> None:
-        """Leave these values to `knowledge`, which has inferred them anew."""
+        """Leave these values to `known_types`, which has inferred them anew."""
         for name in names:
-            if name in self.knowledge.types:
+            if name in self.known_types.types:
                 self._types.pop(name, None)
 
     def extra_output(self, node: Node, index: int) -> str:
@@ -192,7 +192,7 @@ class Emitter(TypedGraph):
         if shape is None:
             return str(self.Shape(name, start=start or None, end=end))
         dims = list(shape[slice(start, end)])
-        if not all(isinstance(d, int) or d in self.knowledge.sources for d in dims):
+        if not all(isinstance(d, int) or d in self.known_types.sources for d in dims):
             whole = start == 0 and (end is None or end >= len(shape))
             return str(self.Shape(name) if whole else self.Shape(name, start=start, end=end))
         parts: list[str] = []
@@ -205,7 +205,7 @@ class Emitter(TypedGraph):
                 parts.append(self.const(np.array(run, np.int64)))
                 run = []
             if dim:
-                source, axis = self.knowledge.sources[dim]
+                source, axis = self.known_types.sources[dim]
                 parts.append(self.Shape(source, start=axis, end=axis + 1))
         if not parts:
             return self.const(np.array([], np.int64))
@@ -267,7 +267,7 @@ class Emitter(TypedGraph):
         extra = len(source) - len(target)
         axes, unsure = self._broadcast_axes(source[extra:], target, others)
         if unsure:
-            self.probe()
+            self.learn()
             target, source = self.shape(like), self.shape(value)
             axes, unsure = self._broadcast_axes(source[extra:], target, others)
         if extra > 0:

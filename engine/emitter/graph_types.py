@@ -25,7 +25,7 @@ _POOLS = frozenset({"AveragePool", "LpPool", "MaxPool"})
 _POOLS_SETTLED = 22
 
 
-class Knowledge:
+class GraphTypes:
     """Types and constants of a graph's values.
 
     types     value -> TypeProto, as far as known
@@ -41,7 +41,7 @@ class Knowledge:
         self.types: dict[str, TypeProto] = {}
         self.sources: dict[str, tuple[str, int]] = {}
         self.integers: dict[str, np.ndarray] = {}
-        self.probes = 0
+        self.trials = 0
         self._produced: list[NodeProto] | None = None
         self._producers: dict[str, NodeProto] = {}
         for info in self.inputs:

@@ -18,8 +18,8 @@ from onnx import NodeProto, TensorProto
 from ..errors import OnnxrayError, ShapeError
 from ..proto.nodes import reads
 from ..proto.values import Shape, elem_of, shape_of, tensor_type
-from ..runtime.trial import prober
-from .graph_types import Knowledge
+from ..runtime.trial import trial_runner
+from .graph_types import GraphTypes
 
 # Sizes to try for the first, second, ... symbolic dimension that is no batch; networks differ in what they accept. The
 # batch grows by 3, which no power of 2 makes of the others' growth: what strides leave of them is not taken for it.
@@ -29,29 +29,29 @@ _ONLY_BATCHES = ((2, 3), (1, 1))
 _MOST_ELEMENTS = 1 << 22
 
 
-def probe(knowledge: Knowledge) -> None:
+def learn(known_types: GraphTypes) -> None:
     """Learn by a trial run what the inference left open; once per graph."""
-    if not knowledge.probes:
-        knowledge.probes = 1
-        _probe(knowledge)
+    if not known_types.trials:
+        known_types.trials = 1
+        _learn(known_types)
 
 
-def _probe(knowledge: Knowledge) -> None:
-    """Add to `knowledge.types` and `knowledge.integers` what two trial runs show; nothing if the model does not run."""
-    nodes = knowledge.nodes
+def _learn(known_types: GraphTypes) -> None:
+    """Add to the types and integers that are known what two trial runs show; nothing if the model does not run."""
+    nodes = known_types.nodes
     computed = [o for n in nodes for o in n.output if o]
-    sized = _from_sizes(knowledge, nodes)
-    wanted = [o for o in computed if o in sized or _open(knowledge, shape_of(knowledge.types.get(o)))]
+    sized = _from_sizes(known_types, nodes)
+    wanted = [o for o in computed if o in sized or _open(known_types, shape_of(known_types.types.get(o)))]
     if not wanted:
         return
     try:
-        run = prober(knowledge.proto(wanted), knowledge.model.folder, wanted)
+        run = trial_runner(known_types.proto(wanted), known_types.model.folder, wanted)
     except OnnxrayError:
         return  # the runtime does not load it
-    fixed = _fixed(knowledge)
-    for plan in _plans(knowledge, fixed):
+    fixed = _fixed(known_types)
+    for plan in _plans(known_types, fixed):
         try:
-            seen = [run(_feeds(knowledge, sizes, seed)) for seed, sizes in enumerate(plan)]
+            seen = [run(_feeds(known_types, sizes, seed)) for seed, sizes in enumerate(plan)]
         except OnnxrayError:
             continue  # these sizes do not fit the model: try the next ones
         break
@@ -60,7 +60,7 @@ def _probe(knowledge: Knowledge) -> None:
     free = [s for s in plan[0] if s not in fixed]
     varied = all(plan[0][s] != plan[1][s] for s in free)
     # A size of 1 may be what strides leave of a small input: with more than the batch to vary, it proves nothing.
-    only_batch = all(knowledge.sources[s][1] == 0 for s in free)
+    only_batch = all(known_types.sources[s][1] == 0 for s in free)
     # Two dimensions that were given the same sizes cannot be told apart: neither is recognised.
     pairs = [(plan[0][s], plan[1][s]) for s in free]
     symbols = {pair: s for pair, s in zip(pairs, free, strict=True) if pairs.count(pair) == 1 and pair[0] != pair[1]}
@@ -68,49 +68,49 @@ def _probe(knowledge: Knowledge) -> None:
         first, second = seen[0].get(name), seen[1].get(name)
         if not isinstance(first, np.ndarray) or not isinstance(second, np.ndarray):
             continue
-        known = shape_of(knowledge.types.get(name))
+        known = shape_of(known_types.types.get(name))
         if first.ndim == second.ndim and first.dtype.kind != "O":
             shape: Shape = tuple(
                 (a if varied and (a > 1 or only_batch) else None) if a == b else symbols.get((a, b))
                 for a, b in zip(first.shape, second.shape, strict=True)
             )
             if known is not None and len(known) == len(shape):
-                closed = [isinstance(k, int) or k in knowledge.sources for k in known]
+                closed = [isinstance(k, int) or k in known_types.sources for k in known]
                 shape = tuple(k if c or s is None else s for k, s, c in zip(known, shape, closed, strict=True))
-            elem = elem_of(knowledge.types.get(name)) or onnx.helper.np_dtype_to_tensor_dtype(first.dtype)
-            knowledge.types[name] = tensor_type(elem, shape)
+            elem = elem_of(known_types.types.get(name)) or onnx.helper.np_dtype_to_tensor_dtype(first.dtype)
+            known_types.types[name] = tensor_type(elem, shape)
         if varied and name in sized and np.array_equal(first, second):
-            knowledge.integers[name] = first
+            known_types.integers[name] = first
 
 
-def _open(knowledge: Knowledge, shape: Shape | None) -> bool:
+def _open(known_types: GraphTypes, shape: Shape | None) -> bool:
     """Whether there is a size that is neither a number nor an input's dimension."""
-    return shape is None or any(not isinstance(d, int) and d not in knowledge.sources for d in shape)
+    return shape is None or any(not isinstance(d, int) and d not in known_types.sources for d in shape)
 
 
-def _from_sizes(knowledge: Knowledge, nodes: list[NodeProto]) -> set[str]:
+def _from_sizes(known_types: GraphTypes, nodes: list[NodeProto]) -> set[str]:
     """Integer values that depend on constants and on sizes only, never on what is in a tensor."""
-    pure = {name for name in knowledge.stored if name not in knowledge.fed}
+    pure = {name for name in known_types.stored if name not in known_types.fed}
     random = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial", "Bernoulli"}
     for node in nodes:
         if node.op_type in ("Shape", "Size") or (node.op_type not in random and all(i in pure for i in reads(node))):
             pure.update(o for o in node.output if o)
     integers = {TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL}
-    return {o for n in nodes for o in n.output if o in pure and elem_of(knowledge.types.get(o)) in integers}
+    return {o for n in nodes for o in n.output if o in pure and elem_of(known_types.types.get(o)) in integers}
 
 
-def _fixed(knowledge: Knowledge) -> dict[str, int]:
+def _fixed(known_types: GraphTypes) -> dict[str, int]:
     """Symbolic dimensions whose size the weights dictate: channels of a convolution, rows of a matrix, ..."""
     found: dict[str, int] = {}
 
     def learn(name: str, axis: int, size: int) -> None:
-        shape = shape_of(knowledge.types.get(name)) or ()
+        shape = shape_of(known_types.types.get(name)) or ()
         dim = shape[axis] if -len(shape) <= axis < len(shape) else None
-        if isinstance(dim, str) and dim in knowledge.sources:
+        if isinstance(dim, str) and dim in known_types.sources:
             found.setdefault(dim, size)
 
-    for node in knowledge.nodes:
-        sizes = [knowledge.stored[n].dims if n in knowledge.stored else None for n in node.input]
+    for node in known_types.nodes:
+        sizes = [known_types.stored[n].dims if n in known_types.stored else None for n in node.input]
         flags = {a.name: a.i for a in node.attribute}
         if len(sizes) < 2 or sizes[1] is None:
             continue
@@ -130,10 +130,10 @@ def _fixed(knowledge: Knowledge) -> dict[str, int]:
     return found
 
 
-def _plans(knowledge: Knowledge, fixed: Mapping[str, int]) -> Iterator[tuple[dict[str, int], dict[str, int]]]:
+def _plans(known_types: GraphTypes, fixed: Mapping[str, int]) -> Iterator[tuple[dict[str, int], dict[str, int]]]:
     """Pairs of sizes for every symbolic dimension, most telling first."""
-    symbols = [s for s in knowledge.sources if s not in fixed]
-    batch = [s for s in symbols if knowledge.sources[s][1] == 0]
+    symbols = [s for s in known_types.sources if s not in fixed]
+    batch = [s for s in symbols if known_types.sources[s][1] == 0]
     others = [s for s in symbols if s not in batch]
     tried = []
     for sizes in _SIZES if others else _SIZES[:1]:
@@ -150,11 +150,11 @@ def _plans(knowledge: Knowledge, fixed: Mapping[str, int]) -> Iterator[tuple[dic
             yield {**fixed, **dict.fromkeys(batch, low), **first}, {**fixed, **dict.fromkeys(batch, high), **second}
 
 
-def _feeds(knowledge: Knowledge, sizes: Mapping[str, int], seed: int) -> dict[str, np.ndarray]:
+def _feeds(known_types: GraphTypes, sizes: Mapping[str, int], seed: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
     feeds = {}
-    for info in knowledge.inputs:
-        if info.name in knowledge.stored:
+    for info in known_types.inputs:
+        if info.name in known_types.stored:
             continue
         elem = elem_of(info.type)
         shape = tuple(sizes[d] if isinstance(d, str) else int(d or 1) for d in shape_of(info.type) or ())

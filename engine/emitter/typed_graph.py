@@ -15,8 +15,8 @@ from onnx import NodeProto, TensorProto, TypeProto
 from ..errors import ShapeError
 from ..proto.nodes import reads
 from ..proto.values import FLOATS, Shape, elem_of, shape_of, tensor_type
-from .graph_types import Knowledge
-from .trial_types import probe
+from .graph_types import GraphTypes
+from .trial_types import learn
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -31,14 +31,14 @@ class TypedGraph:
     `parent` is the graph around the graph of an If, Loop or Scan, whose values can be read here as well.
     """
 
-    def __init__(self, knowledge: Knowledge, parent: Self | None = None) -> None:
-        self.knowledge, self.parent = knowledge, parent
-        self.opset = knowledge.opset
+    def __init__(self, known_types: GraphTypes, parent: Self | None = None) -> None:
+        self.known_types, self.parent = known_types, parent
+        self.opset = known_types.opset
         self.nodes: list[NodeProto] = []
         self._types: dict[str, TypeProto] = {}
         self._shaped: dict[str, str] = {}
         self._makers: dict[str, NodeProto] = {}
-        self._probes = knowledge.probes
+        self._trials = known_types.trials
         self._arrays: dict[str, np.ndarray] = {}
 
     # ---- makers and constants
@@ -48,28 +48,28 @@ class TypedGraph:
         maker = self._makers.get(name)
         if maker is not None and name in maker.output:
             return maker
-        return self.parent.producer(name) if self.parent is not None else self.knowledge.producer(name)
+        return self.parent.producer(name) if self.parent is not None else self.known_types.producer(name)
 
-    def constant_value(self, name: str, probe: bool = False) -> np.ndarray | None:
+    def constant_value(self, name: str, learn: bool = False) -> np.ndarray | None:
         """The array behind a constant of the model or of the emitter, None for values that are computed.
 
-        `probe=True` also finds integers that are computed from sizes only and are the same for every input size.
+        `learn=True` also finds integers that are computed from sizes only and are the same for every input size.
         """
         if name in self._arrays:
             return self._arrays[name]
         if self.parent is not None:
-            return self.parent.constant_value(name, probe)
-        found = self.knowledge.constant(name)
-        if found is None and probe:
-            self.probe()
-            found = self.knowledge.integers.get(name)
+            return self.parent.constant_value(name, learn)
+        found = self.known_types.constant(name)
+        if found is None and learn:
+            self.learn()
+            found = self.known_types.integers.get(name)
         return found
 
     def constant_nbytes(self, name: str) -> int | None:
         """The size of a constant in bytes without reading it, None for values that are computed."""
         if name in self._arrays:
             return self._arrays[name].nbytes
-        return self.parent.constant_nbytes(name) if self.parent is not None else self.knowledge.constant_nbytes(name)
+        return self.parent.constant_nbytes(name) if self.parent is not None else self.known_types.constant_nbytes(name)
 
     # ---- types and shapes
 
@@ -78,7 +78,7 @@ class TypedGraph:
         found = self._types.get(name)
         if found is not None:
             return found
-        return self.parent.type(name) if self.parent is not None else self.knowledge.types.get(name)
+        return self.parent.type(name) if self.parent is not None else self.known_types.types.get(name)
 
     def set_type(self, name: str, kind: TypeProto) -> None:
         self._types[name] = kind
@@ -90,13 +90,13 @@ class TypedGraph:
         if shape is not None and shape_of(kind) != shape:
             self._types[name] = tensor_type(elem_of(kind) or self.elem_type(like), shape)
 
-    def probe(self) -> None:
+    def learn(self) -> None:
         """Learn by a trial run what is open, once per graph, and infer the types of what was emitted anew."""
-        probe(self.knowledge)
+        learn(self.known_types)
         scope: TypedGraph | None = self
         while scope is not None:
-            if scope._probes < self.knowledge.probes:
-                scope._probes = self.knowledge.probes
+            if scope._trials < self.known_types.trials:
+                scope._trials = self.known_types.trials
                 for name, like in scope._shaped.items():
                     scope.take_shape(name, like)
                 for node in scope.nodes:
@@ -109,7 +109,7 @@ class TypedGraph:
     def _settled(self, name: str, needs_shape: bool) -> TypeProto:
         kind = self.type(name)
         if kind is None or (needs_shape and shape_of(kind) is None):
-            self.probe()
+            self.learn()
             kind = self.type(name)
         if kind is None or (needs_shape and shape_of(kind) is None):
             what = "rank" if needs_shape else "type"
@@ -181,8 +181,8 @@ class TypedGraph:
         return onnx.numpy_helper.from_array(np.asarray(self.constant_value(name)), name)
 
 
-def all_names(knowledge: Knowledge) -> set[str]:
-    names = set(knowledge.stored) | {v.name for v in knowledge.inputs}
+def all_names(known_types: GraphTypes) -> set[str]:
+    names = set(known_types.stored) | {v.name for v in known_types.inputs}
 
     def visit(nodes: Iterable[NodeProto]) -> None:
         for node in nodes:
@@ -194,5 +194,5 @@ def all_names(knowledge: Knowledge) -> set[str]:
                     names.update(t.name for t in graph.initializer)
                     visit(graph.node)
 
-    visit(knowledge.nodes)
+    visit(known_types.nodes)
     return names

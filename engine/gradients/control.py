@@ -106,7 +106,7 @@ def _info(op: Emitter, name: str, kind: TypeProto | None) -> ValueInfoProto:
 def _kind(op: Emitter, name: str) -> TypeProto | None:
     """The value's type; where its shape is not known, a trial run is asked."""
     if shape_of(op.type(name)) is None:
-        op.probe()
+        op.learn()
     return op.type(name)
 
 

@@ -1,4 +1,4 @@
-"""The table of operators: which are differentiable, and how; which are declared not to be, and why; which are missing."""
+"""The table of operators: which are differentiable and how, declared not to be and why, missing."""
 
 from __future__ import annotations
 

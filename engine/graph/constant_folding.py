@@ -167,7 +167,7 @@ def _evaluate(proto: ModelProto, nodes: list[NodeProto], known: dict[str, Tensor
     part.graph.initializer.extend(tensor for name, tensor in known.items() if name in needed)
     part.graph.output.extend(ValueInfoProto(name=name) for name in names)
     try:
-        results = trial.evaluate(part, names)
+        results = trial.evaluate_constant(part, names)
     except (ModelError, ShapeError):
         return None
     # ascontiguousarray makes a scalar a vector of one element.

@@ -27,7 +27,7 @@ class Unfit(Exception):
 
 
 @dataclass(frozen=True)
-class Section:
+class CropStage:
     """The nodes between two cuts, in graph order, and the values of both cuts."""
 
     nodes: tuple[NodeProto, ...]
@@ -35,14 +35,14 @@ class Section:
     exit: tuple[str, ...]
 
 
-def section(model: Model, known: Locality, entry: tuple[str, ...], exit: tuple[str, ...]) -> Section:
+def section(model: Model, known: Locality, entry: tuple[str, ...], exit: tuple[str, ...]) -> CropStage:
     """What computes `exit` from `entry`; nodes that only constants go into are left out."""
     wanted, nodes = set(exit) - set(entry), []
     for node in reversed(model.graph.node):
         if any(name in wanted for name in node.output):
             nodes.append(node)
             wanted.update(n for n in reads(node) if n in known.reached and n not in entry)
-    return Section(tuple(nodes[::-1]), entry, exit)
+    return CropStage(tuple(nodes[::-1]), entry, exit)
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Along:
 GROUPS = 2
 
 
-def along(known: Locality, part: Section, changed: dict[str, Spans], axis: int, groups: int = GROUPS) -> Along:
+def along(known: Locality, part: CropStage, changed: dict[str, Spans], axis: int, groups: int = GROUPS) -> Along:
     """Geometries of a section along rows (axis 0) or columns (1), where `changed` is what changes of every value."""
     if any(name not in known.axes for name in (*part.entry, *part.exit)):
         raise Unfit
@@ -176,7 +176,7 @@ def _grouped(lengths: NDArray[np.int64], groups: int) -> NDArray[np.int64]:
     return np.asarray(limits[np.searchsorted(limits, lengths)], np.int64)
 
 
-def _over(known: Locality, part: Section, name: str, axis: int, spans: Spans) -> NDArray[np.bool_]:
+def _over(known: Locality, part: CropStage, name: str, axis: int, spans: Spans) -> NDArray[np.bool_]:
     """Whether what `spans` of an exit need goes over any value's border, at the start and at the end: (n, 2)."""
     pads = _needs(known, part, {name: spans}, axis)[2]
     over = np.zeros((len(spans), 2), bool)
@@ -186,7 +186,7 @@ def _over(known: Locality, part: Section, name: str, axis: int, spans: Spans) ->
 
 
 def _needs(
-    known: Locality, part: Section, wanted: dict[str, Spans], axis: int
+    known: Locality, part: CropStage, wanted: dict[str, Spans], axis: int
 ) -> tuple[dict[str, Spans], dict[tuple[str, str], Spans], dict[str, Spans], dict[str, NDArray[np.int64]]]:
     """What is needed of every value, what every node reads of its inputs, what padding that leaves it with, and how
     much an enlarged crop has too much in front.

@@ -11,11 +11,11 @@ from ..graph.model import Model
 from ..proto.attributes import attributes
 from ..proto.nodes import MIN_IR, reads
 from ..proto.values import Value, to_info
-from .crop_geometry import Along, Section
+from .crop_geometry import Along, CropStage
 from .locality import Locality, Step
 
 
-def build(model: Model, known: Locality, part: Section, rows: Along, row: int, columns: Along, column: int) -> Model:
+def build(model: Model, known: Locality, part: CropStage, rows: Along, row: int, columns: Along, column: int) -> Model:
     """The section for windows of the kinds `row` and `column`: crops of the entry in, crops of the exit out.
 
     Outputs are called as the values of the exit, with "/crop" behind the name.

@@ -24,7 +24,7 @@ from onnx import NodeProto
 from ..graph.model import Model
 from ..inspect.macs import macs
 from ..proto.nodes import plain_domain, reads
-from .crop_geometry import Along, Section, Unfit, along, section
+from .crop_geometry import Along, CropStage, Unfit, along, section
 from .estimates import Composed, Needed, needed, representatives
 from .locality import Locality, changed
 from .reach import Spans
@@ -88,7 +88,7 @@ def _listed(spans: Spans) -> tuple[Spans, NDArray[np.int64]]:
 class Stage:
     """A section between two cuts and its geometries along rows and columns."""
 
-    part: Section
+    part: CropStage
     rows: Along
     columns: Along
 
@@ -366,11 +366,11 @@ class Planner:
             return before is not None and before.op_type in ("Conv", "BatchNormalization", "Add", "Gemm")
         return node.op_type in ("Reshape", "Flatten", "Identity", "Dropout", "Squeeze", "Unsqueeze")
 
-    def _behind(self, cut: tuple[str, ...]) -> Section:
+    def _behind(self, cut: tuple[str, ...]) -> CropStage:
         """Everything behind a cut."""
         return section(self.model, self.known, cut, self._outputs)
 
-    def _whole_time(self, part: Section) -> float:
+    def _whole_time(self, part: CropStage) -> float:
         """One sample, whole maps."""
         return sum(self._each[node.output[0]] for node in part.nodes)
 
@@ -440,7 +440,7 @@ class Planner:
         weight = graphs * 4.0 * sum(self._weights.get(name, 0) for name in rows.names)
         return seconds + graphs * (GRAPH_TIME + GRAPH_NODE_TIME * nodes) + weight / WEIGHT_RATE, weight
 
-    def at_once(self, part: Section, rows: Along, columns: Along) -> NDArray[np.int64]:
+    def at_once(self, part: CropStage, rows: Along, columns: Along) -> NDArray[np.int64]:
         """How many windows of each pair of kinds go into one run."""
         most = np.ones((rows.count, columns.count))
         for node in part.nodes:

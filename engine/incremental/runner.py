@@ -32,7 +32,7 @@ from ..graph.constant_folding import fold_constants
 from ..graph.dynamic_batch.make_dynamic import make_dynamic
 from ..graph.model import Model
 from ..graph.split import expose, extract, value_infos
-from ..inference.batches import Runtime, run_made
+from ..inference.batches import RunOptions, run_generated
 from ..inference.session import Session
 from ..inspect.concrete_shapes import concrete_shapes
 from ..runtime.memory import release_memory
@@ -81,7 +81,7 @@ class Incremental:
     values: tuple[str, ...]
     plan: Plan
     workers: int
-    runtime: Runtime
+    runtime: RunOptions
     planner: Planner | None = None
     heavy_end: str | None = None
     tail_at_once: int = 1
@@ -320,7 +320,9 @@ class _Task:
                 progress(len(numbers))
 
         like = {ready.source: self.x, **self.others}
-        run_made(ready.model, len(which), make, done, ready.values, like, shared=self.shared, runtime=ready.runtime)
+        run_generated(
+            ready.model, len(which), make, done, ready.values, like, shared=self.shared, runtime=ready.runtime
+        )
 
     def _copies(self, part: NDArray[np.int64]) -> NDArray[Any]:
         clean = self._view(self.x[0], self.axes)
@@ -446,7 +448,7 @@ def incremental(
     boxes: NDArray[np.int64],
     *,
     shapes: Mapping[str, Sequence[int]] | None = None,
-    runtime: Runtime | None = None,
+    runtime: RunOptions | None = None,
     plain: bool = False,
     cap: float | None = None,
     share: float = 1.0,
@@ -460,7 +462,7 @@ def incremental(
 
     Raises UnknownName for a value that does not exist.
     """
-    runtime = runtime or Runtime()
+    runtime = runtime or RunOptions()
     alone = [v.name for v in model.outputs] == list(values)
     exposed = model if alone else expose(model, values, only=True)
     workers = runtime.threads or default_threads()
@@ -483,7 +485,7 @@ def incremental(
     return ready
 
 
-def _why_plain(model: Model, source: str, axes: tuple[int, int], runtime: Runtime, plain: bool) -> str | None:
+def _why_plain(model: Model, source: str, axes: tuple[int, int], runtime: RunOptions, plain: bool) -> str | None:
     """The reason to run the whole network for every window without looking for cuts, None if there is none."""
     if plain:
         return "asked for: the whole network runs for every window"

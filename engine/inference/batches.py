@@ -1,9 +1,9 @@
 """Running a model on any number of rows: in batches of bounded size, one by one where the model knows no batch.
 
-Rows that lie ready are run by one session with all threads (`run_rows`). Rows that are made on the way, many forms of
-one input, are made and run by several workers side by side that share one session of a single thread (`run_made`): as
-fast on a quiet machine and much faster on a busy one, for no operator waits for the slowest of its threads, and the
-next rows are made meanwhile.
+Rows that lie ready are run by one session with all threads (`run_batches`). Rows that are made on the way, many forms
+of one input, are made and run by several workers side by side that share one session of a single thread
+(`run_generated`): as fast on a quiet machine and much faster on a busy one, for no operator waits for the slowest of
+its threads, and the next rows are made meanwhile.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _one_at_a_time: weakref.WeakSet[Model] = weakref.WeakSet()
 
 
 @dataclass(frozen=True)
-class Runtime:
+class RunOptions:
     """Where and how models run: `providers` and `threads` as `session` takes them, `batch` the most rows at once.
 
     progress: told by methods that run for long how many of how many runs are done; may be called from any thread, never
@@ -56,38 +56,36 @@ class Runtime:
             raise ShapeError(f"a batch of {self.batch} rows is none: give at least 1")
 
 
-def run_rows(
-    model: Model,
-    rows: Mapping[str, np.ndarray],
-    outputs: Sequence[str],
-    *,
-    shared: Mapping[str, np.ndarray] | None = None,
-    runtime: Runtime | None = None,
-) -> dict[str, np.ndarray]:
-    """Outputs (R, ...) of the model for `rows`, arrays (R, ...) by input name; `shared` inputs are the same for
-    every row.
-
-    An input or output that the model declares without a batch axis is fed and read row by row. Raises what
-    `Session.run`
-    raises.
-    """
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in outputs}
-    for done in run_batches(model, rows, outputs, shared=shared, runtime=runtime):
-        for name in outputs:
-            parts[name].append(done[name])
-    return {name: found[0] if len(found) == 1 else np.concatenate(found) for name, found in parts.items()}
-
-
 def run_batches(
     model: Model,
     rows: Mapping[str, np.ndarray],
     outputs: Sequence[str],
     *,
     shared: Mapping[str, np.ndarray] | None = None,
-    runtime: Runtime | None = None,
+    runtime: RunOptions | None = None,
+) -> dict[str, np.ndarray]:
+    """Outputs (R, ...) of the model for `rows`, arrays (R, ...) by input name; `shared` inputs are the same for each.
+
+    An input or output that the model declares without a batch axis is fed and read row by row. Raises what
+    `Session.run` raises.
+    """
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in outputs}
+    for done in _in_batches(model, rows, outputs, shared=shared, runtime=runtime):
+        for name in outputs:
+            parts[name].append(done[name])
+    return {name: found[0] if len(found) == 1 else np.concatenate(found) for name, found in parts.items()}
+
+
+def _in_batches(
+    model: Model,
+    rows: Mapping[str, np.ndarray],
+    outputs: Sequence[str],
+    *,
+    shared: Mapping[str, np.ndarray] | None = None,
+    runtime: RunOptions | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
-    """As `run_rows`, batch by batch, in order."""
-    runtime = runtime or Runtime()
+    """As `run_batches`, batch by batch, in order."""
+    runtime = runtime or RunOptions()
     count = len(next(iter(rows.values())))
     declared = {v.name: v for v in model.inputs}
     shared = {name: array for name, array in (shared or {}).items() if name in declared}
@@ -119,7 +117,7 @@ def run_batches(
         at += step
 
 
-def run_made(
+def run_generated(
     model: Model,
     count: int,
     make: Callable[[NDArray[np.int64]], Mapping[str, np.ndarray]],
@@ -128,7 +126,7 @@ def run_made(
     like: Mapping[str, np.ndarray],
     *,
     shared: Mapping[str, np.ndarray] | None = None,
-    runtime: Runtime | None = None,
+    runtime: RunOptions | None = None,
     elements: int = _ELEMENTS_MADE,
 ) -> None:
     """Run `count` rows that are made when their turn comes.
@@ -136,12 +134,12 @@ def run_made(
     make: the rows (R, ...) by input name for numbers (R,) out of 0 ... count - 1; called by several threads at once.
     consume: gets numbers and outputs; never called twice at once, in any order. Which rows share a run does not depend
     on the threads. like: rows of the same shape, to know how many fit into a run: of `elements` in all. shared: as in
-    `run_rows`.
+    `run_batches`.
 
     On processors, as many workers as `runtime.threads` share one session of a single thread; on other devices there is
     one worker. Raises what `Session.run`, `make` and `consume` raise, after all workers have stopped.
     """
-    runtime = runtime or Runtime()
+    runtime = runtime or RunOptions()
     workers, size = 1, batch_size(like, runtime)
     if resolve_providers(runtime.providers) == ("CPUExecutionProvider",):
         workers = runtime.threads or default_threads()
@@ -159,7 +157,7 @@ def run_made(
             except IndexError:
                 return
             numbers = np.arange(start, min(start + size, count))
-            got = run_rows(model, make(numbers), outputs, shared=shared, runtime=runtime)
+            got = run_batches(model, make(numbers), outputs, shared=shared, runtime=runtime)
             with turn:
                 consume(numbers, got)
 
@@ -179,7 +177,7 @@ def run_made(
 def in_order(
     consume: Callable[[NDArray[np.int64], dict[str, np.ndarray]], None],
 ) -> Callable[[NDArray[np.int64], dict[str, np.ndarray]], None]:
-    """For `run_made`: what consumes the runs in the order of their numbers, so that sums are the same every time."""
+    """For `run_generated`: consumes the runs in the order of their numbers, so that sums are the same every time."""
     waiting: dict[int, tuple[NDArray[np.int64], dict[str, np.ndarray]]] = {}
     due = 0
 
@@ -194,7 +192,7 @@ def in_order(
     return take
 
 
-def batch_size(rows: Mapping[str, np.ndarray], runtime: Runtime, elements: int = _ELEMENTS) -> int:
+def batch_size(rows: Mapping[str, np.ndarray], runtime: RunOptions, elements: int = _ELEMENTS) -> int:
     """How many rows go into one run."""
     if runtime.batch is not None:
         return runtime.batch
@@ -210,7 +208,7 @@ def _run(
     bare: set[str],
     outputs: Sequence[str],
     shared: Mapping[str, Any],
-    runtime: Runtime,
+    runtime: RunOptions,
 ) -> dict[str, np.ndarray]:
     ready = session(model, providers=runtime.providers, threads=runtime.threads)
     feeds = {name: array[0] if name in bare else array for name, array in piece.items()}

@@ -12,7 +12,7 @@ from ..errors import CardError, ModelError, ShapeError
 from ..graph.model import Model
 from ..graph.split import expose
 from ..proto.values import Value
-from ..runtime.trial import probe
+from ..runtime.trial import trial_run
 from .signature import CONVOLUTIONS, first_layer, image_input
 
 Sizes: TypeAlias = dict[str, "tuple[int, ...] | None"]
@@ -114,7 +114,7 @@ def _run(model: Model, inputs: dict[str, tuple[int, ...] | None], shapes: Sizes)
         return
     try:
         exposed = expose(model, unknown, only=True)
-        got = probe(exposed.proto, exposed.folder, {v.name: feeds[v.name] for v in exposed.inputs})
+        got = trial_run(exposed.proto, exposed.folder, {v.name: feeds[v.name] for v in exposed.inputs})
     except (ModelError, ShapeError):
         return  # it does not run on zeros, or not at these sizes: those shapes stay unknown
     shapes.update((name, tuple(array.shape)) for name, array in got.items())

@@ -77,7 +77,7 @@ class Trace:
             return None
         return complete(positions.reshape(2, -1))
 
-    def heard(self) -> set[str]:
+    def sources(self) -> set[str]:
         """The values whose places are still to be mixed on the way to an output: the answer depends on all of them."""
         outputs = {v.name for v in self.model.graph.output}
         found = {name for name in outputs if name in self.positions}

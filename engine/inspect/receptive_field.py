@@ -24,7 +24,7 @@ from .signature import CONVOLUTIONS, convolution_weight
 
 
 @dataclass(frozen=True)
-class Reach:
+class AxisReach:
     """Of one axis: which input axis it walks along, in which steps, and how far it sees to both sides."""
 
     axis: int
@@ -32,14 +32,14 @@ class Reach:
     low: int
     high: int
 
-    def __or__(self, other: Reach) -> Reach:
-        return Reach(self.axis, self.stride, min(self.low, other.low), max(self.high, other.high))
+    def __or__(self, other: AxisReach) -> AxisReach:
+        return AxisReach(self.axis, self.stride, min(self.low, other.low), max(self.high, other.high))
 
-    def through(self, kernel: int, stride: int, dilation: int, before: int) -> Reach:
+    def through(self, kernel: int, stride: int, dilation: int, before: int) -> AxisReach:
         """After a sliding window over this axis."""
         low = self.low - self.stride * before
         high = self.high + self.stride * ((kernel - 1) * dilation - before)
-        return Reach(self.axis, self.stride * stride, low, high)
+        return AxisReach(self.axis, self.stride * stride, low, high)
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class ReceptiveField:
 
 
 # Axis of the value -> Reach; the axes that are missing do not walk along the input.
-Local: TypeAlias = dict[int, Reach]
+Local: TypeAlias = dict[int, AxisReach]
 
 
 class _Whole(Exception):
@@ -76,7 +76,7 @@ def receptive_fields(
     `sizes` are shapes in numbers (`concrete.concrete_shapes`), where those of the model are open.
     """
     tracer = _Tracer(model, sizes or {})
-    traces: dict[str, Local | None] = {source: {axis: Reach(axis, 1, 0, 0) for axis in axes}}
+    traces: dict[str, Local | None] = {source: {axis: AxisReach(axis, 1, 0, 0) for axis in axes}}
     for node in model.graph.node:
         if not any(name in traces for name in reads(node)):
             continue
@@ -265,7 +265,7 @@ class _Tracer:
         moved = {}
         for axis, reach in trace.items():
             shift = reach.stride * by_axis.get(axis, (0, 0))[0]
-            moved[axis] = Reach(reach.axis, reach.stride, reach.low - shift, reach.high - shift)
+            moved[axis] = AxisReach(reach.axis, reach.stride, reach.low - shift, reach.high - shift)
         return moved
 
     def _rerank(self, node: NodeProto, trace: Local) -> Local:
@@ -307,7 +307,7 @@ class _Tracer:
             first = max(start + size, 0) if start < 0 and isinstance(size, int) else start
             reach = trace[axis]
             shift = reach.stride * first
-            moved[axis] = Reach(reach.axis, reach.stride * step, reach.low + shift, reach.high + shift)
+            moved[axis] = AxisReach(reach.axis, reach.stride * step, reach.low + shift, reach.high + shift)
         return moved
 
     def _reduce(self, node: NodeProto, trace: Local) -> Local:
@@ -419,7 +419,7 @@ def _move_axes(tracer: _Tracer, node: NodeProto, found: list[tuple[str, tuple[in
     if node.op_type in ("Squeeze", "Unsqueeze", "Gather") and plain_domain(node.domain) == "":
         if name != node.input[0]:
             return None
-        trace = {axis: Reach(axis, 1, 0, 0) for axis in axes}
+        trace = {axis: AxisReach(axis, 1, 0, 0) for axis in axes}
         move = _Tracer._gather if node.op_type == "Gather" else _Tracer._rerank
         back = {reach.axis: place for place, reach in move(tracer, node, trace).items()}
         return tuple(back[axis] for axis in axes)

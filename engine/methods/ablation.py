@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..attribution.coalitions import Coalitions
-from .families.perturbation import Answer, Perturbation
+from .families.perturbation import Perturbation, SampleAnswer
 from .registry import method
 
 
@@ -26,6 +26,6 @@ class Ablation(Perturbation):
     Runs the network once per feature. Needs no gradient. Where masks overlap, an element's value is the sum of theirs.
     """
 
-    def explain_sample(self, coalitions: Coalitions) -> list[Answer]:
+    def explain_sample(self, coalitions: Coalitions) -> list[SampleAnswer]:
         drops = coalitions.clean - coalitions.scores_without()
-        return [Answer(np.ascontiguousarray(row), {"runs": len(drops)}) for row in drops.T]
+        return [SampleAnswer(np.ascontiguousarray(row), {"runs": len(drops)}) for row in drops.T]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..attribution.layer_choice import Place, activations
+from ..attribution.layer_choice import MapPlace, activations
 from .families.cam import Cam, tail_scores
 from .registry import Needs, method
 
@@ -31,7 +31,7 @@ class AblationCam(Cam):
 
     needs: ClassVar[Needs] = "tail"
 
-    def map(self, problem: Problem, place: Place) -> NDArray[np.float32]:
+    def map(self, problem: Problem, place: MapPlace) -> NDArray[np.float32]:
         maps = activations(problem, place)
 
         def without(clean: NDArray[np.float32], channels: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..attribution.layer_choice import Place
+from ..attribution.layer_choice import MapPlace
 from ..compiled.maps import weighted
 from ..errors import MethodError, TargetError
 from ..proto.nodes import reads
@@ -50,7 +50,7 @@ class ClassActivationMap(Cam):
             raise MethodError(f"cam explains scores before a softmax: {error}") from None
         return super().__call__(scores)
 
-    def map(self, problem: Problem, place: Place) -> NDArray[np.float32]:
+    def map(self, problem: Problem, place: MapPlace) -> NDArray[np.float32]:
         _check_head(problem, place)
         return super().map(problem, place)
 
@@ -58,7 +58,7 @@ class ClassActivationMap(Cam):
         build.before_softmax()
         return super().emit(build)
 
-    def emit_map(self, build: Build, place: Place, gradient: str) -> str:
+    def emit_map(self, build: Build, place: MapPlace, gradient: str) -> str:
         _check_head(build.problem, place)
         return super().emit_map(build, place, gradient)
 
@@ -70,7 +70,7 @@ class ClassActivationMap(Cam):
         return weighted(build, build.op.ReduceSum(gradients, [2, 3], keepdims=1), activations)
 
 
-def _check_head(problem: Problem, place: Place) -> None:
+def _check_head(problem: Problem, place: MapPlace) -> None:
     """Raises MethodError unless the score is linear in the pooled maps."""
     reached = {place.value}
     pooled = False
@@ -92,7 +92,7 @@ def _check_head(problem: Problem, place: Place) -> None:
         )
 
 
-def _unfit(place: Place, op: str, node: str) -> MethodError:
+def _unfit(place: MapPlace, op: str, node: str) -> MethodError:
     return MethodError(
         f"cam needs nothing but average pooling and linear layers after {place.name!r}, but {op} (node {node!r}) comes "
         "after it: use grad-cam, or name the layer before the pooling with layer="

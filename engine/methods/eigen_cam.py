@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..attribution.layer_choice import Place, activations
+from ..attribution.layer_choice import MapPlace, activations
 from ..compiled.maps import activations as emit_activations
 from ..compiled.maps import principal as emit_principal
 from .families.cam import Cam
@@ -34,10 +34,10 @@ class EigenCam(Cam):
 
     needs: ClassVar[Needs] = "tail"
 
-    def map(self, problem: Problem, place: Place) -> NDArray[np.float32]:
+    def map(self, problem: Problem, place: MapPlace) -> NDArray[np.float32]:
         return principal(activations(problem, place))
 
-    def emit_map(self, build: Build, place: Place, gradient: str) -> str:
+    def emit_map(self, build: Build, place: MapPlace, gradient: str) -> str:
         return emit_principal(build, emit_activations(build, place))
 
 

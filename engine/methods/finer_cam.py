@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..attribution.layer_choice import Place, activations
+from ..attribution.layer_choice import MapPlace, activations
 from ..errors import MethodError
 from .families.cam import Cam
 from .options import option
@@ -37,7 +37,7 @@ class FinerCam(Cam):
         0.6, "How much of the similar classes' score is subtracted; 0 is Grad-CAM.", low=0, high=10
     )
 
-    def map(self, problem: Problem, place: Place) -> NDArray[np.float32]:
+    def map(self, problem: Problem, place: MapPlace) -> NDArray[np.float32]:
         classes = problem.classes
         if classes is None or problem.target.classes is None or classes.shape[1] > 1:
             raise MethodError("finer-cam compares one class with others like it: choose a class as the target")

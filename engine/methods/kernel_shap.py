@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from ..attribution.coalitions import Coalitions, check_count, check_size, fit_quality
 from ..errors import MethodError
-from .families.perturbation import Answer, Perturbation
+from .families.perturbation import Perturbation, SampleAnswer
 from .options import option
 from .registry import method
 
@@ -44,7 +44,7 @@ class KernelShap(Perturbation):
         None, "Coalitions to run; 2048 and two per feature if not given.", low=1, high=1_000_000
     )
 
-    def explain_sample(self, coalitions: Coalitions) -> list[Answer]:
+    def explain_sample(self, coalitions: Coalitions) -> list[SampleAnswer]:
         features = coalitions.features
         check_count("kernel-shap", features)
         count = len(features)
@@ -60,7 +60,7 @@ class KernelShap(Perturbation):
             r2 = fit_quality(y, z @ values, design.weights) if len(y) else 1.0
             missed = float(values.sum() - t)
             details = _details(r2, n, missed, errors, len(z) + 1, design.exact)
-            answers.append(Answer(values, details))
+            answers.append(SampleAnswer(values, details))
         return answers
 
 

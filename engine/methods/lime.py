@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..attribution.coalitions import Coalitions, check_count, check_size, fit_quality
 from ..errors import MethodError
-from .families.perturbation import Answer, Perturbation
+from .families.perturbation import Perturbation, SampleAnswer
 from .options import option
 from .registry import method
 
@@ -35,7 +35,7 @@ class Lime(Perturbation):
     kernel_width: float = option(0.25, "Cosine distance at which a copy counts exp(-1/2).", low=1e-6)
     alpha: float = option(1.0, "Of the ridge regression: pulls values towards 0.", low=0)
 
-    def explain_sample(self, coalitions: Coalitions) -> list[Answer]:
+    def explain_sample(self, coalitions: Coalitions) -> list[SampleAnswer]:
         features = coalitions.features
         check_count("lime", features)
         check_size(self.samples, len(features))
@@ -47,7 +47,7 @@ class Lime(Perturbation):
             values, intercept = ridge(keep.astype(np.float64), y, weights, self.alpha)
             r2 = fit_quality(y, keep @ values + intercept, weights)
             details = {"r2": r2, "intercept": intercept, "local_prediction": float(values.sum() + intercept)}
-            answers.append(Answer(values, {**details, "runs": len(keep)}))
+            answers.append(SampleAnswer(values, {**details, "runs": len(keep)}))
         return answers
 
 

@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from ..attribution.baselines import FILLS, INPAINT, baseline, inpainted, usual_fill
 from ..attribution.maps import Maps
 from ..attribution.segments import NAMES, features_of
-from ..attribution.windows import Grid, most_frequent, patches, refine, sample
+from ..attribution.windows import WindowGrid, most_frequent, patches, refine, sample
 from ..errors import MethodError
 from ..incremental.runner import Hidden
 from ..proto.nodes import reads
-from .families.occluding import approximation_error, boxes_of, drops_of, most_probable
+from .families.occluding import approximation_error, boxes_of, most_probable, score_drops
 from .options import option
 from .registry import Method, Needs, Sanity, method
 
@@ -88,7 +88,7 @@ class Occlusion(Method):
             return self._by_segments(problem)
         plane = problem.input.plane
         assert plane is not None
-        grids = [Grid(plane, patch, self._stride(patch)) for patch in patches(self.patch, plane)]
+        grids = [WindowGrid(plane, patch, self._stride(patch)) for patch in patches(self.patch, plane)]
         looks = [self._look_at(problem, grid) for grid in grids]
         done = _Done(problem, sum(look.count for look in looks) * len(problem.input.x))
         for look in looks:
@@ -115,7 +115,7 @@ class Occlusion(Method):
             return max(1, patch[0] // 2), max(1, patch[1] // 2)
         return self.stride, self.stride
 
-    def _look_at(self, problem: Problem, grid: Grid) -> _Looks:
+    def _look_at(self, problem: Problem, grid: WindowGrid) -> _Looks:
         if self.mode == "coarse-to-fine":
             return _Coarse(problem, self, grid)
         if self.mode == "capped":
@@ -160,7 +160,9 @@ class Occlusion(Method):
                 return np.asarray(labels == window)
 
             fill = self.filling(problem, number, hidden)
-            drops, found = drops_of(problem, number, Hidden(boxes, fill, labels, ids), self.mode == "plain", told=done)
+            drops, found = score_drops(
+                problem, number, Hidden(boxes, fill, labels, ids), self.mode == "plain", progress=done
+            )
             if "classes" in found:
                 found |= _about_classes(problem, number, np.append(found["classes"], -1)[labels].astype(np.int32))
             for row in drops:
@@ -178,7 +180,7 @@ class Occlusion(Method):
         sizes = [(1, 1)] if self.patch is None else patches(self.patch, (size, size))
         if len(sizes) > 1 or self.segments is not None or self.mode not in ("exact", "plain"):
             raise MethodError("the input is no image: windows of one size slide along its last axis, in the exact mode")
-        grid = Grid((1, size), (1, sizes[0][1]), (1, self._stride(sizes[0])[1]))
+        grid = WindowGrid((1, size), (1, sizes[0][1]), (1, self._stride(sizes[0])[1]))
         fills = self._fills(problem)
         values, done = [], _Done(problem, len(grid.boxes) * len(x))
         for number in range(len(x)):
@@ -193,7 +195,7 @@ class Occlusion(Method):
 
             first = number * problem.target.count
             clean = problem.scores[first : first + problem.target.count]
-            values.append((clean - problem.scores_made(len(boxes), make, number, done)).T)
+            values.append((clean - problem.scores_generated(len(boxes), make, number, done)).T)
         found = np.concatenate(values)
         plane = grid.mean_cover(found[:, None, :])[:, 0]
         return Maps(np.asarray(found, np.float32), "grid", plane=plane[:, None, :])
@@ -249,7 +251,7 @@ class _Found:
 class _Looks:
     """Windows of one size, at the samples of a problem."""
 
-    def __init__(self, problem: Problem, method: Occlusion, grid: Grid) -> None:
+    def __init__(self, problem: Problem, method: Occlusion, grid: WindowGrid) -> None:
         self.problem, self.method, self.grid = problem, method, grid
         self.done: Callable[[int], None] | None = None
 
@@ -289,7 +291,7 @@ class _Looks:
             return mask
 
         fill = self.method.filling(self.problem, number, hidden)
-        return drops_of(self.problem, number, Hidden(boxes, fill), plain, cap, windows, share, self.done)
+        return score_drops(self.problem, number, Hidden(boxes, fill), plain, cap, windows, share, self.done)
 
 
 class _Coarse(_Looks):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..attribution.layer_choice import Place, activations
+from ..attribution.layer_choice import MapPlace, activations
 from ..compiled.maps import maps_of_value
 from ..compiled.passes import masked_scores
 from ..errors import MethodError
@@ -40,7 +40,7 @@ class ReciproCam(Cam):
     )
     needs: ClassVar[Needs] = "tail"
 
-    def map(self, problem: Problem, place: Place) -> NDArray[np.float32]:
+    def map(self, problem: Problem, place: MapPlace) -> NDArray[np.float32]:
         height, width = activations(problem, place).shape[2:]
         masks = spots(height, width, self.mask == "gaussian")
 
@@ -51,7 +51,7 @@ class ReciproCam(Cam):
         found = scores[:, :-1] - scores[:, -1:]
         return found.reshape(-1, height, width).astype(np.float32)
 
-    def emit_map(self, build: Build, place: Place, gradient: str) -> str:
+    def emit_map(self, build: Build, place: MapPlace, gradient: str) -> str:
         height, width = build.op.shape(maps_of_value(build, place.grid, place.value))[2:]
         if not isinstance(height, int) or not isinstance(width, int):
             raise MethodError(f"recipro-cam in a graph needs a fixed image size, that of {place.name!r} is open")

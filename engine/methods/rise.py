@@ -92,7 +92,7 @@ class Rise(Method):
         halves = Halves(problem.target.count, masks, self.centre)
         done, total = sample * self.masks, len(problem.input.x) * self.masks
 
-        def told(more: int) -> None:
+        def progress(more: int) -> None:
             nonlocal done
             done += more
             if tell is not None:
@@ -116,7 +116,7 @@ class Rise(Method):
                 )
                 return out
 
-            scores = problem.scores_made(len(grids), masked, sample, told)
+            scores = problem.scores_generated(len(grids), masked, sample, progress)
             broken = int((~np.isfinite(scores)).any(axis=1).sum())
             if broken:
                 raise MethodError(
@@ -145,8 +145,10 @@ class Rise(Method):
         error = detail["relative_error"]
         if self.tolerance is None or (error is not None and error <= self.tolerance):
             return ()
-        told = "unknown" if error is None else f"{error:.2g}"
-        return (f"the map is not stable after {detail['masks']} masks: its relative error is {told}; use more masks",)
+        progress = "unknown" if error is None else f"{error:.2g}"
+        return (
+            f"the map is not stable after {detail['masks']} masks: its relative error is {progress}; use more masks",
+        )
 
 
 class Halves:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...kernels.masks import apply
-from ..attribution.layer_choice import Place, activations
+from ..attribution.layer_choice import MapPlace, activations
 from ..errors import MethodError
 from .families.cam import Cam
 from .options import option
@@ -37,7 +37,7 @@ class ScoreCam(Cam):
     channels: int | None = option(None, "Use only the channels with the greatest variance, this many.", low=1)
     needs: ClassVar[Needs] = "forward"
 
-    def map(self, problem: Problem, place: Place) -> NDArray[np.float32]:
+    def map(self, problem: Problem, place: MapPlace) -> NDArray[np.float32]:
         if problem.input.axes is None or problem.input.x.dtype.kind not in "fiu":
             raise MethodError("score-cam masks images and the input is none: use grad-cam")
         maps = activations(problem, place)
@@ -77,4 +77,4 @@ class ScoreCam(Cam):
             apply(out.reshape(len(numbers), *planar), x.reshape(planar), None, scaled[numbers])
             return out
 
-        return problem.scores_made(len(maps), masked, sample)
+        return problem.scores_generated(len(maps), masked, sample)

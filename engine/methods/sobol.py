@@ -22,7 +22,7 @@ from ..attribution.coalitions import SEGMENT_MEAN, Coalitions
 from ..attribution.maps import Display
 from ..attribution.segments import GRID
 from ..errors import MethodError
-from .families.perturbation import Answer, Perturbation
+from .families.perturbation import Perturbation, SampleAnswer
 from .options import option
 from .registry import method
 
@@ -49,7 +49,7 @@ class Sobol(Perturbation):
     )
     designs: int = option(32, "Points of the quasi-Monte-Carlo design; a power of two.", low=2, high=1 << 20)
 
-    def explain_sample(self, coalitions: Coalitions) -> list[Answer]:
+    def explain_sample(self, coalitions: Coalitions) -> list[SampleAnswer]:
         count = len(coalitions.features)
         if self.designs & (self.designs - 1):
             raise MethodError(f"sobol needs a power of two of designs, not {self.designs}: take 16, 32, 64, ...")
@@ -69,11 +69,13 @@ class Sobol(Perturbation):
             return keep
 
         runs = self.designs * (count + 2)
-        scores = coalitions.scores_made(runs, mask).reshape(count + 2, self.designs, -1)
+        scores = coalitions.scores_generated(runs, mask).reshape(count + 2, self.designs, -1)
         answers = []
         for of_target in np.moveaxis(scores, 2, 0):
             total, first, variance = indices(of_target[0], of_target[1], of_target[2:])
-            answers.append(Answer(total, {"first_order": tuple(first.tolist()), "variance": variance, "runs": runs}))
+            answers.append(
+                SampleAnswer(total, {"first_order": tuple(first.tolist()), "variance": variance, "runs": runs})
+            )
         return answers
 
 

@@ -15,7 +15,7 @@ from ...kernels.resize import FILTERS, Filter
 from ..errors import CardError, nearest
 from .fields import (
     DTYPES,
-    Refused,
+    FieldRefused,
     choice_of,
     to_edge,
     to_entries,
@@ -157,7 +157,7 @@ def check(
             continue
         try:
             found[name] = parse(value)
-        except Refused as refused:
+        except FieldRefused as refused:
             shown = repr(value)
             shown = shown if len(shown) <= 80 else shown[:77] + "..."
             raise CardError(f"{name} in {where} must be {refused}, got {shown}") from None

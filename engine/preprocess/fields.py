@@ -14,7 +14,7 @@ MAX_SIDE = 16384
 MAX_PIXELS = 1 << 26
 
 
-class Refused(Exception):
+class FieldRefused(Exception):
     """What a value should have been."""
 
 
@@ -23,23 +23,23 @@ def to_size(value: Any) -> tuple[int, int]:
     if isinstance(value, str):
         parts: list[Any] = value.lower().replace("×", "x").split("x")
         if not all(p.strip().isascii() and p.strip().isdigit() and len(p.strip()) < 8 for p in parts):
-            raise Refused(wanted)
+            raise FieldRefused(wanted)
         value = [int(p) for p in parts]
         value = value * 2 if len(value) == 1 else value
     elif _is_number(value):
         value = [value, value]
     sides = _sequence(value, wanted)
     if len(sides) != 2 or not all(_is_number(s) and float(s).is_integer() and 1 <= s <= MAX_SIDE for s in sides):
-        raise Refused(wanted)
+        raise FieldRefused(wanted)
     height, width = int(sides[0]), int(sides[1])
     if height * width > MAX_PIXELS:
-        raise Refused(f"at most {MAX_PIXELS} pixels")
+        raise FieldRefused(f"at most {MAX_PIXELS} pixels")
     return height, width
 
 
 def to_edge(value: Any) -> int:
     if not (_is_number(value) and float(value).is_integer() and 1 <= value <= MAX_SIDE):
-        raise Refused(f"a number of pixels from 1 to {MAX_SIDE}")
+        raise FieldRefused(f"a number of pixels from 1 to {MAX_SIDE}")
     return int(value)
 
 
@@ -47,31 +47,31 @@ def to_numbers(value: Any, positive: bool) -> tuple[float, ...]:
     wanted = f"one {'positive ' if positive else ''}number, or one for each channel"
     values = [value] if _is_number(value) else _sequence(value, wanted)
     if len(values) not in (1, 3) or not all(_is_number(v) and abs(v) < 1e6 and (v > 0 or not positive) for v in values):
-        raise Refused(wanted)
+        raise FieldRefused(wanted)
     return tuple(float(v) for v in values)
 
 
 def to_fraction(value: Any) -> float:
     if not (_is_number(value) and 0.01 <= value <= 1):
-        raise Refused("a number from 0.01 to 1")
+        raise FieldRefused("a number from 0.01 to 1")
     return float(value)
 
 
 def to_pixel(value: Any) -> int:
     if not (_is_number(value) and float(value).is_integer() and 0 <= value <= 255):
-        raise Refused("a whole number from 0 to 255")
+        raise FieldRefused("a whole number from 0 to 255")
     return int(value)
 
 
 def to_flag(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise Refused("true or false")
+        raise FieldRefused("true or false")
     return value
 
 
 def to_text(value: Any) -> str:
     if not isinstance(value, str) or len(value) > 10_000:
-        raise Refused("a text")
+        raise FieldRefused("a text")
     return value
 
 
@@ -81,7 +81,7 @@ def to_texts(value: Any) -> tuple[str, ...]:
 
 def to_entries(value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
-        raise Refused("an object with descriptive entries")
+        raise FieldRefused("an object with descriptive entries")
     return dict(value)
 
 
@@ -93,7 +93,7 @@ def choice_of(choices: Sequence[str], upper: bool, also: Mapping[str, str]) -> C
         if plain not in choices:
             close = nearest(plain, choices, most=1) if plain else []
             hint = f" (nearest: {close[0]!r})" if close else ""
-            raise Refused(f"one of {', '.join(choices)}{hint}")
+            raise FieldRefused(f"one of {', '.join(choices)}{hint}")
         return plain
 
     return parse
@@ -111,5 +111,5 @@ def _is_number(value: Any) -> bool:
 
 def _sequence(value: Any, wanted: str) -> list[Any]:
     if isinstance(value, (str, bytes, Mapping)) or not hasattr(value, "__iter__"):
-        raise Refused(wanted)
+        raise FieldRefused(wanted)
     return list(value)

@@ -29,7 +29,7 @@ Adding an operator
         (m,) = multipliers
         return [op.Mul(m, op.Div(node.outputs[0], node.inputs[0]))]
 
-in a module of this package: as `@gradient` in `gradients/`, with multipliers in place of cotangents; `lrp` (`Lrp`)
+in a module of this package: as `@gradient` in `gradients/`, with multipliers in place of cotangents; `lrp` (`LrpPass`)
 knows the composite and the zone. An operator needs an entry in `gradients/` as well, whose options hold here too.
 """
 
@@ -37,7 +37,7 @@ from __future__ import annotations
 
 from .registry import REMEDY as REMEDY
 from .registry import Composite as Composite
-from .registry import Lrp as Lrp
+from .registry import LrpPass as LrpPass
 from .registry import Multipliers as Multipliers
 from .registry import RelevanceRule as RelevanceRule
 from .registry import Relevances as Relevances

@@ -26,7 +26,7 @@ _DEEPEST = 40
 
 
 @dataclass(frozen=True)
-class Layer:
+class AffineLayer:
     """y = x W + b.
 
     node      the operator; `slot` and `weight_slot` are the places of x and W among its inputs
@@ -84,7 +84,7 @@ def _value(attribute: onnx.AttributeProto) -> Any:
     return value.decode() if isinstance(value, bytes) else value
 
 
-def layer_of(node: Node, op: Emitter) -> Layer | None:
+def layer_of(node: Node, op: Emitter) -> AffineLayer | None:
     """The layer that ends at this node, None where there is none: no weights, or weights that depend on the input."""
     if node.op_type in ("Relu", "Clip") and not node.domain:
         return _rectified(node, op)
@@ -95,7 +95,7 @@ def layer_of(node: Node, op: Emitter) -> Layer | None:
     return None
 
 
-def _plain(node: Node, op: Emitter) -> Layer | None:
+def _plain(node: Node, op: Emitter) -> AffineLayer | None:
     active = [i for i, name in enumerate(node.inputs[:2]) if name in node.active]
     conv = node.op_type in ("Conv", "ConvTranspose")
     if len(active) != 1 or len(node.inputs) < 2 or (conv and active != [0]):
@@ -110,7 +110,7 @@ def _plain(node: Node, op: Emitter) -> Layer | None:
         bias = _shaped(op, bias, node.outputs[0], 1)
     elif bias is not None and node.attribute("beta", 1.0) != 1:
         bias = op.Mul(bias, node.attribute("beta", 1.0))
-    return Layer(node, slot, 1 - slot, node.inputs[1 - slot], bias, node.outputs[0])
+    return AffineLayer(node, slot, 1 - slot, node.inputs[1 - slot], bias, node.outputs[0])
 
 
 def _shaped(op: Emitter, vector: str, y: str, axis: int) -> str:
@@ -119,7 +119,7 @@ def _shaped(op: Emitter, vector: str, y: str, axis: int) -> str:
     return str(op.Unsqueeze(vector, list(range(1, 1 + trailing)))) if trailing else vector
 
 
-def _before(node: Node, op: Emitter, name: str) -> Layer | None:
+def _before(node: Node, op: Emitter, name: str) -> AffineLayer | None:
     """The layer that ends at `name`, without a rectifier, if nobody asks for the relevance there."""
     maker = op.producer(name)
     if maker is None or name in node.asked or name not in node.active:
@@ -128,7 +128,7 @@ def _before(node: Node, op: Emitter, name: str) -> Layer | None:
     return None if layer is None or layer.ends else layer
 
 
-def _rectified(node: Node, op: Emitter) -> Layer | None:
+def _rectified(node: Node, op: Emitter) -> AffineLayer | None:
     """The layer before a rectifier: a Relu, or a Clip to numbers from 0 on."""
     inner = _before(node, op, node.inputs[0])
     if inner is None:
@@ -140,7 +140,7 @@ def _rectified(node: Node, op: Emitter) -> Layer | None:
     return replace(inner, y=node.outputs[0], ends=node.op_type)
 
 
-def _folded(node: Node, op: Emitter) -> Layer | None:
+def _folded(node: Node, op: Emitter) -> AffineLayer | None:
     """The layer before a sum with or a product by constants, one number per channel, with these folded in."""
     active = [i for i, name in enumerate(node.inputs) if name in node.active]
     if len(active) != 1:
@@ -185,11 +185,11 @@ def _per_channel_vector(op: Emitter, constant: str, y: str, axis: int) -> str | 
     return str(op.Reshape(constant, [-1]))
 
 
-def _shifted(op: Emitter, layer: Layer, offset: str, y: str) -> Layer:
+def _shifted(op: Emitter, layer: AffineLayer, offset: str, y: str) -> AffineLayer:
     return replace(layer, bias=offset if layer.bias is None else op.Add(layer.bias, offset), y=y)
 
 
-def _scaled(op: Emitter, layer: Layer, vector: str, broadcast: str) -> Layer | None:
+def _scaled(op: Emitter, layer: AffineLayer, vector: str, broadcast: str) -> AffineLayer | None:
     """The layer with its outputs multiplied by one number per channel; None where the weights cannot take them."""
     node, rank = layer.node, op.rank(layer.weights)
     if node.op_type == "Conv":

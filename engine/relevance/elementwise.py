@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .registry import Lrp, Multipliers, own_gradient, relevance
+from .registry import LrpPass, Multipliers, own_gradient, relevance
 from .rules import through_rectifier
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def passed(op: Emitter, m: str, x: str, y: str) -> str:
 
 
 @relevance("Relu", "LeakyRelu", "PRelu", "ThresholdedRelu", "Abs", "Neg", "Identity")
-def homogeneous(node: Node, multipliers: Multipliers, op: Emitter, lrp: Lrp) -> Multipliers | Mapping[str, str]:
+def homogeneous(node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPass) -> Multipliers | Mapping[str, str]:
     """y / x is the derivative. A slope that depends on the input counts as a constant."""
     (m,) = multipliers
     assert m is not None
@@ -48,7 +48,7 @@ def homogeneous(node: Node, multipliers: Multipliers, op: Emitter, lrp: Lrp) -> 
     *"""Sigmoid HardSigmoid Tanh HardSwish Swish Gelu Mish Elu Celu Selu Softplus Softsign Shrink Clip Erf Exp Log Sqrt
     Reciprocal Sin Cos Tan Asin Acos Atan Sinh Cosh Asinh Acosh Atanh""".split()
 )
-def function(node: Node, multipliers: Multipliers, op: Emitter, lrp: Lrp) -> Multipliers | Mapping[str, str]:
+def function(node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPass) -> Multipliers | Mapping[str, str]:
     (m,) = multipliers
     assert m is not None
     whole = through_rectifier(node, m, op, lrp) if node.op_type == "Clip" else None
@@ -56,7 +56,7 @@ def function(node: Node, multipliers: Multipliers, op: Emitter, lrp: Lrp) -> Mul
 
 
 @relevance("Pow")
-def power(node: Node, multipliers: Multipliers, op: Emitter, lrp: Lrp) -> Multipliers:
+def power(node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPass) -> Multipliers:
     """The base takes all; of a constant base, the exponent."""
     (m,) = multipliers
     assert m is not None
@@ -65,7 +65,7 @@ def power(node: Node, multipliers: Multipliers, op: Emitter, lrp: Lrp) -> Multip
 
 
 @relevance("Max", "Min")
-def extremum(node: Node, multipliers: Multipliers, op: Emitter, lrp: Lrp) -> Multipliers | Mapping[str, str]:
+def extremum(node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPass) -> Multipliers | Mapping[str, str]:
     """The winner takes all. Against constants it is a function of one value, Clip in other words."""
     (m,) = multipliers
     assert m is not None

@@ -15,7 +15,7 @@ from ..emitter.node import Node
 from .affine import layer_of
 from .normalization import batch_statistics
 from .products import both, one_sided
-from .registry import Lrp, Multipliers, Relevances, own_gradient, relevance
+from .registry import LrpPass, Multipliers, Relevances, own_gradient, relevance
 from .rules import through
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @relevance("Conv", "ConvTranspose")
-def convolution(node: Node, multipliers: Multipliers, op: Emitter, lrp: Lrp) -> Multipliers | Mapping[str, str]:
+def convolution(node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPass) -> Multipliers | Mapping[str, str]:
     """Kernels that depend on the input count as constants beside what they are applied to."""
     (m,) = multipliers
     assert m is not None
@@ -34,7 +34,7 @@ def convolution(node: Node, multipliers: Multipliers, op: Emitter, lrp: Lrp) -> 
 
 
 @relevance("Gemm", "MatMul", "Einsum")
-def matrix_product(node: Node, multipliers: Multipliers, op: Emitter, lrp: Lrp) -> Multipliers | Mapping[str, str]:
+def matrix_product(node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPass) -> Multipliers | Mapping[str, str]:
     (m,) = multipliers
     assert m is not None
     layer = layer_of(node, op)
@@ -56,7 +56,7 @@ def matrix_product(node: Node, multipliers: Multipliers, op: Emitter, lrp: Lrp) 
 
 
 @relevance("Add", "Sub")
-def sum_(node: Node, multipliers: Multipliers, op: Emitter, lrp: Lrp) -> Multipliers | Mapping[str, str]:
+def sum_(node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPass) -> Multipliers | Mapping[str, str]:
     """Both sides in proportion to what they contributed; a constant keeps its share."""
     (m,) = multipliers
     assert m is not None
@@ -65,7 +65,9 @@ def sum_(node: Node, multipliers: Multipliers, op: Emitter, lrp: Lrp) -> Multipl
 
 
 @relevance("BatchNormalization")
-def batch_normalization(node: Node, multipliers: Multipliers, op: Emitter, lrp: Lrp) -> Multipliers | Mapping[str, str]:
+def batch_normalization(
+    node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPass
+) -> Multipliers | Mapping[str, str]:
     """Behind a layer it is part of it. Elsewhere a factor and a constant, which keeps its share.
 
     In training mode the batch's statistics count as constants.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..gradients.registry import Cotangents
 from .products import one_sided
-from .registry import Lrp, Multipliers, no_rule, own_gradient, relevance
+from .registry import LrpPass, Multipliers, no_rule, own_gradient, relevance
 
 if TYPE_CHECKING:
     from ..emitter.emitter import Emitter
@@ -43,23 +43,23 @@ _ML = "ai.onnx.ml"
 @relevance(
     *"ArrayFeatureExtractor FeatureVectorizer Imputer LinearClassifier LinearRegressor Scaler".split(), domain=_ML
 )
-def by_gradient(node: Node, multipliers: Multipliers, op: Emitter, lrp: Lrp) -> Multipliers | Mapping[str, str]:
+def by_gradient(node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPass) -> Multipliers | Mapping[str, str]:
     return own_gradient(node, multipliers, op)
 
 
 @relevance("GridSample", "RoiAlign", "DeformConv")
-def sampled(node: Node, multipliers: Multipliers, op: Emitter, lrp: Lrp) -> Multipliers:
+def sampled(node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPass) -> Multipliers:
     """Linear in what is sampled; the places where, and masks, count as constants."""
     return one_sided(node, multipliers, op, node.wants.index(True))
 
 
 @relevance("ReduceSumSquare")
-def sum_of_squares(node: Node, multipliers: Multipliers, op: Emitter, lrp: Lrp) -> Multipliers | Mapping[str, str]:
+def sum_of_squares(node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPass) -> Multipliers | Mapping[str, str]:
     """The gradient gives twice what there is: of y = sum x^2, x dy/dx adds up to 2 y."""
     halved: Cotangents = [None if m is None else op.Div(m, 2.0) for m in multipliers]
     return own_gradient(node, halved, op)
 
 
 @relevance("ReduceProd", "CumProd", "ReduceLogSum", "ReduceLogSumExp", "Det", "Mod", "AffineGrid", "Range")
-def refused(node: Node, multipliers: Multipliers, op: Emitter, lrp: Lrp) -> Multipliers:
+def refused(node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPass) -> Multipliers:
     raise no_rule(node, "its result is no sum of contributions of its inputs")

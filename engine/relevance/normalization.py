@@ -14,7 +14,7 @@ from onnx import TensorProto
 
 from ..gradients.normalization import normalised, per_channel, wide
 from .elementwise import passed
-from .registry import Lrp, Multipliers, relevance
+from .registry import LrpPass, Multipliers, relevance
 
 if TYPE_CHECKING:
     from ..emitter.emitter import Emitter
@@ -27,7 +27,7 @@ def _through(op: Emitter, d: str, inverse: str, axes: list[int]) -> str:
 
 
 @relevance("LayerNormalization")
-def layer_normalization(node: Node, multipliers: Multipliers, op: Emitter, lrp: Lrp) -> Multipliers:
+def layer_normalization(node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPass) -> Multipliers:
     m = multipliers[0]
     if m is None:
         return []
@@ -42,7 +42,7 @@ def layer_normalization(node: Node, multipliers: Multipliers, op: Emitter, lrp: 
 
 
 @relevance("InstanceNormalization")
-def instance_normalization(node: Node, multipliers: Multipliers, op: Emitter, lrp: Lrp) -> Multipliers:
+def instance_normalization(node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPass) -> Multipliers:
     (m,) = multipliers
     assert m is not None
     x, scale = node.inputs[:2]
@@ -53,7 +53,7 @@ def instance_normalization(node: Node, multipliers: Multipliers, op: Emitter, lr
 
 
 @relevance("GroupNormalization")
-def group_normalization(node: Node, multipliers: Multipliers, op: Emitter, lrp: Lrp) -> Multipliers:
+def group_normalization(node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPass) -> Multipliers:
     """Before opset 21 the scale is one number per group."""
     (m,) = multipliers
     assert m is not None
@@ -69,7 +69,7 @@ def group_normalization(node: Node, multipliers: Multipliers, op: Emitter, lrp: 
 
 
 @relevance("MeanVarianceNormalization")
-def mean_variance_normalization(node: Node, multipliers: Multipliers, op: Emitter, lrp: Lrp) -> Multipliers:
+def mean_variance_normalization(node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPass) -> Multipliers:
     (m,) = multipliers
     assert m is not None
     x, axes = node.inputs[0], node.attribute("axes") or [0, 2, 3]
@@ -88,7 +88,7 @@ def batch_statistics(node: Node, m: str, op: Emitter) -> Multipliers:
 
 @relevance("RMSNormalization", "LpNormalization", "LRN")
 @relevance("Normalizer", domain="ai.onnx.ml")
-def divided(node: Node, multipliers: Multipliers, op: Emitter, lrp: Lrp) -> Multipliers:
+def divided(node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPass) -> Multipliers:
     """Division by a statistic alone changes nothing in the relevance."""
     (m,) = multipliers
     assert m is not None

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from ..emitter.node import Node
 from .affine import layer_of
 from .elementwise import passed
-from .registry import Lrp, Multipliers, own_gradient, relevance
+from .registry import LrpPass, Multipliers, own_gradient, relevance
 from .rules import through
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _product_gradient(node: Node, m: str, op: Emitter) -> Sequence[str | None]:
 
 
 @relevance("Mul")
-def mul(node: Node, multipliers: Multipliers, op: Emitter, lrp: Lrp) -> Multipliers | Mapping[str, str]:
+def mul(node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPass) -> Multipliers | Mapping[str, str]:
     (m,) = multipliers
     assert m is not None
     layer = layer_of(node, op)
@@ -114,7 +114,7 @@ def mul(node: Node, multipliers: Multipliers, op: Emitter, lrp: Lrp) -> Multipli
 
 
 @relevance("Div")
-def div(node: Node, multipliers: Multipliers, op: Emitter, lrp: Lrp) -> Multipliers | Mapping[str, str]:
+def div(node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPass) -> Multipliers | Mapping[str, str]:
     """Of a constant by a value: a function of one value, which passes relevance unchanged."""
     (m,) = multipliers
     assert m is not None
@@ -127,7 +127,7 @@ def div(node: Node, multipliers: Multipliers, op: Emitter, lrp: Lrp) -> Multipli
 
 
 @relevance("SwiGLU")
-def swiglu(node: Node, multipliers: Multipliers, op: Emitter, lrp: Lrp) -> Multipliers:
+def swiglu(node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPass) -> Multipliers:
     """y = swish(a) b: half to each side, and swish passes its half unchanged."""
     (m,) = multipliers
     assert m is not None

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..emitter.node import Node
 
 Multipliers: TypeAlias = "Sequence[str | None]"
-RelevanceRule: TypeAlias = "Callable[[Node, Multipliers, Emitter, Lrp], Multipliers | Mapping[str, str]]"
+RelevanceRule: TypeAlias = "Callable[[Node, Multipliers, Emitter, LrpPass], Multipliers | Mapping[str, str]]"
 
 REMEDY = "take `gradient`, `input-x-gradient` or `integrated-gradients`, or an earlier target"
 
@@ -54,7 +54,7 @@ class Composite:
 
 
 @dataclass(frozen=True)
-class Lrp:
+class LrpPass:
     """One propagation: the composite, and the places of the graph that it must know. All by value names.
 
     input     whose relevance is asked for

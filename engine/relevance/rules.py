@@ -28,8 +28,8 @@ import numpy as np
 
 from ..emitter.node import Node
 from ..errors import MethodError
-from .affine import Layer, layer_of, nonnegative
-from .registry import Composite, Lrp, Relevances
+from .affine import AffineLayer, layer_of, nonnegative
+from .registry import Composite, LrpPass, Relevances
 from .zone import carried
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 # ---- the operators
 
 
-def through(layer: Layer, m: str, op: Emitter, lrp: Lrp) -> Mapping[str, str]:
+def through(layer: AffineLayer, m: str, op: Emitter, lrp: LrpPass) -> Mapping[str, str]:
     """The multiplier (in the zone: relevance) of what the layer reads, by the rule that its place asks for."""
 
     first, rule = _rules_of(layer, op, lrp)
@@ -46,7 +46,7 @@ def through(layer: Layer, m: str, op: Emitter, lrp: Lrp) -> Mapping[str, str]:
     return Relevances({layer.x: FIRST_RULES[first](flow)}) if first != "same" else {layer.x: RULES[rule](flow)}
 
 
-def _rules_of(layer: Layer, op: Emitter, lrp: Lrp) -> tuple[str, str]:
+def _rules_of(layer: AffineLayer, op: Emitter, lrp: LrpPass) -> tuple[str, str]:
     """The layer's rule as a first one ("same" where it is none, or has none of its own), and as one of its kind."""
     composite = lrp.composite
     last = layer.node.outputs[0] in lrp.last
@@ -55,7 +55,7 @@ def _rules_of(layer: Layer, op: Emitter, lrp: Lrp) -> tuple[str, str]:
     return "same" if dense and first == "flat" else first, composite.dense if dense else composite.conv
 
 
-def through_rectifier(node: Node, m: str, op: Emitter, lrp: Lrp) -> Mapping[str, str] | None:
+def through_rectifier(node: Node, m: str, op: Emitter, lrp: LrpPass) -> Mapping[str, str] | None:
     """Through a rectifier and the layer before it at once; None where they go one by one.
 
     Rules that compare y with its parts need y before an upper bound.
@@ -69,7 +69,7 @@ def through_rectifier(node: Node, m: str, op: Emitter, lrp: Lrp) -> Mapping[str,
     return through(layer, m, op, lrp)
 
 
-def _on_single_positions(op: Emitter, layer: Layer) -> bool:
+def _on_single_positions(op: Emitter, layer: AffineLayer) -> bool:
     """Whether a convolution is a matrix product in another notation: maps of a single position in and out."""
     sizes = [*op.shape(layer.x)[2:], *op.shape(layer.y)[2:]]
     return all(size == 1 for size in sizes)
@@ -95,9 +95,9 @@ class Flow:
     """A layer, the multiplier `m` of its value, and whether what it reads is nowhere negative."""
 
     op: Emitter
-    layer: Layer
+    layer: AffineLayer
     m: str
-    lrp: Lrp
+    lrp: LrpPass
     nonnegative: bool
 
     @property

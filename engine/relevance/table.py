@@ -9,7 +9,7 @@ from .. import gradients
 from ..gradients.registry import Cotangents, Gradient
 from ..proto.nodes import reads
 from . import zone
-from .registry import Lrp, Relevances, find, no_rule
+from .registry import LrpPass, Relevances, find, no_rule
 
 if TYPE_CHECKING:
     from ..emitter.emitter import Emitter
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Table(Mapping["str | tuple[str, str]", "Rule"]):
     """Rules for `vjp`, one for each differentiable operator; `name` is what the metadata of its model say."""
 
-    def __init__(self, lrp: Lrp, name: str = "lrp") -> None:
+    def __init__(self, lrp: LrpPass, name: str = "lrp") -> None:
         self.lrp, self.name = lrp, name
         self._rules: dict[str | tuple[str, str], Rule] = {
             k: _adapted(k, e, lrp) for k, e in gradients.entries() if isinstance(e, Gradient)
@@ -36,7 +36,7 @@ class Table(Mapping["str | tuple[str, str]", "Rule"]):
         return len(self._rules)
 
 
-def _adapted(key: tuple[str, str], entry: Gradient, lrp: Lrp) -> Rule:
+def _adapted(key: tuple[str, str], entry: Gradient, lrp: LrpPass) -> Rule:
     """The operator's relevance rule as one of `gradients/`: in the zone it carries relevance, before it multipliers."""
     rule = find(*key)
 

@@ -15,7 +15,7 @@ from onnx import NodeProto
 from .. import gradients
 from ..gradients.registry import Constant
 from ..proto.nodes import plain_domain, reads
-from .registry import Composite, Lrp, Multipliers, own_gradient
+from .registry import Composite, LrpPass, Multipliers, own_gradient
 
 if TYPE_CHECKING:
     from ..emitter.emitter import Emitter
@@ -35,10 +35,10 @@ WEIGHTED = frozenset(
 _DOMAINS = ("", "ai.onnx.ml", "com.microsoft")
 
 
-def propagation(model: Model, composite: Composite, of: str, input: str) -> Lrp:
+def propagation(model: Model, composite: Composite, of: str, input: str) -> LrpPass:
     """What a propagation from the value `of` back to `input` has to know of the graph."""
     zone, dependent = _zone(model, input)
-    return Lrp(composite, input, frozenset(zone), frozenset(_last(model, of, dependent)))
+    return LrpPass(composite, input, frozenset(zone), frozenset(_last(model, of, dependent)))
 
 
 def _zone(model: Model, input: str) -> tuple[set[str], set[str]]:
@@ -77,7 +77,7 @@ def has_weights(node: NodeProto, dependent: set[str]) -> bool:
 
 
 def carried_back(
-    node: Node, relevances: Multipliers, op: Emitter, lrp: Lrp
+    node: Node, relevances: Multipliers, op: Emitter, lrp: LrpPass
 ) -> Sequence[str | None] | Mapping[str, str]:
     """Relevance through a node of the zone: back to where a value came from, unchanged by sums and factors."""
     if node.op_type not in _AFFINE:
@@ -86,7 +86,7 @@ def carried_back(
     return [relevance if name in lrp.zone else None for name in node.inputs]
 
 
-def carried(op: Emitter, name: str, start: str, lrp: Lrp, affine: bool) -> str:
+def carried(op: Emitter, name: str, start: str, lrp: LrpPass, affine: bool) -> str:
     """The zone's value `name` as it would be if the input were `start`.
 
     Without `affine`, sums and factors are left out, and padding is 0: what comes of a mask.

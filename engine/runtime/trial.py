@@ -19,7 +19,7 @@ from .ort import ORT_ERRORS, create, ort, run_error, session_options
 from .providers import CPU
 
 
-def evaluate(proto: ModelProto, names: Sequence[str]) -> dict[str, np.ndarray]:
+def evaluate_constant(proto: ModelProto, names: Sequence[str]) -> dict[str, np.ndarray]:
     """Outputs of a model without inputs, computed without optimisation: for constant folding. Raises ModelError."""
     made = create(proto, [CPU], session_options(1, "none"))
     try:
@@ -53,12 +53,12 @@ def infer_types(model: ModelProto, folder: Path | None, names: Sequence[str]) ->
 
 
 # A loop that does not end also piles up what it returns, outside the allocator.
-PROBE_BYTES = 2 << 30
-_PROBE_SECONDS = 20.0
+TRIAL_BYTES = 2 << 30
+_TRIAL_SECONDS = 20.0
 _LOOP_SECONDS = 2.0
 
 
-def probe(
+def trial_run(
     model: ModelProto, folder: Path | None, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None
 ) -> dict[str, np.ndarray]:
     """Run `model` once, to learn shapes, within 2 GiB and 20 s, 2 s with a loop in it.
@@ -66,20 +66,20 @@ def probe(
     A model is untrusted: a loop in it may never end, or grow. Raises ModelError where it exceeds the limits or fails
     otherwise, UnknownName and ShapeError for feeds that do not fit.
     """
-    return prober(model, folder, outputs)(feeds)
+    return trial_runner(model, folder, outputs)(feeds)
 
 
-def prober(
+def trial_runner(
     model: ModelProto, folder: Path | None, outputs: Sequence[str] | None = None
 ) -> Callable[[Mapping[str, Any]], dict[str, np.ndarray]]:
-    """`probe` for several runs of one model: loads it once, returns what runs it on given feeds."""
+    """`trial_run` for several runs of one model: loads it once, returns what runs it on given feeds."""
     names = [v.name for v in model.graph.output] if outputs is None else list(outputs)
     known = {v.name: v for v in map(from_info, model.graph.input)}
     required = {v.name: v for v in fed(model.graph)}
     loops = any(node.op_type in ("Loop", "Scan") for node in all_nodes(model.graph))
     options = session_options(1 if loops else None, "none", spin=False, folder=str(folder) if folder else None)
     options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
-    with shared_arena(options, PROBE_BYTES):
+    with shared_arena(options, TRIAL_BYTES):
         made = create(model, [CPU], options)
 
     def run(feeds: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -87,7 +87,7 @@ def prober(
         limits = ort.RunOptions()
         limits.log_severity_level = 4
         limits.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-        clock = threading.Timer(_LOOP_SECONDS if loops else _PROBE_SECONDS, setattr, (limits, "terminate", True))
+        clock = threading.Timer(_LOOP_SECONDS if loops else _TRIAL_SECONDS, setattr, (limits, "terminate", True))
         clock.daemon = True
         clock.start()
         try:

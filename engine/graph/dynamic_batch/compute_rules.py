@@ -6,7 +6,7 @@ import numpy as np
 from onnx import NodeProto
 
 from ...proto.attributes import attributes
-from .proof import MICROSOFT, Batch, Refused, rule
+from .proof import MICROSOFT, Batch, BatchRefused, rule
 
 
 @rule(
@@ -18,7 +18,7 @@ def _per_sample(batch: Batch, node: NodeProto) -> None:
     """The operator itself takes axis 0 for the batch."""
     batch.data(node)
     if node.op_type == "MaxPool" and len(node.output) > 1 and node.output[1]:
-        raise Refused("the indices of its maxima count through the whole batch")
+        raise BatchRefused("the indices of its maxima count through the whole batch")
     batch.carry(node)
 
 
@@ -26,7 +26,7 @@ def _per_sample(batch: Batch, node: NodeProto) -> None:
 def _fused_conv(batch: Batch, node: NodeProto) -> None:
     batch.fixed(node.input[1:3])
     if node.input[0] not in batch.carries:
-        raise Refused("its first input does not depend on the samples, another one does")
+        raise BatchRefused("its first input does not depend on the samples, another one does")
     if len(node.input) > 3 and node.input[3] and node.input[3] not in batch.carries:
         _broadcasts(batch, node.input[3], batch.rank(node.input[0]))
     batch.carry(node)
@@ -36,7 +36,7 @@ def _fused_conv(batch: Batch, node: NodeProto) -> None:
 def _batch_normalization(batch: Batch, node: NodeProto) -> None:
     batch.data(node)
     if attributes(node).get("training_mode", 0) or len([o for o in node.output if o]) > 1:
-        raise Refused("the statistics of the batch are used")
+        raise BatchRefused("the statistics of the batch are used")
     batch.carry(node)
 
 
@@ -44,7 +44,7 @@ def _batch_normalization(batch: Batch, node: NodeProto) -> None:
 def _dropout(batch: Batch, node: NodeProto) -> None:
     batch.data(node)
     if len(node.input) > 2 and node.input[2] and bool(np.any(batch.constant(node.input[2]))):
-        raise Refused("it is in training mode")
+        raise BatchRefused("it is in training mode")
     batch.carry(node)
 
 
@@ -71,14 +71,14 @@ def _aligned(batch: Batch, names: list[str]) -> None:
         if name not in batch.carries:
             _broadcasts(batch, name, rank)
         elif batch.rank(name) != rank or rank == 0:
-            raise Refused(f"the batch axis of {name!r} is broadcast against another axis")
+            raise BatchRefused(f"the batch axis of {name!r} is broadcast against another axis")
 
 
 def _broadcasts(batch: Batch, name: str, rank: int) -> None:
     """A constant of which every sample sees the same."""
     shape = batch.model.values[name].shape
     if shape is None or len(shape) > rank or (len(shape) == rank and shape[0] != 1):
-        raise Refused(f"{name!r} holds something of its own for every sample")
+        raise BatchRefused(f"{name!r} holds something of its own for every sample")
 
 
 @rule("QLinearAdd QLinearMul", MICROSOFT)
@@ -94,7 +94,7 @@ def _quantised(batch: Batch, node: NodeProto) -> None:
     rank = batch.data(node)
     per_axis = any(name and batch.rank(name) for name in node.input[1:])
     if per_axis and attributes(node).get("axis", 1) % rank == 0:
-        raise Refused("its scales run along axis 0")
+        raise BatchRefused("its scales run along axis 0")
     batch.carry(node)
 
 
@@ -103,7 +103,7 @@ def _quantised(batch: Batch, node: NodeProto) -> None:
 def _gemm(batch: Batch, node: NodeProto) -> None:
     batch.data(node)
     if attributes(node).get("transA", 0):
-        raise Refused("its first input is transposed")
+        raise BatchRefused("its first input is transposed")
     if len(node.input) > 2 and node.input[2]:
         _broadcasts(batch, node.input[2], 2)
     batch.carry(node)
@@ -120,7 +120,7 @@ def _quantised_matmul(batch: Batch, node: NodeProto) -> None:
     right = node.input[3 if node.op_type == "QLinearMatMul" else 1]
     batch.fixed(name for name in node.input if name not in (node.input[0], right))
     if any(name and batch.rank(name) for name in node.input if name not in (node.input[0], right)):
-        raise Refused("its scales run along an axis")
+        raise BatchRefused("its scales run along an axis")
     _product(batch, node.input[0], right)
     batch.carry(node)
 
@@ -129,15 +129,15 @@ def _product(batch: Batch, left: str, right: str) -> None:
     ranks = batch.rank(left), batch.rank(right)
     if left in batch.carries and right in batch.carries:
         if ranks[0] != ranks[1] or ranks[0] < 3:
-            raise Refused("samples are multiplied with each other")
+            raise BatchRefused("samples are multiplied with each other")
     elif left in batch.carries:
         if ranks[0] < 2 or ranks[1] > ranks[0]:
-            raise Refused("the batch axis is multiplied out or moved")
+            raise BatchRefused("the batch axis is multiplied out or moved")
         if ranks[1] > 2:
             _broadcasts(batch, right, ranks[0])
     else:
         if ranks[1] < 3 or ranks[0] > ranks[1]:
-            raise Refused("the batch axis is multiplied out or moved")
+            raise BatchRefused("the batch axis is multiplied out or moved")
         if ranks[0] > 2:
             _broadcasts(batch, left, ranks[1])
 
@@ -156,7 +156,7 @@ def _along_axis(batch: Batch, node: NodeProto) -> None:
             default = 1
         axis = given.get("axis", default)
     if axis % rank == 0:
-        raise Refused("it works along axis 0")
+        raise BatchRefused("it works along axis 0")
     batch.carry(node)
 
 
@@ -164,7 +164,7 @@ def _along_axis(batch: Batch, node: NodeProto) -> None:
 def _mean_variance(batch: Batch, node: NodeProto) -> None:
     rank = batch.data(node)
     if any(a % rank == 0 for a in attributes(node).get("axes", [0, 2, 3])):
-        raise Refused("it takes the mean over axis 0")
+        raise BatchRefused("it takes the mean over axis 0")
     batch.carry(node)
 
 
@@ -179,7 +179,7 @@ def _reduce(batch: Batch, node: NodeProto) -> None:
     if axes is None and len(node.input) > 1 and node.input[1]:
         axes = batch.numbers(node.input[1])
     if not axes and not given.get("noop_with_empty_axes", 0):
-        raise Refused("it reduces all axes")
+        raise BatchRefused("it reduces all axes")
     if any(a % rank == 0 for a in axes or ()):
-        raise Refused("it reduces axis 0")
+        raise BatchRefused("it reduces axis 0")
     batch.carry(node)

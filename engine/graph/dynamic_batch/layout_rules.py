@@ -7,7 +7,7 @@ import onnx
 from onnx import NodeProto
 
 from ...proto.attributes import attributes
-from .proof import MICROSOFT, Batch, Refused, rule
+from .proof import MICROSOFT, Batch, BatchRefused, rule
 
 
 @rule("Flatten")
@@ -15,7 +15,7 @@ def _flatten(batch: Batch, node: NodeProto) -> None:
     rank = batch.data(node)
     axis = attributes(node).get("axis", 1)
     if (axis + rank if axis < 0 else axis) != 1:
-        raise Refused("it merges axis 0 with others")
+        raise BatchRefused("it merges axis 0 with others")
     batch.carry(node)
 
 
@@ -23,7 +23,7 @@ def _flatten(batch: Batch, node: NodeProto) -> None:
 def _transpose(batch: Batch, node: NodeProto) -> None:
     rank = batch.data(node)
     if list(attributes(node).get("perm", range(rank)[::-1]))[:1] != [0]:
-        raise Refused("it moves axis 0")
+        raise BatchRefused("it moves axis 0")
     batch.carry(node)
 
 
@@ -34,10 +34,10 @@ def _rerank(batch: Batch, node: NodeProto) -> None:
     if axes is None and len(node.input) > 1 and node.input[1]:
         axes = batch.numbers(node.input[1])
     if axes is None:
-        raise Refused("it drops every axis of size 1")
+        raise BatchRefused("it drops every axis of size 1")
     total = rank + len(axes) if node.op_type == "Unsqueeze" else rank
     if any(a % total == 0 for a in axes):
-        raise Refused("it adds or drops axis 0")
+        raise BatchRefused("it adds or drops axis 0")
     batch.carry(node)
 
 
@@ -46,7 +46,7 @@ def _concat(batch: Batch, node: NodeProto) -> None:
     carrying = next(name for name in node.input if name in batch.carries)
     rank = batch.rank(carrying)
     if attributes(node).get("axis", 0) % rank == 0:
-        raise Refused("it joins along axis 0")
+        raise BatchRefused("it joins along axis 0")
     changed = NodeProto()
     changed.CopyFrom(node)
     for i, name in enumerate(node.input):
@@ -60,7 +60,7 @@ def _copied(batch: Batch, node: NodeProto, at: int, rank: int, like: str) -> str
     name = node.input[at]
     shape = batch.model.values[name].shape
     if shape is None or len(shape) != rank or shape[0] != 1 or batch.size != 1:
-        raise Refused(f"{name!r} holds something of its own for every sample")
+        raise BatchRefused(f"{name!r} holds something of its own for every sample")
     near = f"{node.output[0]}/{at}"
     copied = batch.fresh(f"{near}/copied")
     target = batch.own_size(near, like, [1] * (rank - 1))
@@ -74,9 +74,9 @@ def _quantised_concat(batch: Batch, node: NodeProto) -> None:
     batch.fixed(name for i, name in enumerate(node.input) if i < 2 or i % 3 != 2)
     alone = [name for name in parts if name not in batch.carries]
     if alone:
-        raise Refused(f"{alone[0]!r}, which is the same for every sample, is joined to the samples")
+        raise BatchRefused(f"{alone[0]!r}, which is the same for every sample, is joined to the samples")
     if attributes(node).get("axis", 0) % batch.rank(parts[0]) == 0:
-        raise Refused("it joins along axis 0")
+        raise BatchRefused("it joins along axis 0")
     batch.carry(node)
 
 
@@ -84,7 +84,7 @@ def _quantised_concat(batch: Batch, node: NodeProto) -> None:
 def _split(batch: Batch, node: NodeProto) -> None:
     rank = batch.data(node)
     if attributes(node).get("axis", 0) % rank == 0:
-        raise Refused("it splits axis 0")
+        raise BatchRefused("it splits axis 0")
     batch.carry(node)
 
 
@@ -106,7 +106,7 @@ def _slice(batch: Batch, node: NodeProto) -> None:
     batch.matched(starts, ends, axes, steps)
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         if axis % rank == 0 and not (start == 0 and end >= _FAR and step == 1):
-            raise Refused("it slices axis 0")
+            raise BatchRefused("it slices axis 0")
     batch.carry(node)
 
 
@@ -120,7 +120,7 @@ def _pad(batch: Batch, node: NodeProto) -> None:
     batch.matched([*axes, *axes], pads)
     for i, axis in enumerate(axes):
         if axis % rank == 0 and (pads[i] or pads[i + len(axes)]):
-            raise Refused("it pads axis 0")
+            raise BatchRefused("it pads axis 0")
     batch.carry(node)
 
 
@@ -132,14 +132,14 @@ def _reshape(batch: Batch, node: NodeProto) -> None:
     before = batch.model.values[node.input[0]].shape
     after = batch.model.values[node.output[0]].shape
     if not target or after is None or before is None or after[:1] != (batch.size,):
-        raise Refused("it merges axis 0 with others")
+        raise BatchRefused("it merges axis 0 with others")
     if not all(isinstance(d, int) for d in (*before[1:], *after[1:])):
-        raise Refused("sizes of its input are not known")
+        raise BatchRefused("sizes of its input are not known")
     # Entry i of the result holds the numbers of sample i only if a sample keeps its number of elements.
     if np.prod([int(d or 0) for d in before[1:]], dtype=float) != np.prod(
         [int(d or 0) for d in after[1:]], dtype=float
     ):
-        raise Refused("it merges axis 0 with others")
+        raise BatchRefused("it merges axis 0 with others")
     if target[0] == 0 and not literal:
         batch.carry(node)
         return
@@ -150,7 +150,7 @@ def _reshape(batch: Batch, node: NodeProto) -> None:
     elif 0 not in target:
         target[0], literal = 0, False
     else:
-        raise Refused("its shape leaves no room for a dynamic size")
+        raise BatchRefused("its shape leaves no room for a dynamic size")
     changed = NodeProto()
     changed.CopyFrom(node)
     changed.input[1] = batch.store(node.output[0], np.asarray(target, np.int64))
@@ -166,7 +166,7 @@ def _expand(batch: Batch, node: NodeProto) -> None:
     rank = batch.data(node)
     target = batch.numbers(node.input[1])
     if len(target) > rank or (len(target) == rank and target[0] not in (1, batch.size)):
-        raise Refused("it repeats samples or adds axes before them")
+        raise BatchRefused("it repeats samples or adds axes before them")
     if len(target) < rank or target[0] == 1:
         batch.carry(node)
         return
@@ -180,7 +180,7 @@ def _expand(batch: Batch, node: NodeProto) -> None:
 def _tile(batch: Batch, node: NodeProto) -> None:
     batch.data(node)
     if batch.numbers(node.input[1])[:1] != [1]:
-        raise Refused("it repeats samples")
+        raise BatchRefused("it repeats samples")
     batch.carry(node)
 
 
@@ -193,14 +193,14 @@ def _gather(batch: Batch, node: NodeProto) -> None:
     elif data not in batch.carries and axis == 0 and batch.rank(indices) > 0:
         batch.carry(node)  # a table that samples look things up in
     else:
-        raise Refused("it picks samples, or what it picks depends on them")
+        raise BatchRefused("it picks samples, or what it picks depends on them")
 
 
 @rule("GatherElements")
 def _gather_elements(batch: Batch, node: NodeProto) -> None:
     rank = batch.rank(node.input[0])
     if not batch.carries.issuperset(node.input) or attributes(node).get("axis", 0) % rank == 0:
-        raise Refused("it picks along axis 0, or the same for every sample")
+        raise BatchRefused("it picks along axis 0, or the same for every sample")
     batch.carry(node)
 
 
@@ -209,7 +209,7 @@ def _upsample(batch: Batch, node: NodeProto) -> None:
     batch.data(node)
     scales = attributes(node).get("scales")
     if (batch.numbers(node.input[1]) if scales is None else list(scales))[:1] != [1]:
-        raise Refused("it scales axis 0")
+        raise BatchRefused("it scales axis 0")
     batch.carry(node)
 
 
@@ -218,7 +218,7 @@ def _resize(batch: Batch, node: NodeProto) -> None:
     rank = batch.data(node)
     given = attributes(node)
     if given.get("coordinate_transformation_mode") == "tf_crop_and_resize":
-        raise Refused("it crops")
+        raise BatchRefused("it crops")
     axes = [a % rank for a in given.get("axes", range(rank))]
     if 0 not in axes:
         batch.carry(node)
@@ -231,13 +231,13 @@ def _resize(batch: Batch, node: NodeProto) -> None:
         scales = batch.numbers(inputs[scales_at])
         batch.matched(scales, axes)
         if scales[place] != 1:
-            raise Refused("it scales axis 0")
+            raise BatchRefused("it scales axis 0")
         batch.carry(node)
         return
     sizes = batch.numbers(inputs[3])
     batch.matched(sizes, axes)
     if sizes[place] != batch.size or place != 0 or given.get("keep_aspect_ratio_policy", "stretch") != "stretch":
-        raise Refused("it scales axis 0")
+        raise BatchRefused("it scales axis 0")
     changed = NodeProto()
     changed.CopyFrom(node)
     changed.input[3] = batch.own_size(node.output[0], node.input[0], sizes[1:])
@@ -249,11 +249,11 @@ def _einsum(batch: Batch, node: NodeProto) -> None:
     left, arrow, right = attributes(node)["equation"].replace(" ", "").partition("->")
     terms = left.split(",")
     if len(terms) != len(node.input):
-        raise Refused("its terms do not fit its inputs")
+        raise BatchRefused("its terms do not fit its inputs")
     letters = {term[:1] for term, name in zip(terms, node.input, strict=True) if name in batch.carries}
     letter = letters.pop() if len(letters) == 1 else ""
     others = (term for term, name in zip(terms, node.input, strict=True) if name not in batch.carries)
     mixed = any(term.count(letter) > 1 for term in terms) if letter else True
     if not arrow or not letter.isalpha() or right[:1] != letter or mixed or any(letter in term for term in others):
-        raise Refused("the first letter of its terms is not the batch throughout")
+        raise BatchRefused("the first letter of its terms is not the batch throughout")
     batch.carry(node)

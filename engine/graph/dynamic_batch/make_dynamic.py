@@ -15,7 +15,7 @@ from ...errors import ShapeError
 from ...proto.nodes import label, plain_domain, reads
 from ..model import Model
 from . import compute_rules, layout_rules  # noqa: F401 (they register their rules)
-from .proof import RULES, Batch, Refused
+from .proof import RULES, Batch, BatchRefused
 
 _NAME = "batch"
 
@@ -46,7 +46,7 @@ def make_dynamic(model: Model) -> Model:
             )
         try:
             rule(batch, node)
-        except Refused as refused:
+        except BatchRefused as refused:
             raise ShapeError(
                 f"the batch size {size} cannot be made dynamic: at node {label(node)} {refused}; run {size} at a time"
             ) from None

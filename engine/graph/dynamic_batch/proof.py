@@ -17,7 +17,7 @@ from onnx import NodeProto, TensorProto
 from ..model import Model
 
 
-class Refused(Exception):
+class BatchRefused(Exception):
     """The node does not keep samples apart, or it cannot be proven."""
 
 
@@ -45,17 +45,17 @@ class Batch:
     def rank(self, name: str) -> int:
         rank = self.model.values[name].rank
         if rank is None:
-            raise Refused(f"the number of axes of {name!r} is not known")
+            raise BatchRefused(f"the number of axes of {name!r} is not known")
         if rank == 0 and name in self.carries:
-            raise Refused(f"{name!r} has no axes")
+            raise BatchRefused(f"{name!r} has no axes")
         return rank
 
     def constant(self, name: str) -> np.ndarray:
         if name in self.carries:
-            raise Refused(f"its argument {name!r} depends on the samples")
+            raise BatchRefused(f"its argument {name!r} depends on the samples")
         found = self.model.constant(name)
         if found is None:
-            raise Refused(f"its argument {name!r} is not constant")
+            raise BatchRefused(f"its argument {name!r} is not constant")
         return found
 
     def numbers(self, name: str) -> list[Any]:
@@ -66,18 +66,18 @@ class Batch:
     def matched(self, *lists: list[Any]) -> None:
         """Arguments that belong together must be of one length."""
         if len({len(numbers) for numbers in lists}) > 1:
-            raise Refused("its arguments do not fit each other")
+            raise BatchRefused("its arguments do not fit each other")
 
     def fixed(self, names: Iterable[str]) -> None:
         """Arguments that must not depend on the samples."""
         for name in names:
             if name in self.carries:
-                raise Refused(f"its argument {name!r} depends on the samples")
+                raise BatchRefused(f"its argument {name!r} depends on the samples")
 
     def data(self, node: NodeProto) -> int:
         """Rank of the first input, which must be the only one that carries the batch."""
         if not node.input or node.input[0] not in self.carries:
-            raise Refused("its first input does not depend on the samples, another one does")
+            raise BatchRefused("its first input does not depend on the samples, another one does")
         self.fixed(node.input[1:])
         return self.rank(node.input[0])
 

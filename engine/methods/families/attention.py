@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto
 
-from ...attribution.maps import Maps as Attributions
+from ...attribution.maps import Maps
 from ...autodiff.decompose import written_out
 from ...errors import MethodError
 from ...graph.model import Model
@@ -51,7 +51,7 @@ class Tokens:
 
 
 @dataclass(frozen=True)
-class Maps:
+class AttentionMaps:
     """The attention of one problem.
 
     problem: the one to ask for gradients: its model has the attention maps as values. layers: first to last.
@@ -64,7 +64,7 @@ class Maps:
     tokens: Tokens
 
 
-def attention_maps(problem: Problem, method: str, start: int = 0) -> Maps:
+def attention_maps(problem: Problem, method: str, start: int = 0) -> AttentionMaps:
     """The attention maps that the target depends on, from attention number `start` on, at the clean input.
 
     Raises MethodError where there are none, where they are not square, or belong to windows of the image.
@@ -93,10 +93,10 @@ def attention_maps(problem: Problem, method: str, start: int = 0) -> Maps:
                 f"{method} follows tokens through all layers, but the attention {layer.name} has {array.shape[-1]} of "
                 f"them and {layers[0].name} {count}; {_REMEDY}"
             )
-    return Maps(problem, tuple(layers), weights, _tokens(problem, layers[0], count))
+    return AttentionMaps(problem, tuple(layers), weights, _tokens(problem, layers[0], count))
 
 
-def gradient_maps(maps: Maps, method: str) -> tuple[NDArray[np.float32], ...]:
+def gradient_maps(maps: AttentionMaps, method: str) -> tuple[NDArray[np.float32], ...]:
     """The gradient of the target's score by every layer's attention map, (R, heads, T, T), first layer first."""
     names = [layer.value for layer in maps.layers]
     found = maps.problem.gradients(names)
@@ -104,7 +104,7 @@ def gradient_maps(maps: Maps, method: str) -> tuple[NDArray[np.float32], ...]:
     return tuple(in_heads(found[a.value], a, rank_of(model, a.value), method) for a in maps.layers)
 
 
-def token_maps(maps: Maps, rows: NDArray[np.float64], read: str) -> Attributions:
+def token_maps(maps: AttentionMaps, rows: NDArray[np.float64], read: str) -> Maps:
     """What a method returns for (R, T) numbers, one per token: on the image's patches where tokens are those, beside
     one another where the input is a sequence of as many, else as they are.
     """
@@ -113,12 +113,12 @@ def token_maps(maps: Maps, rows: NDArray[np.float64], read: str) -> Attributions
     reason = f"{layers}, read at {read}"
     values = np.asarray(rows, np.float32)
     if tokens.grid is not None:
-        return Attributions(values[:, tokens.grid], "grid", display="positive", reason=reason)
+        return Maps(values[:, tokens.grid], "grid", display="positive", reason=reason)
     shape = problem.input.x.shape[1:]
     plane = None
     if problem.input.axes is None and shape[:1] == (tokens.count,):
         plane = values[:, None] if len(shape) == 1 else np.repeat(values[:, :, None], shape[1], axis=2)
-    return Attributions(values, "grid", display="positive", reason=reason, plane=plane)
+    return Maps(values, "grid", display="positive", reason=reason, plane=plane)
 
 
 def in_heads(array: NDArray[np.generic], layer: Attention, rank: int | None, method: str) -> NDArray[np.float32]:
@@ -196,7 +196,7 @@ def _tokens(problem: Problem, layer: Attention, count: int) -> Tokens:
     return Tokens(count, None)
 
 
-def read_tokens(maps: Maps, token: int | None, method: str) -> tuple[NDArray[np.float32], str]:
+def read_tokens(maps: AttentionMaps, token: int | None, method: str) -> tuple[NDArray[np.float32], str]:
     """(R, T): how much the target reads of every token after the last attention, rows summing to 1; and in words.
 
     `token` as given by the user, else followed from the last attention to the target: the class token where only that

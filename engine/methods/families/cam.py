@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ...attribution.layer_choice import Place, activations, choose, reached
+from ...attribution.layer_choice import MapPlace, activations, choose, reached
 from ...attribution.maps import Maps
 from ...attribution.tail import Tail
 from ...compiled.build import Build, Emitted
@@ -39,7 +39,7 @@ class Cam(Method):
         """Maps (R, h, w) from activations and gradients (R, C, h, w)."""
         raise TypeError(f"{type(self).__name__} defines no weigh")
 
-    def map(self, problem: Problem, place: Place) -> NDArray[np.float32]:
+    def map(self, problem: Problem, place: MapPlace) -> NDArray[np.float32]:
         """Maps (R, h, w) of all rows at one layer."""
         gradients = problem.gradients([place.value])[place.value]
         return self.weigh(activations(problem, place), place.grid.maps(gradients).astype(np.float32, copy=False))
@@ -68,7 +68,7 @@ class Cam(Method):
             return Method.emit(self, build)
         return emit_cam(self, build)
 
-    def emit_map(self, build: Build, place: Place, gradient: str) -> str:
+    def emit_map(self, build: Build, place: MapPlace, gradient: str) -> str:
         """`map` in a graph: (N, h, w); `gradient` is the name of the score's gradient by the layer's value, or ""."""
         return self.emit_weighed(build, emit_activations(build, place), maps_of_value(build, place.grid, gradient))
 
@@ -100,7 +100,7 @@ def row_batches(count: int, each: int, most: int) -> Iterator[NDArray[np.int64]]
         yield np.arange(start, min(start + size, count))
 
 
-def tail_scores(problem: Problem, place: Place, make: Any, count: int) -> NDArray[np.float64]:
+def tail_scores(problem: Problem, place: MapPlace, make: Any, count: int) -> NDArray[np.float64]:
     """Scores (R, count) of variants of the layer's value, the rest of the network run on them in batches.
 
     make(row's maps (C, h, w), numbers (n,)) -> (n, C, h, w): the variants of those numbers.
@@ -129,7 +129,7 @@ def emit_cam(method: Cam, build: Build) -> Emitted:
     return at_places(method, build, places, gradients)
 
 
-def at_places(method: Cam, build: Build, places: list[Place], gradients: list[str]) -> Emitted:
+def at_places(method: Cam, build: Build, places: list[MapPlace], gradients: list[str]) -> Emitted:
     """The map of one layer, or the merged maps of several, once the gradients by them are there."""
     found = [method.emit_map(build, place, gradient) for place, gradient in zip(places, gradients, strict=True)]
     reason = "; ".join(dict.fromkeys(place.reason for place in places))
@@ -140,7 +140,7 @@ def at_places(method: Cam, build: Build, places: list[Place], gradients: list[st
     return Emitted(value, "grid", display="positive", layer=layer, reason=reason)
 
 
-def _merged(build: Build, maps: list[str], places: list[Place]) -> str:
+def _merged(build: Build, maps: list[str], places: list[MapPlace]) -> str:
     op = build.op
     sizes = [op.shape(one)[1:] for one in maps]
     if not all(isinstance(d, int) for size in sizes for d in size):

@@ -38,7 +38,7 @@ def approximation_error(approximate: NDArray[np.float64], exact: NDArray[np.floa
     return result
 
 
-def drops_of(
+def score_drops(
     problem: Problem,
     number: int,
     hidden: Hidden,
@@ -46,7 +46,7 @@ def drops_of(
     cap: float | None = None,
     which: NDArray[np.int64] | None = None,
     share: float = 1.0,
-    told: Callable[[int], None] | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> tuple[NDArray[np.float64], dict[str, Any]]:
     """How far the K scores of a sample fall with every window hidden, or those numbered `which`: (K, n).
 
@@ -62,7 +62,7 @@ def drops_of(
     assert axes is not None
     others, shared = problem.beside(number)
     x = given.x[number : number + 1]
-    ready = _ready(problem, axes, x.shape, hidden.boxes, {**others, **shared}, plain, cap, share)
+    ready = runner_for(problem, axes, x.shape, hidden.boxes, {**others, **shared}, plain, cap, share)
     scores = np.empty((count, len(which)), np.float64)
     classes = problem.target.classes
     if classes is not None and problem.y.shape[classes.axis] < 2:
@@ -79,7 +79,7 @@ def drops_of(
         if most is not None and classes is not None:
             most[place[windows]] = most_probable(classes, y)
 
-    ready.run(x, hidden, consume, which=which, others=others, shared=shared, progress=told)
+    ready.run(x, hidden, consume, which=which, others=others, shared=shared, progress=progress)
     details: dict[str, Any] = {"inference": ready.plan.reason, "stages": len(ready.plan.stages)}
     if most is not None:
         details["classes"] = most
@@ -88,11 +88,11 @@ def drops_of(
 
 # Models made ready for windows, for the next image of the same size. Those with stages hold sessions.
 _MOST_STAGED, _MOST_READY = 2, 8
-_made: OrderedDict[tuple[Any, ...], Incremental] = OrderedDict()
+_runners: OrderedDict[tuple[Any, ...], Incremental] = OrderedDict()
 _making = threading.Lock()
 
 
-def _ready(
+def runner_for(
     problem: Problem,
     axes: tuple[int, int],
     shape: tuple[int, ...],
@@ -109,9 +109,9 @@ def _ready(
         *(tuple(sorted(shapes.items())), runtime.providers, runtime.threads, runtime.batch),
     )
     with _making:
-        found = _made.get(key)
+        found = _runners.get(key)
         if found is not None:
-            _made.move_to_end(key)
+            _runners.move_to_end(key)
             return found
     found = incremental(
         *(model, problem.input.name, axes, [problem.target.of], shape, boxes),
@@ -122,10 +122,10 @@ def _ready(
         share=share,
     )
     with _making:
-        _made[key] = found
-        staged = [k for k, ready in _made.items() if ready.plan.stages]
-        for old in [*staged[:-_MOST_STAGED], *list(_made)[:-_MOST_READY]]:
-            _made.pop(old, None)
+        _runners[key] = found
+        staged = [k for k, ready in _runners.items() if ready.plan.stages]
+        for old in [*staged[:-_MOST_STAGED], *list(_runners)[:-_MOST_READY]]:
+            _runners.pop(old, None)
     return found
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Answer:
+class SampleAnswer:
     """What a method finds out about one row: a value for every feature, and numbers worth knowing."""
 
     values: NDArray[np.float64]
@@ -58,7 +58,7 @@ class Perturbation(Method):
     )
     seed: int = option(0, "Of what is drawn at random, the fill `noise` included.", low=0)
 
-    def explain_sample(self, coalitions: Coalitions) -> list[Answer]:
+    def explain_sample(self, coalitions: Coalitions) -> list[SampleAnswer]:
         """An answer for each target of the sample. Raises MethodError."""
         raise TypeError(f"{type(self).__name__} defines no explain_sample")
 

@@ -251,20 +251,20 @@ def test_methods_are_listed_with_their_options(run: Run) -> None:
 
 def test_progress_within_an_image(model: Path, photo: Path) -> None:
     """The share of an image that is done rises from method to method and target to target, to its end."""
-    from onnxray.cli.tasks.explain import Work
-    from onnxray.engine.inference.batches import Runtime
+    from onnxray.cli.tasks.explain import Explainer
+    from onnxray.engine.inference.batches import RunOptions
     from onnxray.engine.methods.registry import make
     from onnxray.engine.targets.target import Target
 
     told: list[tuple[float, str]] = []
     chosen = [make("rise", {"masks": 40}), make("rise", {"masks": 80, "seed": 1})]
     targets = [Target.of(0), Target.of(1)]
-    work = Work(
+    work = Explainer(
         onnxray.load(model),
         targets,
         (),
         chosen,
-        Runtime(threads=2, batch=4),
+        RunOptions(threads=2, batch=4),
         None,  # type: ignore[arg-type]
         (),
         0.6,

@@ -15,7 +15,7 @@ from onnxray.engine.attribution.gradient_graphs import gradient_graph
 from onnxray.engine.attribution.tail import Tail
 from onnxray.engine.explain import problem_of
 from onnxray.engine.inference import batches as running
-from onnxray.engine.inference.batches import Runtime, run_rows
+from onnxray.engine.inference.batches import RunOptions, run_batches
 from onnxray.engine.targets.target import Target
 
 Parse = Callable[..., onnx.ModelProto]
@@ -64,7 +64,7 @@ def test_gradients_are_those_of_the_score(cnn: onnx.ModelProto, target: object, 
 
 def test_the_predicted_class_costs_one_pass(cnn: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch) -> None:
     runs: list[str] = []
-    true = module.run_rows
+    true = module.run_batches
 
     def counted(*args: object, **kwargs: object) -> object:
         runs.append("run")
@@ -185,17 +185,19 @@ def test_a_baked_batch_runs_one_by_one(parse: Parse) -> None:
     )
     model = onnxray.load(proto)
     x = RNG.standard_normal((3, 2, 2)).astype(np.float32)
-    together = run_rows(model, {"x": x}, ["y"])["y"]
+    together = run_batches(model, {"x": x}, ["y"])["y"]
     assert together.shape == (3, 3)
     assert model in running._one_at_a_time
-    assert np.allclose(together, np.concatenate([run_rows(model, {"x": x[i : i + 1]}, ["y"])["y"] for i in range(3)]))
+    assert np.allclose(
+        together, np.concatenate([run_batches(model, {"x": x[i : i + 1]}, ["y"])["y"] for i in range(3)])
+    )
     assert problem_of(proto, x).gradients(["x"])["x"].shape == (3, 2, 2)
 
 
 def test_a_fixed_batch_is_filled_up(parse: Parse) -> None:
     model = onnxray.load(parse("m (float[2, 3] x) => (float[2, 3] y) { y = Neg (x) }"))
     x = RNG.standard_normal((5, 3)).astype(np.float32)
-    assert np.array_equal(run_rows(model, {"x": x}, ["y"])["y"], -x)
+    assert np.array_equal(run_batches(model, {"x": x}, ["y"])["y"], -x)
     assert problem_of(model, x).gradients(["x"])["x"].sum(axis=1).tolist() == [-1.0] * 5
 
 
@@ -216,16 +218,18 @@ def test_a_model_without_a_batch(parse: Parse) -> None:
 
 def test_batches_are_bounded_and_do_not_matter(cnn: onnx.ModelProto) -> None:
     with pytest.raises(onnxray.OnnxrayError, match="a batch of 0"):
-        Runtime(batch=0)
+        RunOptions(batch=0)
     whole = problem_of(cnn, X).gradients(["image"])["image"]
     for batch in (1, 2):
-        pieces = problem_of(cnn, X, runtime=Runtime(batch=batch)).gradients(["image"])["image"]
+        pieces = problem_of(cnn, X, runtime=RunOptions(batch=batch)).gradients(["image"])["image"]
         assert np.allclose(pieces, whole, atol=1e-6)
 
 
 @pytest.mark.parametrize("target", ["top:2", Target.unit("stem_relu", 2, "strongest")])
-@pytest.mark.parametrize("runtime", [Runtime(), Runtime(threads=3, batch=2), Runtime(threads=1, batch=4)])
-def test_gradients_of_inputs_that_are_made_on_the_way(cnn: onnx.ModelProto, target: object, runtime: Runtime) -> None:
+@pytest.mark.parametrize("runtime", [RunOptions(), RunOptions(threads=3, batch=2), RunOptions(threads=1, batch=4)])
+def test_gradients_of_inputs_that_are_made_on_the_way(
+    cnn: onnx.ModelProto, target: object, runtime: RunOptions
+) -> None:
     problem = problem_of(cnn, X, target, runtime=runtime)
     inputs = RNG.standard_normal((11, *X.shape[1:])).astype(np.float32)
     rows = RNG.integers(0, problem.rows, 11)
@@ -256,7 +260,7 @@ def test_an_error_in_a_model_is_not_taken_for_a_baked_batch(parse: Parse) -> Non
         parse("m (float[N, 4] x) => (float[A, B] y) { y = Reshape (x, s) }", s=np.array([7, 7], np.int64))
     )
     with pytest.raises(onnxray.OnnxrayError):
-        run_rows(model, {"x": np.ones((2, 4), np.float32)}, ["y"])
+        run_batches(model, {"x": np.ones((2, 4), np.float32)}, ["y"])
     assert model not in running._one_at_a_time
 
 

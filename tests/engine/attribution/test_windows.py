@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnxray.engine.attribution.windows import Grid, patches, refine, sample, starts
+from onnxray.engine.attribution.windows import WindowGrid, patches, refine, sample, starts
 from onnxray.engine.errors import MethodError
 
 
@@ -42,7 +42,7 @@ def test_starts_reach_the_border(size: int, patch: int, stride: int) -> None:
 
 
 def test_boxes_are_row_by_row() -> None:
-    grid = Grid((7, 9), (3, 4), (2, 5))
+    grid = WindowGrid((7, 9), (3, 4), (2, 5))
     assert grid.shape == (3, 2)
     expected = [[y, x, y + 3, x + 4] for y in (0, 2, 4) for x in (0, 5)]
     assert grid.boxes.tolist() == expected
@@ -51,7 +51,7 @@ def test_boxes_are_row_by_row() -> None:
 
 @pytest.mark.parametrize(("patch", "stride"), [((3, 4), (2, 5)), ((2, 2), (3, 4)), ((1, 1), (1, 1)), ((7, 9), (1, 1))])
 def test_every_pixel_gets_the_mean_of_the_windows_over_it(patch: tuple[int, int], stride: tuple[int, int]) -> None:
-    grid = Grid((7, 9), patch, stride)
+    grid = WindowGrid((7, 9), patch, stride)
     values = np.random.default_rng(0).standard_normal((2, *grid.shape))
     total, number = np.zeros((2, 7, 9)), np.zeros((7, 9))
     for place, (y0, x0, y1, x1) in enumerate(grid.boxes):
@@ -64,13 +64,13 @@ def test_every_pixel_gets_the_mean_of_the_windows_over_it(patch: tuple[int, int]
 
 def test_windows_that_are_none() -> None:
     with pytest.raises(MethodError, match="a patch of 8 rows is larger than the model's input of 7"):
-        Grid((7, 9), (8, 2), (1, 1))
+        WindowGrid((7, 9), (8, 2), (1, 1))
     with pytest.raises(MethodError, match="a patch of 10 columns is larger than the model's input of 9"):
-        Grid((7, 9), (7, 10), (1, 1))
+        WindowGrid((7, 9), (7, 10), (1, 1))
     with pytest.raises(MethodError, match="in steps of 0 are none"):
-        Grid((7, 9), (2, 2), (0, 1))
+        WindowGrid((7, 9), (2, 2), (0, 1))
     with pytest.raises(MethodError, match="windows of 0 columns"):
-        Grid((7, 9), (2, 0), (1, 1))
+        WindowGrid((7, 9), (2, 0), (1, 1))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 import onnxray
 from onnxray.engine.incremental import plan as planner
 from onnxray.engine.incremental.runner import Hidden, Incremental, incremental
-from onnxray.engine.inference.batches import Runtime
+from onnxray.engine.inference.batches import RunOptions
 from onnxray.engine.inference.session import run
 from onnxray.engine.inspect.signature import image_input
 
@@ -74,7 +74,9 @@ def made(
 ) -> Incremental:
     image = image_input(model)
     of = values or (model.outputs[0].name,)
-    return incremental(model, image.name, image.axes, of, x.shape, boxes, runtime=Runtime(threads=threads), **options)
+    return incremental(
+        model, image.name, image.axes, of, x.shape, boxes, runtime=RunOptions(threads=threads), **options
+    )
 
 
 def by_hand(

@@ -12,13 +12,13 @@ import pytest
 
 import onnxray
 from onnxray.engine.errors import ModelError, ShapeError
-from onnxray.engine.inference.batches import Runtime, run_made, run_rows
+from onnxray.engine.inference.batches import RunOptions, run_batches, run_generated
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((37, 3, 16, 16)).astype(np.float32)
 
 
-def made(model: onnxray.Model, x: np.ndarray, runtime: Runtime | None = None, **shared: Any) -> np.ndarray:
+def made(model: onnxray.Model, x: np.ndarray, runtime: RunOptions | None = None, **shared: Any) -> np.ndarray:
     """The first output for the rows of x, made one batch at a time; checks how it was asked for them."""
     name, out = model.inputs[0].name, model.outputs[0].name
     asked, found = [], {}
@@ -31,7 +31,7 @@ def made(model: onnxray.Model, x: np.ndarray, runtime: Runtime | None = None, **
         assert len(got[out]) == len(numbers)
         found.update(zip(numbers.tolist(), got[out], strict=True))
 
-    run_made(model, len(x), make, consume, [out], {name: x[:1]}, shared=shared, runtime=runtime)
+    run_generated(model, len(x), make, consume, [out], {name: x[:1]}, shared=shared, runtime=runtime)
     assert sorted(asked) == sorted(found) == list(range(len(x)))
     return np.stack([found[i] for i in range(len(x))])
 
@@ -40,14 +40,14 @@ def made(model: onnxray.Model, x: np.ndarray, runtime: Runtime | None = None, **
 @pytest.mark.parametrize("batch", [None, 1, 4, 50])
 def test_every_row_once(cnn: onnx.ModelProto, threads: int | None, batch: int | None) -> None:
     model = onnxray.load(cnn)
-    expected = run_rows(model, {model.inputs[0].name: X}, [model.outputs[0].name])[model.outputs[0].name]
-    runtime = Runtime("cpu", threads, batch)
+    expected = run_batches(model, {model.inputs[0].name: X}, [model.outputs[0].name])[model.outputs[0].name]
+    runtime = RunOptions("cpu", threads, batch)
     np.testing.assert_allclose(made(model, X, runtime), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_threads_change_nothing(cnn: onnx.ModelProto) -> None:
     model = onnxray.load(cnn)
-    two, again, four = (made(model, X, Runtime("cpu", n, 4)).tobytes() for n in (2, 2, 4))
+    two, again, four = (made(model, X, RunOptions("cpu", n, 4)).tobytes() for n in (2, 2, 4))
     assert two == again == four
 
 
@@ -77,14 +77,14 @@ def test_an_error_stops_the_workers(cnn: onnx.ModelProto, where: str) -> None:
         return {model.inputs[0].name: X[:1].repeat(len(numbers), 0)}
 
     with pytest.raises(ZeroDivisionError, match="here"):
-        run_made(
+        run_generated(
             model,
             4000,
             make,
             lambda numbers, got: fail("consume", numbers),
             [model.outputs[0].name],
             {model.inputs[0].name: X[:1]},
-            runtime=Runtime("cpu", 2, 4),
+            runtime=RunOptions("cpu", 2, 4),
         )
     assert len(calls) < 1000
     assert not any(t.name.startswith("onnxray-rows") for t in threading.enumerate())
@@ -92,7 +92,7 @@ def test_an_error_stops_the_workers(cnn: onnx.ModelProto, where: str) -> None:
 
 def test_what_running_the_model_raises(cnn: onnx.ModelProto) -> None:
     with pytest.raises((ModelError, ShapeError)):
-        made(onnxray.load(cnn), RNG.standard_normal((40, 7, 16, 16)).astype(np.float32), Runtime("cpu", 2))
+        made(onnxray.load(cnn), RNG.standard_normal((40, 7, 16, 16)).astype(np.float32), RunOptions("cpu", 2))
 
 
 def test_no_rows(cnn: onnx.ModelProto) -> None:
@@ -101,4 +101,4 @@ def test_no_rows(cnn: onnx.ModelProto) -> None:
     def never(*_: Any) -> Any:
         raise AssertionError("called")
 
-    run_made(model, 0, never, never, [model.outputs[0].name], {model.inputs[0].name: X[:1]})
+    run_generated(model, 0, never, never, [model.outputs[0].name], {model.inputs[0].name: X[:1]})

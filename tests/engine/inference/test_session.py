@@ -402,7 +402,7 @@ def test_a_loop_without_end_is_stopped(parse: Parse, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(trial, "_LOOP_SECONDS", 0.2)
     model = onnxray.load(parse(ENDLESS.replace("STEP", step), many=np.array(1 << 62), yes=np.array(True)))
     with pytest.raises(ModelError, match="terminate|allocate|memory"):
-        trial.probe(model.proto, model.folder, {"x": np.ones(1, np.float32)})
+        trial.trial_run(model.proto, model.folder, {"x": np.ones(1, np.float32)})
     assert model.layers[0].op == "Loop"
 
 
@@ -410,7 +410,9 @@ def test_a_trial_run_gives_what_a_run_gives(cnn: onnx.ModelProto) -> None:
     model = onnxray.load(cnn)
     x = np.random.default_rng(0).random((2, 3, 16, 16), np.float32)
     assert_allclose(
-        trial.probe(model.proto, model.folder, {"image": x})["logits"], run(model, {"image": x})["logits"], rtol=1e-5
+        trial.trial_run(model.proto, model.folder, {"image": x})["logits"],
+        run(model, {"image": x})["logits"],
+        rtol=1e-5,
     )
     with pytest.raises(ShapeError, match="also needs"):
-        trial.probe(model.proto, model.folder, {})
+        trial.trial_run(model.proto, model.folder, {})

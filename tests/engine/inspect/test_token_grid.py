@@ -87,8 +87,8 @@ def test_tokens_are_a_grid_beside_their_class_tokens(parse: Parse, cls: int) -> 
 
 
 def test_after_the_last_attention_only_a_mean_listens_to_patches(parse: Parse) -> None:
-    by_token = trace(onnxray.load(transformer(parse, 1))).heard()
-    by_mean = trace(onnxray.load(transformer(parse, 0))).heard()
+    by_token = trace(onnxray.load(transformer(parse, 1))).sources()
+    by_mean = trace(onnxray.load(transformer(parse, 0))).sources()
     assert {"grid", "tokens", "placed", "normed", "v"} <= by_token
     assert "stream" not in by_token
     assert "mixed" not in by_token
@@ -260,7 +260,7 @@ def test_every_image_model_of_the_zoo_is_followed_without_error(zoo: Path) -> No
     for name in names:
         model = onnxray.load(zoo / "frameworks" / name / "model.onnx")
         found = trace(model)
-        found.heard()
+        found.sources()
         for layer in model.layers:
             grid, shape = found.grid(layer.output), found.shapes.get(layer.output)
             if grid is None or shape is None or layer.map_axes is None or len(layer.map_axes) != 2:

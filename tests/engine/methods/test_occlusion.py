@@ -14,7 +14,7 @@ import onnxray
 from onnxray.engine.attribution.baselines import baseline, inpainted
 from onnxray.engine.explain import problem_of
 from onnxray.engine.incremental import plan as planner
-from onnxray.engine.inference.batches import Runtime
+from onnxray.engine.inference.batches import RunOptions
 from onnxray.engine.inference.session import run
 from onnxray.engine.methods import occlusion as module
 from onnxray.engine.methods.families import occluding
@@ -30,7 +30,7 @@ def cut_wherever_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
     """The planner cuts small networks for few windows too: what is judged is the incremental way."""
     for name in ("SMALL", "GRAPH_TIME", "GRAPH_NODE_TIME", "RUN_TIME", "NODE_TIME"):
         monkeypatch.setattr(planner, name, 0)
-    occluding._made.clear()
+    occluding._runners.clear()
 
 
 def starts(size: int, patch: int, stride: int) -> list[int]:
@@ -422,7 +422,7 @@ def test_nothing_left_out_is_exact(cnn: onnx.ModelProto) -> None:
 
 def test_progress_is_told(cnn: onnx.ModelProto) -> None:
     told: list[tuple[int, int]] = []
-    runtime = Runtime(progress=lambda done, total: told.append((done, total)), batch=7, threads=2)
+    runtime = RunOptions(progress=lambda done, total: told.append((done, total)), batch=7, threads=2)
     about = [
         ({"patch": 4, "stride": 2}, 2 * 49),
         ({"patch": 4, "stride": 2, "mode": "plain"}, 2 * 49),
@@ -453,7 +453,7 @@ def test_progress_is_told(cnn: onnx.ModelProto) -> None:
 def test_threads_and_repetition_change_no_byte(cnn: onnx.ModelProto, mode: str) -> None:
     found = []
     for threads in (1, 2, 3, 2):
-        occluding._made.clear()
+        occluding._runners.clear()
         found.append(onnxray.explain(cnn, X, "occlusion", 2, patch=3, stride=1, mode=mode, threads=threads).values)
     assert len({values.tobytes() for values in found}) == 1
 
@@ -461,13 +461,13 @@ def test_threads_and_repetition_change_no_byte(cnn: onnx.ModelProto, mode: str) 
 def test_what_was_made_ready_is_used_again(cnn: onnx.ModelProto) -> None:
     model = onnxray.load(cnn)
     onnxray.explain(model, X[:1], "occlusion", 2, patch=4, stride=2)
-    (first,) = occluding._made.values()
+    (first,) = occluding._runners.values()
     onnxray.explain(model, X[1:], "occlusion", 2, patch=4, stride=2)
     onnxray.explain(onnxray.load(cnn), X[1:], "occlusion", 0, patch=4, stride=2)
-    assert [*occluding._made.values()] == [first]
+    assert [*occluding._runners.values()] == [first]
     for patch in (3, 5, 6, 7):
         onnxray.explain(model, X[:1], "occlusion", 2, patch=patch, stride=2)
-    assert sum(bool(ready.plan.stages) for ready in occluding._made.values()) <= 2
+    assert sum(bool(ready.plan.stages) for ready in occluding._runners.values()) <= 2
 
 
 # --- what cannot be ---

@@ -13,7 +13,7 @@ import pytest
 
 import onnxray
 from onnxray.engine.explain import problem_of
-from onnxray.engine.inference.batches import Runtime
+from onnxray.engine.inference.batches import RunOptions
 from onnxray.engine.methods.registry import make
 from onnxray.engine.methods.rise import Halves
 from onnxray.kernels.masks import Rise as Masks
@@ -218,7 +218,7 @@ def test_halves_of_equal_maps() -> None:
 
 def test_progress_is_told(cnn: onnx.ModelProto) -> None:
     told: list[tuple[int, int]] = []
-    runtime = Runtime(progress=lambda done, total: told.append((done, total)))
+    runtime = RunOptions(progress=lambda done, total: told.append((done, total)))
     problem = problem_of(cnn, np.repeat(X, 2, 0), "top:2", runtime=runtime)
     make("rise", {"masks": 300})(problem)
     assert {total for _, total in told} == {600}

@@ -11,7 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from onnxray.engine.emitter.graph_types import Knowledge
+from onnxray.engine.emitter.graph_types import GraphTypes
 from onnxray.engine.graph.upgrade import upgrade
 from onnxray.engine.load import load
 from onnxray.engine.proto.expressions import Expressions
@@ -22,26 +22,26 @@ def knowledge_of(proto):
     model = load(proto)
     if model.opset < 18:
         model = load(upgrade(model.proto, 18))
-    return Knowledge(model, list(model.graph.node), model.opset)
+    return GraphTypes(model, list(model.graph.node), model.opset)
 
 
-def judge(knowledge, feeds):
+def judge(known_types, feeds):
     """Run the model with all intermediate values and hold what is claimed of their shapes against what they have."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    names = [o for node in knowledge.nodes for o in node.output if o]
-    names = [n for n in names if shape_of(knowledge.types.get(n)) is not None]
+    names = [o for node in known_types.nodes for o in node.output if o]
+    names = [n for n in names if shape_of(known_types.types.get(n)) is not None]
     if not names:
         return
-    proto = knowledge.proto(names)
+    proto = known_types.proto(names)
     session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
     wanted = {i.name for i in session.get_inputs()}
     sizes = {
-        symbol: feeds[source].shape[axis] for symbol, (source, axis) in knowledge.sources.items() if source in feeds
+        symbol: feeds[source].shape[axis] for symbol, (source, axis) in known_types.sources.items() if source in feeds
     }
     for name, value in zip(names, session.run(names, {k: v for k, v in feeds.items() if k in wanted}), strict=True):
-        shape = shape_of(knowledge.types[name])
+        shape = shape_of(known_types.types[name])
         assert len(shape) == np.ndim(value), name
         for axis, (claim, size) in enumerate(zip(shape, np.shape(value), strict=True)):
             if isinstance(claim, str):
@@ -88,12 +88,12 @@ def test_a_residual_network_of_any_size_is_known_by_name(parse):
         w3=np.zeros((4, 4, 3, 3), np.float32),
         w1=np.zeros((4, 4, 1, 1), np.float32),
     )
-    knowledge = knowledge_of(proto)
-    shapes = [shape_of(knowledge.types[name]) for name in "abcdy"]
+    known_types = knowledge_of(proto)
+    shapes = [shape_of(known_types.types[name]) for name in "abcdy"]
     assert len(set(shapes)) == 1
     assert shapes[0] == ("N", 4, "(((H - 1) // 2) + 1)", "(((W - 1) // 2) + 1)")
     for sizes in ((1, 7, 8), (2, 9, 1), (3, 1, 5)):
-        judge(knowledge, {"x": np.ones((sizes[0], 4, *sizes[1:]), np.float32)})
+        judge(known_types, {"x": np.ones((sizes[0], 4, *sizes[1:]), np.float32)})
 
 
 def test_a_reshape_to_computed_sizes(parse):
@@ -110,10 +110,10 @@ def test_a_reshape_to_computed_sizes(parse):
              y = Reshape(split, back) }""",
         opset=18,
     )
-    knowledge = knowledge_of(proto)
-    assert shape_of(knowledge.types["split"]) == ("N", "T", 3, 4)
-    assert shape_of(knowledge.types["y"]) == ("N", "T", 12)
-    judge(knowledge, {"x": np.ones((2, 5, 12), np.float32)})
+    known_types = knowledge_of(proto)
+    assert shape_of(known_types.types["split"]) == ("N", "T", 3, 4)
+    assert shape_of(known_types.types["y"]) == ("N", "T", 12)
+    judge(known_types, {"x": np.ones((2, 5, 12), np.float32)})
 
 
 def test_different_computations_have_different_names(parse):
@@ -125,8 +125,8 @@ def test_different_computations_have_different_names(parse):
              z = Constant<value = int64[1] {0}>() c = Slice(x, z, last, one) d = Slice(x, z, end, one) y = Exp(a) }""",
         opset=18,
     )
-    knowledge = knowledge_of(proto)
-    sizes = [shape_of(knowledge.types[name])[1] for name in "abcd"]
+    known_types = knowledge_of(proto)
+    sizes = [shape_of(known_types.types[name])[1] for name in "abcd"]
     assert sizes[3] == "H"
     assert len(set(sizes)) == 4
 

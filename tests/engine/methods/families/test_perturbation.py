@@ -15,7 +15,7 @@ from onnxray.engine.attribution.coalitions import Coalitions, fills_of, fit_qual
 from onnxray.engine.attribution.problem import Problem
 from onnxray.engine.attribution.segments import features_of
 from onnxray.engine.explain import problem_of
-from onnxray.engine.inference.batches import Runtime
+from onnxray.engine.inference.batches import RunOptions
 from onnxray.engine.methods.registry import make
 
 Parse = Callable[..., onnx.ModelProto]
@@ -152,7 +152,7 @@ def test_the_quality_of_a_fit() -> None:
 def test_progress_is_told(cnn: onnx.ModelProto) -> None:
     told: list[tuple[int, int]] = []
     x = np.ones((1, 3, 16, 16), np.float32)
-    runtime = Runtime(batch=10, progress=lambda done, total: told.append((done, total)))
+    runtime = RunOptions(batch=10, progress=lambda done, total: told.append((done, total)))
     make("ablation", {"segments": "grid", "grid": 6})(problem_of(cnn, x, 1, runtime=runtime))
     assert {total for _, total in told} == {36}
     assert [done for done, _ in told] == sorted(done for done, _ in told)
