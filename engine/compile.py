@@ -1,7 +1,7 @@
 """`compile`: a model together with its explanation as one ONNX model of standard operators.
 
 model -> target and layer chosen -> the method emits itself (`methods/`, `compiled/`) -> upsampling, range
-      -> preprocessing in front -> one Model: the original outputs unchanged, and `saliency_map`
+      -> preprocessing in front -> one Model: the original outputs, unchanged but for rounding, and `saliency_map`
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def compile(
     default_target: bool = True,
     **options: Any,
 ) -> Model:
-    """A model with the outputs of `model`, unchanged, and `saliency_map`: the explanation of its answer.
+    """A model with the outputs of `model`, unchanged but for rounding, and `saliency_map`: what explains its answer.
 
     layer: as in `explain`; chosen automatically if None.
     target: "predicted", a class index, a label, or any other target that names what it explains; "runtime" adds the

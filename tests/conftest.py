@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if fixture in metafunc.fixturenames:
             missing = pytest.param(None, marks=pytest.mark.skip(reason="ONNXRAY_ZOO does not name the model zoo"))
             metafunc.parametrize(fixture, paths or [missing], ids=lambda p: p.name if p else "zoo")
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt, here and in processes started meanwhile.
+
+    What a shell starts in the background ignores it, and so does everything that is started from there.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

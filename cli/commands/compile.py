@@ -85,9 +85,9 @@ def command(
 ) -> None:
     """Write a model that explains its own answers, in standard ONNX operators.
 
-    The new model has the outputs of MODEL, unchanged, and `saliency_map`. With `--target runtime` it also takes
-    `target_class`, an int64 class index; a negative one means the predicted class. `--triton` and `--html` write the
-    same for a server and for a browser; the page takes images of any size whatever --preprocess says.
+    The new model has the outputs of MODEL, unchanged but for rounding, and `saliency_map`. With `--target runtime` it
+    also takes `target_class`, an int64 class index; a negative one means the predicted class. `--triton` and `--html`
+    write the same for a server and for a browser; the page takes images of any size whatever --preprocess says.
     """
     from ...engine.compile import METADATA
     from ...engine.compile import compile as compile_model

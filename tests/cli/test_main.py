@@ -143,6 +143,7 @@ def test_interruption(monkeypatch: pytest.MonkeyPatch, run: Callable[..., Result
     assert done.stderr.strip() == "onnxray: interrupted"
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process")
 def test_interruption_of_a_process_leaves_a_manifest(model: Path, photo: Path, tmp_path: Path) -> None:
     # The loop below interrupts as soon as the run has begun, whenever that is.

@@ -24,6 +24,7 @@ from onnxray.engine.errors import (
 )
 from onnxray.engine.preprocess.find import find_card
 from onnxray.engine.preprocess.image import prepare
+from onnxray.tests.rounding import ROUNDING, apart
 
 Parse = Callable[..., onnx.ModelProto]
 RNG = np.random.default_rng(0)
@@ -226,4 +227,4 @@ def test_methods_share_their_work(cnn: onnx.ModelProto) -> None:
     problem = problem_of(cnn, X, "top:2")
     for name in ("gradient", "grad-cam", "layer-cam", "recipro-cam", "input-x-gradient"):
         shared, alone = solve(problem, make(name)), onnxray.explain(cnn, X, name, "top:2")
-        assert np.allclose(shared.values, alone.values, rtol=1e-4, atol=1e-6)
+        assert apart(shared.values, alone.values) <= ROUNDING

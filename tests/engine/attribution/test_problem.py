@@ -17,6 +17,7 @@ from onnxray.engine.explain import problem_of
 from onnxray.engine.inference import batches as running
 from onnxray.engine.inference.batches import RunOptions, run_batches
 from onnxray.engine.targets.target import Target
+from onnxray.tests.rounding import ROUNDING, apart
 
 Parse = Callable[..., onnx.ModelProto]
 RNG = np.random.default_rng(0)
@@ -54,8 +55,8 @@ def test_gradients_are_those_of_the_score(cnn: onnx.ModelProto, target: object, 
         expected_scores = (np.repeat(logits, repeat, 0) * cotangent).sum(axis=1)
     expected = direct(model, np.repeat(X, repeat, 0), cotangent.astype(np.float32), wrt)
     assert got.shape == expected.shape
-    assert np.allclose(got, expected, rtol=1e-4, atol=1e-6 * np.abs(expected).max())
-    assert problem.scores == pytest.approx(expected_scores, rel=1e-5)
+    assert apart(got, expected) <= ROUNDING
+    assert apart(problem.scores, expected_scores, np.ptp(logits)) <= ROUNDING
     order = np.argsort(-logits, axis=1)
     if target == "top:3":
         assert problem.classes is not None
@@ -96,7 +97,7 @@ def test_the_gradient_graph_is_a_valid_model_with_dynamic_rows(cnn: onnx.ModelPr
     feeds = {"image": X[:2], "target/classes": np.array([[-1], [3]]), "target/weights": np.ones((2, 1), np.float32)}
     got = run(graph, feeds)
     second = problem_of(cnn, X[1:2], 3).gradients(["image"])["image"]
-    assert np.allclose(got["grad/image"][1:], second, atol=1e-6)
+    assert apart(got["grad/image"][1:], second) <= ROUNDING
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float64])
@@ -118,11 +119,11 @@ def test_scores_and_gradients_elsewhere_keep_the_row_s_target(cnn: onnx.ModelPro
     logits = onnxray.activations(cnn, other, "logits")["logits"]
     assert problem.classes is not None
     expected = logits[np.arange(3), problem.classes[rows, 0]]
-    assert problem.scores_at(other, rows) == pytest.approx(expected, rel=1e-5)
+    assert apart(problem.scores_at(other, rows), expected, np.ptp(logits)) <= ROUNDING
     gradients, scores = problem.gradients_at(other, rows)
-    assert scores == pytest.approx(expected, rel=1e-5)
+    assert apart(scores, expected, np.ptp(logits)) <= ROUNDING
     single = problem_of(cnn, other[1:2], int(problem.classes[0, 0])).gradients(["image"])["image"]
-    assert np.allclose(gradients[1], single[0], atol=1e-6)
+    assert apart(gradients[1], single[0]) <= ROUNDING
 
 
 def test_targets_that_are_no_classes(cnn: onnx.ModelProto) -> None:
@@ -146,14 +147,14 @@ def test_a_tail_answers_for_maps_put_in_place(cnn: onnx.ModelProto) -> None:
     rows = np.arange(6)
     for value in ("pooled", "inner", "features"):
         tail = Tail(problem, value)
-        assert tail.scores(clean[value][problem.sample], rows) == pytest.approx(problem.scores, rel=1e-5)
+        assert apart(tail.scores(clean[value][problem.sample], rows), problem.scores) <= ROUNDING
     # The skip connection goes around `inner` and keeps its clean values.
     assert Tail(problem, "inner").sides == ["pooled"]
     zeroed = Tail(problem, "inner").scores(np.zeros_like(clean["inner"])[problem.sample], rows)
     w3, b3 = (onnx.numpy_helper.to_array(t) for t in cnn.graph.initializer if t.name in ("w3", "b3"))
     logits = np.maximum(clean["pooled"], 0).mean(axis=(2, 3)) @ w3.T + b3
     assert problem.classes is not None
-    assert zeroed == pytest.approx(logits[problem.sample, problem.classes[:, 0]], rel=1e-4)
+    assert apart(zeroed, logits[problem.sample, problem.classes[:, 0]], np.ptp(logits)) <= ROUNDING
     with pytest.raises(onnxray.OnnxrayError, match="does not depend on 'stem_relu'"):
         Tail(problem_of(cnn, X, Target.unit("stem", 0)), "stem_relu")
 
@@ -222,7 +223,7 @@ def test_batches_are_bounded_and_do_not_matter(cnn: onnx.ModelProto) -> None:
     whole = problem_of(cnn, X).gradients(["image"])["image"]
     for batch in (1, 2):
         pieces = problem_of(cnn, X, runtime=RunOptions(batch=batch)).gradients(["image"])["image"]
-        assert np.allclose(pieces, whole, atol=1e-6)
+        assert apart(pieces, whole) <= ROUNDING
 
 
 @pytest.mark.parametrize("target", ["top:2", Target.unit("stem_relu", 2, "strongest")])
@@ -244,7 +245,7 @@ def test_gradients_of_inputs_that_are_made_on_the_way(
 
     problem.gradients_made(11, make, consume)
     assert seen == list(range(11))
-    assert np.allclose(found, problem.gradients_at(inputs, rows)[0], atol=1e-6)
+    assert apart(found, problem.gradients_at(inputs, rows)[0]) <= ROUNDING
 
 
 def test_runs_are_consumed_in_order() -> None:

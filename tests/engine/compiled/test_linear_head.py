@@ -13,6 +13,7 @@ import pytest
 import onnxray
 from onnxray.engine.compile import OUTPUT
 from onnxray.engine.compiled.linear_head import find_head
+from onnxray.tests.rounding import HALF, ROUNDING
 
 RNG = np.random.default_rng(0)
 FEATURES = """
@@ -103,9 +104,9 @@ def expected(model: onnxray.Model, x: np.ndarray, **arguments: Any) -> np.ndarra
     return np.stack([m[None] if m.ndim == 2 else m for m in maps])
 
 
-def close(found: np.ndarray, wanted: np.ndarray) -> None:
+def close(found: np.ndarray, wanted: np.ndarray, tolerance: float = ROUNDING) -> None:
     assert found.shape == wanted.shape
-    assert np.abs(found - wanted).max() <= 1e-5 * np.abs(wanted).max()
+    assert np.abs(found - wanted).max() <= tolerance * np.abs(wanted).max()
 
 
 @pytest.mark.parametrize("name", HEADS)
@@ -182,4 +183,4 @@ def test_half_precision(parse: Callable[..., onnx.ModelProto], target: Any) -> N
     model, x = onnxray.load(parse(text, **half)), array(2, 3, 10, 12).astype(np.float16)
     compiled = onnxray.compile(model, "grad-cam", "b", target, upsample="none")
     onnx.checker.check_model(compiled.proto, full_check=True)
-    close(run(compiled, {"image": x}), expected(model, x, method="grad-cam", layer="b", target=target))
+    close(run(compiled, {"image": x}), expected(model, x, method="grad-cam", layer="b", target=target), HALF)

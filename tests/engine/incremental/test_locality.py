@@ -16,6 +16,7 @@ from onnxray.engine.incremental.locality import _RULES, Locality, changed, local
 from onnxray.engine.incremental.reach import Reach, union
 from onnxray.engine.inference.session import Session
 from onnxray.engine.inspect.concrete_shapes import concrete_shapes
+from onnxray.tests.rounding import ROUNDING
 
 Parse = Callable[..., onnx.ModelProto]
 RNG = np.random.default_rng(0)
@@ -466,7 +467,10 @@ def test_what_is_needed(name: str) -> None:
                     feeds[value][where] = clean[value][where]
                 part = (slice(None),) * place + (slice(first, end),)
                 got = alone.run(feeds)[output]
-                np.testing.assert_array_equal(got[part], clean[output][part], err_msg=f"{output} {first}:{end}")
+                # One node by itself may be computed by another kernel than among others; what it needs is not within that.
+                same, wanted = got[part].astype(np.float64), clean[output][part].astype(np.float64)
+                atol = ROUNDING * np.abs(np.nan_to_num(clean[output].astype(np.float64), posinf=0, neginf=0)).max()
+                np.testing.assert_allclose(same, wanted, rtol=0, atol=atol, err_msg=f"{output} {first}:{end}")
 
 
 def only(model: onnxray.Model, output: str, inputs: list[str]) -> onnxray.Model:

@@ -18,10 +18,10 @@ from onnxray.engine.incremental.runner import Hidden, Incremental, incremental
 from onnxray.engine.inference.batches import RunOptions
 from onnxray.engine.inference.session import run
 from onnxray.engine.inspect.signature import image_input
+from onnxray.tests.rounding import HALF, apart
+from onnxray.tests.rounding import ROUNDING as EXACT
 
 Parse = Callable[..., onnx.ModelProto]
-# The largest difference, in parts of the range of the values: rounding, of other kernels for other sizes.
-EXACT, HALF = 1e-5, 2e-3
 
 
 @pytest.fixture
@@ -99,14 +99,6 @@ def by_hand(
         out = model.outputs[0].name
         found.append(run(model, {image.name: copy, **(feeds or {})}, [out])[out][0])
     return np.stack(found)
-
-
-def apart(got: np.ndarray, expected: np.ndarray) -> float:
-    """The largest difference in parts of the range."""
-    got, expected = got.astype(np.float64), expected.astype(np.float64)
-    assert got.shape == expected.shape
-    assert np.ptp(expected) > 0
-    return float(np.abs(got - expected).max() / np.ptp(expected))
 
 
 def sample(model: onnxray.Model, side: int = 64) -> np.ndarray:
@@ -413,6 +405,7 @@ def test_what_goes_wrong_stops_all_workers(network: onnxray.Model, plain: bool, 
     assert np.isfinite(done).all()
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_stops_all_workers(network: onnxray.Model) -> None:
     """The signal reaches the main thread while it waits for the workers."""
     boxes = grid((40, 48), (3, 3), 1)

@@ -20,6 +20,7 @@ from onnxray.engine.errors import ModelError, OnnxrayError, RuntimeUnavailable, 
 from onnxray.engine.inference import session
 from onnxray.engine.inference.session import Session, run
 from onnxray.engine.runtime import installation, ort_values, providers, trial
+from onnxray.tests.rounding import ROUNDING, apart
 
 Parse = Callable[..., onnx.ModelProto]
 
@@ -167,7 +168,7 @@ def test_values_stay_on_the_device_between_stages(cnn: onnx.ModelProto) -> None:
     assert between["features"].device_name() == head.device
     end = tail.run_on_device(between)["logits"].numpy()
     assert_array_equal(end, tail.run(head.run({"image": x}))["logits"])
-    assert_allclose(end, run(model, {"image": x})["logits"], rtol=1e-5)
+    assert apart(end, run(model, {"image": x})["logits"]) <= ROUNDING
     mixed = tail.run_on_device({"features": ort_values.to_device(between["features"].numpy(), "cpu")})
     assert_array_equal(mixed["logits"].numpy(), end)
 
@@ -246,9 +247,8 @@ def test_options_that_do_not_exist(cnn: onnx.ModelProto, options: dict[str, obje
 def test_every_optimization_level_computes_the_same(cnn: onnx.ModelProto, optimize: str) -> None:
     model = onnxray.load(cnn)
     x = np.random.default_rng(0).random((2, 3, 16, 16), np.float32)
-    assert_allclose(
-        Session(model, optimize=optimize).run({"image": x})["logits"], run(model, {"image": x})["logits"], rtol=1e-5
-    )
+    got, expected = Session(model, optimize=optimize).run({"image": x}), run(model, {"image": x})
+    assert apart(got["logits"], expected["logits"]) <= ROUNDING
 
 
 # --- providers ------------------------------------------------------------------------------------------------------
@@ -409,10 +409,9 @@ def test_a_loop_without_end_is_stopped(parse: Parse, monkeypatch: pytest.MonkeyP
 def test_a_trial_run_gives_what_a_run_gives(cnn: onnx.ModelProto) -> None:
     model = onnxray.load(cnn)
     x = np.random.default_rng(0).random((2, 3, 16, 16), np.float32)
-    assert_allclose(
-        trial.trial_run(model.proto, model.folder, {"image": x})["logits"],
-        run(model, {"image": x})["logits"],
-        rtol=1e-5,
+    assert (
+        apart(trial.trial_run(model.proto, model.folder, {"image": x})["logits"], run(model, {"image": x})["logits"])
+        <= ROUNDING
     )
     with pytest.raises(ShapeError, match="also needs"):
         trial.trial_run(model.proto, model.folder, {})

@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 import onnxray
+from onnxray.tests.rounding import ROUNDING, apart
 
 
 def test_it_matches_the_reference(reference: Any, difference: Any) -> None:
@@ -39,7 +40,7 @@ def test_several_layers_are_merged_at_the_finest_size(cnn: onnx.ModelProto) -> N
     expected = (
         fine.values / np.abs(fine.values).max() + upsample(coarse.values / np.abs(coarse.values).max(), (16, 16))
     ) / 2
-    assert np.allclose(merged.values, expected, atol=1e-6)
+    assert apart(merged.values, expected) <= ROUNDING
     assert merged.layer == "stem_relu+features"
     assert "divided by its greatest magnitude" in str(merged.reason)
 

@@ -10,6 +10,7 @@ import onnx
 import pytest
 
 import onnxray
+from onnxray.tests.rounding import ROUNDING, apart
 
 
 @pytest.mark.parametrize("case", ["t_resnet_basic_op17", "t_vgg_op13", "t_plaincnn_b1_op11", "t_squeezenet_op11"])
@@ -33,4 +34,4 @@ def test_signals_pass_where_both_they_and_the_unit_are_positive(parse: Callable[
     model, w1, w2 = two_layers(parse)
     x = np.random.default_rng(1).standard_normal((1, 6)).astype(np.float32)
     expected = w1 @ (np.maximum(w2[:, 1], 0) * (x[0] @ w1 > 0))
-    assert np.allclose(onnxray.explain(model, x, "guided-backprop", 1).values, expected, rtol=1e-5, atol=1e-6)
+    assert apart(onnxray.explain(model, x, "guided-backprop", 1).values, expected) <= ROUNDING

@@ -19,6 +19,7 @@ from onnxray.engine.inference.session import run
 from onnxray.engine.methods import occlusion as module
 from onnxray.engine.methods.families import occluding
 from onnxray.engine.methods.registry import make
+from onnxray.tests.rounding import HALF, ROUNDING, apart
 
 Parse = Callable[..., onnx.ModelProto]
 RNG = np.random.default_rng(4)
@@ -59,6 +60,16 @@ def by_hand(
     return np.reshape(found, (len(rows), len(columns), *np.shape(found[0])))
 
 
+def span(e: onnxray.Explanation, expected: Any) -> float:
+    """What rounding is in parts of: the range of the scores. A small window changes them by little of it."""
+    return max(float(np.ptp(e.scores)), float(np.ptp(expected)))
+
+
+def check(e: onnxray.Explanation, expected: Any, values: Any = None, limit: float = ROUNDING) -> None:
+    """values: those of `e` unless said otherwise."""
+    assert apart(e.values if values is None else values, expected, span(e, expected)) <= limit
+
+
 def logits(model: onnx.ModelProto, target: Any) -> Callable[[np.ndarray], Any]:
     return lambda x: onnxray.activations(model, x[None], "logits")["logits"][0][target]
 
@@ -73,10 +84,10 @@ def test_it_is_the_definition(cnn: onnx.ModelProto, patch: Any, stride: int | No
     steps = (stride, stride) if stride else tuple(max(1, side // 2) for side in sides)
     expected = by_hand(logits(cnn, 2), X[0], np.full_like(X[0], 0.4), sides, steps)
     assert e.values.dtype == np.float32
-    np.testing.assert_allclose(e.values, expected, atol=1e-5 * np.ptp(expected))
+    check(e, expected)
     for mode in ("plain", "exact"):
         same = onnxray.explain(cnn, X[:1], "occlusion", 2, patch=patch, stride=stride, fill=0.4, mode=mode)
-        np.testing.assert_allclose(same.values, expected, atol=1e-5 * np.ptp(expected))
+        check(same, expected)
 
 
 def test_the_exact_mode_runs_on_crops_here(cnn: onnx.ModelProto) -> None:
@@ -92,7 +103,7 @@ def test_fills(cnn: onnx.ModelProto, fill: Any) -> None:
     e = onnxray.explain(cnn, X[:1], "occlusion", 2, patch=4, stride=3, fill=fill, seed=5)
     filled = baseline(problem_of(cnn, X[:1]), fill, 5)[0]
     expected = by_hand(logits(cnn, 2), X[0], filled, (4, 4), (3, 3))
-    np.testing.assert_allclose(e.values, expected, atol=1e-5 * np.ptp(expected))
+    check(e, expected)
 
 
 @pytest.mark.parametrize("fill", ["black", "#ff8000"])
@@ -117,7 +128,7 @@ def test_inpainting_sees_only_what_is_not_hidden(cnn: onnx.ModelProto) -> None:
             mask = np.zeros((1, 16, 16), bool)
             mask[0, 4 * i : 4 * i + 4, 4 * j : 4 * j + 4] = True
             expected[i, j] = clean - logits(cnn, 2)(inpainted(X[0], (1, 2), mask)[0])
-    np.testing.assert_allclose(e.values, expected, atol=1e-5 * np.ptp(expected))
+    check(e, expected)
 
 
 def test_captum_gives_the_same(parse: Parse) -> None:
@@ -175,10 +186,10 @@ def test_a_linear_model_s_answer_is_known(parse: Parse) -> None:
     shares = w[:, 1].reshape(9, 9) * (x[0, 0] - 0.5)
     e = onnxray.explain(model, x, "occlusion", 1, patch="2x3", stride=4, fill=0.5)
     expected = [[shares[y : y + 2, c : c + 3].sum() for c in (0, 4, 6)] for y in (0, 4, 7)]
-    np.testing.assert_allclose(e.values, expected, atol=1e-5)
+    check(e, expected)
     single = onnxray.explain(model, x, "occlusion", 1, patch=1, stride=1, fill=0.5)
-    np.testing.assert_allclose(single.values, shares, atol=1e-5)
-    np.testing.assert_allclose(single.heatmap, shares, atol=1e-5)
+    check(single, shares)
+    check(single, shares, single.heatmap)
 
 
 def test_the_shown_map_is_the_mean_of_the_windows_over_a_pixel(parse: Parse) -> None:
@@ -217,8 +228,8 @@ def test_a_unit_of_a_layer(cnn: onnx.ModelProto) -> None:
 
     e = onnxray.explain(cnn, X[:1], "occlusion", "unit:inner:3,2,5", patch=2, stride=1, fill="zero")
     expected = by_hand(unit, X[0], np.zeros_like(X[0]), (2, 2), (1, 1))
-    np.testing.assert_allclose(e.values, expected, atol=1e-5 * np.ptp(expected))
-    y, x = np.nonzero(np.abs(e.values) > 1e-6)
+    check(e, expected)
+    y, x = np.nonzero(np.abs(e.values) > ROUNDING * np.ptp(expected))
     # Pixels 1 ... 8 of rows and 7 ... 14 of columns are its receptive field.
     assert (y.min(), y.max()) >= (0, 0)
     assert y.max() <= 8
@@ -240,7 +251,7 @@ def test_several_samples_and_targets(cnn: onnx.ModelProto) -> None:
     for number, e in enumerate(together):
         sample, target = divmod(number, 2)
         expected = by_hand(logits(cnn, (4, 0)[target]), X[sample], np.zeros_like(X[0]), (4, 4), (4, 4))
-        np.testing.assert_allclose(e.values, expected, atol=1e-5 * np.ptp(expected))
+        check(e, expected)
         assert e.target.class_index == (4, 0)[target]
 
 
@@ -291,7 +302,7 @@ def test_a_random_forest_on_a_table(zoo: Path) -> None:
     for number, e in enumerate(found):
         sample, target = divmod(number, 3)
         assert e.values.shape == (8,)
-        np.testing.assert_allclose(e.values, expected[:, sample, target], atol=1e-6)
+        check(e, expected[:, sample, target])
     wide = onnxray.explain(folder / "model.onnx", x[:1], "occlusion", 1, patch=3, stride=2)
     assert wide.values.shape == (4,)
 
@@ -309,7 +320,7 @@ def test_a_signal(parse: Parse) -> None:
     found = onnxray.explain(proto, x, "occlusion", 0, patch=4, stride=4)
     for e, sample in zip(found, x, strict=True):
         shares = (sample * w).sum(axis=0)
-        np.testing.assert_allclose(e.values, [shares[a : a + 4].sum() for a in (0, 4, 6)], atol=1e-5)
+        check(e, np.array([shares[a : a + 4].sum() for a in (0, 4, 6)]))
 
 
 @pytest.mark.parametrize(
@@ -328,9 +339,7 @@ def test_any_model_that_runs_can_be_explained(zoo: Path, case: str) -> None:
     for e, p in zip(exact, plain, strict=True):
         assert np.isfinite(e.values).all()
         assert e.values.any()
-        limit = 1e-5 if "fp16" not in case else 2e-3
-        scale = max(float(np.ptp(p.scores)), float(np.ptp(p.values)))
-        np.testing.assert_allclose(e.values, p.values, atol=limit * scale)
+        check(e, p.values, limit=HALF if "fp16" in case else ROUNDING)
 
 
 def test_one_of_several_inputs(zoo: Path) -> None:
@@ -347,7 +356,7 @@ def test_one_of_several_inputs(zoo: Path) -> None:
             return float(run(model, {**one, "image": image[None]}, [out])[out][0, 3])
 
         expected = by_hand(score, x["image"][number], np.zeros_like(x["image"][0]), (8, 8), (8, 8))
-        np.testing.assert_allclose(e.values, expected, atol=1e-5 * np.ptp(expected))
+        check(e, expected)
 
 
 def test_uint8_images_with_channels_last(parse: Parse) -> None:
@@ -413,8 +422,8 @@ def test_nothing_left_out_is_exact(cnn: onnx.ModelProto) -> None:
     exact = onnxray.explain(cnn, X[:1], "occlusion", 2, patch=4, stride=2)
     for mode in ({"mode": "coarse-to-fine", "budget": 1.0}, {"mode": "capped", "cap": 1.0}):
         e = onnxray.explain(cnn, X[:1], "occlusion", 2, patch=4, stride=2, **mode)
-        np.testing.assert_allclose(e.values, exact.values, atol=1e-5 * np.ptp(exact.values))
-        assert e.details.get("largest_error", 0) <= 1e-5 * np.ptp(exact.values)
+        check(e, exact.values)
+        assert e.details.get("largest_error", 0) <= ROUNDING * span(e, exact.values)
 
 
 # --- the run ---

@@ -17,6 +17,7 @@ from onnxray.engine.inference.batches import RunOptions
 from onnxray.engine.methods.registry import make
 from onnxray.engine.methods.rise import Halves
 from onnxray.kernels.masks import Rise as Masks
+from onnxray.tests.rounding import ROUNDING, apart
 
 Parse = Callable[..., onnx.ModelProto]
 X = np.random.default_rng(0).standard_normal((1, 3, 16, 16)).astype(np.float32)
@@ -76,7 +77,7 @@ def test_it_is_the_paper_s_formula(cnn: onnx.ModelProto, options: dict[str, Any]
 def test_the_batch_and_the_threads_change_nothing(cnn: onnx.ModelProto, batch: int) -> None:
     expected = onnxray.explain(cnn, X, "rise", 1, masks=300, threads=1)
     got = onnxray.explain(cnn, X, "rise", 1, masks=300, batch=batch, threads=3)
-    np.testing.assert_allclose(got.values, expected.values, rtol=0, atol=1e-6 * np.abs(expected.values).max())
+    assert apart(got.values, expected.values) <= ROUNDING
     again = onnxray.explain(cnn, X, "rise", 1, masks=300, batch=batch, threads=2)
     assert again.values.tobytes() == got.values.tobytes()
 

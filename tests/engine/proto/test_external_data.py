@@ -16,6 +16,7 @@ import onnxray
 from onnxray.engine.errors import ExternalDataError, OutputError
 from onnxray.engine.inference.session import run, session
 from onnxray.engine.proto import external_data as external
+from onnxray.tests.rounding import ROUNDING, apart
 
 Parse = Callable[..., onnx.ModelProto]
 
@@ -69,20 +70,22 @@ def test_large_data_stays_outside(outside: Path, tmp_path: Path, monkeypatch: py
     assert isinstance(weights, np.memmap)
     assert not weights.flags.writeable
     assert_array_equal(weights, WEIGHTS)
-    assert_array_equal(session(model, threads=1).run({"x": X})["y"], expected)
+    # Weights that lie elsewhere may be added up in another order, and so may the halves of a network.
+    most = float(np.abs(expected).max())
+    assert apart(session(model, threads=1).run({"x": X})["y"], expected, most) <= ROUNDING
     # Whatever is made of it finds the data as well.
     assert_array_equal(onnxray.activations(model, X, ["m", "w"], threads=1)["w"], WEIGHTS)
     head, tail = onnxray.split(model, "m")
     assert tail.folder == head.folder == model.folder
     between = session(head, threads=1).run({"x": X})
-    assert_array_equal(session(tail, threads=1).run(between)["y"], expected)
+    assert apart(session(tail, threads=1).run(between)["y"], expected, most) <= ROUNDING
     assert {layer.output: layer.params for layer in model.layers} == {"m": 16384, "y": 4}
     # Saved beside data of its own.
     saved = model.save(tmp_path / "elsewhere" / "copy.onnx")
     assert sorted(p.name for p in saved.parent.iterdir()) == ["copy.onnx", "copy.onnx.data"]
     again = onnxray.load(saved)
     assert again.folder == saved.parent.resolve()
-    assert_array_equal(session(again, threads=1).run({"x": X})["y"], expected)
+    assert apart(session(again, threads=1).run({"x": X})["y"], expected, most) <= ROUNDING
     onnx.checker.check_model(str(saved))
     offsets = [
         int(e.value)

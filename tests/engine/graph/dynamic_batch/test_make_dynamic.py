@@ -16,6 +16,7 @@ import onnxray
 from onnxray.engine.errors import ShapeError
 from onnxray.engine.graph.dynamic_batch.make_dynamic import make_dynamic
 from onnxray.engine.inference.session import Session
+from onnxray.tests.rounding import HALF, ROUNDING
 
 Parse = Callable[..., onnx.ModelProto]
 
@@ -51,7 +52,7 @@ def agrees_with_singles(model: onnxray.Model, dynamic: onnxray.Model, tolerance:
         assert_allclose(got, expected, rtol=0, atol=tolerance * (np.abs(expected).max() + 1e-12), err_msg=name)
 
 
-def check(model: onnxray.Model, tolerance: float = 1e-6) -> onnxray.Model:
+def check(model: onnxray.Model, tolerance: float = ROUNDING) -> onnxray.Model:
     dynamic = make_dynamic(model)
     for value in (*dynamic.inputs, *dynamic.outputs):
         assert isinstance(value.shape[0], str)  # type: ignore[index]
@@ -99,12 +100,12 @@ def test_every_framework(zoo_case: Path) -> None:
         with pytest.raises(ShapeError, match=rf"cannot be made dynamic: .*\({MIXING[zoo_case.name]}\).*at a time"):
             make_dynamic(model)
     else:
-        check(model, 1e-3 if "fp16" in zoo_case.name else 1e-5)
+        check(model, HALF if "fp16" in zoo_case.name else ROUNDING)
 
 
 @pytest.mark.parametrize("name", ["mnist_cntk", "ultraface_rfb_320", "mobilenet_v2_int8_qlinear"])
 def test_trained_networks_with_a_fixed_batch(zoo: Path, name: str) -> None:
-    check(onnxray.load(zoo / "models" / f"{name}.onnx"), 1e-5)
+    check(onnxray.load(zoo / "models" / f"{name}.onnx"))
 
 
 def weights(*shape: int) -> np.ndarray:
