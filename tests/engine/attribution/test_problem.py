@@ -71,7 +71,7 @@ def test_the_predicted_class_costs_one_pass(cnn: onnx.ModelProto, monkeypatch: p
         runs.append("run")
         return true(*args, **kwargs)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(module, "run_rows", counted)
+    monkeypatch.setattr(module, "run_batches", counted)
     problem = problem_of(cnn, X[:1], "top:2")
     problem.gradients(["features", "image"])
     assert problem.scores.shape == (2,)
