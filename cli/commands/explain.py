@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
 
-from ..files.output import Output
 from ..parameters import options
-from ..parameters.inputs import card_of, find_images, finish, open_model
-from ..parameters.methods import chosen_methods, listing, plain_options
-from ..tasks.explain import DEFAULT, Explainer, check_options, section, target_of
+from ..parameters.inputs import finish_run
+from ..parameters.methods import listing
+from ..tasks.explain import DEFAULT, ExplainOptions, explain
 
 FORMATS = ("npy", "heatmap", "overlay", "classes", "sheet")
 
@@ -106,30 +104,8 @@ def _list_methods(context: click.Context, parameter: click.Parameter, value: boo
     callback=_list_methods,
     help="List the methods with their options, and exit.",
 )
-@options.as_json
-@options.output("onnxray-explain", resume=True)
-@options.card
-@options.runtime
-@options.quiet
-def command(
-    model: str,
-    images: tuple[str, ...],
-    methods: tuple[str, ...],
-    targets: tuple[str, ...],
-    layers: tuple[str, ...],
-    settings: tuple[str, ...],
-    formats: tuple[str, ...],
-    alpha: float,
-    colormap: str | None,
-    threshold: float | None,
-    rows: int | None,
-    as_json: bool,
-    output: Output,
-    card: dict[str, Any],
-    runtime: dict[str, Any],
-    quiet: bool,
-    progress: bool,
-) -> None:
+@options.common("onnxray-explain", resume=True)
+def command(common: options.Common, **asked: Any) -> None:
     """Show why a model answers as it does for images.
 
     For each image, method and target: the map as a float32 .npy file, signed and not normalised; the map in colours;
@@ -137,70 +113,4 @@ def command(
     colours. With --threshold, the hottest region as well. Occlusion also shows what the answer becomes with each part
     of the image hidden.
     """
-    from ...engine.errors import ImageError, MethodError, TargetError
-    from ...engine.inference.batches import RunOptions
-    from ..files.images import read
-    from ..files.run import Run, describe, describe_card, done, failed
-    from ..terminal.progress import Progress
-
-    chosen, every = chosen_methods(methods, settings)
-    loaded = open_model(model, card)
-    found = card_of(loaded, quiet)
-    asked = [target_of(text, loaded, found.labels) for text in targets]
-    check_options(loaded, layers, colormap, chosen, every)
-    paths = find_images(images)
-    about = {"model": describe(loaded), "card": describe_card(found), "layers": list(layers)}
-    options_asked = {
-        "methods": {m.name: plain_options(m) for m in chosen},
-        "targets": [str(t) for t in asked],
-        "formats": list(formats),
-        "alpha": alpha,
-        "colormap": colormap,
-        "threshold": threshold,
-        "rows": rows,
-        **runtime,
-    }
-    with (
-        Run(output, "explain", options_asked, about, paths) as run,
-        Progress(len(paths), quiet=quiet, bar=progress) as bar,
-    ):
-        work = Explainer(
-            loaded,
-            asked,
-            layers,
-            chosen,
-            RunOptions(**runtime, batch=rows),
-            run,
-            formats,
-            alpha,
-            colormap,
-            threshold,
-            every,
-            bar.part,
-        )
-        folders = [run.name(path.stem) for path in paths]
-        for path, folder in zip(paths, folders, strict=True):
-            entry = run.kept(path)
-            if entry is None:
-                try:
-                    results, files = work.one(path, read(path), folder)
-                    entry = done(path, files, **results)
-                except (ImageError, TargetError) as error:
-                    bar.say(f"{path}: {error}" if isinstance(error, TargetError) else str(error), error=True)
-                    entry = failed(path, error)
-            for text in work.news():
-                bar.say(text)
-            run.add(entry)
-            bar.step(path.name)
-        if every and not work.methods:
-            raise MethodError("no method fits this model: see `onnxray explain --list-methods`")
-        if work.left_out:
-            run.manifest["left_out"] = work.left_out
-    if as_json:
-        click.echo(json.dumps(run.document(), indent=2, ensure_ascii=False))
-    else:
-        click.echo(str(output.folder))
-    finish(run.entries)
-
-
-__all__ = ["Explainer", "command", "section"]
+    finish_run(explain(ExplainOptions(common=common, **asked)), common.as_json)

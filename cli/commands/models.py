@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
-
 import click
 
 from ..parameters import options
-from ..terminal.table import Column, one_line, table, terminal_width
-
-if TYPE_CHECKING:
-    from ...models import ModelInfo
+from ..parameters.inputs import json_text
+from ..tasks.models import as_table, as_text, to_mapping
 
 
 @click.group("models")
@@ -25,13 +20,8 @@ def list_(as_json: bool) -> None:
     """List every name that MODEL can be, and where its file is."""
     from ... import models
 
-    found = [models.info(name) for name in models.names()]
-    if as_json:
-        click.echo(json.dumps([_mapping(info) for info in found], indent=2, ensure_ascii=False))
-        return
-    columns = [Column("name"), Column("file"), Column("size", right=True), Column("what it is", least=20)]
-    rows = [[info.name, _where(info), _size(info), info.title] for info in found]
-    click.echo(table(columns, rows, terminal_width()))
+    known = [models.info(name) for name in models.names()]
+    click.echo(json_text([to_mapping(info) for info in known]) if as_json else as_table(known))
 
 
 @command.command("info", short_help="Show what is known of the model NAME: origin, licence, preprocessing.")
@@ -42,22 +32,7 @@ def info(name: str, as_json: bool) -> None:
     from ... import models
 
     found = models.info(name)
-    if as_json:
-        click.echo(json.dumps(_mapping(found), indent=2, ensure_ascii=False))
-        return
-    lines = [
-        ("name", found.name),
-        ("what it is", found.title),
-        ("file", str(found.path) if found.path else _where(found)),
-        ("size", _size(found)),
-        ("sha256", found.sha256 or ""),
-        ("origin", found.origin),
-        ("licence", found.licence),
-        ("stated by", found.facts),
-        *((key, _value(value)) for key, value in found.card.items()),
-    ]
-    width = max(len(title) for title, _ in lines)
-    click.echo("\n".join(f"{title:<{width}}  {one_line(text)}" for title, text in lines if text))
+    click.echo(json_text(to_mapping(found)) if as_json else as_text(found))
 
 
 @command.command("path", short_help="Print the path of the model NAME's file.")
@@ -83,30 +58,3 @@ def pull(name: str, quiet: bool, progress: bool) -> None:
     with Download(name, quiet=quiet, bar=progress) as shown:
         found = models.pull(name, shown.update)
     click.echo(str(found))
-
-
-def _where(info: ModelInfo) -> str:
-    if info.path is not None:
-        return "built in" if info.name == "builtin" else "here"
-    return "bring your own" if info.url is None else "models pull"
-
-
-def _size(info: ModelInfo) -> str:
-    if info.bytes is None:
-        return ""
-    return f"{info.bytes / 1e6:.1f} MB" if info.bytes >= 1e5 else f"{info.bytes / 1e3:.0f} kB"
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        shown = ", ".join(str(item) for item in value[:12])
-        return f"{shown}, ... ({len(value)})" if len(value) > 12 else shown
-    return str(value)
-
-
-def _mapping(info: ModelInfo) -> dict[str, Any]:
-    from ..files.run import plain
-
-    fields = ("name", "title", "path", "bytes", "sha256", "url", "origin", "licence", "facts", "card")
-    mapping: dict[str, Any] = plain({field: getattr(info, field) for field in fields})
-    return mapping

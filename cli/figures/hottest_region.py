@@ -30,6 +30,11 @@ class Region:
     def share(self) -> float:
         return float(self.mask.mean())
 
+    @property
+    def picture(self) -> NDArray[np.uint8]:
+        """The mask as uint8 (H, W, 3), white inside."""
+        return np.repeat((self.mask * np.uint8(255))[..., None], 3, axis=2)
+
     def to_mapping(self) -> dict[str, Any]:
         """For manifests and JSON files."""
         return {
@@ -58,7 +63,7 @@ def hottest(heatmap: NDArray[np.float32], threshold: float, signed: bool) -> Reg
 
 
 def drawn(picture: NDArray[np.uint8], region: Region) -> NDArray[np.uint8]:
-    """The picture with the region's edge and its box, white beside black, so that they are seen on anything."""
+    """The picture with the region's edge and its box, white next to black, so that they are seen on anything."""
     out: NDArray[np.uint8] = picture.copy()
     padded = np.pad(region.mask, 1)
     neighbours = [padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]]

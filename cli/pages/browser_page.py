@@ -1,4 +1,4 @@
-"""A page that runs a compiled model in the browser: index.html, model.onnx and onnxruntime-web beside it.
+"""A page that runs a compiled model in the browser: index.html with model.onnx and onnxruntime-web next to it.
 
 Nothing is loaded from elsewhere: the page's content security policy lets it read its own folder only. The three files
 of onnxruntime-web are copied from an installed npm package.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import importlib.resources
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from ...engine.errors import OutputError
 
 if TYPE_CHECKING:
     from ...engine.graph.model import Model
+    from ..tasks.compile import CompileOptions
 
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
 FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
@@ -35,6 +37,13 @@ def find_runtime(given: Path | None) -> Path:
         f"the page needs {PACKAGE}, which is not installed {where}: run `npm install {PACKAGE}@{VERSION}`, or give "
         "--web-runtime FOLDER with its files"
     )
+
+
+def write_compiled(build: Callable[[], Model], source: Model, folder: Path, options: CompileOptions) -> Path:
+    """The page of `onnxray compile --html`; the runtime is looked for before the model is built. Raises OutputError."""
+    runtime = find_runtime(options.web_runtime)
+    title = Path(options.model).stem
+    return write_page(build(), source, folder, runtime, title=title, force=options.force)
 
 
 def write_page(model: Model, source: Model, folder: Path, runtime: Path, *, title: str, force: bool = False) -> Path:

@@ -1,16 +1,16 @@
-"""A report: one HTML file with everything in it, made of sections that the commands contribute.
+"""A report: one HTML file with everything in it, made of the sections that tasks contribute.
 
-A command takes part by a function `section(subject)` in its module, and its name in `SECTIONS`. What it returns is data
-(texts, tables, pictures); only this file writes HTML, and it escapes whatever comes from a model or a file name.
+A task takes part by a function `section(subject)` in its module, and its name in `tasks/demo.py: SECTIONS`. What it
+returns is data (texts, tables, pictures); only this file writes HTML, and it escapes whatever comes from a model or a
+file name.
 """
 
 from __future__ import annotations
 
 import base64
 import html
-import importlib
 import importlib.resources
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...engine.version import __version__
@@ -21,15 +21,6 @@ from ..terminal.table import count, shape_text
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-# Modules of this package that have a section, in the order of the report.
-SECTIONS = ("predict", "explain", "activations", "filters", "inspect")
-
-
-def sections(subject: Subject) -> Iterator[Section]:
-    """The sections of all commands, one after the other."""
-    for name in SECTIONS:
-        yield importlib.import_module(f"..tasks.{name}", __package__).section(subject)
 
 
 def document(title: str, lead: str, subject: Subject, parts: Sequence[Section]) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from ...engine.errors import UnknownName
 if TYPE_CHECKING:
     from ...engine.graph.model import Model
     from ...engine.preprocess.card import Card
-
+    from ..files.run import Run
 
 BUILTIN = "builtin"
 
@@ -86,6 +87,17 @@ def find_images(names: Sequence[str]) -> list[Path]:
     from ..files.images import find
 
     return list(find(names))
+
+
+def finish_run(run: Run, as_json: bool) -> None:
+    """The end of a command that fills a folder: prints the manifest, or the folder's name; then as `finish`."""
+    click.echo(json_text(run.document()) if as_json else str(run.folder))
+    finish(run.entries)
+
+
+def json_text(data: Any, default: Callable[[Any], Any] | None = None) -> str:
+    """JSON as every command prints it; `default` makes something of what JSON lacks."""
+    return json.dumps(data, indent=2, ensure_ascii=False, default=default)
 
 
 def finish(entries: Sequence[Mapping[str, Any]]) -> None:

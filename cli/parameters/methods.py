@@ -54,6 +54,18 @@ def chosen_methods(names: Sequence[str], settings: Sequence[str]) -> tuple[list[
     return [make(name, _arrays(name, parse(name, texts))) for name, texts in given.items()], every
 
 
+def named_values(settings: Sequence[str]) -> dict[str, str]:
+    """The texts NAME=VALUE of --option by name. Raises click.BadParameter for one that is none."""
+    return dict(_named_value(text) for text in settings)
+
+
+def _named_value(text: str) -> tuple[str, str]:
+    name, mark, value = text.partition("=")
+    if not mark or not name:
+        raise click.BadParameter(f"{text!r} is not NAME=VALUE", param_hint="'--option'")
+    return name, value
+
+
 def _arrays(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """Values whose text is the path of an .npy file, read."""
     import numpy as np

@@ -1,13 +1,15 @@
 """Arguments and options that mean the same in every command, as decorators.
 
 `card` hands the command one `card` dict of the fields that were given, `runtime` one `runtime` dict for sessions,
-`output` one `Output`: commands pass them on without looking inside.
+`output` one `Output`; `common` puts them together for commands over images. Commands pass them on without looking
+inside.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +18,17 @@ import click
 from ..files.output import Output
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Common:
+    """What commands over images share: `card` for `open_model`, `runtime` for sessions, what to say and to print."""
+
+    card: Mapping[str, Any]
+    runtime: Mapping[str, Any]
+    quiet: bool = False
+    progress: bool = False
+    as_json: bool = False
 
 
 def model(f: F) -> F:
@@ -133,3 +146,24 @@ def runtime(f: F) -> F:
     )(command)
     text = "Execution provider of ONNX Runtime: cpu, cuda, ...; the best one that works here if not given."
     return click.option("--provider", metavar="NAME", help=text)(stack)  # type: ignore[return-value]
+
+
+def common(folder: str | None, *, resume: bool = False, json: bool = True) -> Callable[[F], F]:
+    """The options that commands over images share; the command gets `output`, see there, and one `Common`.
+
+    With `json`, --json as well. `folder` is the default of --out.
+    """
+
+    def decorate(f: F) -> F:
+        @functools.wraps(f)
+        def command(
+            *args: Any, card: dict[str, Any], runtime: dict[str, Any], quiet: bool, progress: bool, **others: Any
+        ) -> Any:
+            shared = Common(card, runtime, quiet, progress, others.pop("as_json", False))
+            return f(*args, common=shared, **others)
+
+        stack: Any = output(folder, resume)(card(runtime(quiet(command))))
+        decorated: F = as_json(stack) if json else stack
+        return decorated
+
+    return decorate

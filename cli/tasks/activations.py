@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..parameters.inputs import warn
+from ..parameters.inputs import card_of, find_images, open_model, warn
+from .over_images import Outcome, Pixels, over_images
 from .subject import LayerValues, Values
 
 if TYPE_CHECKING:
@@ -20,8 +22,51 @@ if TYPE_CHECKING:
     from ..figures.layer_view import View
     from ..figures.layers import Photo
     from ..figures.parts import Section
+    from ..files.output import Output
     from ..files.run import Run
+    from ..parameters.options import Common
     from .subject import Subject
+
+
+@dataclass(frozen=True)
+class ActivationsOptions:
+    """What `onnxray activations` is asked for, in the words of the command line."""
+
+    model: str
+    images: Sequence[str]
+    layers: Sequence[str]
+    all_layers: bool
+    every: bool
+    most: int
+    output: Output
+    common: Common
+
+
+def activations(options: ActivationsOptions) -> Run:
+    """Picture the activations for every image; the run, at its end.
+
+    Raises UnknownName and ModelError for the layers, ModelError, CardError, ImageError for files.
+    """
+    from ..files.run import Run, describe, describe_card
+    from ..terminal.progress import Progress
+
+    common = options.common
+    model = open_model(options.model, common.card)
+    card = card_of(model, common.quiet)
+    layers = choose(model, options.layers, options.all_layers, common.quiet)
+    paths = find_images(options.images)
+    about = {"model": describe(model), "card": describe_card(card), "layers": [layer.name for layer in layers]}
+    decisive = {"all_layers": options.all_layers, "all": options.every, "most": options.most, **common.runtime}
+    with (
+        Run(options.output, "activations", decisive, about, paths) as run,
+        Progress(len(paths), quiet=common.quiet, bar=common.progress) as bar,
+    ):
+        work = ImageActivations(LayerValues(model, card, common.runtime), layers, options, run)
+        over_images(run, bar, paths, work.one)
+        entries = run.entries
+        run.manifest["silent_in_all_images"] = silent_in_all(entries)
+        run.manifest["files"] = [run.text("statistics.csv", write_csv(entries))]
+    return run
 
 
 def choose(model: Model, names: Sequence[str], walk: bool, quiet: bool) -> list[Layer]:
@@ -40,40 +85,43 @@ def choose(model: Model, names: Sequence[str], walk: bool, quiet: bool) -> list[
     return [layer]
 
 
-def one_image(
-    work: LayerValues,
-    run: Run,
-    folder: str,
-    photo: Photo,
-    tensor: NDArray[Any],
-    layers: Sequence[Layer],
-    walk: bool,
-    every: bool,
-    most: int,
-) -> tuple[dict[str, Any], list[str]]:
-    """Everything about one image: its results for the manifest, and the files written."""
-    results: list[dict[str, Any]] = []
-    files: list[str] = []
-    for layer, values in work.layers(tensor, layers, around=True) if layers else ():
-        found = one_layer(work, photo, layer, values, every, most)
-        base = run.name(layer.name, folder)
-        written = [run.array(f"{base}.npy", found.view.values)]
-        written += [run.picture(f"{base}-{what}.png", picture) for what, picture in found.pictures.items()]
-        results.append({**found.results, "files": written})
-        files += written
-    entry: dict[str, Any] = {"geometry": photo.geometry.to_mapping(), "layers": results}
-    if walk:
-        strip, steps = whole_walk(work, photo, tensor)
-        files.append(run.picture(run.name("walk.png", folder), strip))
-        entry["walk"] = steps
-    return entry, files
+@dataclass(frozen=True)
+class ImageActivations:
+    """One image in, files with its activations out."""
+
+    work: LayerValues
+    layers: Sequence[Layer]
+    options: ActivationsOptions
+    run: Run
+
+    def one(self, path: Path, pixels: Pixels, folder: str) -> Outcome:
+        """Everything about one image: its results for the manifest, and the files written."""
+        photo, tensor = self.work.prepare(path.name, pixels)
+        results: dict[str, Any] = {"size": list(pixels.shape[:2]), "geometry": photo.geometry.to_mapping()}
+        results["layers"] = list(self._layers(photo, tensor, folder))
+        files = [name for layer in results["layers"] for name in layer["files"]]
+        if self.options.all_layers:
+            strip, results["walk"] = whole_walk(self.work, photo, tensor)
+            files.append(self.run.picture(self.run.name("walk.png", folder), strip))
+        return results, files
+
+    def _layers(self, photo: Photo, tensor: NDArray[Any], folder: str) -> Iterator[dict[str, Any]]:
+        """Write the files of each layer; its entry of the manifest."""
+        for layer, values in self.work.layers(tensor, self.layers, around=True) if self.layers else ():
+            found = one_layer(self.work, photo, layer, values, self.options.every, self.options.most)
+            base = self.run.name(layer.name, folder)
+            files = [self.run.array(f"{base}.npy", found.view.values)]
+            files += [self.run.picture(f"{base}-{kind}.png", picture) for kind, picture in found.pictures.items()]
+            yield {**found.results, "files": files}
 
 
+@dataclass(frozen=True)
 class LayerPictures:
-    """What was found about one layer: its view, its pictures by kind, its entry of the manifest."""
+    """One layer for one image: its view, its pictures by kind, its entry of the manifest."""
 
-    def __init__(self, view: View, pictures: dict[str, NDArray[np.uint8]], results: dict[str, Any]) -> None:
-        self.view, self.pictures, self.results = view, pictures, results
+    view: View
+    pictures: dict[str, NDArray[np.uint8]]
+    results: dict[str, Any]
 
 
 def one_layer(work: LayerValues, photo: Photo, layer: Layer, values: Values, every: bool, most: int) -> LayerPictures:

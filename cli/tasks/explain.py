@@ -1,156 +1,101 @@
-"""Explaining one image by one or several methods; the section of the report."""
+"""Explaining images by one or several methods; the section of the report."""
 
 from __future__ import annotations
 
 import functools
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..figures.explanations import OTHERS, gallery, sheet
-from ..parameters.methods import PATIENT
+from ..parameters.inputs import card_of, find_images, open_model
+from ..parameters.methods import PATIENT, chosen_methods, plain_options
+from .over_images import Outcome, Pixels, over_images
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from ...engine.attribution.explanation import Explanation
     from ...engine.graph.model import Model
-    from ...engine.inference.batches import RunOptions
     from ...engine.methods.registry import Method
+    from ...engine.preprocess.card import Card
     from ...engine.targets.target import Target
     from ..figures.parts import Section
+    from ..files.output import Output
     from ..files.run import Run
+    from ..parameters.options import Common
     from .subject import Subject
 
+DEFAULT = "grad-cam"
 
-@dataclass
-class Explainer:
-    """One image in, its explanations out. `left_out` holds the methods of `all` that do not fit the model, and why.
 
-    `tell` is told how much of an image is done, 0 to 1, and by which method.
-    """
+@dataclass(frozen=True)
+class ExplainOptions:
+    """What `onnxray explain` is asked for, in the words of the command line."""
 
-    model: Model
-    targets: Sequence[Target]
+    model: str
+    images: Sequence[str]
+    methods: Sequence[str]
+    targets: Sequence[str]
     layers: Sequence[str]
-    methods: list[Method]
-    runtime: RunOptions
-    run: Run
+    settings: Sequence[str]
     formats: Sequence[str]
     alpha: float
     colormap: str | None
     threshold: float | None
-    every: bool
-    tell: Callable[[float, str], None] | None = None
+    rows: int | None
+    output: Output
+    common: Common
 
-    def __post_init__(self) -> None:
-        self.left_out: dict[str, str] = {}
-        self._said: set[str] = set()
-        self._news: list[str] = []
 
-    def one(self, path: Path, pixels: NDArray[np.uint8], folder: str) -> tuple[dict[str, Any], list[str]]:
-        """Everything about one image: its results for the manifest, and the files written."""
-        maps: list[dict[str, Any]] = []
-        files: list[str] = []
-        panels: list[tuple[str, Explanation]] = []
-        for explanation in self.explanations(pixels):
-            entry, written, name = self._write(explanation, folder)
-            maps.append(entry)
-            files += written
-            panels.append((name, explanation))
-            for text in explanation.warnings:
-                self._warn(f"{explanation.method}: {text}")
-        if "sheet" in self.formats and panels:
-            picture = sheet(path.name, pixels, [e for _, e in panels], self.alpha, self.colormap)
-            files.append(self.run.picture(self.run.name("sheet.png", folder), picture))
-        geometry = panels[0][1].geometry if panels else None
-        return {
-            "size": list(pixels.shape[:2]),
-            "geometry": None if geometry is None else geometry.to_mapping(),
-            "maps": maps,
-        }, files
+def explain(options: ExplainOptions) -> Run:
+    """Explain every image; the run, at its end.
 
-    def explanations(self, pixels: NDArray[np.uint8]) -> Iterator[Explanation]:
-        """Of every target by every method; methods of `all` that do not fit are left out from then on."""
-        from ...engine.errors import GradientError, MethodError
-        from ...engine.explain import problem_of, solve
+    Raises UnknownName, TargetError and MethodError for what is asked for, ModelError, CardError, ImageError for files.
+    """
+    from ...engine.errors import MethodError
+    from ..files.run import Run
+    from ..terminal.progress import Progress
 
-        for number, target in enumerate(self.targets):
-            now: list[Any] = [0, ""]
-            runtime = replace(self.runtime, progress=functools.partial(self._told, number, now))
-            with_layers = problem_of(self.model, pixels, target, list(self.layers), runtime=runtime)
-            plain = with_layers if not self.layers else problem_of(self.model, pixels, target, runtime=runtime)
-            for place, method in enumerate(list(self.methods)):
-                now[:] = place, method.name
-                try:
-                    yield from solve(with_layers if method.at_layer else plain, method)
-                except (MethodError, GradientError) as error:
-                    if not self.every:
-                        raise
-                    self.methods.remove(method)
-                    self.left_out[method.name] = str(error)
-                    self._warn(f"{method.name} left out: {error}")
+    common = options.common
+    methods, every = chosen_methods(options.methods, options.settings)
+    model = open_model(options.model, common.card)
+    card = card_of(model, common.quiet)
+    targets = [target_of(text, model, card.labels) for text in options.targets]
+    check_options(model, options, methods)
+    paths = find_images(options.images)
+    decisive, about = _decisive(options, methods, targets), _about(options, model, card)
+    with (
+        Run(options.output, "explain", decisive, about, paths) as run,
+        Progress(len(paths), quiet=common.quiet, bar=common.progress) as bar,
+    ):
+        work = Explainer(model, targets, methods, every, options, run, bar.part)
+        over_images(run, bar, paths, work.one, work.news)
+        if every and not work.methods:
+            raise MethodError("no method fits this model: see `onnxray explain --list-methods`")
+        if work.left_out:
+            run.manifest["left_out"] = work.left_out
+    return run
 
-    def _told(self, target: int, now: Sequence[Any], done: int, total: int) -> None:
-        """How far the method that runs now has come with this target: see `RunOptions.progress`."""
-        if self.tell is not None:
-            place, name = now
-            maps = len(self.targets) * len(self.methods)
-            self.tell((target * len(self.methods) + place + done / total) / maps, name)
 
-    def news(self) -> list[str]:
-        """What is to be said since the last call, each once in a run."""
-        found, self._news = self._news, []
-        return found
+def _decisive(options: ExplainOptions, methods: Sequence[Method], targets: Sequence[Target]) -> dict[str, Any]:
+    """The options of the manifest."""
+    return {
+        "methods": {method.name: plain_options(method) for method in methods},
+        "targets": [str(target) for target in targets],
+        "formats": list(options.formats),
+        "alpha": options.alpha,
+        "colormap": options.colormap,
+        "threshold": options.threshold,
+        "rows": options.rows,
+        **options.common.runtime,
+    }
 
-    def _warn(self, text: str) -> None:
-        if text not in self._said:
-            self._said.add(text)
-            self._news.append(f"warning: {text}")
 
-    def _write(self, e: Explanation, folder: str) -> tuple[dict[str, Any], list[str], str]:
-        """The files of one explanation, and its entry of the manifest."""
-        from ..figures import class_map as classmaps
+def _about(options: ExplainOptions, model: Model, card: Card) -> dict[str, Any]:
+    from ..files.run import describe, describe_card
 
-        run = self.run
-        name = run.name(f"{e.method}-{file_name(e)}" if self._many() else e.method, folder)
-        files = []
-        if "npy" in self.formats:
-            files.append(run.array(f"{name}.npy", e.values))
-        overlay = e.overlay(self.alpha, self.colormap)
-        if "heatmap" in self.formats:
-            files.append(run.picture(f"{name}-heatmap.png", e.picture(self.colormap)))
-        if "overlay" in self.formats:
-            files.append(run.picture(f"{name}-overlay.png", overlay))
-        entry = entry_of(e, self.colormap)
-        if classmaps.has_classes(e):
-            entry["classes"] = [answer.to_mapping() for answer in classmaps.answers(e)]
-            if "classes" in self.formats:
-                files.append(run.picture(f"{name}-classes.png", classmaps.picture(e, self.alpha)))
-        if self.threshold is not None:
-            from ..figures.hottest_region import drawn, hottest
-
-            region = hottest(e.heatmap, self.threshold, e.display == "signed")
-            shape = {"threshold": self.threshold, **region.to_mapping()}
-            entry["region"] = {key: value for key, value in shape.items() if key != "outlines"}
-            import numpy as np
-
-            mask = np.repeat((region.mask * np.uint8(255))[..., None], 3, axis=2)
-            files.append(run.picture(f"{name}-mask.png", mask))
-            files.append(run.picture(f"{name}-region.png", drawn(overlay, region)))
-            text = json.dumps({"method": e.method, "target": str(e.target), **shape}, allow_nan=False)
-            files.append(run.text(f"{name}-region.json", text + "\n"))
-        entry["files"] = files
-        return entry, files, name
-
-    def _many(self) -> bool:
-        """Whether a method makes more than one map of an image."""
-        from ...engine.targets.target import Several
-
-        return len(self.targets) > 1 or any(isinstance(getattr(t, "inner", t), Several) for t in self.targets)
+    return {"model": describe(model), "card": describe_card(card), "layers": list(options.layers)}
 
 
 def target_of(text: str, model: Model, labels: tuple[str, ...] | None) -> Target:
@@ -163,24 +108,155 @@ def target_of(text: str, model: Model, labels: tuple[str, ...] | None) -> Target
     return target
 
 
-def check_options(
-    model: Model, layers: Sequence[str], colormap: str | None, chosen: Sequence[Method], every: bool
-) -> None:
+def check_options(model: Model, options: ExplainOptions, methods: Sequence[Method]) -> None:
     """Raises UnknownName and MethodError for what can be known to be wrong before the first image."""
     from ...engine.attribution.explanation import check_colormap
     from ...engine.errors import MethodError
     from ...engine.inspect.layers import find_layer
 
-    for name in layers:
+    for name in options.layers:
         find_layer(model, name)
-    if colormap is not None:
-        check_colormap(colormap)
-    bare = [method.name for method in chosen if not method.at_layer]
-    if layers and len(bare) == len(chosen):
+    if options.colormap is not None:
+        check_colormap(options.colormap)
+    bare = [method.name for method in methods if not method.at_layer]
+    if options.layers and len(bare) == len(methods):
         raise MethodError(f"{', '.join(bare)} explain{'s' * (len(bare) == 1)} at the input: leave --layer out")
 
 
-DEFAULT = "grad-cam"
+@dataclass
+class Explainer:
+    """One image in, its explanations out. `left_out` holds the methods of `all` that do not fit the model, and why.
+
+    every: whether `all` is asked for. progress: called with the share of an image that is done, 0 to 1, and the method
+    that runs.
+    """
+
+    model: Model
+    targets: Sequence[Target]
+    methods: list[Method]
+    every: bool
+    options: ExplainOptions
+    run: Run
+    progress: Callable[[float, str], None] | None = None
+
+    def __post_init__(self) -> None:
+        self.left_out: dict[str, str] = {}
+        self._said: set[str] = set()
+        self._news: list[str] = []
+
+    def one(self, path: Path, pixels: Pixels, folder: str) -> Outcome:
+        """Everything about one image: its results for the manifest, and the files written."""
+        maps: list[dict[str, Any]] = []
+        files: list[str] = []
+        shown: list[Explanation] = []
+        for explanation in self.explanations(pixels):
+            entry = self._write(explanation, folder)
+            maps.append(entry)
+            files += entry["files"]
+            shown.append(explanation)
+            for text in explanation.warnings:
+                self._warn(f"{explanation.method}: {text}")
+        if "sheet" in self.options.formats and shown:
+            picture = sheet(path.name, pixels, shown, self.options.alpha, self.options.colormap)
+            files.append(self.run.picture(self.run.name("sheet.png", folder), picture))
+        geometry = shown[0].geometry if shown else None
+        return {
+            "size": list(pixels.shape[:2]),
+            "geometry": None if geometry is None else geometry.to_mapping(),
+            "maps": maps,
+        }, files
+
+    def explanations(self, pixels: Pixels) -> Iterator[Explanation]:
+        """Of every target by every method; methods of `all` that do not fit are left out from then on."""
+        from ...engine.errors import GradientError, MethodError
+        from ...engine.explain import problem_of, solve
+        from ...engine.inference.batches import RunOptions
+
+        layers = list(self.options.layers)
+        for number, target in enumerate(self.targets):
+            now: list[Any] = [0, ""]
+            progress = functools.partial(self._report, number, now)
+            runtime = RunOptions(**self.options.common.runtime, batch=self.options.rows, progress=progress)
+            with_layers = problem_of(self.model, pixels, target, layers, runtime=runtime)
+            plain = with_layers if not layers else problem_of(self.model, pixels, target, runtime=runtime)
+            for place, method in enumerate(list(self.methods)):
+                now[:] = place, method.name
+                try:
+                    yield from solve(with_layers if method.at_layer else plain, method)
+                except (MethodError, GradientError) as error:
+                    if not self.every:
+                        raise
+                    self.methods.remove(method)
+                    self.left_out[method.name] = str(error)
+                    self._warn(f"{method.name} left out: {error}")
+
+    def _report(self, target: int, now: Sequence[Any], done: int, total: int) -> None:
+        """How far the method that runs now has come with this target: see `RunOptions.progress`."""
+        if self.progress is not None:
+            place, name = now
+            maps = len(self.targets) * len(self.methods)
+            self.progress((target * len(self.methods) + place + done / total) / maps, name)
+
+    def news(self) -> list[str]:
+        """What is to be said since the last call, each once in a run."""
+        news, self._news = self._news, []
+        return news
+
+    def _warn(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            self._news.append(f"warning: {text}")
+
+    def _write(self, e: Explanation, folder: str) -> dict[str, Any]:
+        """Write the files of one explanation; its entry of the manifest."""
+        from ..figures import class_map
+
+        name = self.run.name(f"{e.method}-{file_name(e)}" if self._many() else e.method, folder)
+        overlay = e.overlay(self.options.alpha, self.options.colormap)
+        entry, files = entry_of(e, self.options.colormap), self._write_map(e, name, overlay)
+        if class_map.has_classes(e):
+            entry["classes"] = [answer.to_mapping() for answer in class_map.answers(e)]
+            if "classes" in self.options.formats:
+                picture = class_map.picture(e, self.options.alpha)
+                files.append(self.run.picture(f"{name}-classes.png", picture))
+        if self.options.threshold is not None:
+            entry["region"], written = self._write_region(e, name, overlay, self.options.threshold)
+            files += written
+        entry["files"] = files
+        return entry
+
+    def _write_map(self, e: Explanation, name: str, overlay: Pixels) -> list[str]:
+        run, options = self.run, self.options
+        files = []
+        if "npy" in options.formats:
+            files.append(run.array(f"{name}.npy", e.values))
+        if "heatmap" in options.formats:
+            files.append(run.picture(f"{name}-heatmap.png", e.picture(options.colormap)))
+        if "overlay" in options.formats:
+            files.append(run.picture(f"{name}-overlay.png", overlay))
+        return files
+
+    def _write_region(
+        self, e: Explanation, name: str, overlay: Pixels, threshold: float
+    ) -> tuple[dict[str, Any], list[str]]:
+        """The hottest region: its entry of the manifest, and the files written."""
+        from ..figures.hottest_region import drawn, hottest
+
+        region = hottest(e.heatmap, threshold, e.display == "signed")
+        shape = {"threshold": threshold, **region.to_mapping()}
+        text = json.dumps({"method": e.method, "target": str(e.target), **shape}, allow_nan=False)
+        files = [
+            self.run.picture(f"{name}-mask.png", region.picture),
+            self.run.picture(f"{name}-region.png", drawn(overlay, region)),
+            self.run.text(f"{name}-region.json", text + "\n"),
+        ]
+        return {key: value for key, value in shape.items() if key != "outlines"}, files
+
+    def _many(self) -> bool:
+        """Whether a method makes more than one map of an image."""
+        from ...engine.targets.target import Several
+
+        return len(self.targets) > 1 or any(isinstance(getattr(t, "inner", t), Several) for t in self.targets)
 
 
 def entry_of(e: Explanation, colormap: str | None = None) -> dict[str, Any]:

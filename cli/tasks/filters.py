@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..parameters.inputs import warn
+from ..parameters.inputs import card_of, find_images, open_model, warn
+from .over_images import Outcome, Pixels, over_images
+from .subject import LayerValues
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,32 +21,90 @@ if TYPE_CHECKING:
     from ...engine.preprocess.card import Card
     from ..figures.layers import Photo
     from ..figures.parts import Section
-    from .subject import LayerValues, Subject
+    from ..files.output import Output
+    from ..files.run import Run
+    from ..parameters.options import Common
+    from .subject import Subject
 
 
-def section(subject: Subject) -> Section:
-    """The first filters, and what they make of an image, for a report."""
-    from ...engine.errors import MethodError
-    from ..figures.parts import Picture, Section
+@dataclass(frozen=True)
+class FiltersOptions:
+    """What `onnxray filters` is asked for, in the words of the command line."""
 
-    try:
-        weights = choose(subject.model, (), True)[0]
-    except MethodError as error:
-        return Section("Filters", f"There are no filters to show: {error}.")
-    order = order_of(subject.model, subject.card, weights)
-    drawn, _ = draw(weights, 32, False, True, order)
-    name = weights.layer.name
-    parts = [Picture(f"{name}-filters", drawn, f"The filters of {name}")]
-    path, pixels = subject.focused
-    photo, tensor = subject.work.prepare(path.name, pixels)
-    if weights.spatial == 2 and weights.layer.map_axes is not None:
-        made, _ = apply(subject.work, weights, photo, tensor, 20, False)
-        parts.append(Picture(f"{name}-on-image", made, f"What the filters of {name} make of {path.name}"))
-    lead = "What the first layer has learned to look for, and what each of its filters makes of the image."
-    return Section("Filters", lead, parts)
+    model: str
+    layers: Sequence[str]
+    on: Sequence[str]
+    most: int
+    every: bool
+    each: bool
+    output: Output
+    common: Common
 
 
-def choose(model: Model, names: tuple[str, ...], quiet: bool) -> list[Weights]:
+def filters(options: FiltersOptions) -> Run:
+    """Picture the weights, and what they make of every image; the run, at its end.
+
+    Raises UnknownName and MethodError for the layers, ShapeError for one that makes no map of an image, ModelError,
+    CardError, ImageError for files.
+    """
+    from ..files.run import Run, describe, describe_card
+    from ..terminal.progress import Progress
+
+    common = options.common
+    model = open_model(options.model, common.card)
+    card = card_of(model, common.quiet) if options.on else None
+    chosen = choose(model, options.layers, common.quiet)
+    paths = find_images(options.on) if options.on else []
+    about = {
+        "model": describe(model),
+        "card": describe_card(card) if card else None,
+        "layers": [weights.layer.name for weights in chosen],
+    }
+    decisive = {"all": options.every, "most": options.most, "each": options.each, **common.runtime}
+    with (
+        Run(options.output, "filters", decisive, about, paths) as run,
+        Progress(len(paths), quiet=common.quiet, bar=common.progress) as bar,
+    ):
+        named = [(run.name(weights.layer.name), weights) for weights in chosen]
+        run.manifest["filters"] = []
+        for base, weights in named:
+            entry = _write_weights(run, base, weights, options, order_of(model, card, weights))
+            run.manifest["filters"].append(entry)
+            run.manifest["files"] += entry["files"]
+        if card is not None:
+            work = FilterResponses(LayerValues(model, card, common.runtime), named, options, run)
+            over_images(run, bar, paths, work.one)
+    return run
+
+
+def _write_weights(run: Run, base: str, weights: Weights, options: FiltersOptions, order: str | None) -> dict[str, Any]:
+    """Write the weights as an array and as a picture; their entry of the manifest."""
+    picture, entry = draw(weights, options.most, options.every, options.each, order)
+    entry["files"] = [run.array(f"{base}.npy", weights.values), run.picture(f"{base}.png", picture)]
+    return entry
+
+
+@dataclass(frozen=True)
+class FilterResponses:
+    """One image in, pictures of what the filters make of it out. named: weights with the names of their files."""
+
+    work: LayerValues
+    named: Sequence[tuple[str, Weights]]
+    options: FiltersOptions
+    run: Run
+
+    def one(self, path: Path, pixels: Pixels, folder: str) -> Outcome:
+        """Everything about one image: its results for the manifest, and the files written."""
+        photo, tensor = self.work.prepare(path.name, pixels)
+        files, results = [], []
+        for base, weights in self.named:
+            picture, result = apply(self.work, weights, photo, tensor, self.options.most, self.options.every)
+            files.append(self.run.picture(f"{folder}/{base}.png", picture))
+            results.append(result)
+        return {"size": list(pixels.shape[:2]), "layers": results}, files
+
+
+def choose(model: Model, names: Sequence[str], quiet: bool) -> list[Weights]:
     """The weights of the layers asked for; without any, of the first convolution. Raises UnknownName, MethodError."""
     from ...engine.errors import MethodError
     from ...engine.inspect.layers import find_layer
@@ -169,3 +232,25 @@ def apply(
     blocks = [kernelplots.head(photo), body, figure.colour_bar(made)]
     entry = {"layer": layer.name, "shown": shown, "range": made.to_mapping(), "geometry": photo.geometry.to_mapping()}
     return figure.page(f"Filters of {layer.name} on {photo.name}", lines, blocks), entry
+
+
+def section(subject: Subject) -> Section:
+    """The first filters, and what they make of an image, for a report."""
+    from ...engine.errors import MethodError
+    from ..figures.parts import Picture, Section
+
+    try:
+        weights = choose(subject.model, (), True)[0]
+    except MethodError as error:
+        return Section("Filters", f"There are no filters to show: {error}.")
+    order = order_of(subject.model, subject.card, weights)
+    drawn, _ = draw(weights, 32, False, True, order)
+    name = weights.layer.name
+    parts = [Picture(f"{name}-filters", drawn, f"The filters of {name}")]
+    path, pixels = subject.focused
+    photo, tensor = subject.work.prepare(path.name, pixels)
+    if weights.spatial == 2 and weights.layer.map_axes is not None:
+        made, _ = apply(subject.work, weights, photo, tensor, 20, False)
+        parts.append(Picture(f"{name}-on-image", made, f"What the filters of {name} make of {path.name}"))
+    lead = "What the first layer has learned to look for, and what each of its filters makes of the image."
+    return Section("Filters", lead, parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 from collections.abc import Mapping, Sequence
@@ -9,86 +10,109 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..parameters.inputs import fixed_batch
+from ..parameters.inputs import card_of, find_images, fixed_batch, open_model
 from ..terminal.table import one_line
+from .over_images import Entry, Pixels, over_batches
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from ...engine.graph.model import Model
     from ...engine.inspect.signature import ClassOutput
     from ...engine.preprocess.card import Card
     from ..figures.parts import Section
-    from ..files.run import Run
+    from ..files.output import Output
+    from ..parameters.options import Common
     from ..terminal.progress import Progress
     from .subject import Subject
 
 
+@dataclass(frozen=True)
+class PredictOptions:
+    """What `onnxray predict` is asked for, in the words of the command line."""
+
+    model: str
+    images: Sequence[str]
+    top: int
+    batch: int
+    output: Output | None
+    common: Common
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Entries of all images, in order; `about` the model, its card and what the scores are."""
+
+    about: Mapping[str, Any]
+    entries: Sequence[Entry]
+
+    def to_mapping(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**self.about, "images": self.entries}
+
+
+def predict(options: PredictOptions) -> Predictions:
+    """Predict every image, and write the run's folder if there is one. Raises ModelError, CardError, ImageError."""
+    from ...engine.inspect.signature import class_output
+    from ...engine.targets.classify import shown_as
+    from ..files.run import Run, describe, describe_card
+    from ..terminal.progress import Progress
+
+    common = options.common
+    model = open_model(options.model, common.card)
+    classes = class_output(model)
+    card = card_of(model, common.quiet)
+    paths = find_images(options.images)
+    about = {"model": describe(model), "card": describe_card(card), "scores": shown_as(classes)}
+    decisive = {"top": options.top, "batch": options.batch, **common.runtime}
+    run = Run(options.output, "predict", decisive, about, paths) if options.output else None
+    with run or contextlib.nullcontext(), Progress(len(paths), quiet=common.quiet, bar=common.progress) as bar:
+        work = BatchPrediction(model, card, classes, options, bar)
+        by_path = {entry["path"]: entry for entry in over_batches(run, bar, paths, work.several, work.size)}
+        entries = [by_path[str(path)] for path in paths]
+        if run is not None:
+            run.manifest["files"] = [run.text("predictions.csv", write_csv(entries))]
+    return Predictions(about, entries)
+
+
 @dataclass
-class Prediction:
+class BatchPrediction:
     """Images in, entries of the manifest out."""
 
     model: Model
     card: Card
     output: ClassOutput
-    top: int
-    batch: int
-    runtime: dict[str, Any]
+    options: PredictOptions
     bar: Progress
-    run: Run | None
 
-    def all(self, paths: Sequence[Path]) -> list[dict[str, Any]]:
-        """The entry of every image, in order."""
-        from ...engine.errors import ImageError
-        from ..files.images import read
-        from ..files.run import failed
-
-        self._entries: dict[Path, dict[str, Any]] = {}
+    def __post_init__(self) -> None:
         self._alone = not self.card.batched
-        waiting: list[tuple[Path, NDArray[np.uint8]]] = []
-        for path in paths:
-            kept = self.run.kept(path) if self.run else None
-            if kept is not None:
-                self._add(path, kept)
-                continue
-            try:
-                waiting.append((path, read(path)))
-            except ImageError as error:
-                self.bar.say(str(error), error=True)
-                self._add(path, failed(path, error))
-            if len(waiting) >= (1 if self._alone else self.batch):
-                self._predict(waiting)
-                waiting = []
-        if waiting:
-            self._predict(waiting)
-        return [self._entries[path] for path in paths]
 
-    def _add(self, path: Path, entry: dict[str, Any]) -> None:
-        self._entries[path] = entry
-        if self.run:
-            self.run.add(entry)
-        self.bar.step(path.name)
+    def size(self) -> int:
+        """How many images run together, at most."""
+        return 1 if self._alone else self.options.batch
 
-    def _predict(self, images: list[tuple[Path, NDArray[np.uint8]]]) -> None:
+    def several(self, images: Sequence[tuple[Path, Pixels]]) -> list[Entry]:
+        """The entries of images, in order."""
         from ...engine.targets.classify import best
         from ..files.run import done
 
-        for (path, image), guesses in zip(
-            images, best(self._scores([i for _, i in images]), self.output, self.card.labels, self.top), strict=True
-        ):
-            self._add(path, done(path, size=image.shape[:2], top=[asdict(guess) for guess in guesses]))
+        guesses = best(self._scores([pixels for _, pixels in images]), self.output, self.card.labels, self.options.top)
+        return [
+            done(path, size=pixels.shape[:2], top=[asdict(guess) for guess in best_first])
+            for (path, pixels), best_first in zip(images, guesses, strict=True)
+        ]
 
-    def _scores(self, images: list[NDArray[np.uint8]]) -> NDArray[Any]:
+    def _scores(self, images: list[Pixels]) -> NDArray[Any]:
         """The class output for all images; one by one where the model does not take several, which is said once."""
         from ...engine.errors import ModelError, ShapeError
         from ...engine.inference.session import session
         from ...engine.preprocess.image import prepare_batch
 
-        runner = session(self.model, **self.runtime)
+        runner = session(self.model, **self.options.common.runtime)
         fixed = fixed_batch(self.model, self.card) or 1
 
-        def scores(part: list[NDArray[np.uint8]]) -> NDArray[Any]:
+        def scores(part: list[Pixels]) -> NDArray[Any]:
             surplus = -len(part) % fixed  # a model for exactly 4 images gets the last one again
             tensor, _ = prepare_batch([*part, *part[-1:] * surplus], self.card)
             found = runner.run({str(self.card.input): tensor}, [self.output.name])[self.output.name]
@@ -105,6 +129,31 @@ class Prediction:
         import numpy as np
 
         return np.concatenate([np.atleast_2d(scores([image])) for image in images])
+
+
+def as_text(predictions: Predictions) -> str:
+    """The classes of every image, best first, and what the scores are; nothing if no image is done."""
+    blocks = []
+    for entry in predictions.entries:
+        if entry["status"] != "done":
+            continue
+        lines = [one_line(entry["path"])]
+        for guess in entry["top"]:
+            name = f"class {guess['index']}" if guess["label"] is None else one_line(guess["label"])
+            lines.append(f"  {100 * guess['score']:6.2f} %  {name}")
+        blocks.append("\n".join(lines))
+    return "\n".join([*blocks, f"({predictions.about['scores']})", ""]) if blocks else ""
+
+
+def write_csv(entries: Sequence[Entry]) -> str:
+    """A line for each class of each image, best first."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["image", "rank", "class", "label", "score", "raw"])
+    for entry in entries:
+        for rank, guess in enumerate(entry.get("top", ()), 1):
+            table.writerow([entry["path"], rank, guess["index"], guess["label"] or "", guess["score"], guess["raw"]])
+    return text.getvalue()
 
 
 def section(subject: Subject) -> Section:
@@ -128,26 +177,3 @@ def section(subject: Subject) -> Section:
         parts.append(Bars(path.name, picture(pixels, 320), named))
     lead = f"The classes that the model finds most probable for each image ({shown_as(classes)})."
     return Section("Prediction", lead, parts)
-
-
-def write_csv(entries: Sequence[Mapping[str, Any]]) -> str:
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["image", "rank", "class", "label", "score", "raw"])
-    for entry in entries:
-        for rank, guess in enumerate(entry.get("top", ()), 1):
-            table.writerow([entry["path"], rank, guess["index"], guess["label"] or "", guess["score"], guess["raw"]])
-    return text.getvalue()
-
-
-def as_text(entries: Sequence[Mapping[str, Any]], shown: str) -> str:
-    blocks = []
-    for entry in entries:
-        if entry["status"] != "done":
-            continue
-        lines = [one_line(entry["path"])]
-        for guess in entry["top"]:
-            name = f"class {guess['index']}" if guess["label"] is None else one_line(guess["label"])
-            lines.append(f"  {100 * guess['score']:6.2f} %  {name}")
-        blocks.append("\n".join(lines))
-    return "\n".join([*blocks, f"({shown})", ""]) if blocks else ""

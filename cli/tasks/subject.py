@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +28,7 @@ _MOST_VALUES = 1 << 26
 class LayerValues:
     """Images in, values of layers out: keeps the model, the card and how to run."""
 
-    def __init__(self, model: Model, card: Card, runtime: dict[str, Any]) -> None:
+    def __init__(self, model: Model, card: Card, runtime: Mapping[str, Any]) -> None:
         self.model, self.card, self.runtime = model, card, runtime
 
     def prepare(self, name: str, pixels: NDArray[np.uint8]) -> tuple[Photo, NDArray[Any]]:

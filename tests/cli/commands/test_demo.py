@@ -13,7 +13,7 @@ import pytest
 from click.testing import Result
 
 from onnxray.cli.files.images import decode, read, write
-from onnxray.cli.pages.report import SECTIONS
+from onnxray.cli.tasks.demo import SECTIONS
 from onnxray.engine.load import load
 
 

@@ -252,31 +252,42 @@ def test_methods_are_listed_with_their_options(run: Run) -> None:
 
 def test_progress_within_an_image(model: Path, photo: Path) -> None:
     """The share of an image that is done rises from method to method and target to target, to its end."""
-    from onnxray.cli.tasks.explain import Explainer
-    from onnxray.engine.inference.batches import RunOptions
+    from onnxray.cli.files.output import Output
+    from onnxray.cli.parameters.options import Common
+    from onnxray.cli.tasks.explain import Explainer, ExplainOptions
     from onnxray.engine.methods.registry import make
     from onnxray.engine.targets.target import Target
 
-    told: list[tuple[float, str]] = []
+    shown: list[tuple[float, str]] = []
     chosen = [make("rise", {"masks": 40}), make("rise", {"masks": 80, "seed": 1})]
     targets = [Target.of(0), Target.of(1)]
+    options = ExplainOptions(
+        model=str(model),
+        images=(str(photo),),
+        methods=("rise",),
+        targets=("0", "1"),
+        layers=(),
+        settings=(),
+        formats=(),
+        alpha=0.6,
+        colormap=None,
+        threshold=None,
+        rows=4,
+        output=Output(photo.parent),
+        common=Common(card={}, runtime={"threads": 2}),
+    )
     work = Explainer(
         onnxray.load(model),
         targets,
-        (),
         chosen,
-        RunOptions(threads=2, batch=4),
-        None,  # type: ignore[arg-type]
-        (),
-        0.6,
-        None,
-        None,
         False,
-        lambda share, name: told.append((share, name)),
+        options,
+        None,  # type: ignore[arg-type]
+        lambda share, name: shown.append((share, name)),
     )
     assert len(list(work.explanations(read(photo)))) == 4
-    shares = [share for share, _ in told]
+    shares = [share for share, _ in shown]
     assert shares == sorted(shares)
     assert len(set(shares)) == 60
     assert shares[-1] == 1
-    assert {name for _, name in told} == {"rise"}
+    assert {name for _, name in shown} == {"rise"}

@@ -1,0 +1,108 @@
+"""Compiling a model with its explanation, into a file, a Triton repository, a web page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..parameters.inputs import card_of, open_model
+from ..parameters.methods import named_values
+
+if TYPE_CHECKING:
+    from ...engine.graph.model import Model
+
+
+@dataclass(frozen=True)
+class CompileOptions:
+    """What `onnxray compile` is asked for, in the words of the command line."""
+
+    model: str
+    method: str
+    layers: Sequence[str]
+    target: str
+    settings: Sequence[str]
+    upsample: str
+    normalize: str
+    preprocess: str | None
+    out: Path | None
+    triton: Path | None
+    page: Path | None
+    web_runtime: Path | None
+    force: bool
+    card: Mapping[str, Any]
+    quiet: bool
+
+
+def compile_files(
+    options: CompileOptions, write_page: Callable[[Callable[[], Model], Model, Path, CompileOptions], Path]
+) -> dict[str, Any]:
+    """Write what is asked for; what it is, as JSON-like data.
+
+    write_page: writes the page for a model still to be compiled, and its source, into a folder; gives its index.html.
+    Raises UnknownName, MethodError, TargetError for what is asked for, ModelError, CardError, OutputError for files.
+    """
+    from ...engine.compile import METADATA
+    from ...engine.compile import compile as compile_model
+    from ...engine.methods.registry import parse
+
+    _check_out(options)
+    values = parse(options.method, named_values(options.settings))
+    source = open_model(options.model, options.card)
+    if options.preprocess or options.page:
+        card_of(source, options.quiet)
+    method: dict[str, Any] = {"method": options.method, "layer": options.layers or None, "target": options.target}
+    compiled: list[Model] = []
+
+    def build(default_target: bool, upsample: str, normalize: str, preprocess: str | None) -> Model:
+        shape: dict[str, Any] = {"upsample": upsample, "normalize": normalize, "preprocess": preprocess or False}
+        compiled.append(compile_model(source, **method, **values, default_target=default_target, **shape))
+        return compiled[-1]
+
+    made: dict[str, Any] = {}
+    shape = (options.upsample, options.normalize, options.preprocess)
+    if options.out is not None:
+        build(True, *shape).save(options.out)
+        made["out"] = str(options.out)
+    if options.triton is not None:
+        from ...engine.compiled.triton import write
+
+        made["triton"] = str(write(build(False, *shape), options.triton, _name(options.model), force=options.force))
+    if options.page is not None:
+        made["html"] = str(write_page(lambda: build(False, "input", "uint8", "HWC"), source, options.page, options))
+    first = compiled[0]
+    return {
+        "model": str(source.path),
+        **made,
+        **json.loads(first.metadata[METADATA]),
+        "inputs": [str(v) for v in first.inputs],
+        "outputs": [str(v) for v in first.outputs],
+        "nodes": [len(source.graph.node), len(first.graph.node)],
+    }
+
+
+def as_text(result: Mapping[str, Any]) -> str:
+    """The written models in lines: method, inputs, outputs, files."""
+    where = f" at {result['layer']} ({result['layer_reason']})" if result["layer"] else ""
+    lines = [f"{result['method']}{where}, target {result['target']}"]
+    before, after = result["nodes"]
+    lines.append(f"opset {result['opset']}, {after} nodes ({before} before)")
+    lines += [f"  input   {text}" for text in result["inputs"]]
+    lines += [f"  output  {text}" for text in result["outputs"]]
+    lines += [f"written: {result[kind]}" for kind in ("out", "triton", "html") if kind in result]
+    return "\n".join(lines)
+
+
+def _check_out(options: CompileOptions) -> None:
+    from ...engine.errors import OutputError
+
+    if options.out is not None and options.out.exists() and not options.force:
+        raise OutputError(f"{str(options.out)!r} exists: choose another name or give --force")
+
+
+def _name(model: str) -> str:
+    """A name that a server takes, made of the file's."""
+    stem = Path(model).stem
+    return "".join(c if (c.isascii() and c.isalnum()) or c in "_-." else "_" for c in stem).lstrip(".-") or "model"

@@ -1,0 +1,119 @@
+"""Everything onnxray shows of a model and images, section by section, as one page."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..parameters.inputs import BUILTIN, card_of, find_images, open_model
+from .over_images import Outcome, Pixels, over_images
+from .subject import LayerValues, Subject
+
+if TYPE_CHECKING:
+    from ..figures.parts import Section
+    from ..files.output import Output
+    from ..files.run import Run
+    from ..parameters.options import Common
+
+# The tasks that have a section, in the order of the report.
+SECTIONS = ("predict", "explain", "activations", "filters", "inspect")
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """What `onnxray demo` is asked for, in the words of the command line."""
+
+    model: str
+    images: Sequence[str]
+    output: Output
+    common: Common
+
+
+def demo(options: DemoOptions, document: Callable[[str, str, Subject, Sequence[Section]], str]) -> Run:
+    """Write the report and its pictures; the run, at its end.
+
+    document: makes the page of a title, a lead, the subject and the sections. Raises ModelError, CardError, and
+    ImageError when no image can be read.
+    """
+    from ...engine.errors import ImageError
+    from ..files.run import Run, describe, describe_card
+    from ..terminal.progress import Progress
+
+    common = options.common
+    output = _reused(options.output)
+    model = open_model(options.model, common.card)
+    card = card_of(model, common.quiet)
+    paths = find_images(options.images or [str(samples())])
+    about = {"model": describe(model), "card": describe_card(card)}
+    with Run(output, "demo", common.runtime, about, paths) as run:
+        images = _read(run, paths, common)
+        if not images:
+            raise ImageError("none of the images can be read")
+        subject = Subject(model, card, images, _focus(images), LayerValues(model, card, common.runtime))
+        with Progress(len(SECTIONS), "sections", quiet=common.quiet, bar=common.progress) as bar:
+            parts = []
+            for section in sections(subject):
+                parts.append(section)
+                _write_pictures(run, section)
+                bar.step(section.title)
+        page = document(_title(options.model), _lead(subject), subject, parts)
+        run.manifest["files"].append(run.text("index.html", page))
+    return run
+
+
+def samples() -> Path:
+    """The folder of the built-in model's sample images."""
+    return Path(__file__).parents[2] / "models" / "samples"
+
+
+def sections(subject: Subject) -> Iterator[Section]:
+    """The sections of all tasks, one after the other."""
+    for name in SECTIONS:
+        yield importlib.import_module(f".{name}", __package__).section(subject)
+
+
+def _reused(output: Output) -> Output:
+    """The default folder is replaced if an earlier demo made it."""
+    from ..files.run import made_by
+
+    return replace(output, force=True) if output.default and made_by(output.folder) == "demo" else output
+
+
+def _read(run: Run, paths: Sequence[Path], common: Common) -> tuple[tuple[Path, Pixels], ...]:
+    """The images that can be read; each gets its entry."""
+    from ..terminal.progress import Progress
+
+    images = []
+
+    def keep(path: Path, pixels: Pixels, folder: str) -> Outcome:
+        images.append((path, pixels))
+        return {"size": list(pixels.shape[:2])}, ()
+
+    over_images(run, Progress(0, quiet=common.quiet), paths, keep)
+    return tuple(images)
+
+
+def _focus(images: Sequence[tuple[Path, Any]]) -> int:
+    """The first image whose name does not call it clean: there is more to see."""
+    return next((i for i, (path, _) in enumerate(images) if "clean" not in path.stem.lower()), 0)
+
+
+def _write_pictures(run: Run, section: Section) -> None:
+    for picture in section.pictures:
+        name = run.name(f"{picture.name}.png", "pictures")
+        run.manifest["files"].append(run.data(name, picture.png))
+
+
+def _title(model: str) -> str:
+    return "onnxray demo" if model == BUILTIN else f"onnxray: {Path(model).name}"
+
+
+def _lead(subject: Subject) -> str:
+    count = len(subject.images)
+    return (
+        f"What the model answers for {count} image{'s' * (count > 1)}, what happens in its layers on the way, and what "
+        f"it has learned to look for. The image looked at closely: {subject.focused[0].name}."
+    )
