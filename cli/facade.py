@@ -22,7 +22,7 @@ def explain(
 ) -> Explanation | Any:
     """Why `model` answers as it does for `image`: see `onnxray.engine.explain.explain`.
 
-    `image` may be the path of an image file besides. Raises ImageError when it cannot be read.
+    `image` may also be the path of an image file. Raises ImageError when it cannot be read.
     """
     if not isinstance(image, str | os.PathLike):
         return _explain(model, image, method, target, layer, **options)

@@ -77,7 +77,7 @@ class LazyGroup(click.Group):
         except OSError as error:
             if error.errno != errno.EPIPE:
                 raise
-            # Whoever read our output has gone (`onnxray inspect m.onnx | head`): nobody is left to be told.
+            # Whoever read our output has gone (`onnxray inspect m.onnx | head`): nobody is left to read it.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return FAILED
 

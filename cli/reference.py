@@ -53,8 +53,8 @@ def _row(option: click.Option) -> str:
     names = ", ".join(f"`{name}`" for name in option.opts)
     value = f" `{option.metavar}`" if option.metavar else ""
     default: Any = option.default if option.show_default else None
-    told = f" Default: {default}." if default is not None else ""
-    return _cell(f"{names}{value}", f"{(option.help or '').strip()}{told}")
+    shown = f" Default: {default}." if default is not None else ""
+    return _cell(f"{names}{value}", f"{(option.help or '').strip()}{shown}")
 
 
 def _cell(*cells: str) -> str:

@@ -1,8 +1,8 @@
 """The commands of `onnxray`, in the order `onnxray --help` lists them: name -> its one line of help.
 
-The command NAME lives in the module `cli/NAME.py` as `command`, which is imported when it is called for. Adding one is
-that file and one line here; the lines are kept here so that `onnxray --help` imports none of them, and a test holds
-both equal.
+The command NAME lives in the module `cli/commands/NAME.py` as `command`, which is imported when it is called for.
+Adding one is that file and one line here; the lines are kept here so that `onnxray --help` imports none of them, and a
+test holds both equal.
 """
 
 from __future__ import annotations

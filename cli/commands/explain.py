@@ -109,8 +109,7 @@ def command(common: options.Common, **asked: Any) -> None:
     """Show why a model answers as it does for images.
 
     For each image, method and target: the map as a float32 .npy file, signed and not normalised; the map in colours;
-    its overlay on the image. Per image, a sheet with all of them beside one another, each with the range of its
-    colours. With --threshold, the hottest region as well. Occlusion also shows what the answer becomes with each part
-    of the image hidden.
+    its overlay on the image. Per image, a sheet with all of them side by side, each with the range of its colours. With
+    --threshold the hottest region too. Occlusion also shows what the answer becomes with each part of the image hidden.
     """
     finish_run(explain(ExplainOptions(common=common, **asked)), common.as_json)

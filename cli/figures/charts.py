@@ -22,11 +22,11 @@ from .figure import (
     Block,
     Colour,
     Scale,
-    beside,
     blank,
     colour,
     framed,
     number,
+    side_by_side,
     stack,
     text,
 )
@@ -91,22 +91,22 @@ def bars(
 def histogram(
     values: NDArray[Any],
     title: str,
-    lo: float,
-    hi: float,
+    ends: tuple[float, float],
     *,
     width: int = 560,
     height: int = 190,
     bins: int = 70,
     fill: Colour = ACCENT,
 ) -> Block:
-    """How the values are spread over lo..hi; upwards the share of all values in one bin.
+    """How the values are spread between `ends`, the lower one first; upwards the share of all values in one bin.
 
     Exact zeros, which would dwarf all else after a ReLU, are counted in the title and not drawn.
     """
+    lo, hi = ends
     flat = np.asarray(values, np.float64).ravel()
     finite = flat[np.isfinite(flat)]
     zeros = int((finite == 0).sum())
-    counts, _ = np.histogram(finite[finite != 0], bins=bins, range=(lo, hi))
+    counts, _ = np.histogram(finite[finite != 0], bins=bins, range=ends)
     share = counts / max(1, flat.size)
     most = float(share.max()) or 1.0
     left, bottom = 62, 24
@@ -128,7 +128,7 @@ def histogram(
         f"{number(zeros / max(1, flat.size) * 100)} % are exactly 0 (not drawn)" if zeros else "no value is exactly 0"
     )
     noted = text(note, SMALL, MUTED)
-    head = beside([text(title, SMALL, bold=True, width=canvas.shape[1] - noted.shape[1] - GAP), noted], gap=GAP)
+    head = side_by_side([text(title, SMALL, bold=True, width=canvas.shape[1] - noted.shape[1] - GAP), noted], gap=GAP)
     return stack([head, canvas], gap=6)
 
 

@@ -18,7 +18,7 @@ from . import figure
 if TYPE_CHECKING:
     from ...engine.attribution.explanation import Explanation
 
-# M. Okabe and K. Ito, "Color Universal Design", 2008: told apart with every kind of colour vision.
+# M. Okabe and K. Ito, "Color Universal Design", 2008: distinct with every kind of colour vision.
 COLOURS: tuple[figure.Colour, ...] = (
     (213, 94, 0),
     (86, 180, 233),
@@ -101,15 +101,15 @@ def picture(e: Explanation, alpha: float = 0.6) -> NDArray[np.uint8]:
         "The most probable class with each part of the image hidden; shares are of the image. "
         f"Nothing hidden: {clean.label}."
     ]
-    body = figure.beside([block, figure.stack(legend, gap=8)], gap=2 * figure.GAP)
+    body = figure.side_by_side([block, figure.stack(legend, gap=8)], gap=2 * figure.GAP)
     return figure.page("What the answer becomes", lines, [body])
 
 
 def _entry(colour: figure.Colour, label: str, share: float) -> NDArray[np.uint8]:
     swatch = figure.framed(figure.blank(16, 24, colour))
-    told = figure.text(_percent(share), figure.SMALL, figure.MUTED)
-    name = figure.text(label, figure.SMALL, width=_LEGEND - told.shape[1] - figure.GAP)
-    return figure.beside([swatch, name, told], gap=10, align="middle")
+    percent = figure.text(_percent(share), figure.SMALL, figure.MUTED)
+    name = figure.text(label, figure.SMALL, width=_LEGEND - percent.shape[1] - figure.GAP)
+    return figure.side_by_side([swatch, name, percent], gap=10, align="middle")
 
 
 def _percent(share: float) -> str:

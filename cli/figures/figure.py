@@ -1,4 +1,4 @@
-"""Figures made of blocks: uint8 (H, W, 3) RGB pictures on white paper, put beside and under one another.
+"""Figures made of blocks: uint8 (H, W, 3) RGB pictures on white paper, put next to and under one another.
 
     page(title, lines, blocks)      the whole figure
     panel(picture, title, note)     one picture with what it is above and its numbers below
@@ -163,8 +163,8 @@ def stack(blocks: Sequence[Block], gap: int = GAP, align: Align = "start") -> Bl
     return np.concatenate(rows) if rows else blank(0, 0)
 
 
-def beside(blocks: Sequence[Block], gap: int = GAP, align: Align = "start") -> Block:
-    """Blocks beside one another."""
+def side_by_side(blocks: Sequence[Block], gap: int = GAP, align: Align = "start") -> Block:
+    """Blocks in one row."""
     blocks = [b for b in blocks if b.size]
     height = max((b.shape[0] for b in blocks), default=0)
     columns: list[Block] = []
@@ -201,7 +201,7 @@ def panel(content: Block, title: str = "", note: str = "", width: int | None = N
 
 
 def grid(panels: Sequence[Block], columns: int | None = None, gap: int = GAP, width: int = WIDTH) -> Block:
-    """Panels of about one size in rows, as many beside one another as fit into `width`."""
+    """Panels of about one size in rows, as many next to one another as fit into `width`."""
     if not panels:
         return blank(0, 0)
     across = max(p.shape[1] for p in panels)
@@ -229,10 +229,10 @@ def colour_bar(scale: Scale, width: int = 360) -> Block:
     for label, left in ((first, 0), (last, across - last.shape[1]), *([(between, at)] if free else [])):
         labels[: label.shape[0], left : left + label.shape[1]] = label
     bar = stack([strip, labels], gap=4)
-    told = [scale.unit] if scale.unit else []
+    notes = [scale.unit] if scale.unit else []
     if scale.beyond:
-        told.append(f"{number(100 * scale.beyond)} % lie beyond the ends")
-    return beside([bar, text("; ".join(told), SMALL, MUTED)], gap=GAP) if told else bar
+        notes.append(f"{number(100 * scale.beyond)} % lie beyond the ends")
+    return side_by_side([bar, text("; ".join(notes), SMALL, MUTED)], gap=GAP) if notes else bar
 
 
 def number(value: float) -> str:

@@ -1,4 +1,4 @@
-"""The figures of `onnxray filters`: kernels in colour, as grids, as matrices, and beside what they make of an image."""
+"""The figures of `onnxray filters`: kernels in colour, as grids, as matrices, next to what they make of an image."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def matrix(weights: Weights, scale: Scale) -> Block:
 def responses(
     weights: Weights, scale: Scale, shown: Sequence[int], order: str | None, maps: NDArray[np.float32], made: Scale
 ) -> Block:
-    """Each filter, in a scale of its own, beside what it makes of the image."""
+    """Each filter, in a scale of its own, next to what it makes of the image."""
     side = 150
     panels = []
     small = order is not None or planes(weights).shape[1] == 1
@@ -132,16 +132,16 @@ def responses(
         picture = figure.framed(figure.colour(figure.fit(maps[index], side), made))
         note = f"{figure.number(float(maps[index].min()))} to {figure.number(float(maps[index].max()))}"
         pair = [tile(weights, index, own(scale, weights, index), order, 48), picture] if small else [picture]
-        panels.append(figure.panel(figure.beside(pair, gap=6), f"{index}", note))
+        panels.append(figure.panel(figure.side_by_side(pair, gap=6), f"{index}", note))
     return figure.grid(panels, gap=22)
 
 
 def legend(scale: Scale, order: str | None, each: bool) -> Block:
     """What the colours of kernels mean."""
     if each:
-        told = "mid gray is 0, full red, green or blue the weight below the filter, none of it minus that weight"
-        told = told if order else "white is 0, full red the weight below the filter, full blue minus that weight"
-        return figure.text(told, figure.SMALL, figure.MUTED)
+        caption = "mid gray is 0, full red, green or blue the weight below the filter, none of it minus that weight"
+        caption = caption if order else "white is 0, full red the weight below the filter, full blue minus that weight"
+        return figure.text(caption, figure.SMALL, figure.MUTED)
     bar = figure.colour_bar(scale)
     if order is None:
         return bar
@@ -151,8 +151,9 @@ def legend(scale: Scale, order: str | None, each: bool) -> Block:
     for value, place in ((scale.lo, 0.0), (0.0, 0.5), (scale.hi, 1.0)):
         label = figure.text(figure.number(value), figure.SMALL)
         charts.put(row, label, 0, place * (row.shape[1] - label.shape[1]))
-    told = f"weight, each of red, green and blue; mid gray is 0 (the model reads {order})"
-    return figure.beside([figure.stack([strip, row], gap=4), figure.text(told, figure.SMALL, figure.MUTED)], gap=14)
+    caption = f"weight, each of red, green and blue; mid gray is 0 (the model reads {order})"
+    bar = figure.stack([strip, row], gap=4)
+    return figure.side_by_side([bar, figure.text(caption, figure.SMALL, figure.MUTED)], gap=14)
 
 
 def describe(weights: Weights) -> str:

@@ -117,7 +117,7 @@ def on_image(
     if lies_on_it:
         laid = figure.framed(overlay(values, shown, scale))
         tiles.append(figure.panel(laid, "on the image", "bilinear between the cells' centres"))
-    blocks = [figure.beside(tiles, gap=22), figure.colour_bar(scale), numbers(view)]
+    blocks = [figure.side_by_side(tiles, gap=22), figure.colour_bar(scale), numbers(view)]
     return figure.page(view.layer.name, [describe_layer(view.layer)], blocks)
 
 
@@ -136,7 +136,7 @@ def numbers(view: View) -> Block:
         figure.stack([figure.text(name, figure.SMALL, figure.MUTED), figure.text(value, figure.BODY)], gap=4)
         for name, value in cells
     ]
-    return figure.beside(blocks, gap=34)
+    return figure.side_by_side(blocks, gap=34)
 
 
 def bars(view: View, photo: Photo, labels: Sequence[str] | None, most: int = 20) -> Block:
@@ -170,7 +170,7 @@ def histograms(layer: Layer, photo: Photo, parts: Sequence[tuple[str, NDArray[An
     bins = round((hi - lo) / width)
     fills = (figure.MUTED, figure.ACCENT) if len(parts) > 1 else (figure.ACCENT,)
     blocks = [
-        charts.histogram(values, title, lo, hi, width=720, bins=bins, fill=fill)
+        charts.histogram(values, title, (lo, hi), width=720, bins=bins, fill=fill)
         for (title, values), fill in zip(parts, fills, strict=True)
     ]
     lines = [describe_layer(layer), f"Image {photo.name}. Across: the value; up: the share of all values in one bin."]
@@ -189,22 +189,22 @@ def step(view: View, number: int, side: int = 144) -> Block:
         own = figure.scale_of(average)
         third = (side - 8) // 3
         best = [_centred(figure.colour(figure.fit(view.values[i], third), scale), third) for i in strongest(view)[:3]]
-        drawn = figure.stack([_centred(main, side), figure.beside(best, gap=4)], gap=4)
-        told = span(own)
+        drawn = figure.stack([_centred(main, side), figure.side_by_side(best, gap=4)], gap=4)
+        note = span(own)
     elif view.kind == "table":
         enlarged = max(view.values.shape) <= side
         drawn = figure.colour(resize(view.values, (side, side), "nearest" if enlarged else "area"), scale)
-        told = span(scale)
+        note = span(scale)
     else:
         drawn = charts.columns(view.values, scale, side)
-        told = span(scale)
+        note = span(scale)
     lines = [
         figure.text(f"{number}  {layer.op}", figure.SMALL, bold=True, width=side),
         figure.text(layer.name, figure.SMALL, width=side),
         drawn,
         figure.text(shape_text(layer.shape), figure.SMALL, figure.MUTED, width=side),
         figure.text(_sees(view), figure.SMALL, figure.MUTED, width=side),
-        figure.text(told, figure.SMALL, figure.MUTED, width=side),
+        figure.text(note, figure.SMALL, figure.MUTED, width=side),
     ]
     return figure.stack(lines, gap=4)
 

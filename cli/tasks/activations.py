@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..parameters.inputs import card_of, find_images, open_model, warn
 from .over_images import Outcome, Pixels, over_images
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from ..files.run import Run
     from ..parameters.options import Common
     from .subject import Subject
+
+Pictures: TypeAlias = "dict[str, NDArray[np.uint8]]"
 
 
 @dataclass(frozen=True)
@@ -120,19 +122,16 @@ class LayerPictures:
     """One layer for one image: its view, its pictures by kind, its entry of the manifest."""
 
     view: View
-    pictures: dict[str, NDArray[np.uint8]]
+    pictures: Pictures
     results: dict[str, Any]
 
 
 def one_layer(work: LayerValues, photo: Photo, layer: Layer, values: Values, every: bool, most: int) -> LayerPictures:
     """The pictures and numbers of one layer for one image; `values` as `LayerValues.layers` gives them."""
-    from ..figures import figure
-    from ..figures import layers as layerplots
-    from ..figures.layer_view import around_activation, statistics_of, strongest, token_grid, view_of
+    from ..figures import layers as layer_figures
+    from ..figures.layer_view import around_activation, statistics_of, view_of
 
-    around = around_activation(work.model, layer)
     view = view_of(work.model, layer, values[layer.output])
-    scale = figure.scale_of(view.values, "activation", outliers=True)
     results: dict[str, Any] = {
         "name": layer.name,
         "op": layer.op,
@@ -142,29 +141,14 @@ def one_layer(work: LayerValues, photo: Photo, layer: Layer, values: Values, eve
         "statistics": asdict(statistics_of(view)),
         "silent": _silent(view),
     }
-    pictures: dict[str, NDArray[np.uint8]] = {}
     if view.kind == "maps":
-        shown = list(range(len(view.values))) if every else strongest(view)[:most]
-        order = "by number" if every else "the strongest (greatest mean magnitude) first"
-        average = layerplots.mean_map(view)
-        own = figure.scale_of(average, "mean activation")
-        pictures["channels"] = layerplots.channels(view, photo, scale, shown, order)
-        pictures["mean"] = layerplots.mean(view, photo, own)
-        if view.on_image:
-            pictures["overlay"] = layerplots.overlay(average, photo, own)
-        results["shown"] = shown
-        results["ranges"] = {"channels": scale.to_mapping(), "mean": own.to_mapping()}
+        pictures = _draw_maps(view, photo, every, most, results)
     elif view.kind == "table":
-        pictures["table"] = layerplots.heat(view, photo, scale)
-        results["ranges"] = {"table": scale.to_mapping()}
-        tokens = token_grid(view, work.card.size)
-        if tokens is not None:
-            norm = figure.scale_of(tokens, "norm of a token's features; tokens taken as patches, row by row")
-            pictures["tokens"] = layerplots.on_image(view, photo, norm, tokens, f"{tokens.size} tokens as patches")
-            results["ranges"]["tokens"] = norm.to_mapping()
+        pictures = _draw_table(view, photo, work.card.size, results)
     else:
-        pictures["units"] = layerplots.bars(view, photo, work.labels_of(layer, len(view.values)))
+        pictures = {"units": layer_figures.bars(view, photo, work.labels_of(layer, len(view.values)))}
     parts = [("all values", values[layer.output])]
+    around = around_activation(work.model, layer)
     if around is not None:
         before, after = around
         parts = [
@@ -172,13 +156,52 @@ def one_layer(work: LayerValues, photo: Photo, layer: Layer, values: Values, eve
             (f"after it: {after}", values[after]),
         ]
         results["activation_function"] = {"before": before, "after": after}
-    pictures["histogram"] = layerplots.histograms(layer, photo, parts)
+    pictures["histogram"] = layer_figures.histograms(layer, photo, parts)
     return LayerPictures(view, pictures, results)
+
+
+def _draw_maps(view: View, photo: Photo, every: bool, most: int, results: dict[str, Any]) -> Pictures:
+    """Pictures of feature maps; the channels shown and the ranges of colours go into `results`."""
+    from ..figures import figure
+    from ..figures import layers as layer_figures
+    from ..figures.layer_view import strongest
+
+    scale = figure.scale_of(view.values, "activation", outliers=True)
+    shown = list(range(len(view.values))) if every else strongest(view)[:most]
+    order = "by number" if every else "the strongest (greatest mean magnitude) first"
+    average = layer_figures.mean_map(view)
+    own = figure.scale_of(average, "mean activation")
+    pictures = {
+        "channels": layer_figures.channels(view, photo, scale, shown, order),
+        "mean": layer_figures.mean(view, photo, own),
+    }
+    if view.on_image:
+        pictures["overlay"] = layer_figures.overlay(average, photo, own)
+    results["shown"] = shown
+    results["ranges"] = {"channels": scale.to_mapping(), "mean": own.to_mapping()}
+    return pictures
+
+
+def _draw_table(view: View, photo: Photo, size: tuple[int, int], results: dict[str, Any]) -> Pictures:
+    """Pictures of a table of tokens; the ranges of colours go into `results`. size: of the model's input plane."""
+    from ..figures import figure
+    from ..figures import layers as layer_figures
+    from ..figures.layer_view import token_grid
+
+    scale = figure.scale_of(view.values, "activation", outliers=True)
+    pictures = {"table": layer_figures.heat(view, photo, scale)}
+    results["ranges"] = {"table": scale.to_mapping()}
+    tokens = token_grid(view, size)
+    if tokens is not None:
+        norm = figure.scale_of(tokens, "norm of a token's features; tokens taken as patches, row by row")
+        pictures["tokens"] = layer_figures.on_image(view, photo, norm, tokens, f"{tokens.size} tokens as patches")
+        results["ranges"]["tokens"] = norm.to_mapping()
+    return pictures
 
 
 def whole_walk(work: LayerValues, photo: Photo, tensor: NDArray[Any]) -> tuple[NDArray[np.uint8], list[dict[str, Any]]]:
     """The strip of the walk, and the statistics of each of its layers."""
-    from ..figures import layers as layerplots
+    from ..figures import layers as layer_figures
     from ..figures.layer_view import statistics_of, view_of, walk_layers
 
     layers = walk_layers(work.model)
@@ -186,10 +209,10 @@ def whole_walk(work: LayerValues, photo: Photo, tensor: NDArray[Any]) -> tuple[N
     steps: list[dict[str, Any]] = []
     for layer, values in work.layers(tensor, layers, around=False):
         view = view_of(work.model, layer, values[layer.output])
-        tiles.append(layerplots.step(view, len(tiles) + 1))
+        tiles.append(layer_figures.step(view, len(tiles) + 1))
         steps.append({"name": layer.name, "op": layer.op, "statistics": asdict(statistics_of(view))})
     name = work.model.path.name if work.model.path else "the model"
-    return layerplots.walk(name, photo, tiles, len(work.model.layers) - len(layers)), steps
+    return layer_figures.walk(name, photo, tiles, len(work.model.layers) - len(layers)), steps
 
 
 def section(subject: Subject) -> Section:

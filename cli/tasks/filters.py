@@ -165,13 +165,13 @@ def draw(
 ) -> tuple[NDArray[np.uint8], dict[str, Any]]:
     """The figure of a layer's weights, and its entry of the manifest."""
     from ..figures import figure
-    from ..figures import filters as kernelplots
+    from ..figures import filters as filter_figures
 
-    scale = kernelplots.symmetric(weights)
+    scale = filter_figures.symmetric(weights)
     shown = pick(weights, most, every)
     total = len(weights.values)
     sorting = "by number" if every else "largest norm first"
-    lines = [kernelplots.describe(weights)]
+    lines = [filter_figures.describe(weights)]
     entry: dict[str, Any] = {
         "layer": weights.layer.name,
         "op": weights.layer.op,
@@ -184,24 +184,24 @@ def draw(
     }
     if weights.spatial == 0 or all(side == 1 for side in weights.kernel):
         lines.append("Blue is negative, red positive.")
-        scale = kernelplots.symmetric(weights, outliers=True)
+        scale = filter_figures.symmetric(weights, outliers=True)
         entry["range"] = scale.to_mapping()
-        body = kernelplots.matrix(weights, scale)
+        body = filter_figures.matrix(weights, scale)
         entry["form"] = "matrix"
-    elif order is not None or kernelplots.planes(weights).shape[1] == 1:
+    elif order is not None or filter_figures.planes(weights).shape[1] == 1:
         colours = f"read as {order}, mid gray is 0" if order else "blue is negative, red positive"
         below = "the weight that has the full colour" if each else "its norm"
         lines.append(f"{len(shown)} of {total} filters, {sorting}; {colours}. Above each its number, below {below}.")
-        body = kernelplots.tiles(weights, scale, shown, order, each)
+        body = filter_figures.tiles(weights, scale, shown, order, each)
         entry.update(form="colour" if order else "planes", order=order, shown=shown, each=each)
     else:
-        body, across = kernelplots.matrix_of_kernels(weights, scale, shown, most)
+        body, across = filter_figures.matrix_of_kernels(weights, scale, shown, most)
         counts = (
             f"{len(shown)} of {total} output channels and {len(across)} of {weights.values.shape[1]} input channels"
         )
         lines.append(f"{counts}, those of the largest norm; blue is negative, red positive.")
         entry.update(form="grid", shown=shown, inputs_shown=across)
-    legend = kernelplots.legend(scale, order, each and entry["form"] in ("colour", "planes"))
+    legend = filter_figures.legend(scale, order, each and entry["form"] in ("colour", "planes"))
     return figure.page(f"Filters of {weights.layer.name}", lines, [body, legend]), entry
 
 
@@ -211,8 +211,8 @@ def apply(
     """The figure of what a layer's filters make of an image, and its entry of the manifest. Raises ShapeError."""
     from ...engine.errors import ShapeError
     from ..figures import figure
-    from ..figures import filters as kernelplots
-    from ..figures import layers as layerplots
+    from ..figures import filters as filter_figures
+    from ..figures import layers as layer_figures
     from ..figures.layer_view import view_of
 
     layer = weights.layer
@@ -222,14 +222,14 @@ def apply(
     if view.kind != "maps" or len(view.values) != len(weights.values):
         raise ShapeError(f"layer {layer.name!r} makes no map of the image: --on is for convolutions")
     shown = pick(weights, most, every)
-    scale = kernelplots.symmetric(weights)
-    body = kernelplots.responses(weights, scale, shown, order, view.values, made)
+    scale = filter_figures.symmetric(weights)
+    body = filter_figures.responses(weights, scale, shown, order, view.values, made)
     lines = [
-        layerplots.describe_layer(layer),
+        layer_figures.describe_layer(layer),
         f"{len(shown)} of {len(weights.values)} filters, {'by number' if every else 'largest norm first'}: "
         "the filter where it fits into one picture, and its output over the model's view of the image.",
     ]
-    blocks = [kernelplots.head(photo), body, figure.colour_bar(made)]
+    blocks = [filter_figures.head(photo), body, figure.colour_bar(made)]
     entry = {"layer": layer.name, "shown": shown, "range": made.to_mapping(), "geometry": photo.geometry.to_mapping()}
     return figure.page(f"Filters of {layer.name} on {photo.name}", lines, blocks), entry
 

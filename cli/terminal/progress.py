@@ -120,7 +120,7 @@ def duration(seconds: float) -> str:
 
 
 class Download:
-    """What a download says on stderr; `update` is told the bytes so far and in all."""
+    """What a download says on stderr; `update` takes the bytes so far and in all."""
 
     def __init__(self, name: str, *, quiet: bool = False, bar: bool = False) -> None:
         self._name, self._quiet = name, quiet

@@ -65,7 +65,7 @@ def test_blocks_are_put_together_on_white() -> None:
     assert stacked.shape == (8, 6, 3)
     assert has(stacked, (2, 2, 2)).sum() == 6
     assert has(stacked[6:, 1:4], (2, 2, 2)).all()
-    row = figure.beside([a, b], gap=1, align="end")
+    row = figure.side_by_side([a, b], gap=1, align="end")
     assert row.shape == (4, 10, 3)
     assert has(row[2:, 7:], (2, 2, 2)).all()
     tiles = figure.grid([a] * 5, columns=2, gap=1)
@@ -124,11 +124,11 @@ def test_bars_start_at_zero_and_are_as_long_as_their_values() -> None:
 
 def test_a_histogram_counts_zeros_apart() -> None:
     values = np.r_[np.zeros(50), np.full(25, 0.5), np.full(25, 1.5)]
-    drawn = charts.histogram(values, "relu", 0.0, 2.0, width=100, height=100, bins=2)
+    drawn = charts.histogram(values, "relu", (0.0, 2.0), width=100, height=100, bins=2)
     body = has(drawn, figure.ACCENT)
     columns = body.sum(axis=0)
     assert columns[70] == columns[130] > 80
-    none = charts.histogram(np.zeros(4), "all zero", 0.0, 1.0)
+    none = charts.histogram(np.zeros(4), "all zero", (0.0, 1.0))
     assert not has(none, figure.ACCENT).any()
 
 

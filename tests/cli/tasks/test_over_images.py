@@ -35,9 +35,7 @@ def rows(path: Path, pixels: np.ndarray, folder: str) -> tuple[dict[str, Any], l
     return {"rows": len(pixels), "folder": folder}, []
 
 
-def test_an_image_that_fails_fails_alone(
-    tmp_path: Path, paths: list[Path], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_image_that_fails_fails_alone(tmp_path: Path, paths: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
     def one(path: Path, pixels: np.ndarray, folder: str) -> tuple[dict[str, Any], list[str]]:
         if len(pixels) == 3:
             raise TargetError("no such place")
