@@ -8,7 +8,6 @@ import click
 
 from ..parameters import options
 from ..parameters.inputs import finish_run
-from ..tasks.activations import ActivationsOptions, activations
 
 
 @click.command("activations")
@@ -33,4 +32,6 @@ def command(common: options.Common, **asked: Any) -> None:
     activation function, statistics, and the values as a float32 .npy file. Layers that are no maps are drawn as bars or
     as a heat table. Without --layer and --all-layers: the last layer that still is a map.
     """
+    from ..tasks.activations import ActivationsOptions, activations
+
     finish_run(activations(ActivationsOptions(common=common, **asked)), common.as_json)

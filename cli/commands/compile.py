@@ -9,7 +9,6 @@ import click
 
 from ..parameters import options
 from ..parameters.inputs import json_text
-from ..tasks.compile import CompileOptions, as_text, compile_files
 
 
 @click.command("compile")
@@ -69,6 +68,7 @@ def command(as_json: bool, progress: bool, **asked: Any) -> None:
     write the same for a server and for a browser; the page takes images of any size whatever --preprocess says.
     """
     from ..pages.browser_page import write_compiled
+    from ..tasks.compile import CompileOptions, as_text, compile_files
 
     wanted = CompileOptions(**asked)
     if wanted.out is None and wanted.triton is None and wanted.page is None:

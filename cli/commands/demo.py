@@ -8,7 +8,6 @@ import click
 
 from ..parameters import options
 from ..parameters.inputs import BUILTIN, finish
-from ..tasks.demo import DemoOptions, demo
 
 
 @click.command("demo")
@@ -23,6 +22,7 @@ def command(common: options.Common, **asked: Any) -> None:
     pictures lie next to it. The default folder is replaced if an earlier demo made it; any other needs --force.
     """
     from ..pages.report import document
+    from ..tasks.demo import DemoOptions, demo
 
     wanted = DemoOptions(common=common, **asked)
     if not wanted.images and wanted.model != BUILTIN:

@@ -8,8 +8,7 @@ import click
 
 from ..parameters import options
 from ..parameters.inputs import finish_run
-from ..parameters.methods import listing
-from ..tasks.explain import DEFAULT, ExplainOptions, explain
+from ..parameters.methods import DEFAULT, listing
 
 FORMATS = ("npy", "heatmap", "overlay", "classes", "sheet")
 
@@ -112,4 +111,6 @@ def command(common: options.Common, **asked: Any) -> None:
     its overlay on the image. Per image, a sheet with all of them side by side, each with the range of its colours. With
     --threshold the hottest region too. Occlusion also shows what the answer becomes with each part of the image hidden.
     """
+    from ..tasks.explain import ExplainOptions, explain
+
     finish_run(explain(ExplainOptions(common=common, **asked)), common.as_json)

@@ -8,7 +8,6 @@ import click
 
 from ..parameters import options
 from ..parameters.inputs import finish_run
-from ..tasks.filters import FiltersOptions, filters
 
 
 @click.command("filters")
@@ -33,4 +32,6 @@ def command(common: options.Common, **asked: Any) -> None:
     by input channels in a diverging map; dense layers and 1x1 convolutions a matrix. Without --layer: the first
     convolution.
     """
+    from ..tasks.filters import FiltersOptions, filters
+
     finish_run(filters(FiltersOptions(common=common, **asked)), common.as_json)

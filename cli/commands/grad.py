@@ -9,7 +9,6 @@ import click
 
 from ..parameters import options
 from ..parameters.inputs import json_text
-from ..tasks.grad import GradOptions, as_text, check_out, check_verified, grad
 
 
 @click.command("grad")
@@ -43,6 +42,8 @@ def command(as_json: bool, quiet: bool, progress: bool, **asked: Any) -> None:
     `grad/NAME` per --wrt: the sum over --of of cotangent times derivative. Feed a cotangent of zeros with a one at a
     class for the gradient of that class.
     """
+    from ..tasks.grad import GradOptions, as_text, check_out, check_verified, grad
+
     wanted = GradOptions(**asked)
     check_out(wanted)
     if wanted.rules != "none" and wanted.verify:

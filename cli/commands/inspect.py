@@ -8,7 +8,6 @@ import click
 
 from ..parameters import options
 from ..parameters.inputs import json_text, open_model
-from ..tasks.inspect import as_text, to_mapping
 
 
 @click.command("inspect")
@@ -24,6 +23,7 @@ def command(model: str, verbose: bool, as_json: bool, card: dict[str, Any]) -> N
     activation mapping fits.
     """
     from ...engine.inspect.report import inspect
+    from ..tasks.inspect import as_text, to_mapping
 
     report = inspect(open_model(model, card))
     click.echo(json_text(to_mapping(report), default=str) if as_json else as_text(report, verbose))

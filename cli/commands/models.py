@@ -6,7 +6,6 @@ import click
 
 from ..parameters import options
 from ..parameters.inputs import json_text
-from ..tasks.models import as_table, as_text, to_mapping
 
 
 @click.group("models")
@@ -19,6 +18,7 @@ def command() -> None:
 def list_(as_json: bool) -> None:
     """List every name that MODEL can be, and where its file is."""
     from ... import models
+    from ..tasks.models import as_table, to_mapping
 
     known = [models.info(name) for name in models.names()]
     click.echo(json_text([to_mapping(info) for info in known]) if as_json else as_table(known))
@@ -30,6 +30,7 @@ def list_(as_json: bool) -> None:
 def info(name: str, as_json: bool) -> None:
     """Show what is known of the model NAME: origin, licence, preprocessing."""
     from ... import models
+    from ..tasks.models import as_text, to_mapping
 
     found = models.info(name)
     click.echo(json_text(to_mapping(found)) if as_json else as_text(found))

@@ -8,7 +8,6 @@ import click
 
 from ..parameters import options
 from ..parameters.inputs import finish, json_text
-from ..tasks.predict import PredictOptions, as_text, predict
 
 
 @click.command("predict")
@@ -32,6 +31,8 @@ def command(common: options.Common, **asked: Any) -> None:
     Scores are probabilities: where the model gives logits, their softmax. How images are prepared comes from the
     model's card.
     """
+    from ..tasks.predict import PredictOptions, as_text, predict
+
     found = predict(PredictOptions(common=common, **asked))
     click.echo(json_text(found.to_mapping()) if common.as_json else as_text(found), nl=common.as_json)
     finish(found.entries)

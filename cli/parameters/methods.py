@@ -11,7 +11,7 @@ import click
 if TYPE_CHECKING:
     from ...engine.methods.registry import Method
 
-ALL = "all"
+ALL, DEFAULT = "all", "grad-cam"
 
 # Methods that take minutes on a large network: not what `all` should surprise with, nor a report wait for.
 PATIENT = ("kernel-shap", "lime", "rise", "score-cam", "sobol")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..figures.explanations import OTHERS, gallery, sheet
 from ..parameters.inputs import card_of, find_images, open_model
-from ..parameters.methods import PATIENT, chosen_methods, plain_options
+from ..parameters.methods import DEFAULT, PATIENT, chosen_methods, plain_options
 from .over_images import Outcome, Pixels, over_images
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from ..files.run import Run
     from ..parameters.options import Common
     from .subject import Subject
-
-DEFAULT = "grad-cam"
 
 
 @dataclass(frozen=True)
