@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from ..autodiff import class_cotangent as selection
 from ..autodiff.path import Rules
 from ..autodiff.vjp import vjp
+from ..caches import Kept
 from ..errors import GradientError
 from ..graph.model import Model
 from ..graph.split import expose
@@ -24,36 +23,21 @@ class GradientGraph:
     gradients: Mapping[str, str]
 
 
-_CACHE_SIZE = 16
-_cache: OrderedDict[tuple[Any, ...], tuple[Any, Any]] = OrderedDict()
-
-
-def cached(key: tuple[Any, ...], keep: Any, make: Any) -> Any:
-    """`make()`, kept by `key`; `keep` is what the key's ids refer to."""
-    found = _cache.get(key)
-    if found is None:
-        found = (make(), keep)
-        _cache[key] = found
-        while len(_cache) > _CACHE_SIZE:
-            _cache.popitem(last=False)
-    else:
-        _cache.move_to_end(key)
-    return found[0]
+_exposed = Kept[Hashable, Model](8)
+_gradient_graphs = Kept[Hashable, GradientGraph](8)
 
 
 def exposed_at(model: Model, values: tuple[str, ...]) -> Model:
     """The part of the model that gives `values`."""
-
-    def make() -> Model:
-        return expose(model, values, only=True)
-
-    found: Model = cached(("expose", model.content_key, values), None, make)
-    return found
+    return _exposed.get((model.content_key, values), lambda: expose(model, values, only=True))
 
 
-def rules_key(rules: Rules) -> str:
-    """What tells rules apart."""
-    return "" if rules is None else rules if isinstance(rules, str) else f"own {id(rules)}"
+def rules_key(rules: Rules) -> Hashable:
+    """What tells rules apart: a table's `key`, else the rules themselves."""
+    if rules is None or isinstance(rules, str):
+        return rules
+    key: Hashable = getattr(rules, "key", None)
+    return frozenset(rules.items()) if key is None else key
 
 
 def gradient_graph(
@@ -88,6 +72,4 @@ def gradient_graph(
             exposed, seed = selection.select_classes(exposed, of, seed, axis), ""
         return GradientGraph(exposed, seed, dict(zip(wrt, outputs, strict=True)))
 
-    key = ("gradient", model.content_key, of, wrt, rules_key(rules), class_axis, also)
-    found: GradientGraph = cached(key, rules, make)
-    return found
+    return _gradient_graphs.get((model.content_key, of, wrt, rules_key(rules), class_axis, also), make)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..caches import of_model
 from ..errors import CardError, MethodError, ModelError, ShapeError
 from ..graph.model import Model
 from ..inspect.concrete_shapes import concrete_shapes
@@ -130,14 +130,10 @@ def _image_name(model: Model) -> str:
     return image_input(model).name
 
 
-_cards: weakref.WeakKeyDictionary[Model, Card] = weakref.WeakKeyDictionary()
-
-
+@of_model
 def card_of(model: Model) -> Card:
     """The model's card, looked for once: it lies in files, and its labels are many. Raises CardError, ModelError."""
-    if model not in _cards:
-        _cards[model] = find_card(model)
-    return _cards[model]
+    return find_card(model)
 
 
 def _card(model: Model) -> Card | None:

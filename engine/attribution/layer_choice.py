@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..caches import of_model
 from ..errors import MethodError
 from ..graph.model import Model
 from ..inspect.layers import Layer, find_layer
@@ -115,9 +115,6 @@ def _best(problem: Problem, gradients: bool) -> MapPlace:
     return MapPlace(chosen.name, chosen.output, grid, reason, _zero(model, chosen))
 
 
-_known: weakref.WeakKeyDictionary[Model, tuple[Layer, ...]] = weakref.WeakKeyDictionary()
-
-
 def reached(problem: Problem) -> list[MapPlace]:
     """Of several branches, the last layer that the target does depend on; empty where there is none."""
     before = problem.model.ancestors(problem.target.of) - {problem.target.of}
@@ -131,17 +128,16 @@ def reached(problem: Problem) -> list[MapPlace]:
     return []
 
 
+@of_model
 def _candidates(model: Model) -> tuple[Layer, ...]:
     """Layers that class activation mapping fits, in graph order: convolutional maps, and residual streams of tokens."""
-    if model not in _known:
-        found = trace(model)
-        sources = found.sources()
-        _known[model] = tuple(
-            layer
-            for layer in model.layers
-            if layer.cam or (layer.output in sources and _is_stream(layer) and found.grid(layer.output) is not None)
-        )
-    return _known[model]
+    found = trace(model)
+    sources = found.sources()
+    return tuple(
+        layer
+        for layer in model.layers
+        if layer.cam or (layer.output in sources and _is_stream(layer) and found.grid(layer.output) is not None)
+    )
 
 
 # Which input of a node holds its output's zero point.

@@ -6,7 +6,7 @@ gradients of the rows; what was computed once for one method is there for the ne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -55,7 +55,7 @@ class Problem:
         self.rows = len(input.x) * self.target.count
         self.sample = np.repeat(np.arange(len(input.x)), self.target.count)
         self._known: dict[str, NDArray[Any]] = {}
-        self._gradients: dict[tuple[str, str], NDArray[np.float32]] = {}
+        self._gradients: dict[tuple[str, Hashable], NDArray[np.float32]] = {}
 
     # --- the clean input ---
 

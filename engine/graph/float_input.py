@@ -6,27 +6,23 @@ well: the answer is the same on whole ones, and in between the network is as smo
 
 from __future__ import annotations
 
-import weakref
-
 import numpy as np
 import onnx
 from onnx import GraphProto, NodeProto, TensorProto
 
+from ..caches import of_model
 from ..proto.attributes import attributes
 from ..proto.nodes import DOMAIN_NAMES
 from .model import Model
 
 _MOVES = frozenset("Transpose Reshape Squeeze Unsqueeze Flatten Identity Slice".split())
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
-_known: weakref.WeakKeyDictionary[Model, dict[str, Model]] = weakref.WeakKeyDictionary()
 
 
+@of_model
 def with_real_input(model: Model, name: str) -> Model:
     """The model with its integer input `name` turned into float32; the model itself where that cannot be done."""
-    kept = _known.setdefault(model, {})
-    if name not in kept:
-        kept[name] = _converted(model, name) or model
-    return kept[name]
+    return _converted(model, name) or model
 
 
 def _converted(model: Model, name: str) -> Model | None:

@@ -38,7 +38,7 @@ class Model:
 
     Attributes: `proto` (onnx.ModelProto, functions inlined, constants folded, shapes inferred; do not modify),
     `path` (the file it was loaded from, None for a model in memory), `folder` (where external data lies that was too
-    large to be read in, else None), `overrides` (card fields given to `load`).
+    large to be read in, else None), `overrides` (card fields given to `load`), `kept` (what `caches.of_model` keeps).
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class Model:
         self.folder = folder
         self.overrides: Mapping[str, Any] = MappingProxyType(dict(overrides or {}))
         self._sha256 = sha256
+        self.kept: dict[Any, Any] = {}
 
     def __repr__(self) -> str:
         where = str(self.path) if self.path else f"<{self.proto.graph.name or 'in memory'}>"

@@ -6,19 +6,18 @@ tensor that it is made of says the same, and the labels are among the node's att
 
 from __future__ import annotations
 
-import weakref
-
 import numpy as np
 import onnx
 from onnx import GraphProto, TensorProto
 
+from ..caches import of_model
 from ..proto.attributes import attributes
 from .model import Model
 
 _DOMAIN = "ai.onnx.ml"
-_known: weakref.WeakKeyDictionary[Model, Model] = weakref.WeakKeyDictionary()
 
 
+@of_model
 def with_tensor_scores(model: Model) -> Model:
     """The model with outputs of ZipMap replaced by tensors (N, C) of the same names; the model itself without any.
 
@@ -26,12 +25,6 @@ def with_tensor_scores(model: Model) -> Model:
     """
     if (_DOMAIN, "ZipMap") not in model.operators:
         return model
-    if model not in _known:
-        _known[model] = _converted(model)
-    return _known[model]
-
-
-def _converted(model: Model) -> Model:
     graph = GraphProto()
     graph.CopyFrom(model.graph)
     outputs = {info.name: info for info in graph.output}

@@ -9,7 +9,6 @@ its threads, and the next rows are made meanwhile.
 from __future__ import annotations
 
 import threading
-import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..caches import of_model
 from ..errors import ModelError, ShapeError
 from ..graph.model import Model
 from ..runtime.ort import default_threads
@@ -32,8 +32,12 @@ _ELEMENTS_MADE = 4 * 3 * 224 * 224
 # And of a gradient's run, which keeps the maps of all layers until they are read again: one image.
 ELEMENTS_PULLED = 3 * 224 * 224
 
+
 # Models that declare a batch but fail on one: an exporter that baked its example's batch of one into a Reshape.
-_one_at_a_time: weakref.WeakSet[Model] = weakref.WeakSet()
+@of_model
+def known_one_at_a_time(model: Model) -> threading.Event:
+    """Set once the model is known to run one sample at a time only."""
+    return threading.Event()
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ def _in_batches(
     size = batch_size(rows, runtime)
     if fixed:
         size = max(1, fixed[0])
-    single = bool(bare) or model in _one_at_a_time
+    single = bool(bare) or known_one_at_a_time(model).is_set()
     at = 0
     while at < count:
         step = 1 if single and not (fixed and not bare) else min(size, count - at)
@@ -112,7 +116,7 @@ def _in_batches(
             except (ModelError, ShapeError):
                 raise error from None
             step = 1
-            _one_at_a_time.add(model)
+            known_one_at_a_time(model).set()
         yield done
         at += step
 

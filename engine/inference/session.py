@@ -7,8 +7,6 @@ size made dynamic where that is provably the same (see `graph/dynamic_batch/`), 
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from functools import cached_property
@@ -17,6 +15,7 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto
 
+from ..caches import Kept
 from ..errors import ShapeError, UnknownName
 from ..graph.dynamic_batch.make_dynamic import make_dynamic
 from ..graph.model import Model
@@ -159,9 +158,7 @@ def _without_weights(model: Model) -> Model:
 _MOST_AT_ONCE = 32
 
 
-_CACHE_SIZE = 8
-_cache: OrderedDict[tuple[Any, ...], Session] = OrderedDict()
-_lock = threading.Lock()
+sessions = Kept[tuple[Any, ...], Session](8)
 
 
 def session(
@@ -179,17 +176,11 @@ def session(
     idle threads wait actively (off where several sessions take turns).
     """
     key = (model.content_key, resolve_providers(providers), threads, optimize, spin)
-    with _lock:
-        found = _cache.get(key)
-        if found is not None:
-            _cache.move_to_end(key)
-            return found
-    made = Session(model, providers=providers, threads=threads, optimize=optimize, spin=spin)
-    with _lock:
-        _cache[key] = made
-        while len(_cache) > _CACHE_SIZE:
-            _cache.popitem(last=False)
-    return made
+
+    def make() -> Session:
+        return Session(model, providers=providers, threads=threads, optimize=optimize, spin=spin)
+
+    return sessions.get(key, make)
 
 
 def run(model: Model, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:

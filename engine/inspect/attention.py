@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import dataclass
 
 from onnx import NodeProto
 
+from ..caches import of_model
 from ..graph.model import Model
 from ..proto.attributes import attributes
 from ..proto.nodes import DOMAIN_NAMES, label
@@ -39,15 +39,11 @@ class Attention:
 # ---- finding
 
 
-_known: weakref.WeakKeyDictionary[Model, tuple[Attention, ...]] = weakref.WeakKeyDictionary()
-
-
+@of_model
 def attentions(model: Model) -> tuple[Attention, ...]:
     """All attentions of the graph, in its order, those inside operators that hold a whole one left out."""
-    if model not in _known:
-        found = (_from_softmax(model, node) for node in model.graph.node if _is_softmax(model, node))
-        _known[model] = tuple(attention for attention in found if attention is not None)
-    return _known[model]
+    found = (_from_softmax(model, node) for node in model.graph.node if _is_softmax(model, node))
+    return tuple(attention for attention in found if attention is not None)
 
 
 def _is_softmax(model: Model, node: NodeProto) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto
 
+from ..caches import of_model
 from ..errors import CardError, ModelError
 from ..graph.model import Model
 from ..proto.attributes import attributes
@@ -416,12 +416,8 @@ _RULES: Mapping[str, Any] = {
     "Pad": _pad,
 }
 
-_traces: weakref.WeakKeyDictionary[Model, Trace] = weakref.WeakKeyDictionary()
 
-
+@of_model
 def trace(model: Model) -> Trace:
     """The positions of all values of `model`, followed once."""
-    found = _traces.get(model)
-    if found is None:
-        found = _traces[model] = Trace(model)
-    return found
+    return Trace(model)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto
 
+from ..caches import of_model
 from ..errors import CardError, ModelError, UnknownName
 from ..graph.model import Model
 from ..proto.attributes import attributes
@@ -78,6 +79,7 @@ def first_layer(model: Model, name: str) -> NodeProto | None:
     return None
 
 
+@of_model
 def image_input(model: Model, name: str | None = None, layout: str | None = None) -> ImageInput:
     """The input that takes images, its layout, and why.
 
@@ -158,6 +160,7 @@ def _image(value: Value, layout: str, reason: str, channels: int | None = None) 
     return ImageInput(value.name, layout, (height, width), count, value.dtype, reason)
 
 
+@of_model
 def class_output(model: Model, name: str | None = None, scores: str | None = None) -> ClassOutput:
     """The output that scores classes, on which axis, and whether it holds logits or probabilities, and why.
 

@@ -8,7 +8,6 @@ rules' formulas are in `engine/relevance/rules.py`.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..attribution.baselines import baseline
 from ..attribution.maps import Maps
+from ..caches import Kept
 from ..compiled.build import Emitted
 from ..errors import MethodError
 from ..relevance.registry import Composite
@@ -46,8 +46,7 @@ LAYER_RULES = ("epsilon", "gamma", "z-plus", "alpha-beta")
 FIRST_RULES = ("same", "flat", "w-square", "box")
 # Where the input got less than this part of the score, or as much more, constants had most of the say.
 WORTH_WARNING = 0.5
-_TABLES = 8
-_tables: OrderedDict[tuple[Any, ...], Table] = OrderedDict()
+_tables = Kept[tuple[Any, ...], Table](8)
 
 
 @method("lrp")
@@ -123,7 +122,7 @@ class Lrp(Method):
         return Emitted(build.real(relevance), "input", reduce="sum")
 
     def _rules(self, problem: Problem) -> Table:
-        """The rules for this model and target; the same object for the same ones, so that graphs are made once."""
+        """The rules for this model and target."""
         conv, dense, first = COMPOSITES[self.composite]
         conv, dense, first = self.conv or conv, self.dense or dense, self.first or first
         low, high = self._bounds(problem) if first == "box" else (None, None)
@@ -131,7 +130,8 @@ class Lrp(Method):
         ends = tuple(b"" if bound is None else bound.tobytes() for bound in (low, high))
         numbers = (self.epsilon, self.gamma, self.alpha, self.bias)
         key = (problem.model.content_key, of, name, conv, dense, first, *numbers, *ends)
-        if key not in _tables:
+
+        def make() -> Table:
             composite = Composite(conv, dense, first, *numbers, low, high)
             lrp = propagation(problem.model, composite, of, name)
             if of in lrp.zone:
@@ -139,11 +139,9 @@ class Lrp(Method):
                     f"the target {problem.asked} explains {of!r}, which comes before the first layer with weights: "
                     "choose a value behind one"
                 )
-            _tables[key] = Table(lrp, f"lrp {conv}, {dense}, {first}")
-            while len(_tables) > _TABLES:
-                _tables.popitem(last=False)
-        _tables.move_to_end(key)
-        return _tables[key]
+            return Table(lrp, f"lrp {conv}, {dense}, {first}")
+
+        return _tables.get(key, make)
 
     def _bounds(self, problem: Problem) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The least and the greatest value that an element of the input can have, broadcastable to it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -51,6 +51,12 @@ class Composite:
     bias: bool = True
     low: NDArray[np.float32] | None = None
     high: NDArray[np.float32] | None = None
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for composites that compute the same."""
+        limits = tuple(None if a is None else (a.shape, a.tobytes()) for a in (self.low, self.high))
+        return self.conv, self.dense, self.first, self.epsilon, self.gamma, self.alpha, self.bias, limits
 
 
 @dataclass(frozen=True)

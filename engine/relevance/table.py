@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .. import gradients
@@ -25,6 +25,12 @@ class Table(Mapping["str | tuple[str, str]", "Rule"]):
         self._rules: dict[str | tuple[str, str], Rule] = {
             k: _adapted(k, e, lrp) for k, e in gradients.entries() if isinstance(e, Gradient)
         }
+
+    @property
+    def key(self) -> Hashable:
+        """What tells this table from others: the composite and where in the graph it counts."""
+        lrp = self.lrp
+        return self.name, lrp.composite.key, lrp.input, lrp.zone, lrp.last
 
     def __getitem__(self, key: str | tuple[str, str]) -> Rule:
         return self._rules[key]

@@ -10,7 +10,6 @@ in simpler ones first.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from onnx import NodeProto
 
 from ...attribution.maps import Maps
 from ...autodiff.decompose import written_out
+from ...caches import of_model
 from ...errors import MethodError
 from ...graph.model import Model
 from ...inspect.attention import Attention, attentions, rank_of
@@ -137,20 +137,16 @@ def in_heads(array: NDArray[np.generic], layer: Attention, rank: int | None, met
 # ---- operators that hold a whole attention
 
 
-_plain: weakref.WeakKeyDictionary[Model, Model] = weakref.WeakKeyDictionary()
-
-
+@of_model
 def _unfused(model: Model, method: str) -> Model:
     """The model with whole attentions written out. Raises MethodError for one that has no such form here."""
-    if model not in _plain:
-        plain, whole = written_out(model, _is_fused)
-        if whole:
-            raise MethodError(
-                f"{method} needs attention maps, and node {label(whole[0])} keeps its own inside: save the model "
-                f"without ONNX Runtime's attention fusion, or {_REMEDY}"
-            )
-        _plain[model] = plain
-    return _plain[model]
+    plain, whole = written_out(model, _is_fused)
+    if whole:
+        raise MethodError(
+            f"{method} needs attention maps, and node {label(whole[0])} keeps its own inside: save the model "
+            f"without ONNX Runtime's attention fusion, or {_REMEDY}"
+        )
+    return plain
 
 
 def _is_fused(node: NodeProto) -> bool:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...caches import Kept
 from ...incremental.runner import Hidden, Incremental, incremental
 from ...targets.resolved import Classes, score
 
@@ -87,9 +86,7 @@ def score_drops(
 
 
 # Models made ready for windows, for the next image of the same size. Those with stages hold sessions.
-_MOST_STAGED, _MOST_READY = 2, 8
-_runners: OrderedDict[tuple[Any, ...], Incremental] = OrderedDict()
-_making = threading.Lock()
+runners = Kept[tuple[Any, ...], Incremental](8, heavy=lambda ready: bool(ready.plan.stages), most_heavy=2)
 
 
 def runner_for(
@@ -108,25 +105,17 @@ def runner_for(
         *(model.content_key, problem.target.of, problem.input.name, axes, shape, boxes.tobytes(), plain, cap, share),
         *(tuple(sorted(shapes.items())), runtime.providers, runtime.threads, runtime.batch),
     )
-    with _making:
-        found = _runners.get(key)
-        if found is not None:
-            _runners.move_to_end(key)
-            return found
-    found = incremental(
-        *(model, problem.input.name, axes, [problem.target.of], shape, boxes),
-        shapes=shapes,
-        runtime=runtime,
-        plain=plain,
-        cap=cap,
-        share=share,
+    return runners.get(
+        key,
+        lambda: incremental(
+            *(model, problem.input.name, axes, [problem.target.of], shape, boxes),
+            shapes=shapes,
+            runtime=runtime,
+            plain=plain,
+            cap=cap,
+            share=share,
+        ),
     )
-    with _making:
-        _runners[key] = found
-        staged = [k for k, ready in _runners.items() if ready.plan.stages]
-        for old in [*staged[:-_MOST_STAGED], *list(_runners)[:-_MOST_READY]]:
-            _runners.pop(old, None)
-    return found
 
 
 def boxes_of(labels: NDArray[np.int32], count: int) -> NDArray[np.int64]:

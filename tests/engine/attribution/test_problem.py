@@ -188,7 +188,7 @@ def test_a_baked_batch_runs_one_by_one(parse: Parse) -> None:
     x = RNG.standard_normal((3, 2, 2)).astype(np.float32)
     together = run_batches(model, {"x": x}, ["y"])["y"]
     assert together.shape == (3, 3)
-    assert model in running._one_at_a_time
+    assert running.known_one_at_a_time(model).is_set()
     assert np.allclose(
         together, np.concatenate([run_batches(model, {"x": x[i : i + 1]}, ["y"])["y"] for i in range(3)])
     )
@@ -262,7 +262,7 @@ def test_an_error_in_a_model_is_not_taken_for_a_baked_batch(parse: Parse) -> Non
     )
     with pytest.raises(onnxray.OnnxrayError):
         run_batches(model, {"x": np.ones((2, 4), np.float32)}, ["y"])
-    assert model not in running._one_at_a_time
+    assert not running.known_one_at_a_time(model).is_set()
 
 
 @pytest.mark.parametrize("case", ["t_uint8_nhwc_op17", "t_int8_nchw_op13"])

@@ -16,6 +16,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import onnxray
+from onnxray.engine.caches import Kept
 from onnxray.engine.errors import ModelError, OnnxrayError, RuntimeUnavailable, ShapeError, UnknownName
 from onnxray.engine.inference import session
 from onnxray.engine.inference.session import Session, run
@@ -190,7 +191,7 @@ def test_errors_with_io_binding(cnn: onnx.ModelProto) -> None:
 
 
 def test_sessions_are_kept_by_content(cnn: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "_cache", type(session._cache)())
+    monkeypatch.setattr(session, "sessions", Kept(8))
     first = session.session(onnxray.load(cnn), threads=1)
     assert session.session(onnxray.load(cnn.SerializeToString()), threads=1) is first
     assert session.session(onnxray.load(cnn), threads=1, providers="cpu") is (
@@ -203,10 +204,10 @@ def test_sessions_are_kept_by_content(cnn: onnx.ModelProto, monkeypatch: pytest.
         session.session(onnxray.expose(onnxray.load(cnn), "flat"), threads=1),
     ]
     assert len({id(s) for s in (first, *others)}) == 5
-    monkeypatch.setattr(session, "_CACHE_SIZE", 3)
+    monkeypatch.setattr(session.sessions, "most", 3)
     for name in ("stem", "pooled", "inner"):
         session.session(onnxray.expose(onnxray.load(cnn), name), threads=1)
-    assert len(session._cache) == session._CACHE_SIZE
+    assert len(session.sessions) == 3
     assert session.session(onnxray.load(cnn), threads=1) is not first
 
 

@@ -31,7 +31,7 @@ def cut_wherever_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
     """The planner cuts small networks for few windows too: what is judged is the incremental way."""
     for name in ("SMALL", "GRAPH_TIME", "GRAPH_NODE_TIME", "RUN_TIME", "NODE_TIME"):
         monkeypatch.setattr(planner, name, 0)
-    occluding._runners.clear()
+    occluding.runners.clear()
 
 
 def starts(size: int, patch: int, stride: int) -> list[int]:
@@ -462,7 +462,7 @@ def test_progress_is_told(cnn: onnx.ModelProto) -> None:
 def test_threads_and_repetition_change_no_byte(cnn: onnx.ModelProto, mode: str) -> None:
     found = []
     for threads in (1, 2, 3, 2):
-        occluding._runners.clear()
+        occluding.runners.clear()
         found.append(onnxray.explain(cnn, X, "occlusion", 2, patch=3, stride=1, mode=mode, threads=threads).values)
     assert len({values.tobytes() for values in found}) == 1
 
@@ -470,13 +470,13 @@ def test_threads_and_repetition_change_no_byte(cnn: onnx.ModelProto, mode: str) 
 def test_what_was_made_ready_is_used_again(cnn: onnx.ModelProto) -> None:
     model = onnxray.load(cnn)
     onnxray.explain(model, X[:1], "occlusion", 2, patch=4, stride=2)
-    (first,) = occluding._runners.values()
+    (first,) = occluding.runners.values()
     onnxray.explain(model, X[1:], "occlusion", 2, patch=4, stride=2)
     onnxray.explain(onnxray.load(cnn), X[1:], "occlusion", 0, patch=4, stride=2)
-    assert [*occluding._runners.values()] == [first]
+    assert [*occluding.runners.values()] == [first]
     for patch in (3, 5, 6, 7):
         onnxray.explain(model, X[:1], "occlusion", 2, patch=patch, stride=2)
-    assert sum(bool(ready.plan.stages) for ready in occluding._runners.values()) <= 2
+    assert sum(bool(ready.plan.stages) for ready in occluding.runners.values()) <= 2
 
 
 # --- what cannot be ---
