@@ -11,7 +11,7 @@ from ..autodiff.vjp import vjp
 from ..caches import Kept
 from ..errors import GradientError
 from ..graph.model import Model
-from ..graph.split import expose
+from ..graph.split import expose, extract, value_infos
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,12 @@ def gradient_graph(
             if "gradient-free" not in text:
                 text += "; gradient-free methods need none: occlusion, rise, score-cam, recipro-cam"
             raise type(error)(text) from None
-        seed = graph.inputs[len(graph.inputs) - 1].name
-        outputs = [v.name for v in graph.outputs][len(model.outputs) :]
-        exposed = expose(graph, [of, *also, *outputs], only=True)
+        seed = graph.inputs[-1].name
+        totals = graph.untyped.graph.output[len(model.outputs) :]
+        outputs = [v.name for v in totals]
+        # The model's own values are typed already: nothing has to be inferred of the new graph.
+        own = value_infos(model, list(dict.fromkeys([of, *also])))
+        exposed = extract(graph, outputs=[*own, *totals])
         if class_axis is not None:
             rank = model.value(of).rank
             axis = class_axis if rank is None or rank > class_axis else rank - 1

@@ -300,5 +300,5 @@ class Problem:
 
 
 def _dtype(model: Model, name: str) -> np.dtype[Any]:
-    dtype = model.value(name).dtype
+    dtype = next(v.dtype for v in model.inputs if v.name == name)
     return np.dtype(np.float32) if dtype is None else dtype

@@ -28,10 +28,10 @@ def select_classes(gradient: Model, of: str, cotangent: str, axis: int) -> Model
 
     `of` is the value with the class scores, `axis` that of the classes in it. Everything else stays as it is.
     """
-    seed = next(v for v in gradient.graph.input if v.name == cotangent)
+    seed = next(v for v in gradient.untyped.graph.input if v.name == cotangent)
     kind = seed.type.tensor_type.elem_type
     graph = GraphProto()
-    graph.CopyFrom(gradient.graph)
+    graph.CopyFrom(gradient.untyped.graph)
     build = _Builder(graph)
     axes = build.constant("last", np.array([axis], np.int64))
     shape = build.node("Shape", of)

@@ -400,8 +400,8 @@ class Build:
         graph.initializer.extend(t for t in stored.values() if t.name in used)
         graph.sparse_initializer.extend(t for t in self.model.graph.sparse_initializer if t.values.name in used)
         result = self.model.with_graph(graph, metadata=metadata, opset=op.opset)
-        oldest = onnx.helper.find_min_ir_version_for(result.proto.opset_import, ignore_unknown=True)
-        result.proto.ir_version = max(result.proto.ir_version, oldest)
+        oldest = onnx.helper.find_min_ir_version_for(result.untyped.opset_import, ignore_unknown=True)
+        result.untyped.ir_version = max(result.untyped.ir_version, oldest)
         return result
 
     def _declared(self, value: str) -> TypeProto:

@@ -57,8 +57,8 @@ def assemble(
     graph.sparse_initializer.extend(t for t in model.graph.sparse_initializer if t.values.name in used)
     graph.doc_string = model.graph.doc_string
     result = model.with_graph(graph, metadata=metadata, opset=op.opset)
-    oldest = onnx.helper.find_min_ir_version_for(result.proto.opset_import, ignore_unknown=True)
-    result.proto.ir_version = max(result.proto.ir_version, oldest)
+    oldest = onnx.helper.find_min_ir_version_for(result.untyped.opset_import, ignore_unknown=True)
+    result.untyped.ir_version = max(result.untyped.ir_version, oldest)
     return result
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -17,12 +18,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 from ..atomic import atomic
 from ..errors import OutputError, UnknownName
 from ..proto import external_data as external
-from ..proto.edit import copy_field
+from ..proto.edit import copied, copy_fields
 from ..proto.nodes import DOMAIN_NAMES, MIN_IR, opset_of, plain_domain, reads
 from ..proto.shape_inference import infer_shapes
 from ..proto.values import Value, dtype_of, from_info, without_invented_sizes
@@ -37,8 +38,9 @@ class Model:
     """An ONNX model and what is known of it. Nothing changes it: every rewrite returns a new one.
 
     Attributes: `proto` (onnx.ModelProto, functions inlined, constants folded, shapes inferred; do not modify),
-    `path` (the file it was loaded from, None for a model in memory), `folder` (where external data lies that was too
-    large to be read in, else None), `overrides` (card fields given to `load`), `kept` (what `caches.of_model` keeps).
+    `untyped` (the same, but shapes may not have been inferred yet: for what asks for no types), `path` (the file it was
+    loaded from, None for a model in memory), `folder` (where external data lies that was too large to be read in, else
+    None), `overrides` (card fields given to `load`), `kept` (what `caches.of_model` keeps).
     """
 
     def __init__(
@@ -49,8 +51,13 @@ class Model:
         folder: Path | None = None,
         overrides: Mapping[str, Any] | None = None,
         sha256: str | None = None,
+        inferred: bool = True,
     ) -> None:
-        self.proto = proto
+        """`inferred`: whether shapes have been inferred; if not, that is done in place when somebody asks for them."""
+        self.untyped = proto
+        self._inferred = inferred
+        self._inferring = threading.Lock()
+        self._declared: tuple[ValueInfoProto, ...] | None = None
         self.path = path
         self.folder = folder
         self.overrides: Mapping[str, Any] = MappingProxyType(dict(overrides or {}))
@@ -58,8 +65,18 @@ class Model:
         self.kept: dict[Any, Any] = {}
 
     def __repr__(self) -> str:
-        where = str(self.path) if self.path else f"<{self.proto.graph.name or 'in memory'}>"
-        return f"Model({where}, opset {self.opset}, {len(self.graph.node)} nodes)"
+        where = str(self.path) if self.path else f"<{self.untyped.graph.name or 'in memory'}>"
+        return f"Model({where}, opset {self.opset}, {len(self.untyped.graph.node)} nodes)"
+
+    @property
+    def proto(self) -> ModelProto:
+        if not self._inferred:
+            with self._inferring:
+                if not self._inferred:
+                    self._declared = tuple(copied(info) for info in _infos(self.untyped.graph))
+                    infer_shapes(self.untyped)
+                    self._inferred = True
+        return self.untyped
 
     @property
     def graph(self) -> GraphProto:
@@ -68,27 +85,42 @@ class Model:
     @cached_property
     def opset(self) -> int:
         """The version of the standard operator set (domain ai.onnx)."""
-        return opset_of(self.proto)
+        return opset_of(self.untyped)
 
     @cached_property
     def opsets(self) -> Mapping[str, int]:
         """domain -> version; the standard domain is ""."""
-        return MappingProxyType({plain_domain(o.domain): o.version for o in self.proto.opset_import})
+        return MappingProxyType({plain_domain(o.domain): o.version for o in self.untyped.opset_import})
 
     @cached_property
     def metadata(self) -> Mapping[str, str]:
-        return MappingProxyType({p.key: p.value for p in self.proto.metadata_props})
+        return MappingProxyType({p.key: p.value for p in self.untyped.metadata_props})
 
     @cached_property
     def sha256(self) -> str:
         """Of the file it was loaded from, else of its serialised form."""
-        return self._sha256 or self.content_key
+        if self._sha256 is None:
+            return self._with_data(hashlib.sha256(self.proto.SerializeToString(deterministic=True)))
+        return self._sha256
 
     @cached_property
     def content_key(self) -> str:
-        """Hash of the graph as it is now; equal for equal graphs. Data files count by place, size and time."""
-        digest = hashlib.sha256(self.proto.SerializeToString(deterministic=True))
-        for tensor in self.graph.initializer:
+        """Hash of the graph as it was made, whether or not its shapes have been inferred since; equal for equal graphs.
+
+        Data files count by place, size and time.
+        """
+        graph, digest = self.untyped.graph, hashlib.sha256()
+        about, declared = ModelProto(), self._declared or _infos(graph)
+        copy_fields(self.untyped, about, but=("graph",))
+        copy_fields(graph, about.graph, but=("node", "initializer", "value_info", "output"))
+        for part in (about, *graph.node, *graph.initializer, *declared):
+            data = part.SerializeToString(deterministic=True)
+            digest.update(len(data).to_bytes(8, "little") + data)
+        return self._with_data(digest)
+
+    def _with_data(self, digest: hashlib._Hash) -> str:
+        """The hash with the data files added, by place, size and time."""
+        for tensor in self.untyped.graph.initializer:
             if external.is_external(tensor):
                 file = external.locate(tensor, self.folder)[0]
                 state = file.stat()
@@ -97,12 +129,12 @@ class Model:
 
     @cached_property
     def initializers(self) -> Mapping[str, TensorProto]:
-        return MappingProxyType({t.name: t for t in self.graph.initializer})
+        return MappingProxyType({t.name: t for t in self.untyped.graph.initializer})
 
     @cached_property
     def inputs(self) -> tuple[Value, ...]:
         """What has to be fed; initializers that are listed as inputs too (defaults) are left out."""
-        return tuple(from_info(v) for v in self.graph.input if v.name not in self.initializers)
+        return tuple(from_info(v) for v in self.untyped.graph.input if v.name not in self.initializers)
 
     @cached_property
     def outputs(self) -> tuple[Value, ...]:
@@ -135,12 +167,12 @@ class Model:
 
     @cached_property
     def _producers(self) -> dict[str, NodeProto]:
-        return {name: node for node in self.graph.node for name in node.output if name}
+        return {name: node for node in self.untyped.graph.node for name in node.output if name}
 
     @cached_property
     def _consumers(self) -> dict[str, tuple[NodeProto, ...]]:
         found: dict[str, list[NodeProto]] = {}
-        for node in self.graph.node:
+        for node in self.untyped.graph.node:
             for name in dict.fromkeys(reads(node)):
                 found.setdefault(name, []).append(node)
         return {name: tuple(nodes) for name, nodes in found.items()}
@@ -157,7 +189,7 @@ class Model:
         """The value and all values that it is computed from."""
         if name not in self._ancestors:
             needed = {name}
-            for node in reversed(self.graph.node):
+            for node in reversed(self.untyped.graph.node):
                 if not needed.isdisjoint(node.output):
                     needed.update(reads(node))
             self._ancestors[name] = frozenset(needed)
@@ -170,7 +202,8 @@ class Model:
     @cached_property
     def operators(self) -> frozenset[tuple[str, str]]:
         """(domain, operator) of the nodes of the main graph; ONNX's own domain is ""."""
-        return frozenset(("" if node.domain in DOMAIN_NAMES else node.domain, node.op_type) for node in self.graph.node)
+        nodes = self.untyped.graph.node
+        return frozenset((plain_domain(node.domain), node.op_type) for node in nodes)
 
     def constant(self, name: str) -> np.ndarray | None:
         """The values of an initializer that no feed can override, else None. External data is memory-mapped."""
@@ -181,7 +214,7 @@ class Model:
 
     @cached_property
     def _fed(self) -> frozenset[str]:
-        return frozenset(v.name for v in self.graph.input)
+        return frozenset(v.name for v in self.untyped.graph.input)
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
@@ -193,23 +226,56 @@ class Model:
     def with_graph(
         self, graph: GraphProto, *, metadata: Mapping[str, str] | None = None, opset: int | None = None
     ) -> Model:
-        """A new model with another graph and the same opsets, metadata and data folder; shapes are inferred anew."""
+        """A new model with another graph and the same opsets, metadata and data folder; shapes are inferred anew, when
+        somebody asks for them.
+        """
+        with self.edited(graph, metadata=metadata, opset=opset) as edit:
+            pass
+        return edit.model
+
+    def edited(
+        self, graph: GraphProto | None = None, *, metadata: Mapping[str, str] | None = None, opset: int | None = None
+    ) -> Edit:
+        """For a `with` statement: `graph` inside is a copy to be changed, this model's if none is given; afterwards
+        `model` is the new model.
+        """
         proto = ModelProto()
-        for field in self.proto.DESCRIPTOR.fields:
-            if field.name not in ("graph", "opset_import", "metadata_props"):
-                copy_field(self.proto, proto, field.name)
-        proto.graph.CopyFrom(graph)
-        for o in self.proto.opset_import:
+        copy_fields(self.untyped, proto, but=("graph", "opset_import", "metadata_props"))
+        proto.graph.CopyFrom(self.untyped.graph if graph is None else graph)
+        for o in self.untyped.opset_import:
             version = opset if opset and o.domain in DOMAIN_NAMES else o.version
             proto.opset_import.add(domain=o.domain, version=version)
         for key, text in {**self.metadata, **(metadata or {})}.items():
             proto.metadata_props.add(key=key, value=text)
         proto.ir_version = max(proto.ir_version, MIN_IR)
-        return Model(infer_shapes(proto), folder=self.folder, overrides=self.overrides)
+        return Edit(self, proto)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the model to `path`; see `save`."""
         return save(self, path)
+
+
+class Edit:
+    """A model in the making: `graph` may be changed until the `with` statement ends, then `model` is there."""
+
+    model: Model
+
+    def __init__(self, source: Model, proto: ModelProto) -> None:
+        self.graph = proto.graph
+        self._source, self._proto = source, proto
+
+    def __enter__(self) -> Edit:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            source = self._source
+            self.model = Model(self._proto, folder=source.folder, overrides=source.overrides, inferred=False)
+
+
+def _infos(graph: GraphProto) -> tuple[ValueInfoProto, ...]:
+    """What shape inference changes."""
+    return (*graph.value_info, *graph.output)
 
 
 def save(model: Model, path: str | os.PathLike[str]) -> Path:

@@ -81,20 +81,21 @@ def extract(
     model: Model, *, outputs: Sequence[ValueInfoProto], inputs: Sequence[ValueInfoProto] | None = None
 ) -> Model:
     """The part of the graph that computes `outputs`, from `inputs` on if they are given. Unused inputs are dropped."""
+    whole = model.untyped.graph
     stop = {v.name for v in inputs or ()}
     nodes = _ancestors(model, [v.name for v in outputs], stop=stop)
     used = {name for node in nodes for name in reads(node)} | {v.name for v in outputs}
-    graph = GraphProto(name=model.graph.name, doc_string=model.graph.doc_string)
+    graph = GraphProto(name=whole.name, doc_string=whole.doc_string)
     graph.node.extend(nodes)
     graph.input.extend(inputs or ())
-    graph.input.extend(v for v in model.graph.input if v.name in used and v.name not in stop)
-    graph.initializer.extend(t for t in model.graph.initializer if t.name in used and t.name not in stop)
-    graph.sparse_initializer.extend(s for s in model.graph.sparse_initializer if s.values.name in used)
+    graph.input.extend(v for v in whole.input if v.name in used and v.name not in stop)
+    graph.initializer.extend(t for t in whole.initializer if t.name in used and t.name not in stop)
+    graph.sparse_initializer.extend(s for s in whole.sparse_initializer if s.values.name in used)
     graph.output.extend(outputs)
     # Types behind operators of other domains, which cannot be inferred again.
     computed = {name for node in nodes for name in node.output} - {v.name for v in outputs}
-    graph.value_info.extend(v for v in model.graph.value_info if v.name in computed)
-    graph.quantization_annotation.extend(q for q in model.graph.quantization_annotation if q.tensor_name in used)
+    graph.value_info.extend(v for v in whole.value_info if v.name in computed)
+    graph.quantization_annotation.extend(q for q in whole.quantization_annotation if q.tensor_name in used)
     return model.with_graph(graph)
 
 
@@ -131,7 +132,7 @@ def _descendants(model: Model, start: Iterable[str]) -> set[str]:
     start = set(start)
     reached = set(start)
     computed: set[str] = set()
-    for node in model.graph.node:
+    for node in model.untyped.graph.node:
         if any(name in reached for name in reads(node)):
             computed.update(name for name in node.output if name)
             reached.update(computed)
@@ -142,7 +143,7 @@ def _ancestors(model: Model, start: Iterable[str], stop: set[str]) -> list[NodeP
     """Nodes that `start` needs, in graph order, not going past the values in `stop`."""
     wanted = {name for name in start if name not in stop}
     nodes = []
-    for node in reversed(model.graph.node):
+    for node in reversed(model.untyped.graph.node):
         if any(name in wanted for name in node.output):
             nodes.append(node)
             wanted.update(name for name in reads(node) if name not in stop)
@@ -159,7 +160,7 @@ def _around(model: Model, cut: set[str], behind: set[str], on_input: set[str], o
     if not crossing:
         return []
     edges: dict[str, set[str]] = {}
-    for node in model.graph.node:
+    for node in model.untyped.graph.node:
         targets = {name for name in node.output if name and name in on_input and name not in cut and name not in behind}
         for name in reads(node):
             if name in on_input and name not in cut and name not in behind:

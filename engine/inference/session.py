@@ -47,13 +47,13 @@ class Session:
         self.model = model
         self.providers = resolve_providers(providers)
         self.inputs: dict[str, Value] = {v.name: v for v in model.inputs}
-        self.defaults = {v.name: v for v in map(from_info, model.graph.input) if v.name not in self.inputs}
-        self.outputs = tuple(v.name for v in model.outputs)
+        self.defaults = {v.name: v for v in map(from_info, model.untyped.graph.input) if v.name not in self.inputs}
+        self.outputs = tuple(v.name for v in model.untyped.graph.output)
         self._made_with: dict[str, Any] = {"threads": threads, "optimize": optimize, "spin": spin}
         folder = str(model.folder) if model.folder else None
         options = session_options(threads, optimize, spin, folder)
         with shared_arena(options) if pooled else nullcontext():
-            self._ort = create(model.proto, self.providers, options)
+            self._ort = create(model.untyped, self.providers, options)
         if pooled:
             self.model = _without_weights(model)
         elements = (*self._ort.get_inputs(), *self._ort.get_outputs())
@@ -147,9 +147,9 @@ class Session:
 
 def _without_weights(model: Model) -> Model:
     proto = ModelProto()
-    for info in model.graph.input:
+    for info in model.untyped.graph.input:
         proto.graph.input.add().CopyFrom(info)
-    for info in model.graph.output:
+    for info in model.untyped.graph.output:
         proto.graph.output.add().CopyFrom(info)
     return Model(proto)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TypeVar
 
+from google.protobuf.message import Message
 from onnx import GraphProto, NodeProto
 
 from .nodes import reads, subgraphs
+
+M = TypeVar("M", bound=Message)
 
 
 def ordered(nodes: Sequence[NodeProto], outputs: Iterable[str]) -> list[NodeProto]:
@@ -56,18 +59,26 @@ def rename(node: NodeProto, names: Mapping[str, str]) -> None:
 
 def replace_nodes(graph: GraphProto, nodes: Iterable[NodeProto]) -> None:
     """Give `graph` these nodes, some of which may be its own."""
-    copies = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    copies = [copied(node) for node in nodes]
     del graph.node[:]
     graph.node.extend(copies)
 
 
-def copy_field(source: Any, target: Any, name: str) -> None:
-    """Copy one field, of any kind, from one protobuf message to another of the same type."""
-    value = getattr(source, name)
-    if hasattr(value, "MergeFrom") and hasattr(value, "extend"):
-        getattr(target, name).extend(value)
-    elif hasattr(value, "CopyFrom"):
-        if source.HasField(name):
-            getattr(target, name).CopyFrom(value)
-    elif source.HasField(name):
-        setattr(target, name, value)
+def copied(message: M) -> M:
+    """A copy of a protobuf message."""
+    copy: M = type(message)()
+    copy.CopyFrom(message)
+    return copy
+
+
+def copy_fields(source: Message, target: Message, but: Collection[str] = ()) -> None:
+    """Copy all fields, less those named in `but`, from one protobuf message to an empty one of the same type."""
+    for field, value in source.ListFields():
+        if field.name in but:
+            continue
+        if isinstance(value, Message):
+            getattr(target, field.name).CopyFrom(value)
+        elif hasattr(value, "extend"):
+            getattr(target, field.name).extend(value)
+        else:
+            setattr(target, field.name, value)

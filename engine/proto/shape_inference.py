@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import onnx.shape_inference
-from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
+from onnx import GraphProto, ModelProto, TensorProto, TypeProto, ValueInfoProto
 
 from . import external_data as external
-from .edit import copy_field
+from .edit import copy_fields
 from .nodes import DOMAIN_NAMES
 
 # Arguments that hold sizes or axes have to be seen by the inference, weights have not.
@@ -23,9 +23,7 @@ def infer_shapes(proto: ModelProto) -> ModelProto:
     open. Computed sizes are followed as well, symbolic ones included.
     """
     bare = ModelProto()
-    for field in proto.DESCRIPTOR.fields:
-        if field.name != "graph":
-            copy_field(proto, bare, field.name)
+    copy_fields(proto, bare, but=("graph",))
     _bare_graph(proto.graph, bare.graph)
     foreign = {name for node in proto.graph.node if node.domain not in DOMAIN_NAMES for name in node.output}
     declared = {v.name: v for v in proto.graph.value_info if v.type.WhichOneof("value")}
@@ -38,7 +36,7 @@ def infer_shapes(proto: ModelProto) -> ModelProto:
     if any(name not in typed for name in declared if name not in foreign):
         known = [v for name, v in declared.items() if name in foreign or name not in typed]
         inferred = _infer(bare, known)
-    if not _is_risky(bare.graph, inferred):
+    if not _is_complete(inferred) and not _is_risky(bare.graph, inferred):
         inferred = _infer(bare, known, data=True)
     infos = [ValueInfoProto.FromString(v.SerializeToString()) for v in inferred.value_info]
     del proto.graph.value_info[:]
@@ -56,6 +54,25 @@ def _infer(bare: ModelProto, known: list[ValueInfoProto], data: bool = False) ->
     except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
         # Contradictory types. ONNX Runtime is the judge of such a model; only what it declares itself is known.
         return bare.graph
+
+
+def _is_complete(inferred: GraphProto) -> bool:
+    """Whether every size has a number or a name already, so that following computed sizes tells nothing more."""
+    infos = {info.name: info for info in (*inferred.value_info, *inferred.output)}
+    for node in inferred.node:
+        for name in node.output:
+            kind = infos[name].type if name in infos else TypeProto()
+            if name and not (kind.HasField("tensor_type") and kind.tensor_type.HasField("shape")):
+                return False
+            if any(
+                not dim.HasField("dim_value") and not _is_named(dim.dim_param) for dim in kind.tensor_type.shape.dim
+            ):
+                return False
+    return True
+
+
+def _is_named(symbol: str) -> bool:
+    return bool(symbol) and not symbol.startswith("unk__")
 
 
 # onnx follows the content of every vector whose length is known, number by number, however long it is.
@@ -100,15 +117,13 @@ def _settle_output(mine: ValueInfoProto, theirs: ValueInfoProto) -> None:
     if len(was) != len(now):
         return
     for before, after in zip(was, now, strict=True):
-        if not after.HasField("dim_value") and (not after.dim_param or after.dim_param.startswith("unk__")):
+        if not after.HasField("dim_value") and not _is_named(after.dim_param):
             after.CopyFrom(before)
 
 
 def _bare_graph(graph: GraphProto, out: GraphProto) -> None:
     """A copy of `graph` whose large tensors have lost their data."""
-    for field in graph.DESCRIPTOR.fields:
-        if field.name != "initializer":
-            copy_field(graph, out, field.name)
+    copy_fields(graph, out, but=("initializer",))
     for tensor in graph.initializer:
         if external.nbytes(tensor) <= _SHAPE_ARGUMENT_BYTES or tensor.data_type == TensorProto.STRING:
             out.initializer.append(tensor)

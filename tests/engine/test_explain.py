@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ import onnx
 import pytest
 
 import onnxray
+from onnxray import models
 from onnxray.engine.errors import (
     CardError,
     GradientError,
@@ -228,3 +230,20 @@ def test_methods_share_their_work(cnn: onnx.ModelProto) -> None:
     for name in ("gradient", "grad-cam", "layer-cam", "recipro-cam", "input-x-gradient"):
         shared, alone = solve(problem, make(name)), onnxray.explain(cnn, X, name, "top:2")
         assert apart(shared.values, alone.values) <= ROUNDING
+
+
+def test_the_whole_graph_is_inferred_at_most_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once when the file is read and once for the types of its gradient; what is derived of it needs no types."""
+    inferred = []
+    true = onnx.shape_inference.infer_shapes
+
+    def counted(*args: Any, **kwargs: Any) -> onnx.ModelProto:
+        inferred.append(args[0])
+        return true(*args, **kwargs)
+
+    monkeypatch.setattr(onnx.shape_inference, "infer_shapes", counted)
+    proto = onnx.load(models.path(models.BUILTIN))
+    proto.metadata_props.add(key="made", value="for this test, so that nothing is kept of it")
+    image = np.random.default_rng(3).integers(0, 256, (97, 113, 3), np.uint8)
+    assert onnxray.explain(proto, image, "grad-cam").values.any()
+    assert len(inferred) == 2

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import onnxray
 from onnxray.engine.errors import CardError, ModelError, OnnxrayError, OpsetError, OutputError, UnknownName
+from onnxray.engine.graph import model as model_module
 from onnxray.engine.graph import prepare, read
 from onnxray.engine.inference.session import run
 from onnxray.engine.inspect.report import inspect
@@ -673,3 +675,65 @@ def test_saving_where_it_cannot_be(tmp_path: Path, cnn: onnx.ModelProto) -> None
         with pytest.raises(OutputError, match="cannot write"):
             model.save(place)
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+# --- editing --------------------------------------------------------------------------------------------------------
+
+
+def test_shapes_are_inferred_once_and_when_asked_for(cnn: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch) -> None:
+    inferred = []
+    true = model_module.infer_shapes
+    monkeypatch.setattr(model_module, "infer_shapes", lambda proto: inferred.append(proto) or true(proto))
+    with onnxray.load(cnn).edited() as edit:
+        del edit.graph.value_info[:]
+    made = edit.model
+    assert [v.name for v in made.inputs] == ["image"]
+    assert made.producer("logits") is not None
+    assert made.content_key
+    assert run(made, {"image": np.zeros((1, 3, 16, 16), np.float32)})["logits"].shape == (1, 5)
+    assert inferred == []
+    assert made.value("features").shape is not None
+    assert made.outputs[0].shape is not None
+    assert len(made.graph.value_info)
+    assert len(inferred) == 1
+
+
+def test_an_edit_changes_a_copy(cnn: onnx.ModelProto) -> None:
+    model = onnxray.load(cnn)
+    before = model.proto.SerializeToString()
+    with model.edited(metadata={"key": "value"}, opset=18) as edit:
+        edit.graph.node.pop()
+    assert model.proto.SerializeToString() == before
+    assert len(edit.model.graph.node) == len(model.graph.node) - 1
+    assert edit.model.metadata["key"] == "value"
+    assert edit.model.opset == 18
+
+
+def test_an_edit_that_fails_makes_no_model(cnn: onnx.ModelProto) -> None:
+    edit = onnxray.load(cnn).edited()
+    with pytest.raises(ZeroDivisionError), edit:
+        raise ZeroDivisionError
+    assert not hasattr(edit, "model")
+
+
+def test_the_key_of_the_content_does_not_depend_on_when_it_is_asked_for(cnn: onnx.ModelProto) -> None:
+    early, late = (onnxray.load(cnn).with_graph(onnxray.load(cnn).graph) for _ in range(2))
+    key = early.content_key
+    assert late.values
+    assert late.content_key == key
+    other = onnxray.load(cnn)
+    with other.edited() as edit:
+        edit.graph.node[0].name += "_"
+    assert edit.model.content_key != key
+
+
+def test_many_threads_infer_the_shapes_once(cnn: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch) -> None:
+    inferred = []
+    true = model_module.infer_shapes
+    monkeypatch.setattr(model_module, "infer_shapes", lambda proto: inferred.append(proto) or true(proto))
+    model = onnxray.load(cnn)
+    made = model.with_graph(model.graph)
+    with ThreadPoolExecutor(8) as pool:
+        shapes = set(pool.map(lambda _: made.value("features").shape, range(16)))
+    assert len(shapes) == 1
+    assert len(inferred) == 1
