@@ -8,6 +8,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from ..graph.model import Model
+from ..proto.arguments import pads_of, slice_of
 from ..proto.attributes import attributes
 from ..proto.nodes import MIN_IR, reads
 from ..proto.values import Value, to_info
@@ -134,22 +135,11 @@ class _Writer:
 
     def _pad(self, step: Step, node: NodeProto, pads: Sequence[tuple[int, int]]) -> None:
         rank = len(self._shape(step.node.input[0]))
-        given = attributes(node)
-        old = given.get("pads")
-        stated = self.model.constant(step.node.input[1]) if old is None else np.asarray(old)
-        assert stated is not None
-        flat = stated.reshape(-1).tolist()
-        places = list(range(rank))
-        if len(node.input) > 3 and node.input[3]:
-            chosen = self.model.constant(step.node.input[3])
-            assert chosen is not None
-            places = [int(a) % rank for a in chosen.reshape(-1)]
-        full = [0] * 2 * rank
-        for i, axis in enumerate(places):
-            full[axis], full[rank + axis] = int(flat[i]), int(flat[i + len(places)])
+        stated = pads_of(step.node, rank, self.model.constant)
+        full = [before for before, _ in stated] + [after for _, after in stated]
         for axis, (before, after) in zip(self.known.axes[step.node.input[0]], pads, strict=True):
             full[axis], full[rank + axis] = before, after
-        if old is not None:
+        if len(node.input) < 2:
             self._put(node, ["pads"], pads=full)
         else:
             node.input[1] = self.const(full)
@@ -160,24 +150,17 @@ class _Writer:
         name = step.node.input[0]
         shape, axes = self._shape(name), self.known.axes[name]
         out = self._shape(node.output[0])
-        given = attributes(node)
-        if "starts" in given:
-            starts, ends, steps = given["starts"], given["ends"], None
-            chosen = given.get("axes")
-        else:
-            arguments = [
-                self.model.constant(step.node.input[i]) if len(node.input) > i and node.input[i] else None
-                for i in range(1, 5)
-            ]
-            starts, ends, chosen, steps = (None if a is None else a.reshape(-1).tolist() for a in arguments)
-        places = [int(a) % len(shape) for a in (range(len(starts)) if chosen is None else chosen)]
-        cuts = []
-        for i, axis in enumerate(places):
-            if axis in axes:
-                stride = step.reaches[name][axes.index(axis)].num
-                cuts.append((axis, 0, taken[axes.index(axis)], stride))
-            elif out[axis] != shape[axis] or steps is not None:
-                cuts.append((axis, int(starts[i]), int(ends[i]), 1 if steps is None else int(steps[i])))
+        stated = slice_of(step.node, len(shape), self.model.constant, ends=False)
+        if any(cut.axis not in axes for cut in stated):
+            stated = slice_of(step.node, len(shape), self.model.constant)
+        stepped = len(node.input) > 4 and bool(node.input[4])
+        cuts: list[tuple[int, int, int, int]] = []
+        for cut in stated:
+            if cut.axis in axes:
+                stride = step.reaches[name][axes.index(cut.axis)].num
+                cuts.append((cut.axis, 0, taken[axes.index(cut.axis)], stride))
+            elif out[cut.axis] != shape[cut.axis] or stepped:
+                cuts.append(cut)
         self.slice(node.input[0], node.output[0], cuts)
 
     def _resize(self, step: Step, node: NodeProto, lengths: Sequence[int], skips: Sequence[int]) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from onnx import NodeProto
 
@@ -23,7 +23,8 @@ from ..errors import ModelError
 from ..graph.model import Model
 from ..inspect.receptive_field import reshaped
 from ..inspect.signature import convolution_weight
-from ..proto.attributes import attributes, axis_of, permutation, window
+from ..proto.arguments import Unreadable, axes_of, pads_of, permutation_of, slice_of
+from ..proto.attributes import attributes, axis_of, window
 from ..proto.nodes import DOMAIN_NAMES, plain_domain, reads, subgraphs
 from .reach import SAME, Reach, Spans, middle, union
 
@@ -97,7 +98,7 @@ def locality(model: Model, source: str, axes: Axes, sizes: Sizes) -> Locality:
             continue
         try:
             step, places = _step(model, node, found)
-        except (Mixing, ModelError):
+        except (Mixing, Unreadable, ModelError):
             continue
         found.steps[outputs[0]] = step
         found.axes.update((name, places) for name in outputs)
@@ -136,16 +137,6 @@ class _View:
         if found is None:
             raise Mixing
         return found
-
-    def constant(self, at: int) -> list[Any] | None:
-        """The argument as a flat list, None where it is left out. Raises Mixing where it is computed."""
-        if len(self.node.input) <= at or not self.node.input[at]:
-            return None
-        array = self.model.constant(self.node.input[at])
-        if array is None:
-            raise Mixing
-        flat: list[Any] = array.reshape(-1).tolist()
-        return flat
 
     def only_first(self, local: list[str]) -> tuple[str, Axes]:
         """The data input, where no other input depends on the image. Raises Mixing."""
@@ -243,7 +234,7 @@ def _window(view: _View, local: list[str]) -> tuple[Step, Axes]:
 
 def _transpose(view: _View, local: list[str]) -> tuple[Step, Axes]:
     name, axes = view.only_first(local)
-    order = permutation(view.node, len(view.shape(name)))
+    order = permutation_of(view.node, len(view.shape(name)))
     if order[0] != 0:
         raise Mixing
     return _same(view, local), (order.index(axes[0]), order.index(axes[1]))
@@ -265,11 +256,7 @@ def _along_channels(view: _View, local: list[str]) -> tuple[Step, Axes]:
 def _reduction(view: _View, local: list[str]) -> tuple[Step, Axes]:
     name, axes = view.only_first(local)
     rank = len(view.shape(name))
-    if view.node.op_type in ("ArgMax", "ArgMin"):
-        chosen: list[int] | None = [view.given.get("axis", 0)]
-    else:
-        chosen = view.given.get("axes")
-        chosen = view.constant(1) if chosen is None else list(chosen)
+    chosen = axes_of(view.node, view.model.constant)
     if not chosen:
         raise Mixing
     gone = {axis_of(view.node, int(a), rank) for a in chosen}
@@ -292,34 +279,23 @@ def _product(view: _View, local: list[str]) -> tuple[Step, Axes]:
 
 def _pad(view: _View, local: list[str]) -> tuple[Step, Axes]:
     name, axes = view.only_first(local)
-    rank = len(view.shape(name))
-    pads = view.given.get("pads") or view.constant(1)
-    chosen = view.constant(3)
-    places = [axis_of(view.node, int(a), rank) for a in (range(rank) if chosen is None else chosen)]
-    if pads is None or len(pads) != 2 * len(places):
-        raise Mixing
-    by_axis = {axis: (int(pads[i]), int(pads[i + len(places)])) for i, axis in enumerate(places)}
-    if any(any(by_axis.get(a, ())) for a in axes) and view.given.get("mode", "constant") != "constant":
+    pads = pads_of(view.node, len(view.shape(name)), view.model.constant)
+    if any(any(pads[a]) for a in axes) and view.given.get("mode", "constant") != "constant":
         raise Mixing  # reflections and wrapped borders depend on pixels elsewhere
-    if any(by_axis.get(0, ())):
+    if any(pads[0]):
         raise Mixing
-    reaches = [Reach(1, 1, -before, -before) for before, _ in (by_axis.get(a, (0, 0)) for a in axes)]
+    reaches = [Reach(1, 1, -pads[a][0], -pads[a][0]) for a in axes]
     return Step(view.node, {name: (reaches[0], reaches[1])}, "pad"), axes
 
 
 def _slice(view: _View, local: list[str]) -> tuple[Step, Axes]:
     name, axes = view.only_first(local)
     shape = view.shape(name)
-    if "starts" in view.given:
-        starts, chosen, steps = list(view.given["starts"]), view.given.get("axes"), None
-    else:
-        starts, chosen, steps = view.constant(1) or [], view.constant(3), view.constant(4)
-    places = [axis_of(view.node, int(a), len(shape)) for a in (range(len(starts)) if chosen is None else chosen)]
-    strides = [1] * len(starts) if steps is None else [int(s) for s in steps]
-    if len(places) != len(starts) or len(strides) != len(starts):
-        raise Mixing
+    cuts = slice_of(view.node, len(shape), view.model.constant, ends=False)
+    if any(axis not in axes for axis, *_ in cuts):
+        slice_of(view.node, len(shape), view.model.constant)  # what is cut of other axes is written with its end
     reaches = dict.fromkeys(axes, SAME)
-    for start, axis, stride in zip(starts, places, strides, strict=True):
+    for axis, start, _, stride in cuts:
         if axis not in axes:
             if axis == 0:
                 raise Mixing
@@ -334,8 +310,7 @@ def _slice(view: _View, local: list[str]) -> tuple[Step, Axes]:
 def _rerank(view: _View, local: list[str]) -> tuple[Step, Axes]:
     name, axes = view.only_first(local)
     rank = len(view.shape(name))
-    given = view.given.get("axes")
-    chosen = view.constant(1) if given is None else list(given)
+    chosen = axes_of(view.node, view.model.constant)
     if chosen is None:
         raise Mixing
     if view.node.op_type == "Squeeze":

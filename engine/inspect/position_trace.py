@@ -12,6 +12,7 @@ from onnx import NodeProto
 from ..caches import of_model
 from ..errors import CardError, ModelError
 from ..graph.model import Model
+from ..proto.arguments import Unreadable, axes_of, pads_of, permutation_of, slice_of
 from ..proto.attributes import attributes
 from ..proto.nodes import reads
 from .concrete_shapes import concrete_shapes
@@ -103,7 +104,10 @@ class Trace:
         if any(s is not None and np.prod(s, dtype=np.int64) > LARGEST for s in shapes):
             return
         rule = _RULES.get(node.op_type, _elementwise)
-        found = rule(self, index, node, shapes[0])
+        try:
+            found = rule(self, index, node, shapes[0])
+        except (Unreadable, ModelError):
+            return
         for name, shape, positions in zip(outputs, shapes, found, strict=False):
             if positions is None or shape is None or positions.ndim != len(shape) + 1:
                 continue
@@ -112,15 +116,6 @@ class Trace:
                 and not np.isnan(positions).all()
             ):
                 self.positions[name] = positions
-
-    def constant(self, node: NodeProto, place: int, attribute: str | None = None) -> list[int] | None:
-        """Integers that a node takes as an attribute, or as a constant input."""
-        given = attributes(node).get(attribute) if attribute else None
-        if given is not None:
-            return list(given)
-        name = node.input[place] if place < len(node.input) else ""
-        array = self.model.constant(name) if name else None
-        return None if array is None else array.reshape(-1).tolist()
 
 
 def _regular(rank: int, axes: tuple[int, int], size: tuple[int, int]) -> Positions:
@@ -189,8 +184,7 @@ def _reshape(trace: Trace, index: int, node: NodeProto, shape: tuple[int, ...]) 
 
 def _transpose(trace: Trace, index: int, node: NodeProto, shape: tuple[int, ...]) -> list[Positions | None]:
     positions = trace.positions[node.input[0]]
-    perm = attributes(node).get("perm") or list(range(len(shape)))[::-1]
-    return [positions.transpose(0, *(p + 1 for p in perm))]
+    return [positions.transpose(0, *(p + 1 for p in permutation_of(node, len(shape))))]
 
 
 def _concat(trace: Trace, index: int, node: NodeProto, shape: tuple[int, ...]) -> list[Positions | None]:
@@ -213,22 +207,17 @@ def _concat(trace: Trace, index: int, node: NodeProto, shape: tuple[int, ...]) -
 
 def _slice(trace: Trace, index: int, node: NodeProto, shape: tuple[int, ...]) -> list[Positions | None]:
     positions, before = trace.positions[node.input[0]], trace.shapes[node.input[0]]
-    old = "starts" in attributes(node)
-    starts = trace.constant(node, 1, "starts")
-    ends = trace.constant(node, 2, "ends")
-    if starts is None or ends is None or before is None:
+    if before is None:
         return [None]
-    axes = trace.constant(node, 3, "axes") or list(range(len(starts)))
-    steps = ([1] * len(starts)) if old else (trace.constant(node, 4) or [1] * len(starts))
     wide = np.broadcast_to(positions, (2, *before))
-    cut = [slice(None)] * wide.ndim
-    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        size = before[axis % len(before)]
+    parts = [slice(None)] * wide.ndim
+    for axis, start, end, step in slice_of(node, len(before), trace.model.constant):
+        size = before[axis]
         stop: int | None = max(-size - 1, min(size, end))
         if step < 0 and stop is not None and stop <= -size - 1:
             stop = None
-        cut[axis % len(before) + 1] = slice(max(-size, min(size, start)), stop, step)
-    return [_squeeze(wide[tuple(cut)])]
+        parts[axis + 1] = slice(max(-size, min(size, start)), stop, step)
+    return [_squeeze(wide[tuple(parts)])]
 
 
 def _split(trace: Trace, index: int, node: NodeProto, shape: tuple[int, ...]) -> list[Positions | None]:
@@ -302,9 +291,7 @@ def _reduce(trace: Trace, index: int, node: NodeProto, shape: tuple[int, ...]) -
     if node.op_type.startswith("Global"):
         axes, keep = list(range(2, rank)), 1
     else:
-        given = trace.constant(node, 1, "axes")
-        if given is None and len(node.input) > 1 and node.input[1]:
-            return [None]
+        given = axes_of(node, trace.model.constant)
         axes, keep = [a % rank for a in given or range(rank)], attributes(node).get("keepdims", 1)
     if any(positions.shape[a + 1] > 1 for a in axes):
         trace.mixed.add((index, name))
@@ -337,12 +324,13 @@ def _resampled(positions: Positions, axis: int, size: int) -> Positions:
 
 def _pad(trace: Trace, index: int, node: NodeProto, shape: tuple[int, ...]) -> list[Positions | None]:
     positions, before = trace.positions.get(node.input[0]), trace.shapes.get(node.input[0])
-    pads = trace.constant(node, 1, "pads")
-    if positions is None or before is None or pads is None or len(pads) != 2 * len(before) or min(pads) < 0:
+    if positions is None or before is None:
+        return [None]
+    pads = pads_of(node, len(before), trace.model.constant)
+    if any(min(pair) < 0 for pair in pads):
         return [None]
     wide = np.broadcast_to(positions, (2, *before))
-    widths = [(0, 0), *zip(pads[: len(before)], pads[len(before) :], strict=True)]
-    return [_squeeze(np.pad(wide, widths, constant_values=np.nan))]
+    return [_squeeze(np.pad(wide, [(0, 0), *pads], constant_values=np.nan))]
 
 
 def _attention(trace: Trace, index: int, node: NodeProto, shape: tuple[int, ...]) -> list[Positions | None]:

@@ -17,7 +17,8 @@ from typing import Any, TypeAlias
 from onnx import NodeProto
 
 from ..graph.model import Model
-from ..proto.attributes import attributes, axis_of, permutation, window
+from ..proto.arguments import Unreadable, axes_of, pads_of, permutation_of, slice_of
+from ..proto.attributes import attributes, axis_of, window
 from ..proto.nodes import plain_domain, reads
 from ..proto.values import Shape
 from .signature import CONVOLUTIONS, convolution_weight
@@ -140,7 +141,7 @@ class _Tracer:
         try:
             trace = self._move(node, known)
             rank = min((self.rank(name) for name in node.output if name), default=0)
-        except _Whole:
+        except (_Whole, Unreadable):
             return None
         return trace if all(axis < rank for axis in trace) else None  # else the model contradicts itself
 
@@ -215,7 +216,7 @@ class _Tracer:
         return {axis: reach.through(*steps[axis - start]) for axis, reach in trace.items()}
 
     def _transpose(self, node: NodeProto, trace: Local) -> Local:
-        order = permutation(node, self.rank(node.input[0]))
+        order = permutation_of(node, self.rank(node.input[0]))
         return {order.index(axis): reach for axis, reach in trace.items()}
 
     def _along(self, node: NodeProto, trace: Local) -> Local:
@@ -242,34 +243,18 @@ class _Tracer:
         flat: list[Any] = array.reshape(-1).tolist()
         return flat
 
-    def _axes(self, node: NodeProto) -> list[int] | None:
-        """The attribute or the argument `axes`; None where it is left out."""
-        axes = attributes(node).get("axes")
-        if axes is None and len(node.input) > 1 and node.input[1]:
-            axes = self._constant(node, 1)
-        return None if axes is None else [int(a) for a in axes]
-
     def _pad(self, node: NodeProto, trace: Local) -> Local:
-        given = attributes(node)
-        rank = self.rank(node.input[0])
-        pads = given.get("pads")
-        if pads is None:
-            pads = self._constant(node, 1)
-        chosen = self._constant(node, 3) if len(node.input) > 3 and node.input[3] else list(range(rank))
-        axes = [axis_of(node, int(a), rank) for a in chosen]
-        if len(pads) != 2 * len(axes):
-            raise _Whole
-        by_axis = {axis: (pads[i], pads[i + len(axes)]) for i, axis in enumerate(axes)}
-        if given.get("mode", "constant") != "constant" and any(any(by_axis.get(a, ())) for a in trace):
+        pads = pads_of(node, self.rank(node.input[0]), self.model.constant)
+        if attributes(node).get("mode", "constant") != "constant" and any(any(pads[a]) for a in trace):
             raise _Whole  # reflections and wrapped borders depend on pixels elsewhere
         moved = {}
         for axis, reach in trace.items():
-            shift = reach.stride * by_axis.get(axis, (0, 0))[0]
+            shift = reach.stride * pads[axis][0]
             moved[axis] = AxisReach(reach.axis, reach.stride, reach.low - shift, reach.high - shift)
         return moved
 
     def _rerank(self, node: NodeProto, trace: Local) -> Local:
-        axes = self._axes(node)
+        axes = axes_of(node, self.model.constant)
         rank = self.rank(node.input[0])
         if axes is None:
             raise _Whole
@@ -284,21 +269,9 @@ class _Tracer:
         return {places[a]: reach for a, reach in trace.items()}
 
     def _slice(self, node: NodeProto, trace: Local) -> Local:
-        given = attributes(node)
         shape = self.shape(node.input[0])
-        if "starts" in given:
-            starts, axes, steps = given["starts"], given.get("axes"), None
-        else:
-            starts = self._constant(node, 1)
-            axes = self._constant(node, 3) if len(node.input) > 3 and node.input[3] else None
-            steps = self._constant(node, 4) if len(node.input) > 4 and node.input[4] else None
-        axes = list(range(len(starts))) if axes is None else axes
-        steps = [1] * len(starts) if steps is None else steps
-        if not len(starts) == len(axes) == len(steps):
-            raise _Whole
         moved = dict(trace)
-        for start, given_axis, step in zip(starts, axes, steps, strict=True):
-            axis = axis_of(node, int(given_axis), len(shape))
+        for axis, start, _, step in slice_of(node, len(shape), self.model.constant, ends=False):
             if axis not in trace:
                 continue
             size = shape[axis]
@@ -313,10 +286,7 @@ class _Tracer:
     def _reduce(self, node: NodeProto, trace: Local) -> Local:
         given = attributes(node)
         rank = self.rank(node.input[0])
-        if node.op_type in ("ArgMax", "ArgMin"):
-            axes: list[int] | None = [given.get("axis", 0)]
-        else:
-            axes = self._axes(node)
+        axes = axes_of(node, self.model.constant)
         if not axes and given.get("noop_with_empty_axes", 0):
             return trace
         gone = [axis_of(node, a, rank) for a in axes or range(rank)]
@@ -403,7 +373,7 @@ def spatial_axes(
             continue
         try:
             moved = _move_axes(tracer, node, found)
-        except _Whole:
+        except (_Whole, Unreadable):
             continue
         if moved is not None:
             places.update((name, moved) for name in node.output if name)
@@ -414,7 +384,7 @@ def _move_axes(tracer: _Tracer, node: NodeProto, found: list[tuple[str, tuple[in
     name, axes = found[0]
     rank = tracer.rank(node.output[0])
     if node.op_type == "Transpose":
-        order = permutation(node, tracer.rank(name))
+        order = permutation_of(node, tracer.rank(name))
         return tuple(order.index(a) for a in axes)
     if node.op_type in ("Squeeze", "Unsqueeze", "Gather") and plain_domain(node.domain) == "":
         if name != node.input[0]:

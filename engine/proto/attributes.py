@@ -36,14 +36,6 @@ def axis_of(node: NodeProto, axis: int, rank: int) -> int:
     return axis % rank
 
 
-def permutation(node: NodeProto, rank: int) -> list[int]:
-    """Of a Transpose: the input's axis for every axis of the output. Raises ModelError."""
-    given = [int(a) for a in attributes(node).get("perm", range(rank)[::-1])]
-    if sorted(given) != list(range(rank)):
-        raise ModelError(f"node {label(node)} permutes {rank} axes by {given}: the model is damaged")
-    return given
-
-
 def window(node: NodeProto, sizes: Sequence[int | None], kernel: Sequence[int]) -> list[tuple[int, int, int, int]]:
     """(kernel, stride, dilation, padding before) per spatial axis of a convolution or pooling node.
 

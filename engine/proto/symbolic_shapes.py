@@ -10,16 +10,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx
 from onnx import NodeProto, TypeProto
 
+from ..errors import ModelError
+from .arguments import Unreadable, pads_of, slice_of
 from .attributes import attributes
 from .expressions import Expressions, Size
 from .nodes import DOMAIN_NAMES, reads
 from .values import Shape
+
+V = TypeVar("V")
 
 _MOST = 64  # elements of an integer tensor that may be a shape
 _HUGE = 1 << 30
@@ -70,12 +74,17 @@ class _Walk:
             return None
         return [int(v) for v in value.reshape(-1)]
 
+    def known(self, name: str) -> np.ndarray | None:
+        """An integer vector, None where an element is not known."""
+        numbers = self.numbers(name)
+        return None if numbers is None else np.array(numbers, np.int64)
+
     def visit(self, node: NodeProto) -> None:
         if node.domain not in DOMAIN_NAMES:
             return
         evaluate = _VALUES.get(node.op_type)
         if evaluate is not None and len(node.output) == 1:
-            value = evaluate(self, node, attributes(node))
+            value = _attempt(evaluate, self, node)
             if value is not None and value.size <= _MOST and value.ndim <= 1:
                 self.values[node.output[0]] = value
         shapes = [self.shape(o) for o in node.output if o]
@@ -84,7 +93,7 @@ class _Walk:
         self._infer(node)
         write = _SHAPES.get(node.op_type)
         if write is not None:
-            for name, found in zip(node.output, write(self, node, attributes(node)), strict=False):
+            for name, found in zip(node.output, _attempt(write, self, node) or (), strict=False):
                 self._merge(name, found)
         for name in node.output:
             shape = self.shape(name) if name else None
@@ -127,6 +136,14 @@ class _Walk:
             return
         shape = tuple(f if k is None else k for k, f in zip(known, found, strict=True))
         self.types[name] = onnx.helper.make_tensor_type_proto(self.types[name].tensor_type.elem_type, shape)
+
+
+def _attempt(rule: Callable[[_Walk, NodeProto, Mapping[str, Any]], V], walk: _Walk, node: NodeProto) -> V | None:
+    """What the rule finds; None where an argument is computed or the model contradicts itself."""
+    try:
+        return rule(walk, node, attributes(node))
+    except (Unreadable, ModelError):
+        return None
 
 
 def _dims(kind: TypeProto) -> Shape:
@@ -235,12 +252,11 @@ def _gather(walk: _Walk, node: NodeProto, given: Mapping[str, Any]) -> np.ndarra
 
 def _slice(walk: _Walk, node: NodeProto, given: Mapping[str, Any]) -> np.ndarray | None:
     value = walk.value(node.input[0])
-    bounds = [walk.numbers(name) for name in node.input[1:3]]
-    step = walk.numbers(node.input[4]) if len(node.input) > 4 and node.input[4] else [1]
-    if value is None or value.ndim != 1 or None in bounds or not step:
+    if value is None or value.ndim != 1:
         return None
-    (start,), (end,) = bounds  # type: ignore[misc]
-    return value[start : None if end < -_HUGE else end : step[0]]
+    for _, start, end, step in slice_of(node, 1, walk.known):
+        value = value[start : None if end < -_HUGE else end : step]
+    return value
 
 
 def _concat(walk: _Walk, node: NodeProto, given: Mapping[str, Any]) -> np.ndarray | None:
@@ -381,10 +397,11 @@ def _resized(walk: _Walk, node: NodeProto, given: Mapping[str, Any]) -> list[Sha
 
 
 def _padded(walk: _Walk, node: NodeProto, given: Mapping[str, Any]) -> list[Shape | None]:
-    source, pads = walk.shape(node.input[0]), walk.numbers(node.input[1]) if len(node.input) > 1 else None
-    if source is None or pads is None or len(pads) != 2 * len(source) or (len(node.input) > 3 and node.input[3]):
+    source = walk.shape(node.input[0])
+    if source is None:
         return [None]
-    return [tuple(walk.sizes.add(d, pads[a] + pads[a + len(source)]) for a, d in enumerate(source))]
+    pads = pads_of(node, len(source), walk.known)
+    return [tuple(walk.sizes.add(d, before + after) for d, (before, after) in zip(source, pads, strict=True))]
 
 
 def _joined(walk: _Walk, node: NodeProto, given: Mapping[str, Any]) -> list[Shape | None]:
@@ -404,14 +421,10 @@ def _joined(walk: _Walk, node: NodeProto, given: Mapping[str, Any]) -> list[Shap
 def _kept_whole(walk: _Walk, node: NodeProto, given: Mapping[str, Any]) -> list[Shape | None]:
     """Axes of which a Slice takes all, and a part of known length of the others."""
     source = walk.shape(node.input[0])
-    arguments = [walk.numbers(name) if name else None for name in (*node.input[1:], "", "")]
-    starts, ends, axes, steps = arguments[:4]
-    if source is None or starts is None or ends is None:
+    if source is None:
         return [None]
-    axes = [a % len(source) for a in axes] if axes is not None else list(range(len(starts)))
-    steps = steps or [1] * len(starts)
     dims = list(source)
-    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+    for axis, start, end, step in slice_of(node, len(source), walk.known):
         size = source[axis]
         if isinstance(size, int) or size is None:
             dims[axis] = None

@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 from onnx import NodeProto
 
+from ...proto.arguments import axes_of, pads_of, permutation_of, slice_of
 from ...proto.attributes import attributes
 from .proof import MICROSOFT, Batch, BatchRefused, rule
 
@@ -21,8 +22,7 @@ def _flatten(batch: Batch, node: NodeProto) -> None:
 
 @rule("Transpose")
 def _transpose(batch: Batch, node: NodeProto) -> None:
-    rank = batch.data(node)
-    if list(attributes(node).get("perm", range(rank)[::-1]))[:1] != [0]:
+    if permutation_of(node, batch.data(node))[:1] != [0]:
         raise BatchRefused("it moves axis 0")
     batch.carry(node)
 
@@ -30,9 +30,7 @@ def _transpose(batch: Batch, node: NodeProto) -> None:
 @rule("Squeeze Unsqueeze")
 def _rerank(batch: Batch, node: NodeProto) -> None:
     rank = batch.data(node)
-    axes = attributes(node).get("axes")
-    if axes is None and len(node.input) > 1 and node.input[1]:
-        axes = batch.numbers(node.input[1])
+    axes = axes_of(node, batch.constant)
     if axes is None:
         raise BatchRefused("it drops every axis of size 1")
     total = rank + len(axes) if node.op_type == "Unsqueeze" else rank
@@ -93,34 +91,16 @@ _FAR = (1 << 31) - 1
 
 @rule("Slice")
 def _slice(batch: Batch, node: NodeProto) -> None:
-    rank = batch.data(node)
-    given = attributes(node)
-    if "starts" in given:
-        starts, ends = given["starts"], given["ends"]
-        axes, steps = given.get("axes", list(range(len(starts)))), [1] * len(starts)
-    else:
-        starts, ends = (batch.numbers(name) for name in node.input[1:3])
-        optional = [batch.numbers(name) if name else None for name in node.input[3:]]
-        axes = optional[0] if optional and optional[0] is not None else list(range(len(starts)))
-        steps = optional[1] if len(optional) > 1 and optional[1] is not None else [1] * len(starts)
-    batch.matched(starts, ends, axes, steps)
-    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        if axis % rank == 0 and not (start == 0 and end >= _FAR and step == 1):
+    for cut in slice_of(node, batch.data(node), batch.constant):
+        if cut.axis == 0 and not (cut.start == 0 and cut.end >= _FAR and cut.step == 1):
             raise BatchRefused("it slices axis 0")
     batch.carry(node)
 
 
 @rule("Pad")
 def _pad(batch: Batch, node: NodeProto) -> None:
-    rank = batch.data(node)
-    pads = attributes(node).get("pads")
-    if pads is None:
-        pads = batch.numbers(node.input[1])
-    axes = batch.numbers(node.input[3]) if len(node.input) > 3 and node.input[3] else list(range(rank))
-    batch.matched([*axes, *axes], pads)
-    for i, axis in enumerate(axes):
-        if axis % rank == 0 and (pads[i] or pads[i + len(axes)]):
-            raise BatchRefused("it pads axis 0")
+    if any(pads_of(node, batch.data(node), batch.constant)[0]):
+        raise BatchRefused("it pads axis 0")
     batch.carry(node)
 
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from onnx import GraphProto, ValueInfoProto
 
-from ...errors import ShapeError
+from ...errors import ModelError, ShapeError
+from ...proto.arguments import Unreadable
 from ...proto.nodes import label, plain_domain, reads
 from ..model import Model
 from . import compute_rules, layout_rules  # noqa: F401 (they register their rules)
@@ -46,7 +47,7 @@ def make_dynamic(model: Model) -> Model:
             )
         try:
             rule(batch, node)
-        except BatchRefused as refused:
+        except (BatchRefused, Unreadable, ModelError) as refused:
             raise ShapeError(
                 f"the batch size {size} cannot be made dynamic: at node {label(node)} {refused}; run {size} at a time"
             ) from None
