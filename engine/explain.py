@@ -21,6 +21,7 @@ from .inspect.signature import class_output
 from .load import load
 from .methods.registry import Method, make
 from .preprocess.card import FIELDS
+from .proto.operators import MICROSOFT
 from .targets.target import Target, title
 
 # What `explain` takes besides a method's own options.
@@ -169,4 +170,4 @@ def _are_probabilities(problem: Problem) -> bool:
 
 def _straight_through(model: Model) -> bool:
     """Whether activations are rounded in the graph (QDQ)."""
-    return any((domain, "QuantizeLinear") in model.operators for domain in ("", "com.microsoft"))
+    return any((domain, "QuantizeLinear") in model.operators for domain in ("", MICROSOFT))

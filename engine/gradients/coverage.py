@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import onnx
 from onnx.defs import OpSchema
 
+from ..proto.operators import ML
 from .registry import Constant, Gradient, Refusal, entries, find, find_decomposition
 
-STANDARD = ("", "ai.onnx.ml")
+STANDARD = ("", ML)
 # Operators that newer opsets have withdrawn; the upgrade rewrites them.
 _REPLACED = {"Upsample": "Resize", "Scatter": "ScatterElements"}
 

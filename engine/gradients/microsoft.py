@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ShapeError
+from ..proto.operators import MICROSOFT
 from .registry import decompose, refuse
 
 if TYPE_CHECKING:
     from ..emitter.emitter import Emitter
     from ..emitter.node import Node
 
-MICROSOFT = "com.microsoft"
 _CONV = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
 
 

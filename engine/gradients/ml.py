@@ -12,11 +12,10 @@ import numpy as np
 from ..emitter.emitter import Emitter
 from ..emitter.node import Node
 from ..errors import NoGradient
+from ..proto.operators import ML
 from .indexing import scatter_along
 from .reduction import divide_or_zero
 from .registry import Cotangents, constant, gradient, refuse
-
-_ML = "ai.onnx.ml"
 
 
 def _coefficients(node: Node, rows: int | None = None) -> np.ndarray:
@@ -25,7 +24,7 @@ def _coefficients(node: Node, rows: int | None = None) -> np.ndarray:
     return flat.reshape(rows or node.attribute("targets", 1), -1)
 
 
-@gradient("Scaler", domain=_ML)
+@gradient("Scaler", domain=ML)
 def scaler(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
     """y = (x - offset) scale, one number or one per feature."""
     (dy,) = cotangents
@@ -33,7 +32,7 @@ def scaler(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
     return [op.cast(op.Mul(dy, scale), like=node.inputs[0])]
 
 
-@gradient("LinearRegressor", domain=_ML)
+@gradient("LinearRegressor", domain=ML)
 def linear_regressor(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
     (dy,) = cotangents
     assert dy is not None
@@ -41,7 +40,7 @@ def linear_regressor(node: Node, cotangents: Cotangents, op: Emitter) -> Cotange
     return [op.cast(op.MatMul(targets, _coefficients(node)), like=node.inputs[0])]
 
 
-@gradient("LinearClassifier", domain=_ML)
+@gradient("LinearClassifier", domain=ML)
 def linear_classifier(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
     """Scores (outputs 1) are linear in x, then the post transform; the label has no derivative.
 
@@ -80,12 +79,12 @@ def _after(node: Node, op: Emitter, dy: str, y: str, width: int) -> str:
 def _unsupported(node: Node) -> str:
     transform = node.attribute("post_transform")
     return (
-        f"no gradient for {node.op_type!r} (node {node.label!r}, domain {_ML}) with post_transform {transform}: export "
+        f"no gradient for {node.op_type!r} (node {node.label!r}, domain {ML}) with post_transform {transform}: export "
         "the model with raw scores"
     )
 
 
-@gradient("Normalizer", domain=_ML)
+@gradient("Normalizer", domain=ML)
 def normalizer(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
     """y = x / n, n the largest, the sum of magnitudes (L1) or the length (L2) of each row."""
     (dy,) = cotangents
@@ -105,7 +104,7 @@ def normalizer(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
     return [op.cast(dx, like=node.inputs[0])]
 
 
-@gradient("Imputer", domain=_ML)
+@gradient("Imputer", domain=ML)
 def imputer(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
     """dy where the value was not replaced."""
     (dy,) = cotangents
@@ -115,7 +114,7 @@ def imputer(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
     return [op.Where(missing, 0.0, dy)]
 
 
-@gradient("FeatureVectorizer", domain=_ML)
+@gradient("FeatureVectorizer", domain=ML)
 def feature_vectorizer(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
     """The inputs (N, C_i) side by side."""
     (dy,) = cotangents
@@ -126,7 +125,7 @@ def feature_vectorizer(node: Node, cotangents: Cotangents, op: Emitter) -> Cotan
     return [op.cast(op.reshape_like(p, x), like=x) for p, x in zip(parts, node.inputs, strict=True)]
 
 
-@gradient("ArrayFeatureExtractor", domain=_ML, inputs=(0,))
+@gradient("ArrayFeatureExtractor", domain=ML, inputs=(0,))
 def array_feature_extractor(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
     """y = x[..., indices]; a vector x gives one row."""
     (dy,) = cotangents
@@ -143,17 +142,17 @@ constant(
     "TreeEnsemble",
     "TreeEnsembleClassifier",
     "TreeEnsembleRegressor",
-    domain=_ML,
+    domain=ML,
     reason="a tree is constant between its thresholds; use a gradient-free method (occlusion)",
 )
 constant(
     *"Binarizer CastMap CategoryMapper DictVectorizer LabelEncoder OneHotEncoder ZipMap".split(),
-    domain=_ML,
+    domain=ML,
     reason="maps between categories, strings, maps or bits",
 )
 refuse(
     "SVMClassifier",
     "SVMRegressor",
-    domain=_ML,
+    domain=ML,
     reason="no rule is written for support vector machines: use a gradient-free method (occlusion)",
 )

@@ -12,9 +12,8 @@ from onnx import GraphProto, TensorProto
 
 from ..caches import of_model
 from ..proto.attributes import attributes
+from ..proto.operators import ML
 from .model import Model
-
-_DOMAIN = "ai.onnx.ml"
 
 
 @of_model
@@ -23,14 +22,14 @@ def with_tensor_scores(model: Model) -> Model:
 
     Labels that are texts become the model's, unless it was given others.
     """
-    if (_DOMAIN, "ZipMap") not in model.operators:
+    if (ML, "ZipMap") not in model.operators:
         return model
     graph = GraphProto()
     graph.CopyFrom(model.graph)
     outputs = {info.name: info for info in graph.output}
     labels: list[str] = []
     for node in graph.node:
-        if node.op_type != "ZipMap" or node.domain != _DOMAIN or node.output[0] not in outputs:
+        if node.op_type != "ZipMap" or node.domain != ML or node.output[0] not in outputs:
             continue
         given = attributes(node)
         texts = [t.decode() if isinstance(t, bytes) else str(t) for t in given.get("classlabels_strings", ())]

@@ -22,10 +22,10 @@ from onnx import NodeProto
 from ..errors import ModelError
 from ..graph.model import Model
 from ..inspect.receptive_field import reshaped
-from ..inspect.signature import convolution_weight
 from ..proto.arguments import Unreadable, axes_of, pads_of, permutation_of, slice_of
 from ..proto.attributes import attributes, axis_of, window
 from ..proto.nodes import DOMAIN_NAMES, plain_domain, reads, subgraphs
+from ..proto.operators import MICROSOFT, POINTWISE, POINTWISE_WITH_CHANNELS, weight_of
 from .reach import SAME, Reach, Spans, middle, union
 
 Sizes: TypeAlias = Mapping[str, "tuple[int, ...] | None"]
@@ -110,7 +110,7 @@ def _step(model: Model, node: NodeProto, known: Locality) -> tuple[Step, Axes]:
     local = [name for name in node.input if name in known.axes]
     if any(name in known.reached and name not in known.axes for name in reads(node)) or any(subgraphs(node)):
         raise Mixing
-    if node.domain not in (*DOMAIN_NAMES, "com.microsoft"):
+    if node.domain not in (*DOMAIN_NAMES, MICROSOFT):
         raise Mixing
     rule = _RULES.get((plain_domain(node.domain), node.op_type))
     if rule is None:
@@ -222,7 +222,7 @@ def _window(view: _View, local: list[str]) -> tuple[Step, Axes]:
         raise Mixing  # what lies beyond the padding is not counted, what lies in it is
     if given.get("channels_last", 0) or (node.op_type == "QLinearAveragePool" and given.get("ceil_mode", 0)):
         raise Mixing
-    kernel = given.get("kernel_shape") or view.shape(convolution_weight(node))[2:]
+    kernel = given.get("kernel_shape") or view.shape(weight_of(node))[2:]
     steps = window(node, shape[2:], [int(k) for k in kernel])
     if len(steps) != 2:
         raise Mixing
@@ -385,20 +385,12 @@ def _resize(view: _View, local: list[str]) -> tuple[Step, Axes]:
     return Step(view.node, {name: (reaches[0], reaches[1])}, "resize"), axes
 
 
-_POINTWISE = """Abs Acos Acosh Asin Asinh Atan Atanh BatchNormalization BitShift Cast CastLike Ceil Celu Clip Cos Cosh
-    Dropout Elu Erf Exp Floor Gelu HardSigmoid HardSwish Identity IsInf IsNaN LeakyRelu Log Mish Neg Not PRelu
-    Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Swish Tan Tanh
-    ThresholdedRelu Add Sub Mul Div Pow Max Min Mean Sum Mod Where And Or Xor Equal Greater GreaterOrEqual
-    Less LessOrEqual QuantizeLinear DequantizeLinear""".split()
-_POINTWISE_MS = "QLinearAdd QLinearMul QLinearLeakyRelu QLinearSigmoid QuickGelu FastGelu BiasGelu Gelu".split()
-
 _RULES: dict[tuple[str, str], _Rule] = {
-    **{("", op): _pointwise for op in _POINTWISE},
-    **{("com.microsoft", op): _pointwise for op in _POINTWISE_MS},
+    **dict.fromkeys((*POINTWISE, *POINTWISE_WITH_CHANNELS), _pointwise),
     **{("", op): _window for op in ("Conv", "QLinearConv", "ConvInteger", "MaxPool", "AveragePool", "LpPool")},
-    **{("com.microsoft", op): _window for op in ("FusedConv", "QLinearAveragePool")},
+    **{(MICROSOFT, op): _window for op in ("FusedConv", "QLinearAveragePool")},
     ("", "Concat"): _concat,
-    ("com.microsoft", "QLinearConcat"): _concat,
+    (MICROSOFT, "QLinearConcat"): _concat,
     **{
         ("", op): _along_channels
         for op in (

@@ -11,9 +11,10 @@ from onnx import GraphProto
 from ..errors import CardError, ModelError, ShapeError
 from ..graph.model import Model
 from ..graph.split import expose
+from ..proto.operators import CONVOLUTIONS
 from ..proto.values import Value
 from ..runtime.trial import trial_run
-from .signature import CONVOLUTIONS, first_layer, image_input
+from .signature import first_layer, image_input
 
 Sizes: TypeAlias = dict[str, "tuple[int, ...] | None"]
 

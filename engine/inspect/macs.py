@@ -10,6 +10,7 @@ from onnx import GraphProto, NodeProto, TensorProto
 from ..graph.model import Model
 from ..proto.attributes import attributes
 from ..proto.nodes import plain_domain, reads, subgraphs
+from ..proto.operators import MICROSOFT, ML, weight_of
 
 Shapes = Mapping[str, "tuple[int, ...] | None"]
 
@@ -27,7 +28,7 @@ def parameters(model: Model, node: NodeProto) -> dict[str, int]:
             found[tensor.name] = math.prod(tensor.dims)
     for graph in subgraphs(node):
         found.update(_inner(graph))
-    if node.domain == "ai.onnx.ml":  # linear models keep theirs in attributes
+    if node.domain == ML:  # linear models keep theirs in attributes
         for name, value in attributes(node).items():
             if name in ("coefficients", "intercepts"):
                 found[f"{node.output[0]}/{name}"] = len(value)
@@ -121,9 +122,9 @@ def _is_free(node: NodeProto) -> bool:
     domain = plain_domain(node.domain)
     if any(subgraphs(node)):
         return all(_is_free(n) for graph in subgraphs(node) for n in graph.node)
-    if domain == _MS:
+    if domain == MICROSOFT:
         return node.op_type in _FREE_MS
-    return domain in ("", "ai.onnx.ml") and (domain, node.op_type) not in _COUNTS and node.op_type not in _UNCOUNTED
+    return domain in ("", ML) and (domain, node.op_type) not in _COUNTS and node.op_type not in _UNCOUNTED
 
 
 class _Unknown(Exception):
@@ -138,7 +139,7 @@ def _known(shapes: Shapes, name: str) -> tuple[int, ...]:
 
 
 def _conv(node: NodeProto, shapes: Shapes) -> int:
-    weight = _known(shapes, node.input[3 if node.op_type == "QLinearConv" else 1])
+    weight = _known(shapes, weight_of(node))
     return math.prod(_known(shapes, node.output[0])) * math.prod(weight[1:])
 
 
@@ -208,20 +209,21 @@ def _fused_attention(node: NodeProto, shapes: Shapes) -> int:
     return batch * length * math.prod(weight) + 2 * batch * length * length * width
 
 
-_MS = "com.microsoft"
 _COUNTS: dict[tuple[str, str], Callable[[NodeProto, Shapes], int]] = {
     **dict.fromkeys((("", op) for op in ("Conv", "ConvInteger", "QLinearConv", "DeformConv")), _conv),
-    (_MS, "FusedConv"): _conv,
+    (MICROSOFT, "FusedConv"): _conv,
     ("", "ConvTranspose"): _conv_transpose,
     **dict.fromkeys((("", op) for op in ("MatMul", "MatMulInteger", "QLinearMatMul")), _matmul),
-    **dict.fromkeys(((_MS, op) for op in ("FusedMatMul", "DynamicQuantizeMatMul", "MatMulIntegerToFloat")), _matmul),
+    **dict.fromkeys(
+        ((MICROSOFT, op) for op in ("FusedMatMul", "DynamicQuantizeMatMul", "MatMulIntegerToFloat")), _matmul
+    ),
     ("", "Gemm"): _gemm,
-    **dict.fromkeys(((_MS, op) for op in ("FusedGemm", "QGemm")), _gemm),
+    **dict.fromkeys(((MICROSOFT, op) for op in ("FusedGemm", "QGemm")), _gemm),
     ("", "Einsum"): _einsum,
     **dict.fromkeys((("", op) for op in ("LSTM", "GRU", "RNN")), _recurrent),
     ("", "Attention"): _attention,
-    **dict.fromkeys(((_MS, op) for op in ("Attention", "QAttention")), _fused_attention),
-    **dict.fromkeys((("ai.onnx.ml", op) for op in ("LinearClassifier", "LinearRegressor")), _linear),
+    **dict.fromkeys(((MICROSOFT, op) for op in ("Attention", "QAttention")), _fused_attention),
+    **dict.fromkeys(((ML, op) for op in ("LinearClassifier", "LinearRegressor")), _linear),
 }
 # Products that are not counted, so that nothing is said of a model that has them.
 _UNCOUNTED = frozenset("DFT STFT Det SVMClassifier SVMRegressor".split())

@@ -20,8 +20,8 @@ from ..graph.model import Model
 from ..proto.arguments import Unreadable, axes_of, pads_of, permutation_of, slice_of
 from ..proto.attributes import attributes, axis_of, window
 from ..proto.nodes import plain_domain, reads
+from ..proto.operators import CONVOLUTIONS, MICROSOFT, POINTWISE, POINTWISE_WITH_CHANNELS, weight_of
 from ..proto.values import Shape
-from .signature import CONVOLUTIONS, convolution_weight
 
 
 @dataclass(frozen=True)
@@ -98,14 +98,6 @@ def _field(trace: Local, axes: tuple[int, ...]) -> ReceptiveField | None:
     )
 
 
-_LOCAL = frozenset(
-    """Abs Acos Acosh Asin Asinh Atan Atanh BatchNormalization BitShift Cast CastLike Ceil Celu Clip Cos Cosh
-    Dropout Elu Erf Exp Floor Gelu HardSigmoid HardSwish Identity IsInf IsNaN LeakyRelu Log Mish Neg Not PRelu
-    Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Swish Tan Tanh
-    ThresholdedRelu Add Sub Mul Div Pow Max Min Mean Sum Mod Where And Or Xor Equal Greater GreaterOrEqual
-    Less LessOrEqual QuantizeLinear DequantizeLinear LRN QLinearAdd QLinearMul QLinearLeakyRelu QLinearSigmoid
-    QuickGelu FastGelu BiasGelu""".split()
-)
 _POOLS = frozenset("MaxPool AveragePool LpPool QLinearAveragePool NhwcMaxPool".split())
 _REDUCTIONS = frozenset(
     """ReduceMean ReduceSum ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp
@@ -133,7 +125,7 @@ class _Tracer:
         """The trace of the node's outputs."""
         given = [name for name in node.input if name in traces]
         captured = any(name in traces and name not in node.input for name in reads(node))
-        if captured or plain_domain(node.domain) not in ("", "com.microsoft"):
+        if captured or plain_domain(node.domain) not in ("", MICROSOFT):
             return None
         if any(traces[name] is None for name in given):
             return None
@@ -147,7 +139,8 @@ class _Tracer:
 
     def _move(self, node: NodeProto, known: dict[str, Local]) -> Local:
         op = node.op_type
-        if op in _LOCAL:
+        where = plain_domain(node.domain), op
+        if where in POINTWISE or where in POINTWISE_WITH_CHANNELS or op == "LRN":
             return self._union(node, known)
         if op in ("Concat", "QLinearConcat"):
             axis = axis_of(node, attributes(node).get("axis", 0), self.rank(node.output[0]))
@@ -207,7 +200,7 @@ class _Tracer:
             raise _Whole
         kernel = given.get("kernel_shape")
         if kernel is None:
-            kernel = self.shape(convolution_weight(node))[2:]
+            kernel = self.shape(weight_of(node))[2:]
         sizes = [d if isinstance(d := shape[axis], int) else None for axis in spatial]
         numbers = [int(k) for k in kernel if isinstance(k, int)]
         if len(numbers) < len(kernel):

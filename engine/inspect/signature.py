@@ -13,9 +13,9 @@ from ..errors import CardError, ModelError, UnknownName
 from ..graph.model import Model
 from ..proto.attributes import attributes
 from ..proto.nodes import plain_domain
+from ..proto.operators import CONVOLUTIONS, ML, weight_of
 from ..proto.values import Value
 
-CONVOLUTIONS = ("Conv", "FusedConv", "ConvInteger", "QLinearConv", "NhwcFusedConv")
 SCORES = ("logits", "probabilities", "log-probabilities")
 
 
@@ -45,12 +45,6 @@ class ClassOutput:
     classes: int | None
     scores: str
     reason: str
-
-
-def convolution_weight(node: NodeProto) -> str:
-    """Name of the weights that a convolution reads."""
-    at = 3 if node.op_type == "QLinearConv" else 1
-    return node.input[at] if len(node.input) > at else ""
 
 
 # Operators that a value passes on its way to the first layer without its axes being touched.
@@ -129,7 +123,7 @@ def _as_image(model: Model, value: Value, layout: str | None) -> ImageInput | st
         if perm == [0, 2, 3, 1] and shape[1] in (1, 3, 4):
             return _image(value, "NCHW", f"its first use, {told}, moves axis 1 to the end, as a channel axis")
     if node is not None and node.op_type in CONVOLUTIONS and not attributes(node).get("channels_last"):
-        weight = model.values.get(convolution_weight(node))
+        weight = model.values.get(weight_of(node))
         groups = attributes(node).get("group", 1)
         wanted = weight.shape[1] if weight and weight.shape and len(weight.shape) > 1 else None
         read = wanted * groups if isinstance(wanted, int) and isinstance(groups, int) else None
@@ -238,7 +232,7 @@ def _score_kind(model: Model, name: str) -> tuple[str, str]:
     told = f"{node.op_type} {node.name or node.output[0]!r}"
     if node.op_type in _KINDS:
         return _KINDS[node.op_type], f"it comes out of {told}"
-    if plain_domain(node.domain) == "ai.onnx.ml" and _classifies(node):
+    if plain_domain(node.domain) == ML and _classifies(node):
         return "probabilities", f"it comes out of the classifier {told}"
     if _is_softmax(model, node):
         return "probabilities", f"it comes out of {told}, which divides exponentials by their sum"

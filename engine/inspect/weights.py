@@ -15,27 +15,9 @@ from ..graph.split import expose
 from ..inference.session import run
 from ..proto.attributes import attributes
 from ..proto.external_data import read
-from ..proto.nodes import DOMAIN_NAMES
+from ..proto.operators import weight_place
 from .layers import Layer
 
-# Operator -> position of its weights among the inputs.
-_WEIGHT = {
-    "Conv": 1,
-    "FusedConv": 1,
-    "ConvTranspose": 1,
-    "ConvInteger": 1,
-    "QLinearConv": 3,
-    "Gemm": 1,
-    "FusedGemm": 1,
-    "QGemm": 3,
-    "MatMul": 1,
-    "FusedMatMul": 1,
-    "MatMulInteger": 1,
-    "QLinearMatMul": 3,
-    "LSTM": 1,
-    "GRU": 1,
-    "RNN": 1,
-}
 _CONVOLUTIONS = frozenset({"Conv", "FusedConv", "ConvTranspose", "ConvInteger", "QLinearConv"})
 _RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
 # Quantised operators: positions of the weights' scale and zero point.
@@ -111,11 +93,11 @@ def _nearest_before(model: Model, layer: Layer, having: list[Layer]) -> Layer:
 
 def _weight_name(model: Model, layer: Layer) -> tuple[NodeProto, str] | None:
     node = model.producer(layer.output)
-    if node is None or node.op_type not in _WEIGHT:
+    first = None if node is None else weight_place(node)
+    # The filters of an NhwcFusedConv lie in memory as the runtime wants them.
+    if node is None or first is None or node.op_type == "NhwcFusedConv":
         return None
-    if node.domain not in (*DOMAIN_NAMES, "com.microsoft"):
-        return None
-    places = [_WEIGHT[node.op_type]]
+    places = [first]
     if node.op_type in ("MatMul", "FusedMatMul"):
         places.append(0)  # x @ W or W @ x
     for place in places:

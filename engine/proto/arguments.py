@@ -27,7 +27,9 @@ class Unreadable(Exception):
 
 
 class Cut(NamedTuple):
-    """What a Slice takes of one axis, counted from the front; numbers as the model has them. end: 0 where not asked for.
+    """What a Slice takes of one axis, counted from the front; numbers as the model has them.
+
+    end: 0 where it was not asked for.
     """
 
     axis: int

@@ -12,14 +12,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ..gradients.registry import Cotangents
+from ..proto.operators import ML
 from .products import one_sided
 from .registry import LrpPass, Multipliers, no_rule, own_gradient, relevance
 
 if TYPE_CHECKING:
     from ..emitter.emitter import Emitter
     from ..emitter.node import Node
-
-_ML = "ai.onnx.ml"
 
 
 @relevance(
@@ -41,7 +40,7 @@ _ML = "ai.onnx.ml"
     *"""LogSoftmax Softmax""".split(),
 )
 @relevance(
-    *"ArrayFeatureExtractor FeatureVectorizer Imputer LinearClassifier LinearRegressor Scaler".split(), domain=_ML
+    *"ArrayFeatureExtractor FeatureVectorizer Imputer LinearClassifier LinearRegressor Scaler".split(), domain=ML
 )
 def by_gradient(node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPass) -> Multipliers | Mapping[str, str]:
     return own_gradient(node, multipliers, op)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from onnx import TensorProto
 
 from ..gradients.normalization import normalised, per_channel, wide
+from ..proto.operators import ML
 from .elementwise import passed
 from .registry import LrpPass, Multipliers, relevance
 
@@ -87,7 +88,7 @@ def batch_statistics(node: Node, m: str, op: Emitter) -> Multipliers:
 
 
 @relevance("RMSNormalization", "LpNormalization", "LRN")
-@relevance("Normalizer", domain="ai.onnx.ml")
+@relevance("Normalizer", domain=ML)
 def divided(node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPass) -> Multipliers:
     """Division by a statistic alone changes nothing in the relevance."""
     (m,) = multipliers

@@ -15,6 +15,7 @@ from onnx import NodeProto
 from .. import gradients
 from ..gradients.registry import Constant
 from ..proto.nodes import plain_domain, reads
+from ..proto.operators import MICROSOFT, ML
 from .registry import Composite, LrpPass, Multipliers, own_gradient
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ WEIGHTED = frozenset(
     """Conv ConvTranspose Gemm MatMul Einsum DeformConv LinearRegressor LinearClassifier FusedConv NhwcFusedConv
     FusedGemm FusedMatMul TransposeMatMul LSTM GRU RNN""".split()
 )
-_DOMAINS = ("", "ai.onnx.ml", "com.microsoft")
+_DOMAINS = ("", ML, MICROSOFT)
 
 
 def propagation(model: Model, composite: Composite, of: str, input: str) -> LrpPass:

@@ -6,7 +6,8 @@ import numpy as np
 from onnx import NodeProto
 
 from ...proto.attributes import attributes
-from .proof import MICROSOFT, Batch, BatchRefused, rule
+from ...proto.operators import MICROSOFT, POINTWISE
+from .proof import Batch, BatchRefused, rule
 
 
 @rule(
@@ -48,13 +49,8 @@ def _dropout(batch: Batch, node: NodeProto) -> None:
     batch.carry(node)
 
 
-@rule(
-    """Abs Acos Acosh Asin Asinh Atan Atanh BitShift BitwiseNot Cast Ceil Celu Clip Cos Cosh Elu Erf Exp Floor Gelu
-    HardSigmoid HardSwish Identity IsInf IsNaN LeakyRelu Log Mish Neg Not Reciprocal Relu Round Selu Shrink Sigmoid Sign
-    Sin Sinh Softplus Softsign Sqrt Swish Tan Tanh ThresholdedRelu Add Sub Mul Div Pow Max Min Mean Sum Mod PRelu Where
-    And Or Xor Equal Greater GreaterOrEqual Less LessOrEqual BitwiseAnd BitwiseOr BitwiseXor CastLike"""
-)
-@rule("Gelu QuickGelu FastGelu BiasGelu", MICROSOFT)
+@rule(" ".join(op for domain, op in POINTWISE if domain == ""))
+@rule(" ".join(op for domain, op in POINTWISE if domain == MICROSOFT), MICROSOFT)
 def _elementwise(batch: Batch, node: NodeProto) -> None:
     """Broadcasting aligns axes from the right: axis 0 of the result is the batch if all else stays right of it."""
     names = [name for name in node.input if name]

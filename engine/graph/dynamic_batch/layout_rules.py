@@ -8,7 +8,8 @@ from onnx import NodeProto
 
 from ...proto.arguments import axes_of, pads_of, permutation_of, slice_of
 from ...proto.attributes import attributes
-from .proof import MICROSOFT, Batch, BatchRefused, rule
+from ...proto.operators import MICROSOFT
+from .proof import Batch, BatchRefused, rule
 
 
 @rule("Flatten")

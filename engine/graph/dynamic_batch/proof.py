@@ -105,7 +105,6 @@ class Batch:
 
 Rule = Callable[[Batch, NodeProto], None]
 RULES: dict[tuple[str, str], Rule] = {}
-MICROSOFT = "com.microsoft"
 
 
 def rule(names: str, domain: str = "") -> Callable[[Rule], Rule]:

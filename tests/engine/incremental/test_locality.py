@@ -242,6 +242,13 @@ GRAPHS: dict[str, Graph] = {
     },
     "Not": pair("a = Greater (x, zero) b = Not (a) y = Cast <to = 1> (b)"),
     "Where": pair("a = Greater (x, zero) y = Where (a, v, x)"),
+    **{
+        f"Bitwise{op}": Graph(
+            f"{BYTES} c = Bitwise{op} (b, one) y = Cast <to = 1> (c)", {**TO_BYTES, "one": np.uint8(9)}, opset=18
+        )
+        for op in ("And", "Or", "Xor")
+    },
+    "BitwiseNot": Graph(f"{BYTES} c = BitwiseNot (b) y = Cast <to = 1> (c)", TO_BYTES, opset=18),
     "BitShift": Graph(
         f'{BYTES} c = BitShift <direction = "RIGHT"> (b, one) y = Cast <to = 1> (c)',
         {**TO_BYTES, "one": np.uint8(1)},
