@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from onnx import GraphProto
 
 from ...kernels import occlusion as kernels
+from ...kernels.threads import available as default_threads
 from ..errors import ModelError, ShapeError
 from ..graph.constant_folding import fold_constants
 from ..graph.dynamic_batch.make_dynamic import make_dynamic
@@ -36,7 +37,6 @@ from ..inference.batches import RunOptions, run_generated
 from ..inference.session import Session
 from ..inspect.concrete_shapes import concrete_shapes
 from ..runtime.memory import release_memory
-from ..runtime.ort import default_threads
 from ..runtime.providers import resolve_providers
 from .crop_graph import CROP, build
 from .locality import locality

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...kernels.threads import available
 from ..caches import of_model
 from ..errors import ModelError, ShapeError
 from ..graph.model import Model
-from ..runtime.ort import default_threads
 from ..runtime.providers import resolve_providers
 from .session import session
 
@@ -146,7 +146,7 @@ def run_generated(
     runtime = runtime or RunOptions()
     workers, size = 1, batch_size(like, runtime)
     if resolve_providers(runtime.providers) == ("CPUExecutionProvider",):
-        workers = runtime.threads or default_threads()
+        workers = runtime.threads or available()
         size = runtime.batch or batch_size(like, runtime, elements)
     workers = min(workers, -(-count // size))
     if workers > 1:

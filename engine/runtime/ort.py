@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from google.protobuf.message import EncodeError
 from onnx import ModelProto
 
+from ...kernels.threads import available
 from ..errors import ModelError, OnnxrayError, RuntimeUnavailable, ShapeError, UnknownName
 from ..proto.nodes import DOMAIN_NAMES, all_nodes, label
 from .installation import check_installation, installed_distributions
@@ -51,13 +51,6 @@ ORT_ERRORS: tuple[type[Exception], ...] = (
 )
 
 
-def default_threads() -> int:
-    """CPUs that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 _LEVELS = {
     "all": "ORT_ENABLE_ALL",
     "extended": "ORT_ENABLE_EXTENDED",
@@ -73,7 +66,7 @@ def session_options(threads: int | None, optimize: str = "all", spin: bool = Tru
         raise OnnxrayError(f"a session cannot have {threads} threads: give 1 or more, or None for every CPU")
     options = ort.SessionOptions()
     options.log_severity_level = 4
-    options.intra_op_num_threads = threads or default_threads()
+    options.intra_op_num_threads = threads or available()
     options.inter_op_num_threads = 1
     options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, _LEVELS[optimize])
     if not spin:
