@@ -19,11 +19,11 @@ from ..emitter.graph_types import GraphTypes
 from ..emitter.node import Node
 from ..gradients.registry import Gradient
 from ..graph.model import Model
-from ..graph.upgrade import upgrade
+from ..graph.upgrade import GRADIENT_OPSET, upgraded
 from ..proto.edit import rename
 from ..proto.nodes import subgraphs
 from ..proto.values import constant_tensor
-from .path import OLDEST_OPSET, Path
+from .path import Path
 
 if TYPE_CHECKING:
     from ..graph.model import Model
@@ -71,8 +71,7 @@ def written_out(model: Model, wanted: Callable[[NodeProto], bool]) -> tuple[Mode
     """
     if not any(wanted(node) for node in model.graph.node):
         return model, []
-    if model.opset < OLDEST_OPSET:
-        model = Model(upgrade(model.proto, OLDEST_OPSET), folder=model.folder, overrides=model.overrides)
+    model = upgraded(model, GRADIENT_OPSET)
     known_types = GraphTypes(
         model, [NodeProto.FromString(n.SerializeToString()) for n in model.graph.node], model.opset
     )

@@ -17,7 +17,6 @@ from .rectifiers import TABLES
 
 Rules: TypeAlias = "str | Mapping[str | tuple[str, str], Rule] | None"
 Lookup: TypeAlias = Callable[[NodeProto], "Entry | None"]
-OLDEST_OPSET = 18
 
 
 def lookup_of(rules: Rules) -> Lookup:

@@ -21,11 +21,11 @@ from ..emitter.trial_types import learn
 from ..errors import Disconnected, GradientError, UnknownName
 from ..graph.model import Model, Source
 from ..graph.read import read
-from ..graph.upgrade import upgrade
+from ..graph.upgrade import GRADIENT_OPSET, upgraded
 from ..proto.values import FLOATS, elem_of
 from .decompose import decompose_live, rewrite
 from .diagnosis import no_path_error
-from .path import OLDEST_OPSET, Lookup, Rules, lookup_of
+from .path import Lookup, Rules, lookup_of
 from .pullback import pullback
 
 
@@ -51,8 +51,7 @@ def vjp(model: Source, of: str | Sequence[str], wrt: str | Sequence[str], rules:
     model = read(model)
     of, wrt = _names(model, of, "of"), _names(model, wrt, "wrt")
     lookup = lookup_of(rules)
-    if model.opset < OLDEST_OPSET:
-        model = Model(upgrade(model.proto, OLDEST_OPSET), folder=model.folder, overrides=model.overrides)
+    model = upgraded(model, GRADIENT_OPSET)
     known_types = GraphTypes(model, [_copy(node) for node in model.graph.node], model.opset)
     _check_floats(known_types, of, wrt)
     op = Emitter(known_types)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from onnx import GraphProto, NodeProto, TensorProto, TypeProto, ValueInfoProto
 
 from ...kernels.upsample import taps
-from ..autodiff.path import OLDEST_OPSET, Rules
+from ..autodiff.path import Rules
 from ..autodiff.vjp import vjp
 from ..emitter.emitter import Emitter
 from ..emitter.graph_types import GraphTypes
@@ -25,7 +25,7 @@ from ..errors import MethodError, ModelError, ShapeError, TargetError
 from ..graph.dynamic_batch.make_dynamic import make_dynamic
 from ..graph.model import Model
 from ..graph.split import expose
-from ..graph.upgrade import upgrade
+from ..graph.upgrade import GRADIENT_OPSET, upgraded
 from ..inference.session import run
 from ..proto.edit import ordered, rename
 from ..proto.external_data import nbytes
@@ -101,10 +101,7 @@ class Build:
     def model(self) -> Model:
         """The model as it is so far, opset 18 or newer."""
         if self._model is None:
-            model = self.problem.model
-            if model.opset < OLDEST_OPSET:
-                model = Model(upgrade(model.proto, OLDEST_OPSET), folder=model.folder, overrides=model.overrides)
-            self._model = model
+            self._model = upgraded(self.problem.model, GRADIENT_OPSET)
         return self._model
 
     # --- emitting ---

@@ -10,11 +10,10 @@ from onnx import TensorProto
 
 from ..attribution.baselines import BLUR, blurred
 from ..attribution.baselines import baseline as constant
-from ..autodiff.path import OLDEST_OPSET
 from ..errors import Disconnected, MethodError, ShapeError
 from ..graph.model import Model
 from ..graph.split import extract
-from ..graph.upgrade import upgrade
+from ..graph.upgrade import GRADIENT_OPSET, upgraded
 from ..proto.nodes import reads
 from ..proto.values import to_info
 from .build import Build
@@ -136,8 +135,7 @@ def _tail(build: Build, value: str, variants: str, count: int) -> str:
     """What the model computes of the target's value from `variants` (N * count, ...) of `value`."""
     of = build.problem.target.of
     model = build.batched()
-    if model.opset < OLDEST_OPSET:
-        model = Model(upgrade(model.proto, OLDEST_OPSET), folder=model.folder, overrides=model.overrides)
+    model = upgraded(model, GRADIENT_OPSET)
     behind = {value}
     for node in model.graph.node:
         if value not in node.output and any(name in behind for name in reads(node)):

@@ -16,18 +16,18 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto,
 
 from ..errors import OpsetError
 from ..proto.edit import replace_nodes
-from ..proto.nodes import DOMAIN_NAMES, OLDEST_OPSET, label, opset_of, subgraphs
+from ..proto.nodes import DOMAIN_NAMES, RUNTIME_OPSET, label, opset_of, subgraphs
 
 
 def upgrade_ancient(proto: ModelProto) -> ModelProto:
     """`proto`, changed in place: of opset 7 where it was older. Raises OpsetError, naming the operator and why."""
     version = opset_of(proto)
-    if version >= OLDEST_OPSET:
+    if version >= RUNTIME_OPSET:
         return proto
     _Upgrade(proto, version).run()
     for opset in proto.opset_import:
         if opset.domain in DOMAIN_NAMES:
-            opset.version = OLDEST_OPSET
+            opset.version = RUNTIME_OPSET
     return proto
 
 
@@ -77,7 +77,7 @@ class _Upgrade:
 
     def _refuse(self, node: NodeProto, reason: str) -> list[NodeProto]:
         raise OpsetError(
-            f"the model uses opset {self.version}, older than {OLDEST_OPSET}, the oldest that ONNX Runtime runs, and "
+            f"the model uses opset {self.version}, older than {RUNTIME_OPSET}, the oldest that ONNX Runtime runs, and "
             f"operator {node.op_type!r} (node {label(node)}) cannot be upgraded: {reason}; export it with a newer opset"
         )
 
@@ -89,7 +89,7 @@ class _Upgrade:
         copy.CopyFrom(self.proto)
         for opset in copy.opset_import:
             if opset.domain in DOMAIN_NAMES:
-                opset.version = OLDEST_OPSET
+                opset.version = RUNTIME_OPSET
         passing = [self._passing(node) for node in copy.graph.node]
         replace_nodes(copy.graph, passing)
         copy.graph.initializer.extend(self.added)

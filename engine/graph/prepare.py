@@ -9,7 +9,7 @@ import onnx
 from onnx import FunctionProto, GraphProto, ModelProto, NodeProto
 
 from ..errors import ModelError, OpsetError
-from ..proto.nodes import MIN_IR, OLDEST_OPSET, all_nodes, label, opset_of, plain_domain, subgraphs
+from ..proto.nodes import MIN_IR, RUNTIME_OPSET, all_nodes, label, opset_of, plain_domain, subgraphs
 from ..proto.validate import check_order, check_wellformed
 from .constant_folding import fold_constants
 from .legacy_opsets import upgrade_ancient
@@ -25,7 +25,7 @@ def prepare(proto: ModelProto) -> ModelProto:
     """
     _check_opsets(proto)
     proto = _inline_functions(proto)
-    if opset_of(proto) < OLDEST_OPSET:
+    if opset_of(proto) < RUNTIME_OPSET:
         proto = upgrade_ancient(proto)
         check_wellformed(proto)
     _drop_negative_sizes(proto.graph)

@@ -13,8 +13,19 @@ from onnx import GraphProto, ModelProto, NodeProto
 
 from ..proto.edit import replace_nodes
 from ..proto.nodes import DOMAIN_NAMES, opset_of, subgraphs
+from .model import Model
 from .rewriter import Rewriter
 from .upgrade_rules import UPGRADES
+
+# The opset that gradients and decompositions are written in.
+GRADIENT_OPSET = 18
+
+
+def upgraded(model: Model, opset: int) -> Model:
+    """The model in opset `opset` or newer; itself if it is that already. Raises OpsetError."""
+    if model.opset >= opset:
+        return model
+    return Model(upgrade(model.proto, opset), folder=model.folder, overrides=model.overrides)
 
 
 def upgrade(proto: ModelProto, target: int) -> ModelProto:

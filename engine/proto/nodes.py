@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto
 
 # The oldest opset that ONNX Runtime runs.
-OLDEST_OPSET = 7
+RUNTIME_OPSET = 7
 
 # Two spellings of the standard operator set.
 DOMAIN_NAMES = ("", "ai.onnx")
