@@ -6,15 +6,14 @@ model -> target and layer chosen -> the method emits itself (`methods/`, `compil
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import onnx
 
-from .attribution.inputs import example_input
+from .attribution.inputs import CARD_OPTIONS, example_input
+from .attribution.plain import plain
 from .attribution.problem import Problem
 from .compiled import display
 from .compiled import preprocessing as images
@@ -23,7 +22,7 @@ from .errors import MethodError, ModelError, TargetError
 from .graph.model import Model, Source
 from .load import load
 from .methods.registry import Method, make
-from .preprocess.card import FIELDS, Card
+from .preprocess.card import Card
 from .preprocess.find import find_card
 from .targets.target import Target
 from .version import __version__
@@ -31,8 +30,6 @@ from .version import __version__
 OUTPUT = "saliency_map"
 METADATA = "onnxray.compile"
 RUNTIME = "runtime"
-# What `compile` takes besides a method's own options.
-CARD_OPTIONS = (*FIELDS, "output", "scores")
 
 
 def compile(
@@ -133,7 +130,7 @@ def _note(
     """What was added and how, as JSON-like data."""
     note: dict[str, Any] = {
         "method": method.name,
-        "options": {name: _plain(value) for name, value in method.options().items()},
+        "options": {name: plain(value) for name, value in method.options().items()},
         "target": RUNTIME if build.runtime else str(build.problem.asked),
         "layer": emitted.layer,
         "layer_reason": emitted.reason,
@@ -157,10 +154,3 @@ def _note(
         shown = {k: v for k, v in card.to_mapping().items() if k not in ("labels", "source", "warnings", "about")}
         note["preprocess"] = {"layout": layout, "card": shown}
     return note
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        digest = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
-        return {"array": list(value.shape), "sha256": digest}
-    return list(value) if isinstance(value, tuple) else value

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .attribution.explanation import Explanation, Explanations
-from .attribution.inputs import input_of, picture
+from .attribution.inputs import CARD_OPTIONS, input_of, picture
 from .attribution.maps import Maps, problems, reduced
 from .attribution.problem import Problem
 from .errors import MethodError
@@ -20,12 +20,10 @@ from .inference.batches import RunOptions
 from .inspect.signature import class_output
 from .load import load
 from .methods.registry import Method, make
-from .preprocess.card import FIELDS
 from .proto.operators import MICROSOFT
 from .targets.target import Target, title
 
 # What `explain` takes besides a method's own options.
-CARD_OPTIONS = (*FIELDS, "output", "scores")
 RUN_OPTIONS = ("providers", "threads", "batch", "progress")
 
 # A target score below this part of the largest one says that the network does not see the target at all.

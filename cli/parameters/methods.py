@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -90,11 +89,12 @@ def plain_options(method: Method) -> dict[str, Any]:
     """The options of a method for a manifest; arrays by shape and hash."""
     import numpy as np
 
+    from ...engine.attribution.plain import described
+
     found: dict[str, Any] = {}
     for name, value in method.options().items():
         if isinstance(value, np.ndarray):
-            digest = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
-            found[name] = {"array": list(value.shape), "sha256": digest}
+            found[name] = described(value)
         else:
             found[name] = value
     return found

@@ -23,6 +23,7 @@ from ..errors import MethodError, OutputError, UnknownName
 from ..runtime.ort import ort
 from ..version import __version__
 from .maps import Display, Reduce
+from .plain import plain
 
 if TYPE_CHECKING:
     from ..graph.model import Model
@@ -177,14 +178,14 @@ class Explanation:
         lo, hi = self.range if self.map is not None else (None, None)
         return {
             "method": self.method,
-            "options": {name: _plain(value) for name, value in self.options.items()},
+            "options": {name: plain(value, hashed=False) for name, value in self.options.items()},
             "target": {"asked": self.asked, "explained": str(self.target), "label": self.label},
-            "score": _number(self.score),
+            "score": plain(self.score),
             "layer": self.layer,
             "layer_reason": self.reason,
             "values": {"shape": list(self.values.shape), "dtype": "float32", "channels": self.reduce},
             "display": {"kind": self.display, "colormap": self.colormap, "lowest": lo, "highest": hi},
-            "details": {name: _plain(value) for name, value in self.details.items()},
+            "details": {name: plain(value, hashed=False) for name, value in self.details.items()},
             "warnings": list(self.warnings),
             "model": {
                 "path": str(self.model.path) if self.model is not None and self.model.path else None,
@@ -335,21 +336,6 @@ def _small(image: NDArray[np.uint8], side: int = 480) -> NDArray[np.uint8]:
     """No larger than notebooks show it, nearest pixels."""
     step = max(1, -(-max(image.shape[:2]) // side))
     return np.ascontiguousarray(image[::step, ::step])
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return {"array": list(value.shape)}
-    if isinstance(value, tuple):
-        return [_plain(v) for v in value]
-    if isinstance(value, float | np.floating):
-        return _number(float(value))
-    return int(value) if isinstance(value, np.integer) else value
-
-
-def _number(value: float) -> float | None:
-    """JSON has no NaN and no infinity."""
-    return value if np.isfinite(value) else None
 
 
 def with_source(explanation: Explanation, source: str) -> Explanation:

@@ -15,13 +15,17 @@ from ..errors import CardError, MethodError, ModelError, ShapeError
 from ..graph.model import Model
 from ..inspect.concrete_shapes import concrete_shapes
 from ..inspect.signature import image_input
-from ..preprocess.card import Card
+from ..preprocess.card import FIELDS, Card
 from ..preprocess.find import find_card
 from ..preprocess.image import pixels_of, prepare
 from ..preprocess.labels import read_labels
 
 if TYPE_CHECKING:
     from ..preprocess.geometry import Geometry
+
+
+# What `explain` and `compile` take to say how the input is made and what the output holds.
+CARD_OPTIONS = (*FIELDS, "output", "scores")
 
 
 def example_input(model: Model, card: Card | None = None) -> Input:
@@ -37,8 +41,7 @@ def example_input(model: Model, card: Card | None = None) -> Input:
         found = image_input(model)
         name, layout = found.name, found.layout
     except (ModelError, CardError):
-        floats = [v.name for v in model.inputs if v.dtype is not None and v.dtype.kind == "f"]
-        name = floats[0] if floats else model.inputs[0].name
+        name = _explained(model)
     if card is not None:
         if layout is None:
             raise MethodError("the model takes no images: there is nothing to preprocess")
