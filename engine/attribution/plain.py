@@ -18,7 +18,7 @@ def described(array: NDArray[Any], hashed: bool = True) -> dict[str, Any]:
 
 
 def plain(value: Any, hashed: bool = True) -> Any:
-    """`value` without types of NumPy and tuples; arrays as `described`; NaN and infinities, which JSON lacks, as None."""
+    """`value` without NumPy's types and tuples; arrays as `described`; NaN and infinities as None: JSON lacks them."""
     if isinstance(value, np.ndarray):
         return described(value, hashed)
     if isinstance(value, tuple):

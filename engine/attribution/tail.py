@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import Disconnected
-from ..graph.model import Model
+from ..graph.dependencies import between
 from ..graph.split import expose, extract
 from ..inference.batches import RunOptions, run_batches
 from ..proto.nodes import reads
@@ -27,7 +27,7 @@ class Tail:
     def __init__(self, problem: Problem, value: str) -> None:
         self.problem, self.value = problem, value
         model, of = problem.model, problem.target.of
-        inner = _between(model, value, of)
+        inner = between(model, value, of)
         if not inner:
             raise Disconnected(f"{of!r} does not depend on {value!r}: choose a layer before it")
         made = {name for node in inner for name in node.output}
@@ -50,18 +50,3 @@ class Tail:
             runtime = RunOptions(runtime.providers, runtime.threads, 1)
         y = run_batches(self.model, feeds, [of], runtime=runtime)[of]
         return score(y, problem.cotangents, rows)
-
-
-def _between(model: Model, value: str, of: str) -> list[Any]:
-    """The nodes between two values, in graph order."""
-    reached, forward = {value}, []
-    for node in model.graph.node:
-        if value not in node.output and any(name in reached for name in reads(node)):
-            reached.update(name for name in node.output if name)
-            forward.append(node)
-    needed, nodes = {of}, []
-    for node in reversed(forward):
-        if any(name in needed for name in node.output):
-            needed.update(reads(node))
-            nodes.append(node)
-    return nodes[::-1]

@@ -11,6 +11,7 @@ from onnx import TensorProto
 from ..attribution.baselines import BLUR, blurred
 from ..attribution.baselines import baseline as constant
 from ..errors import Disconnected, MethodError, ShapeError
+from ..graph.dependencies import behind, outputs_of
 from ..graph.model import Model
 from ..graph.split import extract
 from ..graph.upgrade import GRADIENT_OPSET, upgraded
@@ -136,11 +137,8 @@ def _tail(build: Build, value: str, variants: str, count: int) -> str:
     of = build.problem.target.of
     model = build.batched()
     model = upgraded(model, GRADIENT_OPSET)
-    behind = {value}
-    for node in model.graph.node:
-        if value not in node.output and any(name in behind for name in reads(node)):
-            behind.update(name for name in node.output if name)
-    if of not in behind:
+    below = {value, *outputs_of(behind(model, [value]))}
+    if of not in below:
         raise Disconnected(f"{of!r} does not depend on {value!r}: choose a layer before it")
     feeds: dict[str, str] = {value: variants}
     waiting, seen = [of], set()
@@ -154,7 +152,7 @@ def _tail(build: Build, value: str, variants: str, count: int) -> str:
         rank = model.value(name).rank
         if node is None:
             feeds[name] = build.repeated_input(name, count)
-        elif name not in behind and dtype is not None and dtype.kind == "f" and rank and _has_batch(model, name):
+        elif name not in below and dtype is not None and dtype.kind == "f" and rank and _has_batch(model, name):
             # A value that goes around the layer keeps what it was; what is computed of sizes is computed anew.
             feeds[name] = build.repeated(name, count)
         else:

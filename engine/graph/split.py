@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from onnx import GraphProto, NodeProto, ValueInfoProto
+from onnx import GraphProto, ValueInfoProto
 
 from ..errors import ModelError, ShapeError, SplitError
 from ..proto.nodes import reads
 from ..proto.values import Value, to_info
 from ..runtime.trial import infer_types
+from .dependencies import before, behind, outputs_of
 from .min_cut import latest_separator
 from .model import Model
 
@@ -51,18 +52,18 @@ def split(model: Model, at: str | Iterable[str]) -> tuple[Model, Model]:
     if not cut:
         raise SplitError("no value to cut at: name one or more values of the graph")
     inputs = {v.name for v in model.inputs}
-    on_input = _descendants(model, inputs) | inputs
+    on_input = outputs_of(behind(model, inputs)) | inputs
     for name in cut:
         model.value(name)
         if name not in on_input:
             raise SplitError(
                 f"{name!r} is a constant, not a value that depends on the input: cut at a value computed from the input"
             )
-    behind = _descendants(model, cut)
-    tail_outputs = [v for v in model.graph.output if v.name in behind]
+    below = outputs_of(behind(model, cut))
+    tail_outputs = [v for v in model.graph.output if v.name in below]
     if not tail_outputs:
         raise SplitError(f"no output of the model depends on {_names(cut)}: cut at a value before the outputs")
-    around = _around(model, set(cut), behind, on_input, [v.name for v in tail_outputs])
+    around = _around(model, set(cut), below, on_input, [v.name for v in tail_outputs])
     if around:
         one = len(around) == 1
         raise SplitError(
@@ -71,8 +72,8 @@ def split(model: Model, at: str | Iterable[str]) -> tuple[Model, Model]:
             f"{'it' if one else 'them'}: at={[*cut, *around]!r}"
         )
     infos = value_infos(model, cut)
-    before = [v for v in model.graph.output if v.name not in behind and v.name not in cut]
-    head = extract(model, outputs=[*infos, *before])
+    early = [v for v in model.graph.output if v.name not in below and v.name not in cut]
+    head = extract(model, outputs=[*infos, *early])
     tail = extract(model, outputs=tail_outputs, inputs=infos)
     return head, tail
 
@@ -83,7 +84,7 @@ def extract(
     """The part of the graph that computes `outputs`, from `inputs` on if they are given. Unused inputs are dropped."""
     whole = model.untyped.graph
     stop = {v.name for v in inputs or ()}
-    nodes = _ancestors(model, [v.name for v in outputs], stop=stop)
+    nodes = before(model, [v.name for v in outputs], stop)
     used = {name for node in nodes for name in reads(node)} | {v.name for v in outputs}
     graph = GraphProto(name=whole.name, doc_string=whole.doc_string)
     graph.node.extend(nodes)
@@ -127,43 +128,20 @@ def _names(values: Iterable[str]) -> str:
     return ", ".join(repr(v) for v in values)
 
 
-def _descendants(model: Model, start: Iterable[str]) -> set[str]:
-    """Values computed from those in `start`; of these, the ones that are computed from others of them."""
-    start = set(start)
-    reached = set(start)
-    computed: set[str] = set()
-    for node in model.untyped.graph.node:
-        if any(name in reached for name in reads(node)):
-            computed.update(name for name in node.output if name)
-            reached.update(computed)
-    return computed
-
-
-def _ancestors(model: Model, start: Iterable[str], stop: set[str]) -> list[NodeProto]:
-    """Nodes that `start` needs, in graph order, not going past the values in `stop`."""
-    wanted = {name for name in start if name not in stop}
-    nodes = []
-    for node in reversed(model.untyped.graph.node):
-        if any(name in wanted for name in node.output):
-            nodes.append(node)
-            wanted.update(name for name in reads(node) if name not in stop)
-    return nodes[::-1]
-
-
-def _around(model: Model, cut: set[str], behind: set[str], on_input: set[str], outputs: Collection[str]) -> list[str]:
-    """What has to be cut as well: values not behind the cut, fewest and latest, in graph order; empty for a cut."""
+def _around(model: Model, cut: set[str], below: set[str], on_input: set[str], outputs: Collection[str]) -> list[str]:
+    """What has to be cut as well: values not after the cut, fewest and latest, in graph order; empty for a cut."""
     crossing: dict[str, None] = {}
-    for node in _ancestors(model, outputs, stop=cut):
-        if any(name in behind for name in node.output):
-            free = (n for n in reads(node) if n in on_input and n not in cut and n not in behind)
+    for node in before(model, outputs, cut):
+        if any(name in below for name in node.output):
+            free = (n for n in reads(node) if n in on_input and n not in cut and n not in below)
             crossing.update(dict.fromkeys(free))
     if not crossing:
         return []
     edges: dict[str, set[str]] = {}
     for node in model.untyped.graph.node:
-        targets = {name for name in node.output if name and name in on_input and name not in cut and name not in behind}
+        targets = {name for name in node.output if name and name in on_input and name not in cut and name not in below}
         for name in reads(node):
-            if name in on_input and name not in cut and name not in behind:
+            if name in on_input and name not in cut and name not in below:
                 edges.setdefault(name, set()).update(targets)
     sources = [v.name for v in model.inputs if v.name not in cut]
     chosen = latest_separator(edges, sources, list(crossing))

@@ -24,7 +24,6 @@ from ..attribution.segments import NAMES, features_of
 from ..attribution.windows import WindowGrid, most_frequent, patches, refine, sample
 from ..errors import MethodError
 from ..incremental.runner import Hidden
-from ..proto.nodes import reads
 from .families.occluding import approximation_error, boxes_of, most_probable, score_drops
 from .options import option
 from .registry import Method, Needs, Sanity, method
@@ -211,12 +210,7 @@ def _about_classes(problem: Problem, number: int, class_map: NDArray[np.int32] |
 
 def _check_depends(problem: Problem) -> None:
     """Raises MethodError where the explained number does not depend on the explained input."""
-    model = problem.model
-    reached = {problem.input.name}
-    for node in model.graph.node:
-        if any(name in reached for name in reads(node)):
-            reached.update(node.output)
-    if problem.target.of not in reached:
+    if problem.input.name not in problem.model.ancestors(problem.target.of):
         raise MethodError(
             f"the target {problem.asked} is computed from {problem.target.of!r}, which does not depend on the input "
             f"{problem.input.name!r}: choose another target"

@@ -25,7 +25,7 @@ from ...errors import MethodError
 from ...graph.model import Model
 from ...inspect.attention import Attention, attentions, rank_of
 from ...inspect.position_trace import Trace, trace
-from ...proto.nodes import label, reads
+from ...proto.nodes import label
 
 if TYPE_CHECKING:
     from ...attribution.problem import Problem
@@ -71,7 +71,7 @@ def attention_maps(problem: Problem, method: str, start: int = 0) -> AttentionMa
     """
     model = _unfused(problem.source, method)
     problem = problem.on(model)
-    before = _ancestors(problem.model, problem.target.of)
+    before = problem.model.ancestors(problem.target.of)
     layers = [a for a in attentions(problem.model) if a.value in before]
     if not layers:
         raise MethodError(
@@ -205,7 +205,7 @@ def read_tokens(maps: AttentionMaps, token: int | None, method: str) -> tuple[ND
         return _only([token % count], problem.rows, count), f"token {token % count}, as given"
     last = maps.layers[-1]
     follow, known = _followed(problem.model, last)
-    before = _ancestors(problem.model, problem.target.of) | {problem.target.of}
+    before = problem.model.ancestors(problem.target.of) | {problem.target.of}
     nodes = problem.model.graph.node
     for index, name in sorted(follow.mixed):
         if any(output in before for output in nodes[index].output):
@@ -297,12 +297,3 @@ def _by_element(problem: Problem, positions: Positions, known: int, count: int) 
     read = np.flatnonzero(weights.any(axis=0))
     words = f"token {read[0]}, which the answer reads" if len(read) == 1 else f"{len(read)} tokens that targets read"
     return np.asarray(weights / np.where(total > 0, total, 1), np.float32), words
-
-
-def _ancestors(model: Model, of: str) -> set[str]:
-    """The values that `of` is computed from, and itself."""
-    needed = {of}
-    for node in reversed(model.graph.node):
-        if any(name in needed for name in node.output):
-            needed.update(reads(node))
-    return needed
