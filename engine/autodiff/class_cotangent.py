@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import GraphProto, NodeProto, TensorProto
+from onnx import GraphProto, TensorProto
 
 from ..graph.model import Model
-from ..proto.edit import ordered
+from ..proto.edit import copied, ordered, replace_nodes
 
 CLASSES, WEIGHTS = "target/classes", "target/weights"
 _HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
@@ -30,8 +30,7 @@ def select_classes(gradient: Model, of: str, cotangent: str, axis: int) -> Model
     """
     seed = next(v for v in gradient.untyped.graph.input if v.name == cotangent)
     kind = seed.type.tensor_type.elem_type
-    graph = GraphProto()
-    graph.CopyFrom(gradient.untyped.graph)
+    graph = copied(gradient.untyped.graph)
     build = _Builder(graph)
     axes = build.constant("last", np.array([axis], np.int64))
     shape = build.node("Shape", of)
@@ -57,12 +56,10 @@ def select_classes(gradient: Model, of: str, cotangent: str, axis: int) -> Model
     keep = [v for v in graph.input if v.name != cotangent]
     keep.append(onnx.helper.make_tensor_value_info(CLASSES, TensorProto.INT64, ["target/rows", "target/terms"]))
     keep.append(onnx.helper.make_tensor_value_info(WEIGHTS, kind, ["target/rows", "target/terms"]))
-    inputs = [onnx.ValueInfoProto.FromString(v.SerializeToString()) for v in keep]
+    inputs = [copied(info) for info in keep]
     del graph.input[:]
     graph.input.extend(inputs)
-    nodes = [NodeProto.FromString(n.SerializeToString()) for n in ordered(graph.node, [v.name for v in graph.output])]
-    del graph.node[:]
-    graph.node.extend(nodes)
+    replace_nodes(graph, ordered(graph.node, [v.name for v in graph.output]))
     return gradient.with_graph(graph)
 
 

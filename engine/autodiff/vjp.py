@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 import onnx
-from onnx import NodeProto
 
 from ..emitter.assemble import assemble, gradient_names
 from ..emitter.emitter import Emitter
@@ -22,6 +21,7 @@ from ..errors import Disconnected, GradientError, UnknownName
 from ..graph.model import Model, Source
 from ..graph.read import read
 from ..graph.upgrade import GRADIENT_OPSET, upgraded
+from ..proto.edit import copied
 from ..proto.values import FLOATS, elem_of
 from .decompose import decompose_live, rewrite
 from .diagnosis import no_path_error
@@ -52,7 +52,7 @@ def vjp(model: Source, of: str | Sequence[str], wrt: str | Sequence[str], rules:
     of, wrt = _names(model, of, "of"), _names(model, wrt, "wrt")
     lookup = lookup_of(rules)
     model = upgraded(model, GRADIENT_OPSET)
-    known_types = GraphTypes(model, [_copy(node) for node in model.graph.node], model.opset)
+    known_types = GraphTypes(model, [copied(node) for node in model.graph.node], model.opset)
     _check_floats(known_types, of, wrt)
     op = Emitter(known_types)
     op.lookup, op.pull = lookup, partial(_pull, lookup)
@@ -64,12 +64,6 @@ def vjp(model: Source, of: str | Sequence[str], wrt: str | Sequence[str], rules:
             raise Disconnected(no_path_error(op, known_types.nodes, of, name, lookup))
     note = {"onnxray.vjp": f"of={','.join(of)}; wrt={','.join(wrt)}; rules={_rules_name(rules)}"}
     return assemble(op, dict(zip(of, seeds, strict=True)), {n: found[n] for n in wrt}, totals, note)
-
-
-def _copy(node: NodeProto) -> NodeProto:
-    copy = NodeProto()
-    copy.CopyFrom(node)
-    return copy
 
 
 def _names(model: Model, names: str | Sequence[str], what: str) -> list[str]:

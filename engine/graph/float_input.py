@@ -12,11 +12,12 @@ from onnx import GraphProto, NodeProto, TensorProto
 
 from ..caches import of_model
 from ..proto.attributes import attributes
+from ..proto.edit import copied, replace_nodes
 from ..proto.nodes import DOMAIN_NAMES
+from ..proto.values import FLOATS
 from .model import Model
 
 _MOVES = frozenset("Transpose Reshape Squeeze Unsqueeze Flatten Identity Slice".split())
-_FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
 
 
 @of_model
@@ -30,8 +31,7 @@ def _converted(model: Model, name: str) -> Model | None:
     if dtype is None or dtype.kind not in "iu" or any(v.name == name for v in model.graph.output):
         return None
     integers, replaced = {name}, dict[int, list[NodeProto]]()
-    graph = GraphProto()
-    graph.CopyFrom(model.graph)
+    graph = copied(model.graph)
     for index, node in enumerate(model.graph.node):
         touched = [i for i, value in enumerate(node.input) if value in integers]
         if not touched:
@@ -45,14 +45,12 @@ def _converted(model: Model, name: str) -> Model | None:
             if nodes is None:
                 return None
             replaced[index] = nodes
-        elif node.op_type != "Cast" or attributes(node)["to"] not in _FLOATS:
+        elif node.op_type != "Cast" or attributes(node)["to"] not in FLOATS:
             return None
     if any(v.name in integers for v in model.graph.output):
         return None
     nodes = [new for index, node in enumerate(model.graph.node) for new in replaced.get(index, [node])]
-    copies = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    del graph.node[:]
-    graph.node.extend(copies)
+    replace_nodes(graph, nodes)
     for info in graph.input:
         if info.name == name:
             info.type.tensor_type.elem_type = TensorProto.FLOAT

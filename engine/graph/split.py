@@ -32,10 +32,10 @@ def expose(model: Model, values: str | Iterable[str], *, only: bool = False) -> 
             raise SplitError("no value to expose: name one or more values of the graph")
         return extract(model, outputs=value_infos(model, names))
     present = {v.name for v in model.graph.output}
-    graph = GraphProto()
-    graph.CopyFrom(model.graph)
-    graph.output.extend(value_infos(model, [name for name in names if name not in present]))
-    return model.with_graph(graph)
+    infos = value_infos(model, [name for name in names if name not in present])
+    with model.edited() as edit:
+        edit.graph.output.extend(infos)
+    return edit.model
 
 
 def split(model: Model, at: str | Iterable[str]) -> tuple[Model, Model]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-from onnx import GraphProto, TensorProto
+from onnx import TensorProto
 
 from ..caches import of_model
 from ..proto.attributes import attributes
+from ..proto.edit import copied
 from ..proto.operators import ML
 from .model import Model
 
@@ -24,8 +25,7 @@ def with_tensor_scores(model: Model) -> Model:
     """
     if (ML, "ZipMap") not in model.operators:
         return model
-    graph = GraphProto()
-    graph.CopyFrom(model.graph)
+    graph = copied(model.graph)
     outputs = {info.name: info for info in graph.output}
     labels: list[str] = []
     for node in graph.node:

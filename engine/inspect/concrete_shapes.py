@@ -6,11 +6,11 @@ import math
 from typing import TypeAlias
 
 import numpy as np
-from onnx import GraphProto
 
 from ..errors import CardError, ModelError, ShapeError
 from ..graph.model import Model
 from ..graph.split import expose
+from ..proto.edit import copied
 from ..proto.operators import CONVOLUTIONS
 from ..proto.values import Value
 from ..runtime.trial import trial_run
@@ -88,8 +88,7 @@ def _substituted(value: Value, symbols: dict[str, int]) -> tuple[int, ...] | Non
 
 def _infer(model: Model, inputs: dict[str, tuple[int, ...] | None], symbols: dict[str, int], shapes: Sizes) -> None:
     """Complete `shapes` by an inference with the sizes of the inputs put in."""
-    graph = GraphProto()
-    graph.CopyFrom(model.graph)
+    graph = copied(model.graph)
     for info in (*graph.value_info, *graph.output):
         for dim in info.type.tensor_type.shape.dim:
             if dim.dim_param in symbols:

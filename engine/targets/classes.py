@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
-from onnx import GraphProto
 
 from ..errors import ModelError, TargetError, UnknownName
 from ..graph.model import Model
 from ..inspect.signature import class_output
 from ..proto.attributes import attributes
+from ..proto.edit import copied
 from .resolved import Classes, Place, Resolved
 
 if TYPE_CHECKING:
@@ -46,8 +46,6 @@ def class_scores(place: Place, kind: str, target: Target) -> Resolved:
 
 def _with_probabilities(model: Model, name: str, axis: int, count: int | None, scores: str) -> tuple[Model, str]:
     """The model with probabilities computed after the scores `name`."""
-    graph = GraphProto()
-    graph.CopyFrom(model.graph)
     if scores == "log-probabilities":
         node = onnx.helper.make_node("Exp", [name], [PROBABILITIES], name=PROBABILITIES)
     elif count == 1:
@@ -57,12 +55,12 @@ def _with_probabilities(model: Model, name: str, axis: int, count: int | None, s
     else:
         # Before opset 13 a softmax runs over all axes from `axis` on: the same where the others after it have size 1.
         node = onnx.helper.make_node("Softmax", [name], [PROBABILITIES], name=PROBABILITIES, axis=min(axis, 1))
-    graph.node.append(node)
-    info = onnx.ValueInfoProto()
-    info.CopyFrom(next(v for v in model.graph.output if v.name == name))
+    info = copied(next(v for v in model.graph.output if v.name == name))
     info.name = PROBABILITIES
-    graph.output.append(info)
-    return model.with_graph(graph), PROBABILITIES
+    with model.edited() as edit:
+        edit.graph.node.append(node)
+        edit.graph.output.append(info)
+    return edit.model, PROBABILITIES
 
 
 # Operators that may stand between a softmax and the output: they keep the scores' places, or move them.

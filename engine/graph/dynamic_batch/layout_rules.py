@@ -8,6 +8,7 @@ from onnx import NodeProto
 
 from ...proto.arguments import axes_of, pads_of, permutation_of, slice_of
 from ...proto.attributes import attributes
+from ...proto.edit import copied
 from ...proto.operators import MICROSOFT
 from .proof import Batch, BatchRefused, rule
 
@@ -46,8 +47,7 @@ def _concat(batch: Batch, node: NodeProto) -> None:
     rank = batch.rank(carrying)
     if attributes(node).get("axis", 0) % rank == 0:
         raise BatchRefused("it joins along axis 0")
-    changed = NodeProto()
-    changed.CopyFrom(node)
+    changed = copied(node)
     for i, name in enumerate(node.input):
         if name not in batch.carries:  # a class token, which every sample gets a copy of
             changed.input[i] = _copied(batch, node, i, rank, carrying)
@@ -132,8 +132,7 @@ def _reshape(batch: Batch, node: NodeProto) -> None:
         target[0], literal = 0, False
     else:
         raise BatchRefused("its shape leaves no room for a dynamic size")
-    changed = NodeProto()
-    changed.CopyFrom(node)
+    changed = copied(node)
     changed.input[1] = batch.store(node.output[0], np.asarray(target, np.int64))
     if not literal:
         kept = [a for a in node.attribute if a.name != "allowzero"]
@@ -151,8 +150,7 @@ def _expand(batch: Batch, node: NodeProto) -> None:
     if len(target) < rank or target[0] == 1:
         batch.carry(node)
         return
-    changed = NodeProto()
-    changed.CopyFrom(node)
+    changed = copied(node)
     changed.input[1] = batch.store(node.output[0], np.asarray([1, *target[1:]], np.int64))
     batch.carry(changed)
 
@@ -219,8 +217,7 @@ def _resize(batch: Batch, node: NodeProto) -> None:
     batch.matched(sizes, axes)
     if sizes[place] != batch.size or place != 0 or given.get("keep_aspect_ratio_policy", "stretch") != "stretch":
         raise BatchRefused("it scales axis 0")
-    changed = NodeProto()
-    changed.CopyFrom(node)
+    changed = copied(node)
     changed.input[3] = batch.own_size(node.output[0], node.input[0], sizes[1:])
     batch.carry(changed)
 

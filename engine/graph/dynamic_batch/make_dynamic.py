@@ -13,6 +13,7 @@ from onnx import GraphProto, ValueInfoProto
 
 from ...errors import ModelError, ShapeError
 from ...proto.arguments import Unreadable
+from ...proto.edit import copied
 from ...proto.nodes import label, plain_domain, reads
 from ..model import Model
 from . import compute_rules, layout_rules  # noqa: F401 (they register their rules)
@@ -97,8 +98,7 @@ def _rewritten(model: Model, batch: Batch) -> GraphProto:
 
 
 def _with_symbol(info: ValueInfoProto, symbol: str) -> ValueInfoProto:
-    changed = ValueInfoProto()
-    changed.CopyFrom(info)
+    changed = copied(info)
     dims = changed.type.tensor_type.shape.dim
     if len(dims):
         dims[0].dim_param = symbol
