@@ -19,6 +19,7 @@ from onnx import GraphProto, NodeProto, TensorProto, TypeProto, ValueInfoProto
 from ...kernels.upsample import taps
 from ..autodiff.path import Rules
 from ..autodiff.vjp import vjp
+from ..emitter.assemble import finish
 from ..emitter.emitter import Emitter
 from ..emitter.graph_types import GraphTypes
 from ..errors import MethodError, ModelError, ShapeError, TargetError
@@ -373,7 +374,7 @@ class Build:
         for name, value in outputs.items():
             op.nodes.append(NodeProto(op_type="Identity", input=[value], output=[name], name=name))
         nodes = [*op.known_types.nodes, *op.nodes]
-        graph = GraphProto(name=self.model.graph.name or "model", doc_string=self.model.graph.doc_string)
+        graph = GraphProto(name=self.model.graph.name or "model")
         kept = {v.name: v for v in self.model.graph.output}
         graph.output.extend(kept[v.name] for v in source.graph.output)
         for name, value in outputs.items():
@@ -383,23 +384,14 @@ class Build:
             for node in nodes:
                 rename(node, {self.x: entry.value})
                 rename(node, {entry.placeholder: self.x})
-        nodes = ordered(nodes, [v.name for v in graph.output])
-        graph.node.extend(nodes)
         inputs = {v.name: v for v in self.model.graph.input if v.name not in self._seeds}
         for name, info in inputs.items():
             graph.input.append(entry.info if entry is not None and name == self.x else info)
-        used = {name for node in nodes for name in reads(node)} | {v.name for v in (*graph.output, *graph.input)}
-        if TARGET in used:
+        if any(TARGET in reads(node) for node in ordered(nodes, [v.name for v in graph.output])):
             graph.input.add(name=TARGET).type.CopyFrom(op.type(TARGET))
             if default:
                 graph.initializer.append(onnx.numpy_helper.from_array(np.array([-1], np.int64), TARGET))
-        stored = {**op.known_types.stored, **op.initializers}
-        graph.initializer.extend(t for t in stored.values() if t.name in used)
-        graph.sparse_initializer.extend(t for t in self.model.graph.sparse_initializer if t.values.name in used)
-        result = self.model.with_graph(graph, metadata=metadata, opset=op.opset)
-        oldest = onnx.helper.find_min_ir_version_for(result.untyped.opset_import, ignore_unknown=True)
-        result.untyped.ir_version = max(result.untyped.ir_version, oldest)
-        return result
+        return finish(op, graph, nodes, metadata)
 
     def _declared(self, value: str) -> TypeProto:
         """The value's type, its first axis named as the explained input's: the batch."""

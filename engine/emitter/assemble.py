@@ -49,13 +49,21 @@ def assemble(
     graph.input.extend(_info(op, seed, name) for name, seed in seeds.items())
     graph.output.extend(_output(op, info) for info in model.graph.output)
     graph.output.extend(_info(op, total, name) for name, total in zip(found, totals, strict=True))
-    kept = ordered(nodes, [v.name for v in graph.output])
-    graph.node.extend(kept)
-    used = {name for node in kept for name in reads(node)} | {v.name for v in (*graph.output, *graph.input)}
-    stored = {**known_types.stored, **op.initializers}
+    return finish(op, graph, nodes, metadata)
+
+
+def finish(op: Emitter, graph: GraphProto, nodes: Sequence[NodeProto], metadata: Mapping[str, str]) -> Model:
+    """The emitter's model with `graph`, whose inputs and outputs are declared.
+
+    The graph gets those of `nodes` that the outputs depend on, in order, and the constants that they read.
+    """
+    model = op.known_types.model
+    graph.doc_string = model.graph.doc_string
+    graph.node.extend(ordered(nodes, [v.name for v in graph.output]))
+    used = {name for node in graph.node for name in reads(node)} | {v.name for v in (*graph.output, *graph.input)}
+    stored = {**op.known_types.stored, **op.initializers}
     graph.initializer.extend(t for t in stored.values() if t.name in used)
     graph.sparse_initializer.extend(t for t in model.graph.sparse_initializer if t.values.name in used)
-    graph.doc_string = model.graph.doc_string
     result = model.with_graph(graph, metadata=metadata, opset=op.opset)
     oldest = onnx.helper.find_min_ir_version_for(result.untyped.opset_import, ignore_unknown=True)
     result.untyped.ir_version = max(result.untyped.ir_version, oldest)
