@@ -11,16 +11,21 @@ from onnx import NodeProto
 from .. import gradients
 from ..emitter.emitter import Emitter
 from ..errors import UnknownName
-from ..gradients.registry import Constant, Entry, Gradient, Refusal, Rule
+from ..gradients.registry import AnyRule, Constant, Entry, Gradient, Refusal, Rule, of_all_outputs
 from ..proto.nodes import reads
 from .rectifiers import TABLES
 
-Rules: TypeAlias = "str | Mapping[str | tuple[str, str], Rule] | None"
+Rules: TypeAlias = "str | Mapping[str | tuple[str, str], AnyRule] | None"
 Lookup: TypeAlias = Callable[[NodeProto], "Entry | None"]
 
 
 def lookup_of(rules: Rules) -> Lookup:
-    table: Mapping[Any, Rule] = {}
+    """The entry of each node: the caller's own rules first, then the registry's.
+
+    Raises UnknownName for a set of rules that there is not, GradientError for a rule with other parameters than
+    (node, dy, op) or (node, cotangents, op).
+    """
+    table: Mapping[Any, AnyRule] = {}
     if isinstance(rules, str):
         if rules not in TABLES:
             raise UnknownName("set of rules", rules, TABLES)
@@ -29,7 +34,8 @@ def lookup_of(rules: Rules) -> Lookup:
         table = rules
     own: dict[tuple[str, str], Rule] = {}
     for where, rule in table.items():
-        own[gradients.key("", where) if isinstance(where, str) else gradients.key(*where)] = rule
+        place = gradients.key("", where) if isinstance(where, str) else gradients.key(*where)
+        own[place] = of_all_outputs(rule, f"the rule given for {place[1]!r}")
 
     def lookup(node: NodeProto) -> Entry | None:
         where = gradients.key(node.domain, node.op_type)

@@ -26,11 +26,11 @@ Both are visualisations, not derivatives; they barely change when weights are ra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from .. import gradients
-from ..gradients.registry import Cotangents, Gradient, Rule
+from ..gradients.registry import Cotangents, Gradient, RuleOfOne
 
 if TYPE_CHECKING:
     from ..emitter.emitter import Emitter
@@ -38,18 +38,15 @@ if TYPE_CHECKING:
 
 
 def _relu(node: Node, dy: str, op: Emitter) -> str:
-    result: str = op.Relu(dy)
-    return result
+    return op.Relu(dy)
 
 
 def _leaky(node: Node, dy: str, op: Emitter) -> str:
-    result: str = op.LeakyRelu(dy, alpha=node.attribute("alpha", 0.01))
-    return result
+    return op.LeakyRelu(dy, alpha=node.attribute("alpha", 0.01))
 
 
 def _prelu(node: Node, dy: str, op: Emitter) -> str:
-    result: str = op.PRelu(dy, node.inputs[1])
-    return result
+    return op.PRelu(dy, node.inputs[1])
 
 
 def _clip(node: Node, dy: str, op: Emitter) -> str | None:
@@ -57,8 +54,7 @@ def _clip(node: Node, dy: str, op: Emitter) -> str | None:
     bound = None if low is None else op.constant_value(low)
     if bound is None or bound.item() != 0:
         return None
-    result: str = op.Relu(dy)
-    return result
+    return op.Relu(dy)
 
 
 RECTIFIERS: Mapping[str, Callable[[Node, str, Emitter], str | None]] = {
@@ -76,27 +72,23 @@ def _own(op_type: str) -> Gradient:
     return entry
 
 
-def _deconvnet(op_type: str) -> Rule:
-    def rule(node: Node, cotangents: Cotangents, op: Emitter) -> Sequence[str | None] | Mapping[str, str]:
-        (dy,) = cotangents
-        assert dy is not None
+def _deconvnet(op_type: str) -> RuleOfOne:
+    def rule(node: Node, dy: str, op: Emitter) -> Cotangents | Mapping[str, str]:
         rectified = RECTIFIERS[op_type](node, dy, op)
-        return _own(op_type).rule(node, cotangents, op) if rectified is None else [rectified]
+        return _own(op_type).rule(node, [dy], op) if rectified is None else [rectified]
 
     return rule
 
 
-def _guided(op_type: str) -> Rule:
-    def rule(node: Node, cotangents: Cotangents, op: Emitter) -> Sequence[str | None] | Mapping[str, str]:
-        (dy,) = cotangents
-        assert dy is not None
+def _guided(op_type: str) -> RuleOfOne:
+    def rule(node: Node, dy: str, op: Emitter) -> Cotangents | Mapping[str, str]:
         rectified = RECTIFIERS[op_type](node, dy, op)
-        return _own(op_type).rule(node, cotangents if rectified is None else [rectified], op)
+        return _own(op_type).rule(node, [dy if rectified is None else rectified], op)
 
     return rule
 
 
-TABLES: Mapping[str, Mapping[str, Rule]] = {
+TABLES: Mapping[str, Mapping[str, RuleOfOne]] = {
     "guided": {op_type: _guided(op_type) for op_type in RECTIFIERS},
     "deconvnet": {op_type: _deconvnet(op_type) for op_type in RECTIFIERS},
 }

@@ -37,7 +37,7 @@ def vjp(model: Source, of: str | Sequence[str], wrt: str | Sequence[str], rules:
             is the total one, as if the value were an input of what comes after it
     rules   None: the derivative. "guided" (Springenberg et al. 2015, arXiv:1412.6806) or "deconvnet" (Zeiler & Fergus
             2014): other rules for rectifiers, see `rectifiers.py`. A mapping from operator or (domain, operator) to a
-            rule: your own, written like those in `gradients/`.
+            rule: your own, written like those in `gradients/`, as (node, dy, op) or (node, cotangents, op).
 
     Inputs: those of the model, then `cotangent/<name>` for each `of`, of that value's type and shape. Outputs: those of
     the model, then `grad/<name>` for each `wrt`: the sum over `of` of cotangent times derivative. The batch and every
@@ -45,8 +45,8 @@ def vjp(model: Source, of: str | Sequence[str], wrt: str | Sequence[str], rules:
     itself), another "grad/" or "cotangent/" goes before it.
 
     Raises UnknownName, NoGradient (an operator between `wrt` and `of` has none), Disconnected (no `of` depends on a
-    `wrt`), GradientError (a value is no float tensor), ShapeError (a rank that cannot be known), ModelError,
-    OpsetError.
+    `wrt`), GradientError (a value is no float tensor, a rule has other parameters), ShapeError (a rank that cannot be
+    known), ModelError, OpsetError.
     """
     model = read(model)
     of, wrt = _names(model, of, "of"), _names(model, wrt, "wrt")

@@ -119,7 +119,7 @@ class Build:
     def real(self, name: str) -> str:
         """The value in float32."""
         op = self.op
-        return name if op.elem_type(name) == TensorProto.FLOAT else str(op.Cast(name, to=TensorProto.FLOAT))
+        return name if op.elem_type(name) == TensorProto.FLOAT else op.Cast(name, to=TensorProto.FLOAT)
 
     def plane(self) -> str | list[int]:
         """(H, W) of the input: a list where they are fixed, else the name of an int64 vector."""
@@ -128,7 +128,7 @@ class Build:
             raise MethodError("the input is no image: there is no plane to bring a map to")
         shape = self.op.shape(self.x)
         fixed = [d for a in axes if isinstance(d := shape[a], int)]
-        return fixed if len(fixed) == 2 else str(self.op.Concat(*(self.op.size_of(self.x, a) for a in axes), axis=0))
+        return fixed if len(fixed) == 2 else self.op.Concat(*(self.op.size_of(self.x, a) for a in axes), axis=0)
 
     def resized(self, maps: str, size: str | Sequence[int]) -> str:
         """(N, C, h, w) sampled at (H, W), bilinear with half-pixel centres, as `kernels.upsample` does."""
@@ -138,20 +138,20 @@ class Build:
         sides = [d for d in shape[2:] if isinstance(d, int)]
         if not isinstance(size, str) and len(sides) == 2 and max(sides) <= _SMALL:
             down, across = (_bilinear(side, wide) for side, wide in zip(sides, size, strict=True))
-            return str(self.op.MatMul(self.op.const(down), self.op.MatMul(maps, self.op.const(across.T.copy()))))
+            return self.op.MatMul(self.op.const(down), self.op.MatMul(maps, self.op.const(across.T.copy())))
         # Sizes of all axes: ONNX Runtime's optimiser moves transpositions through a Resize, and fails where that names
         # its axes.
         wanted = self.op.const(list(size)) if not isinstance(size, str) else size
         sizes = self.op.Concat(self.op.shape_of(maps, 0, 2), wanted, axis=0)
         options = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
-        return str(self.op.Resize(maps, None, None, sizes, **options))
+        return self.op.Resize(maps, None, None, sizes, **options)
 
     def greatest(self, maps: str) -> str:
         """The greatest magnitude of each sample of (N, ...), 1 where all is zero: (N, 1, ...)."""
         op = self.op
         axes = list(range(1, op.rank(maps)))
         most = op.ReduceMax(op.Abs(maps), axes, keepdims=1)
-        return str(op.Where(op.Greater(most, 0.0), most, 1.0))
+        return op.Where(op.Greater(most, 0.0), most, 1.0)
 
     # --- the target ---
 
@@ -205,7 +205,7 @@ class Build:
         ranks = [-code for code, _ in terms if code < 0]
         if ranks == [1] and len(terms) == 1:
             return [(op.ArgMax(scores, axis=1, keepdims=0), terms[0][1], True)]
-        order = op.TopK(scores, op.const([max(ranks)]), axis=-1, outputs=2)[1] if ranks else ""
+        order = op.emit_several("TopK", scores, op.const([max(ranks)]), axis=-1, outputs=2)[1] if ranks else ""
         width = op.shape(scores)[1]
         found = []
         for code, weight in terms:
@@ -238,7 +238,7 @@ class Build:
             alone = alone and op.shape(index) == (1,)
         if alone:
             total = op.Expand(total, op.Concat(op.size_of(head.value, 0), op.const([1]), axis=0))
-        return str(op.Reshape(op.cast(total, head.value), [-1, *deep] if known else op.shape_of(head.value)))
+        return op.Reshape(op.cast(total, head.value), [-1, *deep] if known else op.shape_of(head.value))
 
     def _class_cotangent(self) -> str:
         op, of = self.op, self.problem.target.of
@@ -248,7 +248,7 @@ class Build:
             values = op.const(np.array([0, weight], np.float32))
             term = op.OneHot(index, count, values, axis=-1)
             total = op.Add(total, term) if total else term
-        return str(op.Reshape(op.cast(op.Expand(total, op.Shape(scores)), of), op.shape_of(of)))
+        return op.Reshape(op.cast(op.Expand(total, op.Shape(scores)), of), op.shape_of(of))
 
     def _fixed_cotangent(self) -> str:
         op, target = self.op, self.problem.target
@@ -261,7 +261,7 @@ class Build:
         if not all(isinstance(d, int) for d in shape[1:]):
             raise TargetError(f"the target {self.problem.asked} needs a fixed size of {target.of!r}: set the input's")
         constant = op.const(self.problem.cotangents[:1], like=target.of)
-        return str(op.Expand(constant, op.Shape(target.of)))
+        return op.Expand(constant, op.Shape(target.of))
 
     # --- passes on other inputs ---
 
@@ -276,13 +276,13 @@ class Build:
         """(N, S, ...) -> (N * S, ...)."""
         op = self.op
         rest = op.shape_of(value, 2) if op.rank(value) > 2 else op.const(np.array([], np.int64))
-        return str(op.Reshape(value, op.Concat(op.const([-1]), rest, axis=0), allowzero=0))
+        return op.Reshape(value, op.Concat(op.const([-1]), rest, axis=0), allowzero=0)
 
     def unfolded(self, value: str, count: int) -> str:
         """(N * S, ...) -> (N, S, ...)."""
         op = self.op
         rest = op.shape_of(value, 1) if op.rank(value) > 1 else op.const(np.array([], np.int64))
-        return str(op.Reshape(value, op.Concat(op.const([-1, count]), rest, axis=0)))
+        return op.Reshape(value, op.Concat(op.const([-1, count]), rest, axis=0))
 
     def gradients_at(self, x: str, count: int) -> str:
         """The gradient (N * count, ...) by the input at x (N * count, ...), each with its sample's target."""

@@ -15,14 +15,14 @@ def maps_of(build: Build, emitted: Emitted) -> str:
     """(N, C, h, w), C = 1 for class activation maps; where the input is no image, the shape of the input."""
     op = build.op
     if emitted.kind == "grid":
-        return str(op.Unsqueeze(emitted.value, [1]))
+        return op.Unsqueeze(emitted.value, [1])
     layout = build.problem.input.layout
     if layout is None:
         return emitted.value
     if layout == "NHW":
-        return str(op.Unsqueeze(emitted.value, [1]))
+        return op.Unsqueeze(emitted.value, [1])
     if layout == "NHWC":
-        return str(op.Transpose(emitted.value, perm=[0, 3, 1, 2]))
+        return op.Transpose(emitted.value, perm=[0, 3, 1, 2])
     return emitted.value
 
 
@@ -32,9 +32,9 @@ def reduced(build: Build, maps: str, how: str) -> str:
     if how == "none" or op.shape(maps)[1] == 1:
         return maps
     if how == "sum":
-        return str(op.ReduceSum(maps, [1], keepdims=1))
+        return op.ReduceSum(maps, [1], keepdims=1)
     strongest = op.ArgMax(op.Abs(maps), axis=1, keepdims=1)
-    return str(op.GatherElements(maps, strongest, axis=1))
+    return op.GatherElements(maps, strongest, axis=1)
 
 
 def normalized(build: Build, maps: str, display: str, how: str) -> str:
@@ -49,9 +49,9 @@ def normalized(build: Build, maps: str, display: str, how: str) -> str:
     else:
         scaled = op.Add(op.Div(maps, op.Mul(build.greatest(maps), 2.0)), 0.5)
     if how == "minmax":
-        return str(scaled)
+        return scaled
     scaled = op.Where(op.IsNaN(scaled), 0.0, scaled)
-    return str(op.Cast(op.Round(op.Mul(scaled, 255.0)), to=onnx.TensorProto.UINT8))
+    return op.Cast(op.Round(op.Mul(scaled, 255.0)), to=onnx.TensorProto.UINT8)
 
 
 def range_of(display: str, how: str) -> str | None:

@@ -34,13 +34,13 @@ def maps_of_value(build: Build, grid: Grid, value: str) -> str:
         value = op.Reshape(value, [0, 0, -1])
     if not np.array_equal(grid.order, np.arange(int(grid.order.max()) + 1)) or grid.others:
         value = op.Gather(value, op.const(grid.order.astype(np.int64)), axis=2)
-    return str(op.Reshape(value, [0, 0, *grid.shape]))
+    return op.Reshape(value, [0, 0, *grid.shape])
 
 
 def activations(build: Build, place: MapPlace) -> str:
     """The layer's maps, float32 (N, C, h, w)."""
     maps = maps_of_value(build, place.grid, place.value)
-    return str(build.op.Sub(maps, float(place.zero))) if place.zero else maps
+    return build.op.Sub(maps, float(place.zero)) if place.zero else maps
 
 
 def mean_over_places(build: Build, maps: str) -> str:
@@ -54,7 +54,7 @@ def mean_over_places(build: Build, maps: str) -> str:
         same = len(shape) == 4 and isinstance(shape[1], int) and shape[1] == op.shape(maps)[1]
         if same and tuple(shape[2:]) == (1, 1):
             return str(node.input[0])
-    return str(op.ReduceMean(maps, [2, 3], keepdims=1))
+    return op.ReduceMean(maps, [2, 3], keepdims=1)
 
 
 def weighted(build: Build, weights: str, maps: str) -> str:
@@ -66,8 +66,8 @@ def weighted(build: Build, weights: str, maps: str) -> str:
         sides = op.shape(maps)[2:]
         fixed = [d for d in sides if isinstance(d, int)]
         size = op.const([-1, *fixed]) if len(fixed) == 2 else op.Concat(op.const([-1]), op.shape_of(maps, 2), axis=0)
-        return str(op.Reshape(product, size))
-    return str(op.ReduceSum(op.Mul(weights, maps), [1], keepdims=0))
+        return op.Reshape(product, size)
+    return op.ReduceSum(op.Mul(weights, maps), [1], keepdims=0)
 
 
 def principal(build: Build, maps: str) -> str:
@@ -107,11 +107,11 @@ def principal(build: Build, maps: str) -> str:
     projected = op.Where(op.Less(agrees, 0.0), op.Neg(projected), projected)
     flat = op.Cast(projected, to=TensorProto.FLOAT)
     size = op.shape_of(maps, 2)
-    return str(op.Reshape(flat, op.Concat(op.const([-1]), size, axis=0)))
+    return op.Reshape(flat, op.Concat(op.const([-1]), size, axis=0))
 
 
 def _scaled(build: Build, matrix: str) -> str:
     """Divided by its greatest magnitude, so that powers neither grow nor vanish."""
     op = build.op
     most = op.ReduceMax(op.Abs(matrix), [1, 2], keepdims=1)
-    return str(op.Div(matrix, op.Where(op.Greater(most, 0.0), most, 1.0)))
+    return op.Div(matrix, op.Where(op.Greater(most, 0.0), most, 1.0))

@@ -39,7 +39,7 @@ def spread(build: Build, name: str, part: float = 1.0) -> str:
     op = build.op
     axes = list(range(1, op.rank(name)))
     high, low = (op.Cast(end, to=TensorProto.DOUBLE) for end in _ends(build, name, axes))
-    return str(op.Mul(op.Sub(high, low), part))
+    return op.Mul(op.Sub(high, low), part)
 
 
 def _ends(build: Build, name: str, axes: list[int]) -> tuple[str, str]:
@@ -54,7 +54,7 @@ def baseline(build: Build, kind: Any, seed: int) -> str:
     if isinstance(kind, str) and kind == "noise":
         low = op.Cast(_ends(build, x, list(range(1, op.rank(x))))[1], to=TensorProto.DOUBLE)
         drawn = np.random.default_rng(seed).random(fixed_shape(build))
-        return str(op.Cast(op.Add(low, op.Mul(spread(build, x), op.const(drawn))), to=TensorProto.FLOAT))
+        return op.Cast(op.Add(low, op.Mul(spread(build, x), op.const(drawn))), to=TensorProto.FLOAT)
     if isinstance(kind, str) and kind == "blur":
         axes = problem.input.axes
         if axes is None:
@@ -71,13 +71,13 @@ def baseline(build: Build, kind: Any, seed: int) -> str:
             moved = op.Transpose(x, perm=perm) if axis != last else x
             moved = op.MatMul(moved, op.const(np.ascontiguousarray(weights.T)))
             x = op.Transpose(moved, perm=perm) if axis != last else moved
-        return str(x)
+        return x
     if isinstance(kind, str) and kind == "mean":
         if problem.input.axes is None:
             raise MethodError(
                 "the baseline 'mean' is for images and the input is none: use 'zero', a number or an array"
             )
-        return str(op.Expand(op.ReduceMean(x, list(problem.input.axes), keepdims=1), op.Shape(x)))
+        return op.Expand(op.ReduceMean(x, list(problem.input.axes), keepdims=1), op.Shape(x))
     if isinstance(kind, np.ndarray) and kind.shape[:1] == (1,) and kind.ndim == op.rank(x):
         kind = kind[0]
     return op.const(constant(problem, kind, seed)[:1].astype(np.float32))
@@ -100,7 +100,7 @@ def weighted_sum(build: Build, values: str, weights: NDArray[Any]) -> str:
     """sum over S of weights (S,) times values (N, S, ...): (N, ...)."""
     op = build.op
     shape = [1, len(weights)] + [1] * (op.rank(values) - 2)
-    return str(op.ReduceSum(op.Mul(values, op.const(weights.astype(np.float32).reshape(shape))), [1], keepdims=0))
+    return op.ReduceSum(op.Mul(values, op.const(weights.astype(np.float32).reshape(shape))), [1], keepdims=0)
 
 
 def masked_scores(build: Build, place: MapPlace, masks: NDArray[np.float32]) -> str:
@@ -129,7 +129,7 @@ def masked_scores(build: Build, place: MapPlace, masks: NDArray[np.float32]) -> 
     product = op.Where(op.Equal(cotangent, 0.0), 0.0, op.Mul(build.real(y), cotangent))
     rows = op.Reshape(product, op.Concat(op.size_of(product, 0), op.const([-1]), axis=0))
     score = op.ReduceSum(rows, [1], keepdims=0)
-    return str(op.Reshape(score, [-1, len(masks)]))
+    return op.Reshape(score, [-1, len(masks)])
 
 
 def _tail(build: Build, value: str, variants: str, count: int) -> str:

@@ -82,7 +82,7 @@ def _luminance(build: Build, planar: str) -> str:
     weights = op.const(np.array([19595, 38470, 7471], np.int32).reshape(1, 3, 1, 1))
     total = op.ReduceSum(op.Mul(op.Cast(planar, to=TensorProto.INT32), weights), [1], keepdims=1)
     shifted = op.Div(op.Add(total, op.const(np.int32(0x8000))), op.const(np.int32(1 << 16)))
-    return str(op.Cast(shifted, to=TensorProto.UINT8))
+    return op.Cast(shifted, to=TensorProto.UINT8)
 
 
 def _place(build: Build, card: Card, original: str) -> Placed:
@@ -135,7 +135,7 @@ def _crop_offset(build: Build, card: Card, resized: str) -> str:
         cut = toward_zero
         if card.rounding == "torchvision":
             cut = op.Where(op.Greater(half, 0.0), op.Round(half), toward_zero)
-    return str(op.Neg(_whole(build, cut)))
+    return op.Neg(_whole(build, cut))
 
 
 def _entry(build: Build, vector: str, index: int) -> str:
@@ -143,11 +143,11 @@ def _entry(build: Build, vector: str, index: int) -> str:
     known = build.op.constant_value(vector)
     if known is not None:
         return build.op.const(known[index : index + 1])
-    return str(build.op.Gather(vector, build.op.const([index]), axis=0))
+    return build.op.Gather(vector, build.op.const([index]), axis=0)
 
 
 def _whole(build: Build, value: str) -> str:
-    return str(build.op.Cast(value, to=TensorProto.INT64))
+    return build.op.Cast(value, to=TensorProto.INT64)
 
 
 def _resampled(build: Build, card: Card, planar: str, placed: Placed) -> str:
@@ -169,7 +169,7 @@ def _resampled(build: Build, card: Card, planar: str, placed: Placed) -> str:
         rest = [op.Shape(floats, start=3, end=4)] if axis == 0 else []
         resized = op.Resize(floats, None, None, op.Concat(front, part, *rest, axis=0), **options)
         floats = op.Clip(op.Floor(op.Add(resized, 0.5)), 0.0, 255.0)
-    return str(op.Cast(floats, to=TensorProto.UINT8))
+    return op.Cast(floats, to=TensorProto.UINT8)
 
 
 def _fitted(build: Build, card: Card, planar: str, placed: Placed) -> str:
@@ -189,7 +189,7 @@ def _fitted(build: Build, card: Card, planar: str, placed: Placed) -> str:
         planar = op.Pad(planar, pads, op.const(np.uint8(card.pad_value)))
     shape = [op.shape(planar)[0], card.channels, *card.size]
     op.set_type(planar, onnx.helper.make_tensor_type_proto(TensorProto.UINT8, shape))
-    return str(planar)
+    return planar
 
 
 def _may_pad(card: Card) -> bool:
@@ -215,8 +215,8 @@ def _normalised(build: Build, card: Card, planar: str) -> str:
         values = op.Clip(op.Round(values), float(limits.min), float(limits.max))
     values = op.cast(values, build.x)
     if card.layout == "NHWC":
-        return str(op.Transpose(values, perm=[0, 2, 3, 1]))
-    return str(op.Squeeze(values, [1])) if card.layout == "NHW" else str(values)
+        return op.Transpose(values, perm=[0, 2, 3, 1])
+    return op.Squeeze(values, [1]) if card.layout == "NHW" else values
 
 
 def to_image(build: Build, maps: str, placed: Placed) -> str:
@@ -248,4 +248,4 @@ def to_image(build: Build, maps: str, placed: Placed) -> str:
             maps = op.MatMul(weights, maps)
         else:
             maps = op.MatMul(maps, op.Transpose(weights, perm=[1, 0]))
-    return str(maps)
+    return maps

@@ -7,6 +7,7 @@ type and shape of every value, emitted ones included (`typed_graph.py`).
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -26,7 +27,7 @@ Pull: TypeAlias = "Callable[[Emitter, Mapping[str, str], Sequence[str]], dict[st
 
 
 class Emitter(TypedGraph):
-    """Emits nodes into `nodes`; `op.<Operator>(*inputs, outputs=1, **attributes)` for every standard operator."""
+    """Emits nodes into `nodes`; `op.<Operator>(*inputs, **attributes)` for every standard operator."""
 
     def __init__(self, known_types: GraphTypes, parent: Emitter | None = None) -> None:
         super().__init__(known_types, parent)
@@ -42,17 +43,20 @@ class Emitter(TypedGraph):
 
     # ---- emitting
 
-    def __getattr__(self, op_type: str) -> Callable[..., Any]:
+    def __getattr__(self, op_type: str) -> Callable[..., str]:
         if op_type.startswith("_") or not op_type[0].isupper():
             raise AttributeError(op_type)
 
-        def emit(*inputs: Input, outputs: int = 1, **attributes: Any) -> Any:
-            return self.emit(op_type, *inputs, outputs=outputs, **attributes)
+        return functools.partial(self.emit, op_type)
 
-        return emit
+    def emit(self, op_type: str, *inputs: Input, domain: str = "", **attributes: Any) -> str:
+        """Emit one node with one output, whose name it returns. Nodes with more: `emit_several`."""
+        return self.emit_several(op_type, *inputs, outputs=1, domain=domain, **attributes)[0]
 
-    def emit(self, op_type: str, *inputs: Input, outputs: int = 1, domain: str = "", **attributes: Any) -> Any:
-        """Emit one node; the name of its output, a tuple of names if `outputs` > 1."""
+    def emit_several(
+        self, op_type: str, *inputs: Input, outputs: int, domain: str = "", **attributes: Any
+    ) -> list[str]:
+        """Emit one node with so many outputs; their names."""
         schema = onnx.defs.get_schema(op_type, self.opset, domain)
         names = self._inputs(schema, inputs)
         made = [_attribute(schema, k, v) for k, v in sorted(attributes.items()) if v is not None]
@@ -68,7 +72,7 @@ class Emitter(TypedGraph):
             done = tuple(self.fresh(op_type) for _ in range(outputs))
             self.add(NodeProto(op_type=op_type, domain=domain, input=names, output=done, name=done[0], attribute=made))
             self._emitted[identity] = done
-        return done[0] if outputs == 1 else done
+        return list(done)
 
     def add(self, node: NodeProto) -> None:
         """Append a node that is made already; infers the types of its outputs."""
@@ -190,11 +194,11 @@ class Emitter(TypedGraph):
         """
         shape = shape_of(self.type(name))
         if shape is None:
-            return str(self.Shape(name, start=start or None, end=end))
+            return self.Shape(name, start=start or None, end=end)
         dims = list(shape[slice(start, end)])
         if not all(isinstance(d, int) or d in self.known_types.sources for d in dims):
             whole = start == 0 and (end is None or end >= len(shape))
-            return str(self.Shape(name) if whole else self.Shape(name, start=start, end=end))
+            return self.Shape(name) if whole else self.Shape(name, start=start, end=end)
         parts: list[str] = []
         run: list[int] = []
         for dim in [*dims, ""]:
@@ -209,7 +213,7 @@ class Emitter(TypedGraph):
                 parts.append(self.Shape(source, start=axis, end=axis + 1))
         if not parts:
             return self.const(np.array([], np.int64))
-        return parts[0] if len(parts) == 1 else str(self.Concat(*parts, axis=0))
+        return parts[0] if len(parts) == 1 else self.Concat(*parts, axis=0)
 
     def size_of(self, name: str, axis: int) -> str:
         """The size of one axis as an int64 vector of one element."""
@@ -220,7 +224,7 @@ class Emitter(TypedGraph):
 
     def full_like(self, name: str, value: float) -> str:
         """`value` in the shape and type of `name`, which is not kept alive if its shape is known otherwise."""
-        return str(self.ConstantOfShape(self.shape_of(name), value=self.like_scalar(name, value)))
+        return self.ConstantOfShape(self.shape_of(name), value=self.like_scalar(name, value))
 
     def like_scalar(self, name: str, value: float) -> TensorProto:
         """A tensor of one element in the type of `name`: the attribute that ConstantOfShape wants."""
@@ -231,7 +235,7 @@ class Emitter(TypedGraph):
 
     def expand_like(self, value: str, like: str) -> str:
         """`value` broadcast to the shape of `like`."""
-        return value if self.same_shape(value, like) else str(self.Expand(value, self.shape_of(like)))
+        return value if self.same_shape(value, like) else self.Expand(value, self.shape_of(like))
 
     def before_expansion(self, parts: Sequence[str]) -> list[str]:
         """The terms of a sum, full ones first; those that were expanded as they were before: the sum does it, too."""
@@ -248,12 +252,12 @@ class Emitter(TypedGraph):
     def reshape_like(self, value: str, like: str) -> str:
         if self.same_shape(value, like):
             return value
-        return str(self.Reshape(value, self.shape_of(like), allowzero=1))
+        return self.Reshape(value, self.shape_of(like), allowzero=1)
 
     def cast(self, value: str, like: str) -> str:
         """`value` in the element type of `like`."""
         elem = self.elem_type(like)
-        return value if self.elem_type(value) == elem else str(self.Cast(value, to=elem))
+        return value if self.elem_type(value) == elem else self.Cast(value, to=elem)
 
     def reduce_to(self, value: str, like: str, others: Sequence[str] | None = None) -> str:
         """Undo a broadcast: sum `value` over the axes along which `like` was repeated, to the shape of `like`.

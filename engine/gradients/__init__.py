@@ -5,21 +5,22 @@ Adding an operator
 Write one function in the file where its relatives are (any module of this package is found by itself):
 
     @gradient("Relu")
-    def relu(node, cotangents, op):
-        (dy,) = cotangents
+    def relu(node, dy, op):
         y = node.outputs[0]
         return [op.Where(op.Greater(y, 0.0), dy, 0.0)]
 
 `node` (`emitter.Node`) is the node being differentiated: `node.inputs`, `node.outputs` (value names, "" where left
 out), `node.input(i)` (None where left out), `node.attribute(name, default)`, `node.wants[i]` (is the cotangent of input
 i used at all? ask before emitting something expensive).
-`cotangents` holds one value name per output, None where nothing flows back into that output; at least one is a name. A
-cotangent always has the type and the shape of its value.
-`op` (`emitter.Emitter`) emits nodes: `op.Mul(a, b)` returns the name of the output, `outputs=2` returns a tuple,
-`op.Conv(x, w, strides=[2, 2])` sets attributes. A bare number becomes a constant of the type that the slot needs, a
-list of ints an int64 constant, an array a constant as it is, None leaves an input out. It also knows types and shapes:
-`op.dtype(x)`, `op.rank(x)`, `op.shape(x)`, `op.shape_of(x)`, `op.constant_value(x)`, `op.opset`: see
-`emitter/emitter.py`.
+`dy` is the name of the cotangent of the output. A cotangent always has the type and the shape of its value. A rule with
+this parameter is called only if there is one; it is for operators whose first output is the only differentiable one.
+A rule for an operator with several is written `(node, cotangents, op)`: `cotangents` holds one name per output, None
+where nothing flows back into that output; at least one is a name. Other parameters are refused at registration.
+`op` (`emitter.Emitter`) emits nodes: `op.Mul(a, b)` returns the name of the output,
+`op.emit_several("Split", x, outputs=3)` a list of names, `op.Conv(x, w, strides=[2, 2])` sets attributes. A bare number
+becomes a constant of the type that the slot needs, a list of ints an int64 constant, an array a constant as it is, None
+leaves an input out. It also knows types and shapes: `op.dtype(x)`, `op.rank(x)`, `op.shape(x)`, `op.shape_of(x)`,
+`op.constant_value(x)`, `op.opset`: see `emitter/emitter.py`.
 
 The rule returns one value name per input, None for inputs without a cotangent (trailing Nones may be left off). What
 the driver (`autodiff/vjp.py`) does, rules must not: summing the cotangents of a value that is read several times;

@@ -7,86 +7,70 @@ HardSigmoid and HardSwish it is that of the outside.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 from ..emitter.emitter import Emitter
 from ..emitter.node import Node
 from .registry import Cotangents, gradient
 
-_Slope = Callable[[Node, Emitter, str, str, str], str]
 
-
-def _activation(op_type: str, domain: str = "") -> Callable[[_Slope], _Slope]:
-    """Register `function(node, op, dy, x, y) -> dx` as the rule of an activation with one differentiable input."""
-
-    def register(function: _Slope) -> _Slope:
-        @gradient(op_type, domain=domain, inputs=(0,))
-        def rule(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
-            (dy,) = cotangents
-            assert dy is not None
-            return [function(node, op, dy, node.inputs[0], node.outputs[0])]
-
-        return function
-
-    return register
-
-
-@_activation("Relu")
-def relu(node: Node, op: Emitter, dy: str, x: str, y: str) -> str:
+@gradient("Relu", inputs=(0,))
+def relu(node: Node, dy: str, op: Emitter) -> Cotangents:
     """Where lets no NaN or infinity of dy through, unlike a product with a mask."""
-    return str(op.Where(op.Greater(y, 0.0), dy, 0.0))
+    return [op.Where(op.Greater(node.outputs[0], 0.0), dy, 0.0)]
 
 
-@_activation("LeakyRelu")
-def leaky_relu(node: Node, op: Emitter, dy: str, x: str, y: str) -> str:
+@gradient("LeakyRelu", inputs=(0,))
+def leaky_relu(node: Node, dy: str, op: Emitter) -> Cotangents:
     """y has the sign of x for a positive slope."""
+    x, y = node.inputs[0], node.outputs[0]
     alpha = node.attribute("alpha", 0.01)
-    return str(op.Where(op.Greater(y if alpha > 0 else x, 0.0), dy, op.Mul(dy, alpha)))
+    return [op.Where(op.Greater(y if alpha > 0 else x, 0.0), dy, op.Mul(dy, alpha))]
 
 
 @gradient("PRelu", broadcasts=True)
-def prelu(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
-    (dy,) = cotangents
+def prelu(node: Node, dy: str, op: Emitter) -> Cotangents:
     x, slope = node.inputs
     positive = op.Greater(x, 0.0)
     dx = op.Where(positive, dy, op.Mul(dy, slope)) if node.wants[0] else None
     return [dx, op.Where(positive, 0.0, op.Mul(dy, x)) if node.wants[1] else None]
 
 
-@_activation("ThresholdedRelu")
-def thresholded_relu(node: Node, op: Emitter, dy: str, x: str, y: str) -> str:
+@gradient("ThresholdedRelu", inputs=(0,))
+def thresholded_relu(node: Node, dy: str, op: Emitter) -> Cotangents:
     alpha = node.attribute("alpha", 1.0)
-    return str(op.Where(op.Greater(x, alpha), dy, 0.0))
+    return [op.Where(op.Greater(node.inputs[0], alpha), dy, 0.0)]
 
 
-@_activation("Elu")
-def elu(node: Node, op: Emitter, dy: str, x: str, y: str) -> str:
+@gradient("Elu", inputs=(0,))
+def elu(node: Node, dy: str, op: Emitter) -> Cotangents:
     """alpha exp(x) = y + alpha on the negative side, whose sign y shares for a positive alpha."""
+    x, y = node.inputs[0], node.outputs[0]
     alpha = node.attribute("alpha", 1.0)
     negative = op.Less(y if alpha > 0 else x, 0.0)
-    return str(op.Where(negative, op.Mul(dy, op.Add(y, alpha)), dy))
+    return [op.Where(negative, op.Mul(dy, op.Add(y, alpha)), dy)]
 
 
-@_activation("Celu")
-def celu(node: Node, op: Emitter, dy: str, x: str, y: str) -> str:
+@gradient("Celu", inputs=(0,))
+def celu(node: Node, dy: str, op: Emitter) -> Cotangents:
     """y = alpha (exp(x / alpha) - 1) for x < 0: exp(x / alpha) = 1 + y / alpha."""
+    x, y = node.inputs[0], node.outputs[0]
     alpha = node.attribute("alpha", 1.0)
     negative = op.Less(y if alpha > 0 else x, 0.0)
-    return str(op.Where(negative, op.Mul(dy, op.Add(op.Div(y, alpha), 1.0)), dy))
+    return [op.Where(negative, op.Mul(dy, op.Add(op.Div(y, alpha), 1.0)), dy)]
 
 
-@_activation("Selu")
-def selu(node: Node, op: Emitter, dy: str, x: str, y: str) -> str:
+@gradient("Selu", inputs=(0,))
+def selu(node: Node, dy: str, op: Emitter) -> Cotangents:
+    x, y = node.inputs[0], node.outputs[0]
     alpha = node.attribute("alpha", 1.67326319217681884765625)
     gamma = node.attribute("gamma", 1.05070102214813232421875)
     negative = op.Less(y if alpha * gamma > 0 and gamma > 0 else x, 0.0)
-    return str(op.Where(negative, op.Mul(dy, op.Add(y, alpha * gamma)), op.Mul(dy, gamma)))
+    return [op.Where(negative, op.Mul(dy, op.Add(y, alpha * gamma)), op.Mul(dy, gamma))]
 
 
 @gradient("Clip")
-def clip(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def clip(node: Node, dy: str, op: Emitter) -> Cotangents:
     """dy where no bound holds y (read from y: Conv + Clip stays one kernel); a bound that holds gets dy."""
-    (dy,) = cotangents
     x, y = node.inputs[0], node.outputs[0]
     low, high = node.input(1), node.input(2)
     above = op.Greater(y, low) if low else None
@@ -106,67 +90,72 @@ def clip(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
     return [dx, *bounds]
 
 
-@_activation("Sigmoid")
-def sigmoid(node: Node, op: Emitter, dy: str, x: str, y: str) -> str:
-    return str(op.Mul(dy, op.Mul(y, op.Sub(1.0, y))))
+@gradient("Sigmoid", inputs=(0,))
+def sigmoid(node: Node, dy: str, op: Emitter) -> Cotangents:
+    y = node.outputs[0]
+    return [op.Mul(dy, op.Mul(y, op.Sub(1.0, y)))]
 
 
-@_activation("Tanh")
-def tanh(node: Node, op: Emitter, dy: str, x: str, y: str) -> str:
-    return str(op.Mul(dy, op.Sub(1.0, op.Mul(y, y))))
+@gradient("Tanh", inputs=(0,))
+def tanh(node: Node, dy: str, op: Emitter) -> Cotangents:
+    y = node.outputs[0]
+    return [op.Mul(dy, op.Sub(1.0, op.Mul(y, y)))]
 
 
-@_activation("HardSigmoid")
-def hard_sigmoid(node: Node, op: Emitter, dy: str, x: str, y: str) -> str:
+@gradient("HardSigmoid", inputs=(0,))
+def hard_sigmoid(node: Node, dy: str, op: Emitter) -> Cotangents:
+    y = node.outputs[0]
     alpha = node.attribute("alpha", 0.2)
     inside = op.And(op.Greater(y, 0.0), op.Less(y, 1.0))
-    return str(op.Where(inside, op.Mul(dy, alpha), 0.0))
+    return [op.Where(inside, op.Mul(dy, alpha), 0.0)]
 
 
-@_activation("HardSwish")
-def hard_swish(node: Node, op: Emitter, dy: str, x: str, y: str) -> str:
+@gradient("HardSwish", inputs=(0,))
+def hard_swish(node: Node, dy: str, op: Emitter) -> Cotangents:
     """y = x max(0, min(1, x/6 + 1/2)): slope x/3 + 1/2 between -3 and 3. y alone does not tell x there."""
+    x = node.inputs[0]
     slope = op.Add(op.Mul(x, 1 / 3), 0.5)
     upper = op.Where(op.Less(x, 3.0), op.Mul(dy, slope), dy)
-    return str(op.Where(op.Greater(x, -3.0), upper, 0.0))
+    return [op.Where(op.Greater(x, -3.0), upper, 0.0)]
 
 
-@_activation("Softplus")
-def softplus(node: Node, op: Emitter, dy: str, x: str, y: str) -> str:
-    return str(op.Mul(dy, op.Sigmoid(x)))
+@gradient("Softplus", inputs=(0,))
+def softplus(node: Node, dy: str, op: Emitter) -> Cotangents:
+    return [op.Mul(dy, op.Sigmoid(node.inputs[0]))]
 
 
-@_activation("Softsign")
-def softsign(node: Node, op: Emitter, dy: str, x: str, y: str) -> str:
+@gradient("Softsign", inputs=(0,))
+def softsign(node: Node, dy: str, op: Emitter) -> Cotangents:
     """y = x / (1 + |x|): 1 / (1 + |x|) = 1 - |y|."""
-    rest = op.Sub(1.0, op.Abs(y))
-    return str(op.Mul(dy, op.Mul(rest, rest)))
+    rest = op.Sub(1.0, op.Abs(node.outputs[0]))
+    return [op.Mul(dy, op.Mul(rest, rest))]
 
 
-@_activation("Mish")
-def mish(node: Node, op: Emitter, dy: str, x: str, y: str) -> str:
+@gradient("Mish", inputs=(0,))
+def mish(node: Node, dy: str, op: Emitter) -> Cotangents:
     """y = x t with t = tanh(softplus(x)): slope t + x sigmoid(x) (1 - t^2)."""
+    x = node.inputs[0]
     t = op.Tanh(op.Softplus(x))
     inner = op.Mul(op.Mul(x, op.Sigmoid(x)), op.Sub(1.0, op.Mul(t, t)))
-    return str(op.Mul(dy, op.Add(t, inner)))
+    return [op.Mul(dy, op.Add(t, inner))]
 
 
-@_activation("Swish")
-def swish(node: Node, op: Emitter, dy: str, x: str, y: str) -> str:
+@gradient("Swish", inputs=(0,))
+def swish(node: Node, dy: str, op: Emitter) -> Cotangents:
     """y = x s with s = sigmoid(alpha x): slope s + alpha y (1 - s)."""
-    return swish_slope(op, dy, x, y, node.attribute("alpha", 1.0))
+    x, y = node.inputs[0], node.outputs[0]
+    return [swish_slope(op, dy, x, y, node.attribute("alpha", 1.0))]
 
 
 def swish_slope(op: Emitter, dy: str, x: str, y: str, alpha: float) -> str:
     s = op.Sigmoid(x if alpha == 1 else op.Mul(x, alpha))
     rest = op.Mul(y, op.Sub(1.0, s))
-    return str(op.Mul(dy, op.Add(s, rest if alpha == 1 else op.Mul(rest, alpha))))
+    return op.Mul(dy, op.Add(s, rest if alpha == 1 else op.Mul(rest, alpha)))
 
 
 @gradient("SwiGLU")
-def swiglu(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def swiglu(node: Node, dy: str, op: Emitter) -> Cotangents:
     """y = swish(a) b."""
-    (dy,) = cotangents
     a, b = node.inputs
     alpha = node.attribute("alpha", 1.0)
     gate = op.Mul(a, op.Sigmoid(a if alpha == 1 else op.Mul(a, alpha)))
@@ -174,9 +163,9 @@ def swiglu(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
     return [da, op.Mul(dy, gate) if node.wants[1] else None]
 
 
-@_activation("Gelu")
-def gelu(node: Node, op: Emitter, dy: str, x: str, y: str) -> str:
-    return gelu_slope(op, dy, x, node.attribute("approximate", "none"))
+@gradient("Gelu", inputs=(0,))
+def gelu(node: Node, dy: str, op: Emitter) -> Cotangents:
+    return [gelu_slope(op, dy, node.inputs[0], node.attribute("approximate", "none"))]
 
 
 def gelu_slope(op: Emitter, dy: str, x: str, approximate: str) -> str:
@@ -186,28 +175,29 @@ def gelu_slope(op: Emitter, dy: str, x: str, approximate: str) -> str:
         c = math.sqrt(2 / math.pi)
         t = op.Tanh(op.Mul(x, op.Add(op.Mul(square, 0.044715 * c), c)))
         bend = op.Mul(op.Sub(1.0, op.Mul(t, t)), op.Mul(x, op.Add(op.Mul(square, 3 * 0.044715 * c), c)))
-        return str(op.Mul(op.Mul(dy, 0.5), op.Add(op.Add(t, 1.0), bend)))
+        return op.Mul(op.Mul(dy, 0.5), op.Add(op.Add(t, 1.0), bend))
     phi = op.Mul(op.Exp(op.Mul(square, -0.5)), 1 / math.sqrt(2 * math.pi))
     cumulative = op.Mul(op.Add(op.Erf(op.Mul(x, math.sqrt(0.5))), 1.0), 0.5)
-    return str(op.Mul(dy, op.Add(cumulative, op.Mul(x, phi))))
+    return op.Mul(dy, op.Add(cumulative, op.Mul(x, phi)))
 
 
-@_activation("Shrink")
-def shrink(node: Node, op: Emitter, dy: str, x: str, y: str) -> str:
+@gradient("Shrink", inputs=(0,))
+def shrink(node: Node, dy: str, op: Emitter) -> Cotangents:
     """Slope 1 outside [-lambd, lambd], 0 inside; the bias shifts only."""
-    return str(op.Where(op.Greater(op.Abs(x), node.attribute("lambd", 0.5)), dy, 0.0))
+    return [op.Where(op.Greater(op.Abs(node.inputs[0]), node.attribute("lambd", 0.5)), dy, 0.0)]
 
 
-@_activation("Softmax")
-def softmax(node: Node, op: Emitter, dy: str, x: str, y: str) -> str:
+@gradient("Softmax", inputs=(0,))
+def softmax(node: Node, dy: str, op: Emitter) -> Cotangents:
     """dx = (dy - sum(dy y)) y, the sum along the axis."""
+    y = node.outputs[0]
     axis = node.attribute("axis", -1)
     weighted = op.ReduceSum(op.Mul(dy, y), [axis], keepdims=1)
-    return str(op.Mul(op.Sub(dy, weighted), y))
+    return [op.Mul(op.Sub(dy, weighted), y)]
 
 
-@_activation("LogSoftmax")
-def log_softmax(node: Node, op: Emitter, dy: str, x: str, y: str) -> str:
+@gradient("LogSoftmax", inputs=(0,))
+def log_softmax(node: Node, dy: str, op: Emitter) -> Cotangents:
     """dx = dy - exp(y) sum(dy)."""
     total = op.ReduceSum(dy, [node.attribute("axis", -1)], keepdims=1)
-    return str(op.Sub(dy, op.Mul(op.Exp(y), total)))
+    return [op.Sub(dy, op.Mul(op.Exp(node.outputs[0]), total))]

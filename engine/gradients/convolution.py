@@ -54,9 +54,7 @@ def data_form(axes: Sequence[Axis], channels: int, group: int, depthwise: bool, 
 
 
 @gradient("Conv")
-def conv(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
-    (dy,) = cotangents
-    assert dy is not None
+def conv(node: Node, dy: str, op: Emitter) -> Cotangents:
     x, w = node.inputs[:2]
     group = node.attribute("group", 1)
     axes = windows(node, op, x, dy, kernel_of(node, op, w))
@@ -71,9 +69,7 @@ def conv(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
 
 
 @gradient("ConvTranspose")
-def conv_transpose(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
-    (dy,) = cotangents
-    assert dy is not None
+def conv_transpose(node: Node, dy: str, op: Emitter) -> Cotangents:
     x, w = node.inputs[:2]
     group = node.attribute("group", 1)
     axes = transposed_windows(node, op, x, dy, kernel_of(node, op, w))
@@ -105,7 +101,7 @@ def channels_of(node: Node, op: Emitter, name: str, axis: int) -> int:
 
 
 def bias_gradient(op: Emitter, dy: str) -> str:
-    return str(op.ReduceSum(dy, [0, *range(2, op.rank(dy))], keepdims=0))
+    return op.ReduceSum(dy, [0, *range(2, op.rank(dy))], keepdims=0)
 
 
 def scatter_windows(node: Node, op: Emitter, dy: str, w: str, x: str, axes: Sequence[Axis], group: int) -> str:
@@ -151,7 +147,7 @@ def _spread(op: Emitter, dy: str, strides: Sequence[int]) -> str:
     pattern = np.zeros((1, 1, *strides), op.dtype(dy))
     pattern[(0,) * pattern.ndim] = 1
     mask = op.Tile(pattern, op.Concat(np.ones(2, np.int64), op.shape_of(dy, 2), axis=0))
-    return str(op.Mul(wide, mask))
+    return op.Mul(wide, mask)
 
 
 def _transposed(node: Node, op: Emitter, dy: str, w: str, x: str, axes: Sequence[Axis], group: int) -> str:
@@ -163,7 +159,7 @@ def _transposed(node: Node, op: Emitter, dy: str, w: str, x: str, axes: Sequence
     longer = [axis.stride - 1 if axis.rest is None else axis.rest for axis in axes]
     pads = [a.before for a in axes] + [a.after for a in axes]
     dx = op.ConvTranspose(dy, w, pads=pads, output_padding=longer, group=group, **_steps(axes))
-    return crop(op, dx, x) if any(a.rest is None and a.stride > 1 for a in axes) else str(dx)
+    return crop(op, dx, x) if any(a.rest is None and a.stride > 1 for a in axes) else dx
 
 
 def flip_and_swap(op: Emitter, w: str, per_group: int, group: int, kernel: Sequence[int]) -> str:
@@ -180,7 +176,7 @@ def flip_and_swap(op: Emitter, w: str, per_group: int, group: int, kernel: Seque
         # Reversing a leading axis moves whole blocks; the last axes would be moved number by number.
         front = op.Transpose(split, perm=[3, 0, 2, 1])
         swapped = op.Transpose(op.Gather(front, list(range(taps - 1, -1, -1)), axis=0), perm=[1, 2, 3, 0])
-    return str(op.Reshape(swapped, [group * per_group, -1, *kernel]))
+    return op.Reshape(swapped, [group * per_group, -1, *kernel])
 
 
 def gather_windows(node: Node, op: Emitter, dy: str, w: str, x: str, axes: Sequence[Axis], group: int) -> str:
@@ -191,7 +187,7 @@ def gather_windows(node: Node, op: Emitter, dy: str, w: str, x: str, axes: Seque
     # Positions that output_padding adds may make room for windows that the forward pass did not have.
     rests = [more if axis.rest is None else axis.rest for axis, more in zip(axes, longer, strict=True)]
     exact = all(rest < axis.stride and axis.before is not None for rest, axis in zip(rests, axes, strict=True))
-    return str(dx) if exact and not node.attribute("output_shape") else crop(op, dx, x)
+    return dx if exact and not node.attribute("output_shape") else crop(op, dx, x)
 
 
 def weight_gradient(
@@ -224,7 +220,7 @@ def weight_gradient(
     dw = op.Conv(samples, kernels, strides=strides, dilations=dilations, pads=pads, group=group)
     if any((a.stride > 1 if a.rest is None else a.rest >= a.dilation) for a in axes):
         dw = op.Slice(dw, [0] * len(axes), [a.kernel for a in axes], spatial)
-    return str(op.Transpose(dw, perm=[1, 0, *spatial]))
+    return op.Transpose(dw, perm=[1, 0, *spatial])
 
 
 def _steps(axes: Sequence[Axis]) -> dict[str, list[int]]:

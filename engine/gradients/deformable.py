@@ -13,11 +13,9 @@ from .sampling import Reading, extent, taps
 
 
 @gradient("DeformConv")
-def deform_conv(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def deform_conv(node: Node, dy: str, op: Emitter) -> Cotangents:
     """y = W columns, columns[c, k, o] = mask[k, o] x[c, o * stride + k * dilation - before + offset[k, o]], linearly
     interpolated, zero outside (Dai et al. 2017, arXiv:1703.06211; Zhu et al. 2019, arXiv:1811.11168)."""
-    (dy,) = cotangents
-    assert dy is not None
     x, w, offset = node.inputs[:3]
     mask = node.input(4)
     kernel = kernel_of(node, op, w)
@@ -89,13 +87,11 @@ def _positions(node: Node, op: Emitter, kernel: list[int], offset: str, places: 
 
 
 @gradient("Col2Im", inputs=[0])
-def col2im(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def col2im(node: Node, dy: str, op: Emitter) -> Cotangents:
     """Columns (N, C * K, L) are added up to images (N, C, *sizes): backward, each block is read back to its column.
 
     A convolution of each channel with K filters of a single 1 reads the blocks.
     """
-    (dy,) = cotangents
-    assert dy is not None
     x, _, block = node.inputs[:3]
     count = op.ReduceProd(block, [0], keepdims=1)
     identity = op.EyeLike(op.ConstantOfShape(op.Concat(count, count, axis=0)), dtype=op.elem_type(dy))

@@ -6,7 +6,6 @@ At points where a function has no derivative (Abs at 0, ties of Max) a fixed cho
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 
@@ -19,22 +18,17 @@ from .registry import Cotangents, gradient
 
 
 @gradient("Add", broadcasts=True)
-def add(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
-    (dy,) = cotangents
+def add(node: Node, dy: str, op: Emitter) -> Cotangents:
     return [dy, dy]
 
 
 @gradient("Sub", broadcasts=True)
-def sub(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
-    (dy,) = cotangents
-    assert dy is not None
+def sub(node: Node, dy: str, op: Emitter) -> Cotangents:
     return [dy, op.Neg(op.reduce_to(dy, node.inputs[1])) if node.wants[1] else None]
 
 
 @gradient("Mul", broadcasts=True)
-def mul(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents | dict[str, str]:
-    (dy,) = cotangents
-    assert dy is not None
+def mul(node: Node, dy: str, op: Emitter) -> Cotangents | dict[str, str]:
     gated = gate(node, dy, op)
     if gated is not None:
         return gated
@@ -43,32 +37,28 @@ def mul(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents | dict[st
 
 
 @gradient("Div", broadcasts=True)
-def div(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def div(node: Node, dy: str, op: Emitter) -> Cotangents:
     """y = a / b: da = dy / b, db = -(dy / b) y."""
-    (dy,) = cotangents
     da = op.Div(dy, node.inputs[1])
     return [da, op.Neg(op.reduce_to(op.Mul(da, node.outputs[0]), node.inputs[1])) if node.wants[1] else None]
 
 
 @gradient("Sum", broadcasts=True)
-def sum_(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
-    (dy,) = cotangents
+def sum_(node: Node, dy: str, op: Emitter) -> Cotangents:
     return [dy] * len(node.inputs)
 
 
 @gradient("Mean", broadcasts=True)
-def mean(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
-    (dy,) = cotangents
+def mean(node: Node, dy: str, op: Emitter) -> Cotangents:
     return [op.Div(dy, float(len(node.inputs)))] * len(node.inputs)
 
 
 @gradient("Max", "Min", broadcasts=True)
-def extremum(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def extremum(node: Node, dy: str, op: Emitter) -> Cotangents:
     """dy goes to the operands that equal the result, in equal parts where several do.
 
     Against a constant, as in Max(x, 0), a tie counts as held: the slope is 0 there, as for Relu.
     """
-    (dy,) = cotangents
     y = node.outputs[0]
     if len(node.inputs) == 1:
         return [dy]
@@ -88,10 +78,8 @@ def extremum(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
 
 
 @gradient("Pow", broadcasts=True)
-def pow_(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def pow_(node: Node, dy: str, op: Emitter) -> Cotangents:
     """y = x^e: dx = dy e x^(e-1), de = dy y log x; both 0 where e = 0 or x = 0 would make them 0 times infinity."""
-    (dy,) = cotangents
-    assert dy is not None
     x, e = node.inputs
     y = node.outputs[0]
     dx = de = None
@@ -116,20 +104,19 @@ def _power_rule(op: Emitter, dy: str, x: str, y: str, e: float) -> str:
     if e == 1:
         return dy
     if e == 2:
-        return str(op.Mul(op.Mul(dy, 2.0), x))
+        return op.Mul(op.Mul(dy, 2.0), x)
     if e == 3:
-        return str(op.Mul(op.Mul(dy, 3.0), op.Mul(x, x)))
+        return op.Mul(op.Mul(dy, 3.0), op.Mul(x, x))
     if e == 0.5:
-        return str(op.Div(op.Mul(dy, 0.5), y))
+        return op.Div(op.Mul(dy, 0.5), y)
     if e == -1:
-        return str(op.Neg(op.Mul(dy, op.Mul(y, y))))
-    return str(op.Mul(op.Mul(dy, e), op.Pow(x, op.const(e - 1, like=x))))
+        return op.Neg(op.Mul(dy, op.Mul(y, y)))
+    return op.Mul(op.Mul(dy, e), op.Pow(x, op.const(e - 1, like=x)))
 
 
 @gradient("Mod", broadcasts=True)
-def mod(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def mod(node: Node, dy: str, op: Emitter) -> Cotangents:
     """y = a - b q with q = trunc(a / b) (fmod=1, the only mode for floats): da = dy, db = -q dy."""
-    (dy,) = cotangents
     a, b = node.inputs
     if not node.wants[1]:
         return [dy]
@@ -138,8 +125,7 @@ def mod(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
 
 
 @gradient("Where", inputs=(1, 2), broadcasts=True)
-def where(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
-    (dy,) = cotangents
+def where(node: Node, dy: str, op: Emitter) -> Cotangents:
     condition = node.inputs[0]
     return [
         None,
@@ -150,120 +136,112 @@ def where(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
 
 # ---- one operand: dx = dy f'(x), written with y = f(x) where that is cheaper
 
-_Slope = Callable[[Emitter, str, str, str], str]
+
+@gradient("Identity", inputs=(0,))
+def identity(node: Node, dy: str, op: Emitter) -> Cotangents:
+    return [dy]
 
 
-def _unary(op_type: str) -> Callable[[_Slope], _Slope]:
-    """Register `function(op, dy, x, y) -> dx` as the rule of an operator of one input and one output."""
-
-    def register(function: _Slope) -> _Slope:
-        @gradient(op_type, inputs=(0,))
-        def rule(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
-            (dy,) = cotangents
-            assert dy is not None
-            return [function(op, dy, node.inputs[0], node.outputs[0])]
-
-        return function
-
-    return register
+@gradient("Neg", inputs=(0,))
+def neg(node: Node, dy: str, op: Emitter) -> Cotangents:
+    return [op.Neg(dy)]
 
 
-@_unary("Identity")
-def identity(op: Emitter, dy: str, x: str, y: str) -> str:
-    return dy
-
-
-@_unary("Neg")
-def neg(op: Emitter, dy: str, x: str, y: str) -> str:
-    return str(op.Neg(dy))
-
-
-@_unary("Abs")
-def abs_(op: Emitter, dy: str, x: str, y: str) -> str:
+@gradient("Abs", inputs=(0,))
+def abs_(node: Node, dy: str, op: Emitter) -> Cotangents:
     """0 at 0."""
-    return str(op.Mul(dy, op.Sign(x)))
+    return [op.Mul(dy, op.Sign(node.inputs[0]))]
 
 
-@_unary("Exp")
-def exp(op: Emitter, dy: str, x: str, y: str) -> str:
-    return str(op.Mul(dy, y))
+@gradient("Exp", inputs=(0,))
+def exp(node: Node, dy: str, op: Emitter) -> Cotangents:
+    return [op.Mul(dy, node.outputs[0])]
 
 
-@_unary("Log")
-def log(op: Emitter, dy: str, x: str, y: str) -> str:
-    return str(op.Div(dy, x))
+@gradient("Log", inputs=(0,))
+def log(node: Node, dy: str, op: Emitter) -> Cotangents:
+    return [op.Div(dy, node.inputs[0])]
 
 
-@_unary("Sqrt")
-def sqrt(op: Emitter, dy: str, x: str, y: str) -> str:
-    return str(op.Div(op.Mul(dy, 0.5), y))
+@gradient("Sqrt", inputs=(0,))
+def sqrt(node: Node, dy: str, op: Emitter) -> Cotangents:
+    return [op.Div(op.Mul(dy, 0.5), node.outputs[0])]
 
 
-@_unary("Reciprocal")
-def reciprocal(op: Emitter, dy: str, x: str, y: str) -> str:
-    return str(op.Neg(op.Mul(dy, op.Mul(y, y))))
+@gradient("Reciprocal", inputs=(0,))
+def reciprocal(node: Node, dy: str, op: Emitter) -> Cotangents:
+    y = node.outputs[0]
+    return [op.Neg(op.Mul(dy, op.Mul(y, y)))]
 
 
-@_unary("Erf")
-def erf(op: Emitter, dy: str, x: str, y: str) -> str:
-    return str(op.Mul(op.Mul(dy, 2 / math.sqrt(math.pi)), op.Exp(op.Neg(op.Mul(x, x)))))
+@gradient("Erf", inputs=(0,))
+def erf(node: Node, dy: str, op: Emitter) -> Cotangents:
+    x = node.inputs[0]
+    return [op.Mul(op.Mul(dy, 2 / math.sqrt(math.pi)), op.Exp(op.Neg(op.Mul(x, x))))]
 
 
-@_unary("Sin")
-def sin(op: Emitter, dy: str, x: str, y: str) -> str:
-    return str(op.Mul(dy, cosine(op, x)))
+@gradient("Sin", inputs=(0,))
+def sin(node: Node, dy: str, op: Emitter) -> Cotangents:
+    return [op.Mul(dy, cosine(op, node.inputs[0]))]
 
 
 def cosine(op: Emitter, x: str) -> str:
     """ONNX Runtime's CPU provider has Sin but not Cos for float64."""
-    return str(op.Sin(op.Add(x, math.pi / 2)) if op.dtype(x) == np.float64 else op.Cos(x))
+    return op.Sin(op.Add(x, math.pi / 2)) if op.dtype(x) == np.float64 else op.Cos(x)
 
 
-@_unary("Cos")
-def cos(op: Emitter, dy: str, x: str, y: str) -> str:
-    return str(op.Neg(op.Mul(dy, op.Sin(x))))
+@gradient("Cos", inputs=(0,))
+def cos(node: Node, dy: str, op: Emitter) -> Cotangents:
+    return [op.Neg(op.Mul(dy, op.Sin(node.inputs[0])))]
 
 
-@_unary("Tan")
-def tan(op: Emitter, dy: str, x: str, y: str) -> str:
-    return str(op.Mul(dy, op.Add(op.Mul(y, y), 1.0)))
+@gradient("Tan", inputs=(0,))
+def tan(node: Node, dy: str, op: Emitter) -> Cotangents:
+    y = node.outputs[0]
+    return [op.Mul(dy, op.Add(op.Mul(y, y), 1.0))]
 
 
-@_unary("Asin")
-def asin(op: Emitter, dy: str, x: str, y: str) -> str:
-    return str(op.Div(dy, op.Sqrt(op.Sub(1.0, op.Mul(x, x)))))
+@gradient("Asin", inputs=(0,))
+def asin(node: Node, dy: str, op: Emitter) -> Cotangents:
+    x = node.inputs[0]
+    return [op.Div(dy, op.Sqrt(op.Sub(1.0, op.Mul(x, x))))]
 
 
-@_unary("Acos")
-def acos(op: Emitter, dy: str, x: str, y: str) -> str:
-    return str(op.Neg(op.Div(dy, op.Sqrt(op.Sub(1.0, op.Mul(x, x))))))
+@gradient("Acos", inputs=(0,))
+def acos(node: Node, dy: str, op: Emitter) -> Cotangents:
+    x = node.inputs[0]
+    return [op.Neg(op.Div(dy, op.Sqrt(op.Sub(1.0, op.Mul(x, x)))))]
 
 
-@_unary("Atan")
-def atan(op: Emitter, dy: str, x: str, y: str) -> str:
-    return str(op.Div(dy, op.Add(op.Mul(x, x), 1.0)))
+@gradient("Atan", inputs=(0,))
+def atan(node: Node, dy: str, op: Emitter) -> Cotangents:
+    x = node.inputs[0]
+    return [op.Div(dy, op.Add(op.Mul(x, x), 1.0))]
 
 
-@_unary("Sinh")
-def sinh(op: Emitter, dy: str, x: str, y: str) -> str:
-    return str(op.Mul(dy, op.Cosh(x)))
+@gradient("Sinh", inputs=(0,))
+def sinh(node: Node, dy: str, op: Emitter) -> Cotangents:
+    return [op.Mul(dy, op.Cosh(node.inputs[0]))]
 
 
-@_unary("Cosh")
-def cosh(op: Emitter, dy: str, x: str, y: str) -> str:
-    return str(op.Mul(dy, op.Sinh(x)))
+@gradient("Cosh", inputs=(0,))
+def cosh(node: Node, dy: str, op: Emitter) -> Cotangents:
+    return [op.Mul(dy, op.Sinh(node.inputs[0]))]
 
 
-@_unary("Asinh")
-def asinh(op: Emitter, dy: str, x: str, y: str) -> str:
-    return str(op.Div(dy, op.Sqrt(op.Add(op.Mul(x, x), 1.0))))
+@gradient("Asinh", inputs=(0,))
+def asinh(node: Node, dy: str, op: Emitter) -> Cotangents:
+    x = node.inputs[0]
+    return [op.Div(dy, op.Sqrt(op.Add(op.Mul(x, x), 1.0)))]
 
 
-@_unary("Acosh")
-def acosh(op: Emitter, dy: str, x: str, y: str) -> str:
-    return str(op.Div(dy, op.Sqrt(op.Sub(op.Mul(x, x), 1.0))))
+@gradient("Acosh", inputs=(0,))
+def acosh(node: Node, dy: str, op: Emitter) -> Cotangents:
+    x = node.inputs[0]
+    return [op.Div(dy, op.Sqrt(op.Sub(op.Mul(x, x), 1.0)))]
 
 
-@_unary("Atanh")
-def atanh(op: Emitter, dy: str, x: str, y: str) -> str:
-    return str(op.Div(dy, op.Sub(1.0, op.Mul(x, x))))
+@gradient("Atanh", inputs=(0,))
+def atanh(node: Node, dy: str, op: Emitter) -> Cotangents:
+    x = node.inputs[0]
+    return [op.Div(dy, op.Sub(1.0, op.Mul(x, x)))]

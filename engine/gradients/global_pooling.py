@@ -12,9 +12,7 @@ from .windows import to_blocks
 
 
 @gradient("GlobalAveragePool")
-def global_average_pool(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
-    (dy,) = cotangents
-    assert dy is not None
+def global_average_pool(node: Node, dy: str, op: Emitter) -> Cotangents:
     x = node.inputs[0]
     sizes = op.shape(x)[2:]
     if all(isinstance(d, int) for d in sizes):
@@ -25,10 +23,8 @@ def global_average_pool(node: Node, cotangents: Cotangents, op: Emitter) -> Cota
 
 
 @gradient("GlobalMaxPool")
-def global_max_pool(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def global_max_pool(node: Node, dy: str, op: Emitter) -> Cotangents:
     """Positions that tie share the cotangent."""
-    (dy,) = cotangents
-    assert dy is not None
     x, y = node.inputs[0], node.outputs[0]
     largest = op.Equal(x, y)
     ties = op.ReduceSum(op.cast(largest, x), list(range(2, op.rank(x))), keepdims=1)
@@ -36,10 +32,8 @@ def global_max_pool(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangen
 
 
 @gradient("GlobalLpPool")
-def global_lp_pool(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def global_lp_pool(node: Node, dy: str, op: Emitter) -> Cotangents:
     """y = (sum |x|^p)^(1/p): dx = x |x|^(p-2) dy y^(1-p); zero where y is."""
-    (dy,) = cotangents
-    assert dy is not None
     x, y = node.inputs[0], node.outputs[0]
     p = node.attribute("p", 2)
     return [op.Mul(norm_base(op, x, p), norm_scale(op, dy, y, p))]

@@ -19,13 +19,11 @@ _KERNELS: dict[str, Kernel] = {
 
 
 @gradient("GridSample")
-def grid_sample(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def grid_sample(node: Node, dy: str, op: Emitter) -> Cotangents:
     """The grid's last axis holds coordinates from -1 to 1, that of x's last axis first.
 
     Under "nearest" the output depends on the grid by jumps only: its gradient is zero.
     """
-    (dy,) = cotangents
-    assert dy is not None
     x, grid = node.inputs[:2]
     spatial = op.rank(x) - 2
     kernel = _KERNELS[node.attribute("mode", "linear")]

@@ -27,11 +27,11 @@ def scatter_add(op: Emitter, base: str, indices: str, updates: str, axis: int | 
         result = op.ScatterND(base, int64(op, indices), updates, reduction="add")
     else:
         result = op.ScatterElements(base, indices, updates, axis=axis, reduction="add")
-    return str(op.Cast(result, to=elem) if elem in _HALVES else result)
+    return op.Cast(result, to=elem) if elem in _HALVES else result
 
 
 def int64(op: Emitter, indices: str) -> str:
-    return indices if op.elem_type(indices) == TensorProto.INT64 else str(op.Cast(indices, to=TensorProto.INT64))
+    return indices if op.elem_type(indices) == TensorProto.INT64 else op.Cast(indices, to=TensorProto.INT64)
 
 
 def scatter_along(op: Emitter, dy: str, indices: str, shape: str, axis: int, unique: bool = False) -> str:
@@ -51,8 +51,8 @@ def scatter_along(op: Emitter, dy: str, indices: str, shape: str, axis: int, uni
     else:
         full = scatter_add(op, zeros, indices, dy, axis=None)
     if not axis:
-        return str(full)
-    return str(op.Transpose(full, perm=[*range(1, axis + 1), 0, *range(axis + 1, rank - count + 1)]))
+        return full
+    return op.Transpose(full, perm=[*range(1, axis + 1), 0, *range(axis + 1, rank - count + 1)])
 
 
 def pad_axis(op: Emitter, dy: str, before: int, x: str, axis: int, length: int) -> str:
@@ -65,13 +65,11 @@ def pad_axis(op: Emitter, dy: str, before: int, x: str, axis: int, length: int) 
         pads = op.Concat([before], op.Sub(op.size_of(x, axis), [before + length]), axis=0)
     else:
         pads = op.Concat(op.Add(op.size_of(x, axis), [before]), [-before - length], axis=0)
-    return str(op.Pad(dy, pads, None, [axis]))
+    return op.Pad(dy, pads, None, [axis])
 
 
 @gradient("Gather", inputs=(0,))
-def gather(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
-    (dy,) = cotangents
-    assert dy is not None
+def gather(node: Node, dy: str, op: Emitter) -> Cotangents:
     x, indices = node.inputs
     axis = node.attribute("axis", 0) % op.rank(x)
     constant = op.constant_value(indices)
@@ -88,17 +86,13 @@ def gather(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
 
 
 @gradient("GatherElements", inputs=(0,))
-def gather_elements(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
-    (dy,) = cotangents
-    assert dy is not None
+def gather_elements(node: Node, dy: str, op: Emitter) -> Cotangents:
     x, indices = node.inputs
     return [scatter_add(op, op.zeros_like(x), indices, dy, node.attribute("axis", 0))]
 
 
 @gradient("GatherND", inputs=(0,))
-def gather_nd(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
-    (dy,) = cotangents
-    assert dy is not None
+def gather_nd(node: Node, dy: str, op: Emitter) -> Cotangents:
     x, indices = node.inputs
     batch = node.attribute("batch_dims", 0)
     if batch:
@@ -115,46 +109,44 @@ def gather_nd(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
 
 
 @gradient("ScatterElements", inputs=(0, 2))
-def scatter_elements(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def scatter_elements(node: Node, dy: str, op: Emitter) -> Cotangents:
     axis = node.attribute("axis", 0)
 
     def take(value: str, indices: str) -> str:
-        return str(op.GatherElements(value, indices, axis=axis))
+        return op.GatherElements(value, indices, axis=axis)
 
     def put(base: str, indices: str, updates: str, reduction: str) -> str:
         if reduction == "add":
             return scatter_add(op, base, indices, updates, axis)
-        return str(op.ScatterElements(base, indices, updates, axis=axis, reduction=reduction))
+        return op.ScatterElements(base, indices, updates, axis=axis, reduction=reduction)
 
-    return _scatter(node, cotangents, op, take, put)
+    return _scatter(node, dy, op, take, put)
 
 
 @gradient("ScatterND", inputs=(0, 2))
-def scatter_nd(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def scatter_nd(node: Node, dy: str, op: Emitter) -> Cotangents:
     def take(value: str, indices: str) -> str:
-        return str(op.GatherND(value, indices))
+        return op.GatherND(value, indices)
 
     def put(base: str, indices: str, updates: str, reduction: str) -> str:
         if reduction == "add":
             return scatter_add(op, base, indices, updates, axis=None)
-        return str(op.ScatterND(base, indices, updates, reduction=reduction))
+        return op.ScatterND(base, indices, updates, reduction=reduction)
 
-    return _scatter(node, cotangents, op, take, put)
+    return _scatter(node, dy, op, take, put)
 
 
 _Take = Callable[[str, str], str]
 _Put = Callable[[str, str, str, str], str]
 
 
-def _scatter(node: Node, cotangents: Cotangents, op: Emitter, take: _Take, put: _Put) -> Cotangents:
+def _scatter(node: Node, dy: str, op: Emitter, take: _Take, put: _Put) -> Cotangents:
     """The same for both scatters, given how they take from and put to a tensor.
 
     none, add   the cotangents move
     mul         that of a factor is dy times the product of the others; a zero factor is left out and counted
     max, min    dy is divided among all that equal the result
     """
-    (dy,) = cotangents
-    assert dy is not None
     data, indices, updates = node.inputs
     y = node.outputs[0]
     reduction = node.attribute("reduction", "none")
@@ -181,10 +173,8 @@ def _scatter(node: Node, cotangents: Cotangents, op: Emitter, take: _Take, put: 
 
 
 @gradient("TensorScatter", inputs=(0, 1))
-def tensor_scatter(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def tensor_scatter(node: Node, dy: str, op: Emitter) -> Cotangents:
     """The update overwrites the cache (batch, ..., length, ...) from a place of each sample's own on."""
-    (dy,) = cotangents
-    assert dy is not None
     cache, update, first = node.inputs[0], node.inputs[1], node.input(2)
     given = {"axis": node.attribute("axis", -2), "mode": node.attribute("mode", "linear")}
     dcache = op.TensorScatter(dy, op.zeros_like(update), first, **given) if node.wants[0] else None
@@ -201,9 +191,8 @@ def tensor_scatter(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangent
 
 
 @gradient("OneHot", inputs=(2,))
-def one_hot(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def one_hot(node: Node, dy: str, op: Emitter) -> Cotangents:
     """The values (off, on) are written wherever the index does not match and where it does."""
-    (dy,) = cotangents
     hit = op.OneHot(node.inputs[0], node.inputs[1], op.const([0, 1], like=dy), axis=node.attribute("axis", -1))
     on = op.Reshape(op.ReduceSum(op.Mul(dy, hit), keepdims=0), [1])
     off = op.Sub(op.Reshape(op.ReduceSum(dy, keepdims=0), [1]), on)
@@ -211,17 +200,14 @@ def one_hot(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
 
 
 @gradient("Compress", inputs=(0,))
-def compress(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
-    (dy,) = cotangents
-    assert dy is not None
+def compress(node: Node, dy: str, op: Emitter) -> Cotangents:
     chosen = op.Reshape(op.NonZero(node.inputs[1]), [-1])
     return [_from_chosen(node, op, dy, chosen)]
 
 
 @gradient("Unique", inputs=(0,))
-def unique(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def unique(node: Node, dy: str, op: Emitter) -> Cotangents:
     """dy goes to the first occurrence of each element."""
-    dy = cotangents[0]
     return [None if dy is None else _from_chosen(node, op, dy, op.extra_output(node, 1))]
 
 

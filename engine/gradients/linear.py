@@ -16,10 +16,8 @@ from .registry import Cotangents, gradient
 
 
 @gradient("MatMul")
-def matmul(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def matmul(node: Node, dy: str, op: Emitter) -> Cotangents:
     """A vector on the left counts as a row, on the right as a column; leading axes broadcast."""
-    (dy,) = cotangents
-    assert dy is not None
     a, b = node.inputs
     rank_a, rank_b = op.rank(a), op.rank(b)
     da = db = None
@@ -47,16 +45,15 @@ def matmul(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
 def transposed(op: Emitter, name: str) -> str:
     """The last two axes exchanged."""
     rank = op.rank(name)
-    return str(op.Transpose(name, perm=[*range(rank - 2), rank - 1, rank - 2]))
+    return op.Transpose(name, perm=[*range(rank - 2), rank - 1, rank - 2])
 
 
 @gradient("Det")
-def det(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def det(node: Node, dy: str, op: Emitter) -> Cotangents:
     """The derivative by an element is its cofactor: the determinant without its row and column, with a sign.
 
     ONNX has no inverse; and this holds for singular matrices too. n^2 determinants of size n - 1.
     """
-    (dy,) = cotangents
     x = node.inputs[0]
     size = op.shape(x)[-1]
     if not isinstance(size, int):
@@ -77,7 +74,7 @@ def _as_matrix(op: Emitter, name: str) -> str:
     """All axes but the last made one."""
     if op.rank(name) == 2:
         return name
-    return str(op.Reshape(name, op.Concat([-1], op.size_of(name, -1), axis=0)))
+    return op.Reshape(name, op.Concat([-1], op.size_of(name, -1), axis=0))
 
 
 def along_axis(op: Emitter, value: str, matrix: str, axis: int) -> str:
@@ -85,19 +82,17 @@ def along_axis(op: Emitter, value: str, matrix: str, axis: int) -> str:
     rank = op.rank(value)
     axis %= rank
     if axis == rank - 1:
-        return str(op.MatMul(value, matrix))
+        return op.MatMul(value, matrix)
     if axis == rank - 2:
-        return str(op.MatMul(op.Transpose(matrix, perm=[1, 0]), value))
+        return op.MatMul(op.Transpose(matrix, perm=[1, 0]), value)
     perm = list(range(rank))
     perm[axis], perm[-1] = perm[-1], perm[axis]
-    return str(op.Transpose(op.MatMul(op.Transpose(value, perm=perm), matrix), perm=perm))
+    return op.Transpose(op.MatMul(op.Transpose(value, perm=perm), matrix), perm=perm)
 
 
 @gradient("Gemm")
-def gemm(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def gemm(node: Node, dy: str, op: Emitter) -> Cotangents:
     """Y = alpha A' B' + beta C, a prime for an optional transposition."""
-    (dy,) = cotangents
-    assert dy is not None
     a, b = node.inputs[:2]
     alpha, beta = node.attribute("alpha", 1.0), node.attribute("beta", 1.0)
     trans_a, trans_b = node.attribute("transA", 0), node.attribute("transB", 0)
@@ -120,13 +115,12 @@ def gemm(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
 
 
 @gradient("Einsum")
-def einsum(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def einsum(node: Node, dy: str, op: Emitter) -> Cotangents:
     """The cotangent of an operand is the einsum of dy and the other operands, to the operand's own indices.
 
     An index that only this operand has was summed: its cotangent is constant along it. An index that the operand has
     twice selects a diagonal: the cotangent is zero off that diagonal.
     """
-    (dy,) = cotangents
     terms, output = _terms(node, op)
     result: list[str | None] = []
     for own, term in enumerate(terms):
@@ -135,7 +129,7 @@ def einsum(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
             continue
         others = [(t, x) for i, (t, x) in enumerate(zip(terms, node.inputs, strict=True)) if i != own]
         x, used = node.inputs[own], {*"".join((*terms, output))}
-        result.append(op.reduce_to(_operand(op, x, term, [(output, str(dy)), *others], used), x))
+        result.append(op.reduce_to(_operand(op, x, term, [(output, dy), *others], used), x))
     return result
 
 
@@ -168,7 +162,7 @@ def _eye(op: Emitter, x: str, axis: int) -> str:
         return op.const(np.eye(size), like=x)
     length = op.size_of(x, axis)
     square = op.ConstantOfShape(op.Concat(length, length, axis=0))
-    return str(op.EyeLike(square, dtype=op.elem_type(x)))
+    return op.EyeLike(square, dtype=op.elem_type(x))
 
 
 def _terms(node: Node, op: Emitter) -> tuple[list[str], str]:

@@ -113,7 +113,7 @@ def _rows(axis: Axis) -> int:
 
 def _slice(op: Emitter, value: str, start: int, end: int, axis: int, step: int, size: int) -> str:
     whole = step == 1 and start == 0 and end == size
-    return value if whole else str(op.Slice(value, [start], [max(end, start)], [axis], [step]))
+    return value if whole else op.Slice(value, [start], [max(end, start)], [axis], [step])
 
 
 def _fit(op: Emitter, value: str, axis: int, before: int, after: int, fill: float) -> str:
@@ -121,7 +121,7 @@ def _fit(op: Emitter, value: str, axis: int, before: int, after: int, fill: floa
         return value
     amounts = np.zeros((2, op.rank(value)), np.int64)
     amounts[:, axis] = before, after
-    return str(op.Pad(value, amounts.ravel(), np.array(fill, op.dtype(value)) if fill else None))
+    return op.Pad(value, amounts.ravel(), np.array(fill, op.dtype(value)) if fill else None)
 
 
 def _backward(op: Emitter, dy: str, stage: Stage) -> str:

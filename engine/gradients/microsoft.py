@@ -32,19 +32,19 @@ def _activate(op: Emitter, x: str, kind: str | None, parameters: list[float]) ->
     if not kind:
         return x
     if kind in ("Relu", "Sigmoid", "Tanh", "Softplus", "Softsign"):
-        return str(op.emit(kind, x))
+        return op.emit(kind, x)
     if kind == "LeakyRelu":
-        return str(op.LeakyRelu(x, alpha=parameters[0] if parameters else 0.01))
+        return op.LeakyRelu(x, alpha=parameters[0] if parameters else 0.01)
     if kind == "Clip":
         low, high = (op.const(p, like=x) for p in parameters)
-        return str(op.Clip(x, low, high))
+        return op.Clip(x, low, high)
     if kind == "HardSigmoid":
         alpha, beta = parameters or (0.2, 0.5)
-        return str(op.HardSigmoid(x, alpha=alpha, beta=beta))
+        return op.HardSigmoid(x, alpha=alpha, beta=beta)
     if kind == "Elu":
-        return str(op.Elu(x, alpha=parameters[0] if parameters else 1.0))
+        return op.Elu(x, alpha=parameters[0] if parameters else 1.0)
     if kind in ("HardSwish", "Mish", "Selu"):
-        return str(op.emit(kind, x))
+        return op.emit(kind, x)
     raise ShapeError(f"the fused activation {kind!r} is not known: save the model without ONNX Runtime's fusions")
 
 
@@ -93,7 +93,7 @@ def fused_matmul(node: Node, op: Emitter) -> list[str | None]:
 
 
 def _gelu(op: Emitter, x: str) -> str:
-    return str(op.Mul(op.Mul(x, 0.5), op.Add(op.Erf(op.Mul(x, 1 / math.sqrt(2))), 1.0)))
+    return op.Mul(op.Mul(x, 0.5), op.Add(op.Erf(op.Mul(x, 1 / math.sqrt(2))), 1.0))
 
 
 @decompose("Gelu", domain=MICROSOFT)
@@ -125,7 +125,7 @@ def quick_gelu(node: Node, op: Emitter) -> list[str | None]:
 
 @decompose("BiasSplitGelu", domain=MICROSOFT)
 def bias_split_gelu(node: Node, op: Emitter) -> list[str | None]:
-    first, second = op.Split(op.Add(node.inputs[0], node.inputs[1]), outputs=2, axis=-1, num_outputs=2)
+    first, second = op.emit_several("Split", op.Add(node.inputs[0], node.inputs[1]), outputs=2, axis=-1, num_outputs=2)
     return [op.Mul(first, _gelu(op, second))]
 
 
@@ -138,7 +138,7 @@ def bias_add(node: Node, op: Emitter) -> list[str | None]:
 
 
 def _layer_norm(op: Emitter, x: str, scale: str, bias: str | None, epsilon: float) -> list[str | None]:
-    y, mean, inverse = op.LayerNormalization(x, scale, bias, outputs=3, axis=-1, epsilon=epsilon)
+    y, mean, inverse = op.emit_several("LayerNormalization", x, scale, bias, outputs=3, axis=-1, epsilon=epsilon)
     return [y, mean, inverse]
 
 
@@ -151,7 +151,7 @@ def _rms_norm(op: Emitter, x: str, scale: str, epsilon: float, axis: int = -1) -
 
 def _skip_sum(node: Node, op: Emitter, bias: str | None) -> str:
     x = op.Add(node.inputs[0], node.inputs[1])
-    return str(x if bias is None else op.Add(x, bias))
+    return x if bias is None else op.Add(x, bias)
 
 
 @decompose("SkipLayerNormalization", domain=MICROSOFT)
@@ -194,7 +194,7 @@ def embed_layer_norm(node: Node, op: Emitter) -> list[str | None]:
 
 def _to_heads(op: Emitter, x: str, heads: int) -> str:
     """(batch, length, heads * width) -> (batch, heads, length, width)."""
-    return str(op.Transpose(op.Reshape(x, [0, 0, heads, -1]), perm=[0, 2, 1, 3]))
+    return op.Transpose(op.Reshape(x, [0, 0, heads, -1]), perm=[0, 2, 1, 3])
 
 
 def _attend(node: Node, op: Emitter, q: str, k: str, v: str, masks: list[str]) -> str:
@@ -215,7 +215,7 @@ def _attend(node: Node, op: Emitter, q: str, k: str, v: str, masks: list[str]) -
         allowed = op.Trilu(op.Expand(op.const(1.0, like=q), op.shape_of(logits, 2)), upper=0)
         logits = op.Where(op.Greater(allowed, 0.0), logits, _filter(node))
     y = op.Transpose(op.MatMul(op.Softmax(logits, axis=-1), v), perm=[0, 2, 1, 3])
-    return str(op.Reshape(y, [0, 0, -1]))
+    return op.Reshape(y, [0, 0, -1])
 
 
 def _filter(node: Node) -> float:
@@ -238,7 +238,7 @@ def _padding_mask(node: Node, op: Emitter, mask: str, keys: str, like: str) -> s
     elif rank == 3:
         mask = op.Unsqueeze(mask, [1])
     kept = op.Cast(mask, to=op.elem_type(like))
-    return str(op.Mul(op.Sub(op.const(1.0, like=like), kept), _filter(node)))
+    return op.Mul(op.Sub(op.const(1.0, like=like), kept), _filter(node))
 
 
 @decompose("Attention", domain=MICROSOFT)
@@ -252,9 +252,9 @@ def attention(node: Node, op: Emitter) -> list[str | None] | None:
         projected = op.Add(projected, node.inputs[2])
     sizes = node.attribute("qkv_hidden_sizes")
     if sizes:
-        parts = op.Split(projected, list(sizes), outputs=3, axis=-1)
+        parts = op.emit_several("Split", projected, list(sizes), outputs=3, axis=-1)
     else:
-        parts = op.Split(projected, outputs=3, axis=-1, num_outputs=3)
+        parts = op.emit_several("Split", projected, outputs=3, axis=-1, num_outputs=3)
     q, k, v = (_to_heads(op, part, heads) for part in parts)
     masks = [node.inputs[5]] if node.input(5) is not None else []
     if node.input(3) is not None:
@@ -282,7 +282,7 @@ def multi_head_attention(node: Node, op: Emitter) -> list[str | None] | None:
         widths = [op.shape(x)[-1] if op.rank(x) == 3 else None for x in (query, key, value)]
         if not all(isinstance(w, int) for w in widths):
             return None
-        parts = op.Split(bias, [int(w) for w in widths if isinstance(w, int)], outputs=3, axis=0)
+        parts = op.emit_several("Split", bias, [int(w) for w in widths if isinstance(w, int)], outputs=3, axis=0)
         query, key, value = (op.Add(x, b) for x, b in zip((query, key, value), parts, strict=True))
     q, k, v = (_to_heads(op, x, heads) if op.rank(x) == 3 else x for x in (query, key, value))
     masks = [node.inputs[5]] if node.input(5) is not None else []
@@ -295,7 +295,7 @@ def multi_head_attention(node: Node, op: Emitter) -> list[str | None] | None:
 
 
 def _unpack(op: Emitter, x: str, count: int) -> list[str]:
-    parts = op.Split(x, outputs=count, axis=3, num_outputs=count)
+    parts = op.emit_several("Split", x, outputs=count, axis=3, num_outputs=count)
     return [op.Squeeze(part, [3]) for part in parts]
 
 

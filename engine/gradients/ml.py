@@ -25,17 +25,14 @@ def _coefficients(node: Node, rows: int | None = None) -> np.ndarray:
 
 
 @gradient("Scaler", domain=ML)
-def scaler(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def scaler(node: Node, dy: str, op: Emitter) -> Cotangents:
     """y = (x - offset) scale, one number or one per feature."""
-    (dy,) = cotangents
     scale = np.array(node.attribute("scale", [1.0]), np.float32)
     return [op.cast(op.Mul(dy, scale), like=node.inputs[0])]
 
 
 @gradient("LinearRegressor", domain=ML)
-def linear_regressor(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
-    (dy,) = cotangents
-    assert dy is not None
+def linear_regressor(node: Node, dy: str, op: Emitter) -> Cotangents:
     targets = _after(node, op, dy, node.outputs[0], node.attribute("targets", 1))
     return [op.cast(op.MatMul(targets, _coefficients(node)), like=node.inputs[0])]
 
@@ -70,9 +67,9 @@ def _after(node: Node, op: Emitter, dy: str, y: str, width: int) -> str:
     if transform == "NONE":
         return dy
     if transform == "LOGISTIC":
-        return str(op.Mul(dy, op.Mul(y, op.Sub(1.0, y))))
+        return op.Mul(dy, op.Mul(y, op.Sub(1.0, y)))
     if transform in ("SOFTMAX", "SOFTMAX_ZERO"):
-        return str(op.Mul(y, op.Sub(dy, op.ReduceSum(op.Mul(dy, y), [-1], keepdims=1))))
+        return op.Mul(y, op.Sub(dy, op.ReduceSum(op.Mul(dy, y), [-1], keepdims=1)))
     raise NoGradient(_unsupported(node))
 
 
@@ -85,9 +82,8 @@ def _unsupported(node: Node) -> str:
 
 
 @gradient("Normalizer", domain=ML)
-def normalizer(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def normalizer(node: Node, dy: str, op: Emitter) -> Cotangents:
     """y = x / n, n the largest, the sum of magnitudes (L1) or the length (L2) of each row."""
-    (dy,) = cotangents
     y = node.outputs[0]
     x = op.cast(node.inputs[0], like=y)
     along = op.ReduceSum(op.Mul(dy, y), [-1], keepdims=1)
@@ -105,9 +101,8 @@ def normalizer(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
 
 
 @gradient("Imputer", domain=ML)
-def imputer(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def imputer(node: Node, dy: str, op: Emitter) -> Cotangents:
     """dy where the value was not replaced."""
-    (dy,) = cotangents
     x = node.inputs[0]
     replaced = node.attribute("replaced_value_float", 0.0)
     missing = op.IsNaN(x) if math.isnan(replaced) else op.Equal(x, op.const(replaced, like=x))
@@ -115,21 +110,18 @@ def imputer(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
 
 
 @gradient("FeatureVectorizer", domain=ML)
-def feature_vectorizer(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def feature_vectorizer(node: Node, dy: str, op: Emitter) -> Cotangents:
     """The inputs (N, C_i) side by side."""
-    (dy,) = cotangents
     if len(node.inputs) == 1:
-        return [op.cast(op.reshape_like(str(dy), node.inputs[0]), like=node.inputs[0])]
+        return [op.cast(op.reshape_like(dy, node.inputs[0]), like=node.inputs[0])]
     sizes = op.const(np.array(node.attribute("inputdimensions"), np.int64))
-    parts = op.Split(dy, sizes, axis=-1, outputs=len(node.inputs))
+    parts = op.emit_several("Split", dy, sizes, axis=-1, outputs=len(node.inputs))
     return [op.cast(op.reshape_like(p, x), like=x) for p, x in zip(parts, node.inputs, strict=True)]
 
 
 @gradient("ArrayFeatureExtractor", domain=ML, inputs=(0,))
-def array_feature_extractor(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def array_feature_extractor(node: Node, dy: str, op: Emitter) -> Cotangents:
     """y = x[..., indices]; a vector x gives one row."""
-    (dy,) = cotangents
-    assert dy is not None
 
     x = node.inputs[0]
     indices = op.Reshape(node.inputs[1], [-1])

@@ -17,7 +17,7 @@ def wide(op: Emitter, value: str, like: str) -> str:
     """`value` in float32 where `like` is in half precision, whose range sums of squares leave; else in its type."""
     elem = op.elem_type(like)
     elem = int(TensorProto.FLOAT) if elem in _NARROW else elem
-    return value if op.elem_type(value) == elem else str(op.Cast(value, to=elem))
+    return value if op.elem_type(value) == elem else op.Cast(value, to=elem)
 
 
 def normalised(op: Emitter, x: str, axes: list[int], epsilon: float) -> tuple[str, str]:
@@ -36,13 +36,13 @@ def through_statistics(op: Emitter, d: str, unit: str, inverse: str, axes: list[
     pull = op.Mul(unit, op.ReduceMean(op.Mul(d, unit), axes, keepdims=1))
     if centred:
         pull = op.Add(pull, op.ReduceMean(d, axes, keepdims=1))
-    return str(op.Mul(op.Sub(d, pull), inverse))
+    return op.Mul(op.Sub(d, pull), inverse)
 
 
 def per_channel(op: Emitter, vector: str, x: str) -> str:
     """A vector (C,) in the shape (C, 1, ...) that broadcasts against `x` (N, C, ...)."""
     trailing = op.rank(x) - 2
-    return str(op.Unsqueeze(vector, list(range(1, 1 + trailing)))) if trailing > 0 else vector
+    return op.Unsqueeze(vector, list(range(1, 1 + trailing))) if trailing > 0 else vector
 
 
 @gradient("BatchNormalization")
@@ -114,10 +114,8 @@ def _batch_statistics(node: Node, cotangents: Cotangents, op: Emitter, rest: lis
 
 
 @gradient("InstanceNormalization")
-def instance_normalization(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def instance_normalization(node: Node, dy: str, op: Emitter) -> Cotangents:
     """Statistics of each channel of each sample."""
-    (dy,) = cotangents
-    assert dy is not None
     x, scale = node.inputs[:2]
     spatial = list(range(2, op.rank(x)))
     dy = wide(op, dy, x)
@@ -134,10 +132,8 @@ def instance_normalization(node: Node, cotangents: Cotangents, op: Emitter) -> C
 
 
 @gradient("GroupNormalization")
-def group_normalization(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def group_normalization(node: Node, dy: str, op: Emitter) -> Cotangents:
     """Statistics of each group of channels of each sample; scale and bias per channel, before opset 21 per group."""
-    (dy,) = cotangents
-    assert dy is not None
     x, scale = node.inputs[:2]
     groups = node.attribute("num_groups")
     by_group = op.const(np.array([0, groups, -1], np.int64))
@@ -200,10 +196,8 @@ def layer_normalization(node: Node, cotangents: Cotangents, op: Emitter) -> Cota
 
 
 @gradient("RMSNormalization")
-def rms_normalization(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def rms_normalization(node: Node, dy: str, op: Emitter) -> Cotangents:
     """y = scale x / sqrt(mean(x^2) + epsilon) over the axes from `axis` on."""
-    (dy,) = cotangents
-    assert dy is not None
     x, scale = node.inputs[:2]
     axes = list(range(node.attribute("axis", -1) % op.rank(x), op.rank(x)))
     exact, dy = wide(op, x, x), wide(op, dy, x)
@@ -220,10 +214,8 @@ def rms_normalization(node: Node, cotangents: Cotangents, op: Emitter) -> Cotang
 
 
 @gradient("MeanVarianceNormalization")
-def mean_variance_normalization(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def mean_variance_normalization(node: Node, dy: str, op: Emitter) -> Cotangents:
     """y = (x - mean) / (standard deviation + 1e-9) over `axes`: without the small number, as `through_statistics`."""
-    (dy,) = cotangents
-    assert dy is not None
     x, y = node.inputs[0], node.outputs[0]
     axes = node.attribute("axes") or [0, 2, 3]
     if node.attribute("axes") is None:
@@ -237,13 +229,11 @@ def mean_variance_normalization(node: Node, cotangents: Cotangents, op: Emitter)
 
 
 @gradient("LRN")
-def lrn(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def lrn(node: Node, dy: str, op: Emitter) -> Cotangents:
     """y = x s^-beta with s = bias + alpha / size * (sum of x^2 over a window of channels).
 
     dx = dy s^-beta - 2 alpha beta / size * x * (transposed window sum of dy x s^(-beta - 1)).
     """
-    (dy,) = cotangents
-    assert dy is not None
     x = node.inputs[0]
     size, alpha, beta = node.attribute("size"), node.attribute("alpha", 1e-4), node.attribute("beta", 0.75)
     low, high = (size - 1) // 2, size - 1 - (size - 1) // 2

@@ -21,13 +21,11 @@ def _windows(node: Node, op: Emitter, dy: str) -> list[Axis]:
 
 
 @gradient("MaxPool")
-def max_pool(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def max_pool(node: Node, dy: str, op: Emitter) -> Cotangents:
     """Each cotangent goes to the position that the operator itself chose.
 
     That is its second output, unless it is a large pool of known sizes: see `max_pooling.py`.
     """
-    dy = cotangents[0]
-    assert dy is not None
     x = node.inputs[0]
     axes = _windows(node, op, dy)
     if node.output(1) is None and pays_off(op, x, axes):
@@ -65,14 +63,12 @@ def _scatter(op: Emitter, values: str, indices: str, like: str, add: bool) -> st
     zeros = op.ConstantOfShape(length, value=tensor(number))
     reduction = "add" if add else "none"
     summed = op.ScatterElements(zeros, op.Reshape(indices, [-1]), updates, axis=0, reduction=reduction)
-    return str(op.Cast(summed, to=elem) if wide else summed)
+    return op.Cast(summed, to=elem) if wide else summed
 
 
 @gradient("MaxUnpool", inputs=[0])
-def max_unpool(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def max_unpool(node: Node, dy: str, op: Emitter) -> Cotangents:
     """dx is dy read at the indices; of several values sent to one place, the last is there and has the gradient."""
-    (dy,) = cotangents
-    assert dy is not None
     x, indices = node.inputs[:2]
     flat = op.Reshape(indices, [-1])
     length = op.ReduceProd(op.shape_of(x), [0], keepdims=0)
@@ -84,10 +80,8 @@ def max_unpool(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
 
 
 @gradient("AveragePool")
-def average_pool(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def average_pool(node: Node, dy: str, op: Emitter) -> Cotangents:
     """The transposed sum of dy over the number of positions of each window."""
-    (dy,) = cotangents
-    assert dy is not None
     x = node.inputs[0]
     axes = _windows(node, op, dy)
     counts = tap_counts(node, op, x, dy, axes, bool(node.attribute("count_include_pad", 0)))
@@ -95,10 +89,8 @@ def average_pool(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
 
 
 @gradient("LpPool")
-def lp_pool(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def lp_pool(node: Node, dy: str, op: Emitter) -> Cotangents:
     """y = (sum |x|^p)^(1/p): dx = x |x|^(p-2) times the transposed sum of dy y^(1-p); zero where y is."""
-    (dy,) = cotangents
-    assert dy is not None
     x, y = node.inputs[0], node.outputs[0]
     p = node.attribute("p", 2)
     return [op.Mul(transposed_sum(node, op, norm_scale(op, dy, y, p), x, _windows(node, op, dy)), norm_base(op, x, p))]
@@ -109,16 +101,16 @@ def norm_scale(op: Emitter, dy: str, y: str, p: int) -> str:
     if p == 1:
         return dy
     inner = op.Div(dy, y if p == 2 else op.Pow(y, float(p - 1)))
-    return str(op.Where(op.Greater(y, 0.0), inner, 0.0))
+    return op.Where(op.Greater(y, 0.0), inner, 0.0)
 
 
 def norm_base(op: Emitter, x: str, p: int) -> str:
     """x |x|^(p-2)."""
     if p == 1:
-        return str(op.Sign(x))
+        return op.Sign(x)
     if p == 2:
         return x
-    return str(op.Mul(x, op.Abs(x) if p == 3 else op.Pow(op.Abs(x), float(p - 2))))
+    return op.Mul(x, op.Abs(x) if p == 3 else op.Pow(op.Abs(x), float(p - 2)))
 
 
 def transposed_sum(node: Node, op: Emitter, dy: str, x: str, axes: Sequence[Axis]) -> str:
@@ -135,7 +127,7 @@ def transposed_sum(node: Node, op: Emitter, dy: str, x: str, axes: Sequence[Axis
         if min(pads) >= 0:
             kernel = [a.kernel for a in axes]
             mean = op.AveragePool(dy, kernel_shape=kernel, pads=pads, count_include_pad=1)
-            return str(op.Mul(mean, float(np.prod(kernel))))
+            return op.Mul(mean, float(np.prod(kernel)))
     matrices = membership(node, op, x, dy, axes)
     for axis, matrix in zip(axes, matrices, strict=True):
         if axis.kernel > 1 or axis.stride > 1 or axis.before != 0 or axis.after != 0:
@@ -170,12 +162,12 @@ def along(op: Emitter, value: str, matrix: str, axis: int) -> str:
     """`value` (..., n, ...) times `matrix` (n, m) along `axis`: (..., m, ...)."""
     rank = op.rank(value)
     if axis == rank - 1:
-        return str(op.MatMul(value, matrix))
+        return op.MatMul(value, matrix)
     if axis == rank - 2:
-        return str(op.MatMul(op.Transpose(matrix, perm=[1, 0]), value))
+        return op.MatMul(op.Transpose(matrix, perm=[1, 0]), value)
     turned = [i for i in range(rank) if i != axis] + [axis]
     back = list(np.argsort(turned))
-    return str(op.Transpose(op.MatMul(op.Transpose(value, perm=turned), matrix), perm=back))
+    return op.Transpose(op.MatMul(op.Transpose(value, perm=turned), matrix), perm=back)
 
 
 def tensor(array: np.ndarray) -> TensorProto:

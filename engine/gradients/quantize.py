@@ -33,17 +33,15 @@ def _aligned(node: Node, op: Emitter, scale: str, like: str) -> str:
         spread = op.Expand(op.Unsqueeze(scale, [axis + 1]), [*[1] * (axis + 1), block, *[1] * (rank - axis - 1)])
         inner[axis] = op.const(np.array([-1], np.int64))
         whole = op.Reshape(spread, op.Concat(*inner, axis=0))
-        return str(op.Slice(whole, [0], op.size_of(x, axis), [axis]))
+        return op.Slice(whole, [0], op.size_of(x, axis), [axis])
     if op.shape(scale) == (1,):
-        return str(op.Reshape(scale, op.const(np.zeros(0, np.int64))))
+        return op.Reshape(scale, op.const(np.zeros(0, np.int64)))
     trailing = op.rank(x) - 1 - axis
-    return str(op.Unsqueeze(scale, list(range(1, trailing + 1)))) if trailing else scale
+    return op.Unsqueeze(scale, list(range(1, trailing + 1))) if trailing else scale
 
 
 @gradient("QuantizeLinear", inputs=(0,), carries=True)
-def quantize_linear(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
-    (dy,) = cotangents
-    assert dy is not None
+def quantize_linear(node: Node, dy: str, op: Emitter) -> Cotangents:
     x, zero = node.inputs[0], node.input(2)
     scale = _aligned(node, op, node.inputs[1], x)
     dx = op.Div(op.cast(dy, like=x), scale)
@@ -70,10 +68,8 @@ def _limits(elem_type: int) -> tuple[int, int] | None:
 
 
 @gradient("DequantizeLinear", inputs=(0, 1))
-def dequantize_linear(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def dequantize_linear(node: Node, dy: str, op: Emitter) -> Cotangents:
     """y = (x - zero_point) scale."""
-    (dy,) = cotangents
-    assert dy is not None
     dx = op.Mul(dy, _aligned(node, op, node.inputs[1], dy)) if node.wants[0] else None
     if not node.wants[1]:
         return [dx]

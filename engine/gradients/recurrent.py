@@ -44,17 +44,17 @@ def _activations(node: Node, defaults: Sequence[str], directions: int) -> list[l
 
 def _activation(node: Node, kind: str, alpha: float, beta: float) -> Activation:
     table: dict[str, Activation] = {
-        "relu": lambda op, x: str(op.Relu(x)),
-        "tanh": lambda op, x: str(op.Tanh(x)),
-        "sigmoid": lambda op, x: str(op.Sigmoid(x)),
-        "softsign": lambda op, x: str(op.Softsign(x)),
-        "softplus": lambda op, x: str(op.Softplus(x)),
-        "affine": lambda op, x: str(op.Add(op.Mul(x, alpha), beta)),
-        "leakyrelu": lambda op, x: str(op.LeakyRelu(x, alpha=alpha)),
-        "thresholdedrelu": lambda op, x: str(op.ThresholdedRelu(x, alpha=alpha)),
-        "scaledtanh": lambda op, x: str(op.Mul(op.Tanh(op.Mul(x, beta)), alpha)),
-        "hardsigmoid": lambda op, x: str(op.HardSigmoid(x, alpha=alpha, beta=beta)),
-        "elu": lambda op, x: str(op.Elu(x, alpha=alpha)),
+        "relu": lambda op, x: op.Relu(x),
+        "tanh": lambda op, x: op.Tanh(x),
+        "sigmoid": lambda op, x: op.Sigmoid(x),
+        "softsign": lambda op, x: op.Softsign(x),
+        "softplus": lambda op, x: op.Softplus(x),
+        "affine": lambda op, x: op.Add(op.Mul(x, alpha), beta),
+        "leakyrelu": lambda op, x: op.LeakyRelu(x, alpha=alpha),
+        "thresholdedrelu": lambda op, x: op.ThresholdedRelu(x, alpha=alpha),
+        "scaledtanh": lambda op, x: op.Mul(op.Tanh(op.Mul(x, beta)), alpha),
+        "hardsigmoid": lambda op, x: op.HardSigmoid(x, alpha=alpha, beta=beta),
+        "elu": lambda op, x: op.Elu(x, alpha=alpha),
     }
     if kind not in table:
         raise NoGradient(f"no gradient for {node.op_type!r} (node {node.label!r}): unknown activation {kind!r}")
@@ -62,12 +62,12 @@ def _activation(node: Node, kind: str, alpha: float, beta: float) -> Activation:
 
 
 def _split(op: Emitter, x: str, parts: int, axis: int = -1) -> list[str]:
-    return [x] if parts == 1 else list(op.Split(x, outputs=parts, axis=axis, num_outputs=parts))
+    return [x] if parts == 1 else op.emit_several("Split", x, outputs=parts, axis=axis, num_outputs=parts)
 
 
 def _take(op: Emitter, x: str, direction: int) -> str:
     """One direction of a parameter whose first axis runs over directions."""
-    return str(op.Squeeze(op.Slice(x, [direction], [direction + 1], [0]), [0]))
+    return op.Squeeze(op.Slice(x, [direction], [direction + 1], [0]), [0])
 
 
 class _Layer:
@@ -90,11 +90,11 @@ class _Layer:
 
     def _lengths64(self) -> str:
         assert self.lengths is not None
-        return str(self.op.Cast(self.lengths, to=onnx.TensorProto.INT64))
+        return self.op.Cast(self.lengths, to=onnx.TensorProto.INT64)
 
     def limit(self, op: Emitter, x: str) -> str:
         """The bound that the attribute `clip` puts on the arguments of activations."""
-        return str(op.Clip(x, -self.clip, self.clip)) if self.clip else x
+        return op.Clip(x, -self.clip, self.clip) if self.clip else x
 
     def projected(self, direction: int, bias: str | None) -> str:
         """x W^T + bias for all steps: (time, batch, gates * hidden)."""
@@ -103,7 +103,7 @@ class _Layer:
         if self.lengths is not None and self.backwards[direction]:
             x = op.ReverseSequence(x, self._lengths64(), time_axis=0, batch_axis=1)
         y = op.MatMul(x, op.Transpose(_take(op, self.node.inputs[1], direction), perm=[1, 0]))
-        return str(y if bias is None else op.Add(y, bias))
+        return y if bias is None else op.Add(y, bias)
 
     def start(self, direction: int) -> list[str]:
         op, states = self.op, []
@@ -111,10 +111,10 @@ class _Layer:
             if initial is None:
                 shape = op.Concat(op.size_of(self.x, 1), [self.hidden], axis=0)
                 zero = onnx.helper.make_tensor("", op.elem_type(self.x), [1], [0.0])
-                states.append(str(op.ConstantOfShape(shape, value=zero)))
+                states.append(op.ConstantOfShape(shape, value=zero))
             else:
                 axis = 1 if self.batch_first else 0
-                states.append(str(op.Squeeze(op.Slice(initial, [direction], [direction + 1], [axis]), [axis])))
+                states.append(op.Squeeze(op.Slice(initial, [direction], [direction + 1], [axis]), [axis]))
         return states
 
     def run(self, direction: int, projected: str, cell: Cell) -> tuple[str, list[str]]:
@@ -221,12 +221,13 @@ def gru(node: Node, op: Emitter) -> list[str | None]:
         if first is not None and second is not None:
             # The recurrent bias of the candidate is inside the reset product if that comes after the product.
             if reset_after:
-                gates, inner_bias = op.Split(second, [2 * layer.hidden, layer.hidden], outputs=2, axis=0)
+                sizes = [2 * layer.hidden, layer.hidden]
+                gates, inner_bias = op.emit_several("Split", second, sizes, outputs=2, axis=0)
                 bias = op.Add(first, op.Pad(gates, [0, layer.hidden]))
             else:
                 bias = op.Add(first, second)
         sizes = [2 * layer.hidden, layer.hidden]
-        of_gates, of_candidate = op.Split(weights, sizes, outputs=2, axis=1)
+        of_gates, of_candidate = op.emit_several("Split", weights, sizes, outputs=2, axis=1)
         f, g = functions[direction]
 
         def cell(
@@ -234,7 +235,7 @@ def gru(node: Node, op: Emitter) -> list[str | None]:
             inner_bias: str | None = inner_bias, f: Activation = f, g: Activation = g, sizes: list[int] = sizes,
         ) -> list[str]:  # fmt: skip
             h = states[0]
-            x_gates, x_candidate = scope.Split(x, sizes, outputs=2, axis=-1)
+            x_gates, x_candidate = scope.emit_several("Split", x, sizes, outputs=2, axis=-1)
             both = layer.limit(scope, scope.Add(x_gates, scope.MatMul(h, of_gates)))
             z, r = _split(scope, f(scope, both), 2)
             if reset_after:

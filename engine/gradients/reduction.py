@@ -5,8 +5,6 @@ Where several elements tie for a maximum or minimum, the cotangent is divided am
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import onnx
 from onnx import TensorProto
@@ -39,8 +37,8 @@ def _kept(node: Node, op: Emitter, value: str) -> str:
     axes = _constant_axes(node, op)
     if axes is None:
         shape = op.Shape(_again(node, op, "ReduceMax"))
-        return str(op.Reshape(value, shape, allowzero=1))
-    return str(op.Unsqueeze(value, axes)) if axes else value
+        return op.Reshape(value, shape, allowzero=1)
+    return op.Unsqueeze(value, axes) if axes else value
 
 
 def _again(node: Node, op: Emitter, op_type: str, value: str | None = None) -> str:
@@ -52,31 +50,23 @@ def _again(node: Node, op: Emitter, op_type: str, value: str | None = None) -> s
             return node.inputs[0] if value is None else value
         axes = op.const(np.array(constant, np.int64))
     noop = node.attribute("noop_with_empty_axes", 0)
-    result = op.emit(op_type, value or node.inputs[0], axes, keepdims=1, noop_with_empty_axes=noop)
-    return str(result)
+    return op.emit(op_type, value or node.inputs[0], axes, keepdims=1, noop_with_empty_axes=noop)
 
 
-_Slope = Callable[[Node, Emitter, str, str, str], str]
+def _operands(node: Node, dy: str, op: Emitter) -> tuple[str, str, str]:
+    """x, and y and dy with the reduced axes of size 1."""
+    y = _kept(node, op, node.outputs[0])
+    return node.inputs[0], y, _kept(node, op, dy)
 
 
-def _reduction(op_type: str) -> Callable[[_Slope], _Slope]:
-    """Register `function(node, op, dy, x, y) -> dx`; dy and y come with the reduced axes of size 1."""
-
-    def register(function: _Slope) -> _Slope:
-        @gradient(op_type, inputs=(0,))
-        def rule(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
-            (dy,) = cotangents
-            assert dy is not None
-            x = node.inputs[0]
-            y = _kept(node, op, node.outputs[0]) if function not in _LINEAR else ""
-            return [op.expand_like(function(node, op, _kept(node, op, dy), x, y), like=x)]
-
-        return function
-
-    return register
+@gradient("ReduceSum", inputs=(0,))
+def reduce_sum(node: Node, dy: str, op: Emitter) -> Cotangents:
+    return [op.expand_like(_kept(node, op, dy), like=node.inputs[0])]
 
 
-def _mean(node: Node, op: Emitter, dy: str, x: str, y: str) -> str:
+@gradient("ReduceMean", inputs=(0,))
+def reduce_mean(node: Node, dy: str, op: Emitter) -> Cotangents:
+    x, dy = node.inputs[0], _kept(node, op, dy)
     axes = _constant_axes(node, op)
     sizes = None if axes is None else [op.shape(x)[axis] for axis in axes]
     if sizes is not None and all(isinstance(size, int) for size in sizes):
@@ -84,75 +74,69 @@ def _mean(node: Node, op: Emitter, dy: str, x: str, y: str) -> str:
     else:
         whole = op.ReduceProd(op.shape_of(x), keepdims=0)
         count = op.Cast(op.Div(whole, op.ReduceProd(op.Shape(dy), keepdims=0)), to=op.elem_type(x))
-    return str(op.Div(dy, count))
+    return [op.expand_like(op.Div(dy, count), like=x)]
 
 
-def _sum(node: Node, op: Emitter, dy: str, x: str, y: str) -> str:
-    return dy
-
-
-_LINEAR = (_sum, _mean)
-_reduction("ReduceSum")(_sum)
-_reduction("ReduceMean")(_mean)
-
-
-@_reduction("ReduceMax")
-def _max(node: Node, op: Emitter, dy: str, x: str, y: str) -> str:
+@gradient("ReduceMax", "ReduceMin", inputs=(0,))
+def reduce_extremum(node: Node, dy: str, op: Emitter) -> Cotangents:
+    x, y, dy = _operands(node, dy, op)
     best = op.Equal(x, y)
     count = _again(node, op, "ReduceSum", op.Cast(best, to=op.elem_type(x)))
-    return str(op.Where(best, op.Div(dy, op.Max(count, op.const(1, like=x))), 0.0))
+    return [op.expand_like(op.Where(best, op.Div(dy, op.Max(count, op.const(1, like=x))), 0.0), like=x)]
 
 
-_reduction("ReduceMin")(_max)
-
-
-@_reduction("ReduceProd")
-def _prod(node: Node, op: Emitter, dy: str, x: str, y: str) -> str:
+@gradient("ReduceProd", inputs=(0,))
+def reduce_prod(node: Node, dy: str, op: Emitter) -> Cotangents:
     """The product of the other elements, also where there are zeros: with one zero, only its own place has a slope."""
+    x, _, dy = _operands(node, dy, op)
     zero = op.Equal(x, op.const(0, like=x))
     flag = op.Cast(zero, to=op.elem_type(x))
     zeros = _again(node, op, "ReduceSum", flag)
     filled = op.Where(zero, 1.0, x)
     others = op.Div(_again(node, op, "ReduceProd", filled), filled)
-    return str(op.Where(op.Equal(zeros, flag), op.Mul(dy, others), 0.0))
+    return [op.expand_like(op.Where(op.Equal(zeros, flag), op.Mul(dy, others), 0.0), like=x)]
 
 
-@_reduction("ReduceLogSum")
-def _log_sum(node: Node, op: Emitter, dy: str, x: str, y: str) -> str:
-    return str(op.Mul(dy, op.Exp(op.Neg(y))))
+@gradient("ReduceLogSum", inputs=(0,))
+def reduce_log_sum(node: Node, dy: str, op: Emitter) -> Cotangents:
+    x, y, dy = _operands(node, dy, op)
+    return [op.expand_like(op.Mul(dy, op.Exp(op.Neg(y))), like=x)]
 
 
-@_reduction("ReduceLogSumExp")
-def _log_sum_exp(node: Node, op: Emitter, dy: str, x: str, y: str) -> str:
-    return str(op.Mul(dy, op.Exp(op.Sub(x, y))))
+@gradient("ReduceLogSumExp", inputs=(0,))
+def reduce_log_sum_exp(node: Node, dy: str, op: Emitter) -> Cotangents:
+    x, y, dy = _operands(node, dy, op)
+    return [op.expand_like(op.Mul(dy, op.Exp(op.Sub(x, y))), like=x)]
 
 
-@_reduction("ReduceL1")
-def _l1(node: Node, op: Emitter, dy: str, x: str, y: str) -> str:
-    return str(op.Mul(dy, op.Sign(x)))
+@gradient("ReduceL1", inputs=(0,))
+def reduce_l1(node: Node, dy: str, op: Emitter) -> Cotangents:
+    x, _, dy = _operands(node, dy, op)
+    return [op.expand_like(op.Mul(dy, op.Sign(x)), like=x)]
 
 
-@_reduction("ReduceL2")
-def _l2(node: Node, op: Emitter, dy: str, x: str, y: str) -> str:
+@gradient("ReduceL2", inputs=(0,))
+def reduce_l2(node: Node, dy: str, op: Emitter) -> Cotangents:
     """x / |x|, and 0 for x = 0."""
-    return str(op.Mul(x, divide_or_zero(op, dy, y)))
+    x, y, dy = _operands(node, dy, op)
+    return [op.expand_like(op.Mul(x, divide_or_zero(op, dy, y)), like=x)]
 
 
-@_reduction("ReduceSumSquare")
-def _sum_square(node: Node, op: Emitter, dy: str, x: str, y: str) -> str:
-    return str(op.Mul(op.Mul(dy, 2.0), x))
+@gradient("ReduceSumSquare", inputs=(0,))
+def reduce_sum_square(node: Node, dy: str, op: Emitter) -> Cotangents:
+    x, _, dy = _operands(node, dy, op)
+    return [op.expand_like(op.Mul(op.Mul(dy, 2.0), x), like=x)]
 
 
 def divide_or_zero(op: Emitter, numerator: str, denominator: str) -> str:
     """numerator / denominator, 0 where the denominator is."""
     zero = op.Equal(denominator, op.const(0, like=denominator))
-    return str(op.Where(zero, 0.0, op.Div(numerator, op.Where(zero, 1.0, denominator))))
+    return op.Where(zero, 0.0, op.Div(numerator, op.Where(zero, 1.0, denominator)))
 
 
 @gradient("LpNormalization")
-def lp_normalization(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def lp_normalization(node: Node, dy: str, op: Emitter) -> Cotangents:
     """y = x / n with n = |x|_p: dx = (dy - n' sum(dy y)) / n, n' = sign(x) for p = 1 and y for p = 2."""
-    (dy,) = cotangents
     x, y = node.inputs[0], node.outputs[0]
     axes = [node.attribute("axis", -1)]
     p = node.attribute("p", 2)
@@ -162,20 +146,18 @@ def lp_normalization(node: Node, cotangents: Cotangents, op: Emitter) -> Cotange
 
 
 @gradient("CumSum", inputs=(0,))
-def cumsum(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def cumsum(node: Node, dy: str, op: Emitter) -> Cotangents:
     """The cumulative sum of dy from the other end."""
-    (dy,) = cotangents
     reverse = 1 - node.attribute("reverse", 0)
     return [op.CumSum(dy, node.inputs[1], exclusive=node.attribute("exclusive", 0), reverse=reverse)]
 
 
 @gradient("CumProd", inputs=(0,))
-def cumprod(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def cumprod(node: Node, dy: str, op: Emitter) -> Cotangents:
     """The slope of y_i by x_j is the product y_i with x_j replaced by 1, if x_j is in it; right for zeros too.
 
     All j at once on a new first axis: quadratic in the length n of the axis.
     """
-    (dy,) = cotangents
     x, axis = node.inputs
     exclusive, reverse = node.attribute("exclusive", 0), node.attribute("reverse", 0)
     rank = op.rank(x)
@@ -195,11 +177,8 @@ def cumprod(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
 
 
 @gradient("TopK", inputs=(0,))
-def topk(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def topk(node: Node, dy: str, op: Emitter) -> Cotangents:
     """dy goes back to where the values were taken from."""
-    dy = cotangents[0]
-    if dy is None:
-        return [None]
     x = node.inputs[0]
     indices = op.extra_output(node, 1)
     return [op.ScatterElements(op.zeros_like(x), indices, dy, axis=node.attribute("axis", -1))]

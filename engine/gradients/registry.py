@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from onnx import NodeProto
+
+from ..errors import GradientError
 
 if TYPE_CHECKING:
     from ..emitter.emitter import Emitter
@@ -18,6 +21,10 @@ if TYPE_CHECKING:
 
 Cotangents: TypeAlias = "Sequence[str | None]"
 Rule: TypeAlias = "Callable[[Node, Cotangents, Emitter], Cotangents | Mapping[str, str]]"
+# Of operators with one differentiable output, the first; its second parameter is called `dy`.
+RuleOfOne: TypeAlias = "Callable[[Node, str, Emitter], Cotangents | Mapping[str, str]]"
+AnyRule: TypeAlias = "Rule | RuleOfOne"
+Written = TypeVar("Written", bound="AnyRule")
 Decomposition: TypeAlias = "Callable[[Node, Emitter], Sequence[str | None] | None]"
 
 
@@ -25,6 +32,7 @@ Decomposition: TypeAlias = "Callable[[Node, Emitter], Sequence[str | None] | Non
 class Gradient:
     """A rule and what the driver has to know of it.
 
+    rule        takes the cotangents of all outputs, however it was written
     inputs      the inputs that may have a cotangent; None: all of them
     broadcasts  the output has the shape that all inputs broadcast to; cotangents may come in it and are reduced
     carries     integers stand for real numbers here (quantisation): cotangents of integer values are let through
@@ -65,18 +73,76 @@ def _register(domain: str, op_types: tuple[str, ...], entry: Entry) -> None:
             raise ValueError(f"operator {op_type!r} of domain {domain!r} is registered twice")
 
 
+def takes_one(
+    rule: Callable[..., Any], one: str, every: str, others: Sequence[str], what: str, strict: bool = True
+) -> bool:
+    """Whether `rule(node, <second>, *others)` takes the value of one output, `one`, rather than those of all, `every`.
+
+    The name of the second parameter decides. strict: the other parameters' names count too; else only their number,
+    and a second parameter of any other name takes all values. Raises GradientError, with `what` as its subject, if the
+    parameters do not fit.
+    """
+    signature = inspect.signature(rule)
+    names = list(signature.parameters)
+    fits = one not in names or names.index(one) == 1
+    if strict:
+        fits = fits and names in (["node", second, *others] for second in (one, every))
+    else:
+        try:
+            signature.bind(None, None, *others)
+        except TypeError:
+            fits = False
+    if not fits:
+        after = ", ".join(others)
+        raise GradientError(
+            f"{what} has the parameters {signature}: write (node, {one}, {after}) for an operator with one "
+            f"differentiable output, (node, {every}, {after}) for any other"
+        )
+    return names[1:2] == [one]
+
+
+def of_first(node: Node, values: Sequence[str | None], op: Emitter, one: str, every: str) -> str | None:
+    """The first output's cotangent (or multiplier), for a rule that takes that one only; None: there is nothing to do.
+
+    Raises GradientError where something flows back into another float output as well.
+    """
+    for name, value in zip(node.outputs[1:], values[1:], strict=False):
+        if value is not None and op.is_float(name):
+            raise GradientError(
+                f"the rule of {node.op_type!r} (node {node.label!r}) takes `{one}`, which is of the first output, and "
+                f"its output {name!r} is used too: write the rule with `{every}`, those of all outputs"
+            )
+    return values[0]
+
+
+def of_all_outputs(rule: AnyRule, what: str, strict: bool = False) -> Rule:
+    """`rule` as the driver calls it: with the cotangents of all outputs. See `takes_one` for `what` and `strict`."""
+    if not takes_one(rule, "dy", "cotangents", ("op",), what, strict):
+        return rule  # type: ignore[return-value]
+
+    def adapted(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents | Mapping[str, str]:
+        dy = of_first(node, cotangents, op, "dy", "cotangents")
+        return [] if dy is None else rule(node, dy, op)
+
+    return adapted
+
+
 def gradient(
     *op_types: str,
     domain: str = "",
     inputs: Sequence[int] | None = None,
     broadcasts: bool = False,
     carries: bool = False,
-) -> Callable[[Rule], Rule]:
-    """Register the decorated function as the rule of `op_types`; the options are the fields of `Gradient`."""
+) -> Callable[[Written], Written]:
+    """Register the decorated function as the rule of `op_types`; the options are the fields of `Gradient`.
 
-    def register(rule: Rule) -> Rule:
+    Raises GradientError if its parameters are neither (node, dy, op) nor (node, cotangents, op).
+    """
+
+    def register(rule: Written) -> Written:
         chosen = None if inputs is None else frozenset(inputs)
-        _register(domain, op_types, Gradient(rule, chosen, broadcasts, carries))
+        adapted = of_all_outputs(rule, f"the rule of {', '.join(op_types)}", strict=True)
+        _register(domain, op_types, Gradient(adapted, chosen, broadcasts, carries))
         return rule
 
     return register

@@ -38,7 +38,7 @@ def _samples(node: Node, op: Emitter, rois: str, axis: int, size: str) -> Sample
 
     def edge(column: int) -> str:
         scaled = op.Mul(op.Gather(rois, [column], axis=1), node.attribute("spatial_scale", 1.0))
-        return str(op.Sub(scaled, 0.5) if half_pixel else scaled)
+        return op.Sub(scaled, 0.5) if half_pixel else scaled
 
     start, end = edge(1 - axis), edge(3 - axis)
     length = op.Sub(end, start)
@@ -61,11 +61,9 @@ def _samples(node: Node, op: Emitter, rois: str, axis: int, size: str) -> Sample
 
 
 @gradient("RoiAlign", inputs=[0])
-def roi_align(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def roi_align(node: Node, dy: str, op: Emitter) -> Cotangents:
     """He et al. 2017, arXiv:1703.06870. The average of the samples of a bin; under "max" the largest of the weighted
     corners of all samples, which is what the operator computes."""
-    (dy,) = cotangents
-    assert dy is not None
     x = node.inputs[0]
     rois, batch = wide(op, node.inputs[1], x), op.Cast(node.inputs[2], to=TensorProto.INT64)
     sizes = [extent(op, x, 2 + axis, rois) for axis in (0, 1)]
@@ -97,11 +95,11 @@ def _average(op: Emitter, dy: str, batch: str, samples: list[Samples], x: str) -
     columns = op.Mul(op.Unsqueeze(own, [1, 3]), columns)
     columns = op.Reshape(columns, op.Concat(_product(op, x, [0, 2]), [-1], axis=0))
     order = op.Gather(op.shape_of(x), [0, 2, 1, 3])
-    return str(op.Transpose(op.Reshape(op.MatMul(columns, rows), order), perm=[0, 2, 1, 3]))
+    return op.Transpose(op.Reshape(op.MatMul(columns, rows), order), perm=[0, 2, 1, 3])
 
 
 def _product(op: Emitter, x: str, axes: list[int]) -> str:
-    return str(op.ReduceProd(op.Gather(op.shape_of(x), axes), [0], keepdims=1))
+    return op.ReduceProd(op.Gather(op.shape_of(x), axes), [0], keepdims=1)
 
 
 @dataclass(frozen=True)
@@ -131,7 +129,7 @@ def _maximum(op: Emitter, dy: str, batch: str, bins: list[Candidates], x: str) -
     def both(first: str, second: str, join: str) -> str:
         """(regions, bins, bins, candidates of both), or 1 for bins that are all alike"""
         joined = op.emit(join, op.Unsqueeze(first, [2, 4]), op.Unsqueeze(second, [1, 3]))
-        return str(op.Reshape(joined, [0, 0, 0, -1]))
+        return op.Reshape(joined, [0, 0, 0, -1])
 
     index = both(op.Mul(down.index, width), across.index, "Add")
     index = op.Add(index, op.Unsqueeze(op.Mul(batch, area), [1, 2, 3]))
@@ -154,21 +152,19 @@ def _maximum(op: Emitter, dy: str, batch: str, bins: list[Candidates], x: str) -
     flat = op.Add(chosen, op.Range(np.int64(0), channels, np.int64(1)))
     zeros = op.ConstantOfShape(op.ReduceProd(op.shape_of(x), [0], keepdims=1), value=tensor(np.zeros(1, op.dtype(dy))))
     summed = op.ScatterElements(zeros, op.Reshape(flat, [-1]), op.Reshape(updates, [-1]), axis=0, reduction="add")
-    return str(op.Transpose(op.Reshape(summed, op.Gather(op.shape_of(x), [0, 2, 3, 1])), perm=[0, 3, 1, 2]))
+    return op.Transpose(op.Reshape(summed, op.Gather(op.shape_of(x), [0, 2, 3, 1])), perm=[0, 3, 1, 2])
 
 
 def _pick(op: Emitter, values: str, best: str) -> str:
     """`values` (..., candidates, 1) at `best` (..., 1, channels)."""
     channels = op.shape_of(best, 4, 5)
     wide_values = op.Expand(values, op.Concat(np.ones(4, np.int64), channels, axis=0))
-    return str(op.GatherElements(wide_values, best, axis=3))
+    return op.GatherElements(wide_values, best, axis=3)
 
 
 @gradient("MaxRoiPool", inputs=[0])
-def max_roi_pool(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def max_roi_pool(node: Node, dy: str, op: Emitter) -> Cotangents:
     """Girshick 2015, arXiv:1504.08083: the largest value of each bin of whole positions; empty bins give nothing."""
-    (dy,) = cotangents
-    assert dy is not None
     x = node.inputs[0]
     rois = wide(op, node.inputs[1], x)
     batch = op.Cast(op.Gather(rois, np.int64(0), axis=1), to=TensorProto.INT64)
@@ -183,7 +179,7 @@ def _whole_positions(node: Node, op: Emitter, rois: str, axis: int, size: str) -
     def edge(column: int) -> str:
         # Half a step is rounded away from zero.
         scaled = op.Mul(op.Gather(rois, [column], axis=1), node.attribute("spatial_scale", 1.0))
-        return str(op.Mul(op.Sign(scaled), op.Floor(op.Add(op.Abs(scaled), 0.5))))
+        return op.Mul(op.Sign(scaled), op.Floor(op.Add(op.Abs(scaled), 0.5)))
 
     start, end = edge(2 - axis), edge(4 - axis)
     step = op.Div(op.Max(op.Add(op.Sub(end, start), 1.0), 1.0), float(bins))

@@ -40,7 +40,7 @@ def extent(op: Emitter, x: str, axis: int, like: str) -> str:
     size = op.shape(x)[axis]
     if isinstance(size, int):
         return op.const(float(size), like=like)
-    return str(op.Squeeze(op.cast(op.shape_of(x, axis, axis + 1), like), [0]))
+    return op.Squeeze(op.cast(op.shape_of(x, axis, axis + 1), like), [0])
 
 
 def fold_back(op: Emitter, position: str, size: str, aligned: bool) -> tuple[str, str]:
@@ -117,7 +117,7 @@ def _cubic(op: Emitter, part: str) -> tuple[str, str]:
         columns = [c[:, None].astype(op.dtype(part)) for c in coefficients.T]
         value = op.Add(op.Mul(part, columns[3]), columns[2])
         value = op.Add(op.Mul(value, part), columns[1])
-        return str(op.Add(op.Mul(value, part), columns[0]))
+        return op.Add(op.Mul(value, part), columns[0])
 
     return horner(powers), horner(slopes)
 
@@ -125,7 +125,7 @@ def _cubic(op: Emitter, part: str) -> tuple[str, str]:
 def _spread(op: Emitter, factor: str, axis: int, count: int) -> str:
     """(B, T, P) as (B, ..., T, ..., P), T in the place of `axis` among `count`."""
     free = [a for a in range(1, 1 + count) if a != 1 + axis]
-    return str(op.Unsqueeze(factor, free)) if free else factor
+    return op.Unsqueeze(factor, free) if free else factor
 
 
 def combine(op: Emitter, factors: Sequence[str]) -> str:
@@ -171,16 +171,16 @@ class Reading:
     def weights(self, slope: int | None = None) -> str:
         """The weights (B, 1, T, P); along the axis `slope`, their slopes instead."""
         factors = [str(a.slope) if i == slope else a.weight for i, a in enumerate(self.axes)]
-        return str(self.op.Reshape(combine(self.op, factors), self.single))
+        return self.op.Reshape(combine(self.op, factors), self.single)
 
     def values(self, like: str) -> str:
         """x at all taps (B, C, T, P), in the type of `like`."""
         flat = self.op.cast(self.op.Reshape(self.x, self.planes), like)
-        return str(self.op.Reshape(self.op.GatherElements(flat, self.index, axis=2), self.taps))
+        return self.op.Reshape(self.op.GatherElements(flat, self.index, axis=2), self.taps)
 
     def interpolated(self, like: str) -> str:
         """x at the positions (B, C, P), in the type of `like`."""
-        return str(self.op.ReduceSum(self.op.Mul(self.values(like), self.weights()), [2], keepdims=0))
+        return self.op.ReduceSum(self.op.Mul(self.values(like), self.weights()), [2], keepdims=0)
 
     def gradient_of_x(self, dy: str) -> str:
         """dx, given dy (B, C, P)."""

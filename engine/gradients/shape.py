@@ -8,16 +8,13 @@ from .registry import Cotangents, gradient
 
 
 @gradient("Reshape", "Flatten", "Squeeze", "Unsqueeze", inputs=(0,))
-def reshape(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
-    (dy,) = cotangents
-    assert dy is not None
+def reshape(node: Node, dy: str, op: Emitter) -> Cotangents:
     return [op.reshape_like(dy, node.inputs[0])]
 
 
 @gradient("Transpose")
-def transpose(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def transpose(node: Node, dy: str, op: Emitter) -> Cotangents:
     """The inverse permutation; without a given one the axes are reversed, which is its own inverse."""
-    (dy,) = cotangents
     perm = node.attribute("perm")
     if perm is None:
         return [op.Transpose(dy)]
@@ -25,17 +22,14 @@ def transpose(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
 
 
 @gradient("Cast", "CastLike", inputs=(0,))
-def cast(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def cast(node: Node, dy: str, op: Emitter) -> Cotangents:
     """Between float types; a cast to integers has no derivative and never gets here."""
-    (dy,) = cotangents
-    assert dy is not None
     x = node.inputs[0]
     return [op.cast(dy, like=x) if op.is_float(x) else dy]
 
 
 @gradient("DepthToSpace")
-def depth_to_space(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
-    (dy,) = cotangents
+def depth_to_space(node: Node, dy: str, op: Emitter) -> Cotangents:
     block = node.attribute("blocksize")
     if node.attribute("mode", "DCR") == "DCR":
         return [op.SpaceToDepth(dy, blocksize=block)]
@@ -47,18 +41,14 @@ def depth_to_space(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangent
 
 
 @gradient("SpaceToDepth")
-def space_to_depth(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
-    (dy,) = cotangents
+def space_to_depth(node: Node, dy: str, op: Emitter) -> Cotangents:
     block = node.attribute("blocksize")
     return [op.DepthToSpace(dy, blocksize=block, mode=node.attribute("mode", "DCR"))]
 
 
 @gradient("Dropout", inputs=(0,))
-def dropout(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def dropout(node: Node, dy: str, op: Emitter) -> Cotangents:
     """The identity, but for nodes in training mode: there dy / (1 - ratio) where the mask kept the element."""
-    dy = cotangents[0]
-    if dy is None:
-        return [None]
     training = node.input(2)
     if training is None:
         return [dy]

@@ -30,7 +30,7 @@ class _Axis:
     def size(self, value: str) -> str:
         if self.known is not None:
             return self.op.size_of(value, self.known)
-        return str(self.op.Gather(self.op.Shape(value), self.vector))
+        return self.op.Gather(self.op.Shape(value), self.vector)
 
     def fit(self, value: str, like: str) -> str:
         """Cut `value` along the axis, or fill it with zeros, to the size of `like`."""
@@ -41,24 +41,22 @@ class _Axis:
         return self.extend(value, self.op.Sub(self.size(like), self.size(value)))
 
     def extend(self, value: str, more: str) -> str:
-        return str(self.op.Pad(value, self.op.Concat([0], more, axis=0), None, self.vector))
+        return self.op.Pad(value, self.op.Concat([0], more, axis=0), None, self.vector)
 
     def across(self, vector: str, rank: int) -> str:
         """A vector along this axis, with the other axes of size 1."""
         ones = self.op.const([1] * rank)
         axis = self.op.Where(self.op.Less(self.vector, 0), self.op.Add(self.vector, rank), self.vector)
-        return str(self.op.Reshape(vector, self.op.ScatterElements(ones, axis, [-1])))
+        return self.op.Reshape(vector, self.op.ScatterElements(ones, axis, [-1]))
 
     def transform(self, x: str, inverse: int = 0, onesided: int = 0) -> str:
         if self.op.opset < _AXIS_IS_AN_INPUT:
-            return str(self.op.DFT(x, axis=self.known, inverse=inverse, onesided=onesided))
-        return str(self.op.DFT(x, None, self.scalar, inverse=inverse, onesided=onesided))
+            return self.op.DFT(x, axis=self.known, inverse=inverse, onesided=onesided)
+        return self.op.DFT(x, None, self.scalar, inverse=inverse, onesided=onesided)
 
 
 @gradient("DFT", inputs=(0,))
-def dft(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
-    (dy,) = cotangents
-    assert dy is not None
+def dft(node: Node, dy: str, op: Emitter) -> Cotangents:
     x, given, named = node.inputs[0], node.input(1), node.input(2)
     rank = op.rank(x)
     if named is None:
@@ -97,7 +95,7 @@ def stft(node: Node, op: Emitter) -> Sequence[str | None]:
     if given is not None:
         length = op.Reshape(op.Cast(given, to=TensorProto.INT64), [1])
     else:
-        length = op.size_of(str(window), 0)
+        length = op.size_of(node.inputs[2], 0)
     step = op.Reshape(op.Cast(step, to=TensorProto.INT64), [1])
     count = op.Add(op.Div(op.Sub(op.size_of(signal, 1), length), step), [1])
     starts = op.Mul(op.Range(0, op.Squeeze(count, [0]), 1), step)

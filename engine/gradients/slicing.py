@@ -15,10 +15,8 @@ _DENSE = 512
 
 
 @gradient("Slice", inputs=(0,))
-def slice_(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def slice_(node: Node, dy: str, op: Emitter) -> Cotangents:
     """Zeros around dy; between its elements too where the step is not 1."""
-    (dy,) = cotangents
-    assert dy is not None
     x, starts, ends = node.inputs[:3]
     rank = op.rank(x)
     given = [op.constant_value(name) if name else None for name in (starts, ends, node.input(3), node.input(4))]
@@ -72,7 +70,7 @@ def _spread(op: Emitter, dy: str, x: str, axes: list[int], windows: list[range])
     ]
     if not any(before) and not any(after):
         return dy
-    return str(op.Pad(dy, [*before, *after], None, axes))
+    return op.Pad(dy, [*before, *after], None, axes)
 
 
 def _pad_dynamic(op: Emitter, dy: str, x: str, axes: list[int], starts: str) -> str:
@@ -82,7 +80,7 @@ def _pad_dynamic(op: Emitter, dy: str, x: str, axes: list[int], starts: str) -> 
     lengths = op.Gather(op.Shape(dy), indices)
     begin = op.Where(op.Less(starts, 0), op.Add(starts, sizes), starts)
     begin = op.Min(op.Max(begin, op.const(0)), sizes)
-    return str(op.Pad(dy, op.Concat(begin, op.Sub(op.Sub(sizes, begin), lengths), axis=0), None, indices))
+    return op.Pad(dy, op.Concat(begin, op.Sub(op.Sub(sizes, begin), lengths), axis=0), None, indices)
 
 
 def _by_index(node: Node, op: Emitter, dy: str) -> str:
@@ -110,10 +108,8 @@ def _by_index(node: Node, op: Emitter, dy: str) -> str:
 
 
 @gradient("Pad", inputs=(0, 2))
-def pad(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def pad(node: Node, dy: str, op: Emitter) -> Cotangents:
     """Constant borders are cut off. In the other modes each border element adds to the one that it copies."""
-    (dy,) = cotangents
-    assert dy is not None
     pads = node.inputs[1]
     known = op.constant_value(pads)
     if node.attribute("mode", "constant") != "constant":
@@ -167,20 +163,17 @@ def _on_all_axes(node: Node, op: Emitter, rank: int) -> str:
     axes = int64(op, node.inputs[3])
     axes = op.Where(op.Less(axes, 0), op.Add(axes, rank), axes)
     both = op.Concat(axes, op.Add(axes, rank), axis=0)
-    return str(op.ScatterElements(np.zeros(2 * rank, np.int64), both, node.inputs[1]))
+    return op.ScatterElements(np.zeros(2 * rank, np.int64), both, node.inputs[1])
 
 
 @gradient("Expand", inputs=(0,))
-def expand(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
-    (dy,) = cotangents
-    assert dy is not None
+def expand(node: Node, dy: str, op: Emitter) -> Cotangents:
     return [op.reduce_to(dy, node.inputs[0])]
 
 
 @gradient("Tile", inputs=(0,))
-def tile(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def tile(node: Node, dy: str, op: Emitter) -> Cotangents:
     """The copies of each axis as an axis of their own, summed."""
-    (dy,) = cotangents
     x, repeats = node.inputs
     rank = op.rank(x)
     known = op.constant_value(repeats)
@@ -207,8 +200,7 @@ def split(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
 
 
 @gradient("Concat")
-def concat(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
-    (dy,) = cotangents
+def concat(node: Node, dy: str, op: Emitter) -> Cotangents:
     if len(node.inputs) == 1:
         return [dy]
     axis = node.attribute("axis") % op.rank(node.inputs[0])
@@ -221,36 +213,32 @@ def concat(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
     lengths = op.Concat(*(op.size_of(x, axis) for x in node.inputs), axis=0)
     if all(isinstance(size, int) for size in sizes):
         lengths = op.const(np.array(sizes, np.int64))
-    return list(op.Split(dy, lengths, axis=axis, outputs=len(node.inputs)))
+    return op.emit_several("Split", dy, lengths, axis=axis, outputs=len(node.inputs))
 
 
 @gradient("CenterCropPad", inputs=(0,))
-def center_crop_pad(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def center_crop_pad(node: Node, dy: str, op: Emitter) -> Cotangents:
     """Cropping undoes padding and the other way round: both round the odd element to the right."""
-    (dy,) = cotangents
     x, axes = node.inputs[0], node.attribute("axes")
     shape = op.shape_of(x) if axes is None else op.Gather(op.shape_of(x), np.array(axes, np.int64) % op.rank(x))
     return [op.CenterCropPad(dy, shape, axes=axes)]
 
 
 @gradient("Trilu", inputs=(0,))
-def trilu(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
-    (dy,) = cotangents
+def trilu(node: Node, dy: str, op: Emitter) -> Cotangents:
     return [op.Trilu(dy, node.input(1), upper=node.attribute("upper", 1))]
 
 
 @gradient("ReverseSequence", inputs=(0,))
-def reverse_sequence(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def reverse_sequence(node: Node, dy: str, op: Emitter) -> Cotangents:
     """Its own inverse."""
-    (dy,) = cotangents
     axes = {"batch_axis": node.attribute("batch_axis", 1), "time_axis": node.attribute("time_axis", 0)}
     return [op.ReverseSequence(dy, node.inputs[1], **axes)]
 
 
 @gradient("Range", inputs=(0, 2))
-def range_(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def range_(node: Node, dy: str, op: Emitter) -> Cotangents:
     """y_i = start + i delta; the limit changes only how many there are."""
-    (dy,) = cotangents
     places = op.Range(0, op.Size(node.outputs[0]), 1)
-    delta = op.ReduceSum(op.Mul(dy, op.Cast(places, to=op.elem_type(str(dy)))), keepdims=0)
+    delta = op.ReduceSum(op.Mul(dy, op.Cast(places, to=op.elem_type(dy))), keepdims=0)
     return [op.ReduceSum(dy, keepdims=0), None, delta]

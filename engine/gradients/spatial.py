@@ -39,9 +39,7 @@ class Resized:
 
 
 @gradient("Resize", inputs=[0])
-def resize(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
-    (dy,) = cotangents
-    assert dy is not None
+def resize(node: Node, dy: str, op: Emitter) -> Cotangents:
     x = node.inputs[0]
     axes = [axis % op.rank(x) for axis in node.attribute("axes") or range(op.rank(x))]
     changed = [r for r in (Resized(s, a) for s, a in enumerate(axes)) if not _unchanged(node, op, r, x, dy)]
@@ -110,7 +108,7 @@ def _repeats(node: Node, op: Emitter, resized: Resized, x: str, dy: str) -> int 
 def _block_sums(op: Emitter, dy: str, blocks: list[int]) -> str:
     """Sums over blocks of these sizes; an average pool keeps ONNX Runtime's blocked layout."""
     mean = op.AveragePool(dy, kernel_shape=blocks, strides=blocks)
-    return str(op.Mul(mean, float(np.prod(blocks))))
+    return op.Mul(mean, float(np.prod(blocks)))
 
 
 def _matrix(node: Node, op: Emitter, resized: Resized, axes: list[int], x: str) -> str:
@@ -124,11 +122,11 @@ def _matrix(node: Node, op: Emitter, resized: Resized, axes: list[int], x: str) 
     else:
         roi = None
     if scales:
-        return str(op.Resize(identity, roi, op.Gather(scales, [resized.slot], axis=0), axes=[0], **attributes))
+        return op.Resize(identity, roi, op.Gather(scales, [resized.slot], axis=0), axes=[0], **attributes)
     assert sizes is not None
     policy = node.attribute("keep_aspect_ratio_policy", "stretch")
     if policy == "stretch" or len(axes) == 1:
-        return str(op.Resize(identity, roi, None, op.Gather(sizes, [resized.slot], axis=0), axes=[0], **attributes))
+        return op.Resize(identity, roi, None, op.Gather(sizes, [resized.slot], axis=0), axes=[0], **attributes)
     return _matrix_of_policy(node, op, resized, axes, x, identity, attributes)
 
 
@@ -156,14 +154,12 @@ def _matrix_of_policy(
     made = op.Resize(rows, roi, None, node.inputs[3], axes=inner, keep_aspect_ratio_policy=policy, **attributes)
     others = [1, *[a for a in inner if a != 2 + resized.slot]]
     first = op.Slice(made, [0] * len(others), [1] * len(others), others)
-    return str(op.Transpose(op.Squeeze(first, others), perm=[1, 0]))
+    return op.Transpose(op.Squeeze(first, others), perm=[1, 0])
 
 
 @gradient("AffineGrid", inputs=[0])
-def affine_grid(node: Node, cotangents: Cotangents, op: Emitter) -> Cotangents:
+def affine_grid(node: Node, dy: str, op: Emitter) -> Cotangents:
     """grid = theta (coordinates, 1): dtheta = sum over positions of dgrid times (coordinates, 1), transposed."""
-    (dy,) = cotangents
-    assert dy is not None
     theta, size = node.inputs[:2]
     axes = op.rank(dy) - 2
     one_sample = op.Concat(np.ones(1, np.int64), op.Slice(size, [1], [2 + axes], [0]), axis=0)

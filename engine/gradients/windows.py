@@ -91,14 +91,14 @@ def padding_before(
     total = op.Max(_uncovered(op, read, count, axes, extra), np.zeros(len(axes), np.int64))
     if node.attribute("auto_pad") != "SAME_UPPER":
         total = op.Add(total, [1])
-    return str(op.Div(total, [2]))
+    return op.Div(total, [2])
 
 
 def _uncovered(op: Emitter, read: str, count: str, axes: Sequence[Axis], extra: Sequence[int] | None = None) -> str:
     """How much longer than `read` the row of windows is, without padding, per spatial axis."""
     strides = np.array([axis.stride for axis in axes], np.int64)
     add = np.array([axis.extent for axis in axes], np.int64) - strides + np.array(extra or 0, np.int64)
-    return str(op.Sub(op.Add(op.Mul(op.shape_of(count, 2), strides), add), op.shape_of(read, 2)))
+    return op.Sub(op.Add(op.Mul(op.shape_of(count, 2), strides), add), op.shape_of(read, 2))
 
 
 def padded(
@@ -111,7 +111,7 @@ def padded(
     none = np.zeros(len(axes), np.int64)
     after = op.Max(op.Sub(_uncovered(op, read, count, axes), before), none)
     amounts = op.Concat(np.zeros(2, np.int64), before, np.zeros(2, np.int64), after, axis=0)
-    return str(op.Pad(read, amounts)), [0] * (2 * len(axes))
+    return op.Pad(read, amounts), [0] * (2 * len(axes))
 
 
 def crop(op: Emitter, value: str, like: str, begin: str | Sequence[int] | None = None) -> str:
@@ -122,7 +122,7 @@ def crop(op: Emitter, value: str, like: str, begin: str | Sequence[int] | None =
     spatial = op.rank(value) - 2
     start = [0] * spatial if begin is None else begin
     end = op.shape_of(like, 2) if begin is None else op.Add(op.shape_of(like, 2), start)
-    return str(op.Slice(value, start, end, list(range(2, 2 + spatial))))
+    return op.Slice(value, start, end, list(range(2, 2 + spatial)))
 
 
 def to_blocks(op: Emitter, value: str) -> str:
@@ -136,7 +136,7 @@ def to_blocks(op: Emitter, value: str) -> str:
     channels = shape[1] if len(shape) == 4 else None
     if not isinstance(channels, int) or channels % _BLOCK or op.elem_type(value) != TensorProto.FLOAT:
         return value
-    return str(op.AveragePool(value, kernel_shape=[1, 1]))
+    return op.AveragePool(value, kernel_shape=[1, 1])
 
 
 def pad_or_crop_input(op: Emitter, value: str, pads: Sequence[int]) -> tuple[str, list[int]]:
@@ -168,15 +168,15 @@ def _reads(
     first = op.Squeeze(op.Slice(padding_before(node, op, read, count, axes), [i], [i + 1]), [0])
     positions = op.Range(np.int64(-before), op.Add(_length(op, read, i), np.int64(after)), one)
     starts = op.Mul(op.Range(np.int64(0), _length(op, count, i), one), np.int64(axis.stride))
-    place = op.Sub(op.Add(positions, first), op.Unsqueeze(starts, [1]))
-    inside = op.And(op.GreaterOrEqual(place, np.int64(0)), op.Less(place, np.int64(axis.extent)))
+    offset = op.Sub(op.Add(positions, first), op.Unsqueeze(starts, [1]))
+    inside = op.And(op.GreaterOrEqual(offset, np.int64(0)), op.Less(offset, np.int64(axis.extent)))
     if axis.dilation > 1:
-        inside = op.And(inside, op.Equal(op.Mod(place, np.int64(axis.dilation)), np.int64(0)))
-    return str(inside)
+        inside = op.And(inside, op.Equal(op.Mod(offset, np.int64(axis.dilation)), np.int64(0)))
+    return inside
 
 
 def _length(op: Emitter, name: str, i: int) -> str:
-    return str(op.Squeeze(op.shape_of(name, 2 + i, 3 + i), [0]))
+    return op.Squeeze(op.shape_of(name, 2 + i, 3 + i), [0])
 
 
 def tap_counts(node: Node, op: Emitter, read: str, count: str, axes: Sequence[Axis], padding: bool) -> str:

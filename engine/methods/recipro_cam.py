@@ -60,7 +60,7 @@ class ReciproCam(Cam):
         count = height * width
         without = op.Slice(scores, [count], [count + 1], [1])
         found = op.Sub(op.Slice(scores, [0], [count], [1]), without)
-        return str(op.Reshape(found, [-1, height, width]))
+        return op.Reshape(found, [-1, height, width])
 
 
 def spots(height: int, width: int, gaussian: bool) -> NDArray[np.float32]:

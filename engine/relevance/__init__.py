@@ -25,12 +25,12 @@ relevance to pixels of value 0 too. The pullback therefore ends with the relevan
 Adding an operator
 ------------------
     @relevance("Tanh")
-    def tanh(node, multipliers, op, lrp):
-        (m,) = multipliers
+    def tanh(node, m, op, lrp):
         return [op.Mul(m, op.Div(node.outputs[0], node.inputs[0]))]
 
-in a module of this package: as `@gradient` in `gradients/`, with multipliers in place of cotangents; `lrp` (`LrpPass`)
-knows the composite and the zone. An operator needs an entry in `gradients/` as well, whose options hold here too.
+in a module of this package: as `@gradient` in `gradients/`, with the multiplier `m` in place of the cotangent `dy`, or
+with `multipliers`, those of all outputs; `lrp` (`LrpPass`) knows the composite and the zone. An operator needs an entry
+in `gradients/` as well, whose options hold here too.
 """
 
 from __future__ import annotations

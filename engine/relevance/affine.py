@@ -60,7 +60,7 @@ class AffineLayer:
     def forward(self, op: Emitter, x: str, weights: str) -> str:
         """x W of another x and W of the same shapes."""
         attributes: dict[str, Any] = {a.name: _value(a) for a in self.node.proto.attribute}
-        return str(op.emit(self.node.op_type, *self._inputs(x, weights), **attributes))
+        return op.emit(self.node.op_type, *self._inputs(x, weights), **attributes)
 
     def backward(self, op: Emitter, d: str, weights: str) -> str:
         """d W^T, in the shape of x."""
@@ -116,7 +116,7 @@ def _plain(node: Node, op: Emitter) -> AffineLayer | None:
 def _shaped(op: Emitter, vector: str, y: str, axis: int) -> str:
     """A vector of one number per channel, broadcastable to `y`."""
     trailing = op.rank(y) - 1 - axis
-    return str(op.Unsqueeze(vector, list(range(1, 1 + trailing)))) if trailing else vector
+    return op.Unsqueeze(vector, list(range(1, 1 + trailing))) if trailing else vector
 
 
 def _before(node: Node, op: Emitter, name: str) -> AffineLayer | None:
@@ -182,7 +182,7 @@ def _per_channel_vector(op: Emitter, constant: str, y: str, axis: int) -> str | 
     from_end = op.rank(y) - axis
     if any(d != 1 for i, d in enumerate(shape) if len(shape) - i != from_end):
         return None
-    return str(op.Reshape(constant, [-1]))
+    return op.Reshape(constant, [-1])
 
 
 def _shifted(op: Emitter, layer: AffineLayer, offset: str, y: str) -> AffineLayer:

@@ -28,18 +28,16 @@ def passed(op: Emitter, m: str, x: str, y: str) -> str:
     near = _NEAR_HALF if op.dtype(x) == np.float16 else _NEAR
     there = op.Greater(op.Abs(x), near)
     ratio = op.Div(y, op.Where(there, x, 1.0))
-    return str(op.Mul(m, op.Where(there, ratio, 0.0)))
+    return op.Mul(m, op.Where(there, ratio, 0.0))
 
 
 @relevance("Relu", "LeakyRelu", "PRelu", "ThresholdedRelu", "Abs", "Neg", "Identity")
-def homogeneous(node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPass) -> Multipliers | Mapping[str, str]:
+def homogeneous(node: Node, m: str, op: Emitter, lrp: LrpPass) -> Multipliers | Mapping[str, str]:
     """y / x is the derivative. A slope that depends on the input counts as a constant."""
-    (m,) = multipliers
-    assert m is not None
     whole = through_rectifier(node, m, op, lrp) if node.op_type == "Relu" else None
     if whole is not None:
         return whole
-    result = own_gradient(node, multipliers, op)
+    result = own_gradient(node, [m], op)
     assert not isinstance(result, Mapping)
     return result[:1]
 
@@ -48,29 +46,23 @@ def homogeneous(node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPass)
     *"""Sigmoid HardSigmoid Tanh HardSwish Swish Gelu Mish Elu Celu Selu Softplus Softsign Shrink Clip Erf Exp Log Sqrt
     Reciprocal Sin Cos Tan Asin Acos Atan Sinh Cosh Asinh Acosh Atanh""".split()
 )
-def function(node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPass) -> Multipliers | Mapping[str, str]:
-    (m,) = multipliers
-    assert m is not None
+def function(node: Node, m: str, op: Emitter, lrp: LrpPass) -> Multipliers | Mapping[str, str]:
     whole = through_rectifier(node, m, op, lrp) if node.op_type == "Clip" else None
     return [passed(op, m, node.inputs[0], node.outputs[0])] if whole is None else whole
 
 
 @relevance("Pow")
-def power(node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPass) -> Multipliers:
+def power(node: Node, m: str, op: Emitter, lrp: LrpPass) -> Multipliers:
     """The base takes all; of a constant base, the exponent."""
-    (m,) = multipliers
-    assert m is not None
     index = 0 if node.wants[0] else 1
     return [None] * index + [passed(op, m, node.inputs[index], node.outputs[0])]
 
 
 @relevance("Max", "Min")
-def extremum(node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPass) -> Multipliers | Mapping[str, str]:
+def extremum(node: Node, m: str, op: Emitter, lrp: LrpPass) -> Multipliers | Mapping[str, str]:
     """The winner takes all. Against constants it is a function of one value, Clip in other words."""
-    (m,) = multipliers
-    assert m is not None
     wanted = [i for i, want in enumerate(node.wants) if want]
     if len(wanted) != 1 or len(node.inputs) == 1:
-        return own_gradient(node, multipliers, op)
+        return own_gradient(node, [m], op)
     x, y = node.inputs[wanted[0]], node.outputs[0]
     return [None] * wanted[0] + [passed(op, m, x, y)]

@@ -23,31 +23,27 @@ if TYPE_CHECKING:
 
 
 @relevance("Conv", "ConvTranspose")
-def convolution(node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPass) -> Multipliers | Mapping[str, str]:
+def convolution(node: Node, m: str, op: Emitter, lrp: LrpPass) -> Multipliers | Mapping[str, str]:
     """Kernels that depend on the input count as constants beside what they are applied to."""
-    (m,) = multipliers
-    assert m is not None
     layer = layer_of(node, op)
     if layer is not None:
         return through(layer, m, op, lrp)
-    return one_sided(node, multipliers, op, node.wants.index(True))
+    return one_sided(node, m, op, node.wants.index(True))
 
 
 @relevance("Gemm", "MatMul", "Einsum")
-def matrix_product(node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPass) -> Multipliers | Mapping[str, str]:
-    (m,) = multipliers
-    assert m is not None
+def matrix_product(node: Node, m: str, op: Emitter, lrp: LrpPass) -> Multipliers | Mapping[str, str]:
     layer = layer_of(node, op)
     if layer is None:
-        shares = list(both(node, multipliers, op))
+        shares = list(both(node, m, op))
         if node.op_type == "Gemm" and len(node.inputs) > 2 and node.wants[2]:
-            shares[2:] = one_sided(node, multipliers, op, 2)[2:]
+            shares[2:] = one_sided(node, m, op, 2)[2:]
         return shares
     found = through(layer, m, op, lrp)
     added = node.input(2) if node.op_type == "Gemm" else None
     if added is None or added not in node.active:
         return found
-    share = one_sided(node, multipliers, op, 2)[2]
+    share = one_sided(node, m, op, 2)[2]
     assert share is not None
     # Of Gemm's third operand: a sum, whose other part is the layer.
     relevant = op.Mul(share, added) if added in lrp.zone else share
@@ -56,12 +52,10 @@ def matrix_product(node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPa
 
 
 @relevance("Add", "Sub")
-def sum_(node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPass) -> Multipliers | Mapping[str, str]:
+def sum_(node: Node, m: str, op: Emitter, lrp: LrpPass) -> Multipliers | Mapping[str, str]:
     """Both sides in proportion to what they contributed; a constant keeps its share."""
-    (m,) = multipliers
-    assert m is not None
     layer = layer_of(node, op)
-    return own_gradient(node, multipliers, op) if layer is None else through(layer, m, op, lrp)
+    return own_gradient(node, [m], op) if layer is None else through(layer, m, op, lrp)
 
 
 @relevance("BatchNormalization")
@@ -70,7 +64,7 @@ def batch_normalization(
 ) -> Multipliers | Mapping[str, str]:
     """Behind a layer it is part of it. Elsewhere a factor and a constant, which keeps its share.
 
-    In training mode the batch's statistics count as constants.
+    In training mode the batch's statistics count as constants, those that the node gives out as well.
     """
     m = multipliers[0]
     if m is None:
@@ -78,4 +72,4 @@ def batch_normalization(
     if node.attribute("training_mode", 0):
         return batch_statistics(node, m, op)
     layer = layer_of(node, op)
-    return own_gradient(node, multipliers, op) if layer is None else through(layer, m, op, lrp)
+    return own_gradient(node, [m], op) if layer is None else through(layer, m, op, lrp)

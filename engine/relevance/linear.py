@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ..gradients.registry import Cotangents
 from ..proto.operators import ML
 from .products import one_sided
 from .registry import LrpPass, Multipliers, no_rule, own_gradient, relevance
@@ -47,16 +46,15 @@ def by_gradient(node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPass)
 
 
 @relevance("GridSample", "RoiAlign", "DeformConv")
-def sampled(node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPass) -> Multipliers:
+def sampled(node: Node, m: str, op: Emitter, lrp: LrpPass) -> Multipliers:
     """Linear in what is sampled; the places where, and masks, count as constants."""
-    return one_sided(node, multipliers, op, node.wants.index(True))
+    return one_sided(node, m, op, node.wants.index(True))
 
 
 @relevance("ReduceSumSquare")
-def sum_of_squares(node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPass) -> Multipliers | Mapping[str, str]:
+def sum_of_squares(node: Node, m: str, op: Emitter, lrp: LrpPass) -> Multipliers | Mapping[str, str]:
     """The gradient gives twice what there is: of y = sum x^2, x dy/dx adds up to 2 y."""
-    halved: Cotangents = [None if m is None else op.Div(m, 2.0) for m in multipliers]
-    return own_gradient(node, halved, op)
+    return own_gradient(node, [op.Div(m, 2.0)], op)
 
 
 @relevance("ReduceProd", "CumProd", "ReduceLogSum", "ReduceLogSumExp", "Det", "Mod", "AffineGrid", "Range")

@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 
 def _through(op: Emitter, d: str, inverse: str, axes: list[int]) -> str:
     """(d - mean of d) / deviation, with `inverse` one over the deviation."""
-    return str(op.Mul(op.Sub(d, op.ReduceMean(d, axes, keepdims=1)), inverse))
+    return op.Mul(op.Sub(d, op.ReduceMean(d, axes, keepdims=1)), inverse)
 
 
 @relevance("LayerNormalization")
 def layer_normalization(node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPass) -> Multipliers:
+    """The statistics that the node gives out count as constants, too."""
     m = multipliers[0]
     if m is None:
         return []
@@ -43,9 +44,7 @@ def layer_normalization(node: Node, multipliers: Multipliers, op: Emitter, lrp: 
 
 
 @relevance("InstanceNormalization")
-def instance_normalization(node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPass) -> Multipliers:
-    (m,) = multipliers
-    assert m is not None
+def instance_normalization(node: Node, m: str, op: Emitter, lrp: LrpPass) -> Multipliers:
     x, scale = node.inputs[:2]
     spatial = list(range(2, op.rank(x)))
     _, inverse = normalised(op, wide(op, x, x), spatial, node.attribute("epsilon", 1e-5))
@@ -54,10 +53,8 @@ def instance_normalization(node: Node, multipliers: Multipliers, op: Emitter, lr
 
 
 @relevance("GroupNormalization")
-def group_normalization(node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPass) -> Multipliers:
+def group_normalization(node: Node, m: str, op: Emitter, lrp: LrpPass) -> Multipliers:
     """Before opset 21 the scale is one number per group."""
-    (m,) = multipliers
-    assert m is not None
     x, scale = node.inputs[:2]
     groups = [0, node.attribute("num_groups"), -1]
     _, inverse = normalised(op, op.Reshape(wide(op, x, x), groups), [2], node.attribute("epsilon", 1e-5))
@@ -70,9 +67,7 @@ def group_normalization(node: Node, multipliers: Multipliers, op: Emitter, lrp: 
 
 
 @relevance("MeanVarianceNormalization")
-def mean_variance_normalization(node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPass) -> Multipliers:
-    (m,) = multipliers
-    assert m is not None
+def mean_variance_normalization(node: Node, m: str, op: Emitter, lrp: LrpPass) -> Multipliers:
     x, axes = node.inputs[0], node.attribute("axes") or [0, 2, 3]
     _, inverse = normalised(op, wide(op, x, x), axes, 1e-9)
     return [op.cast(_through(op, wide(op, m, x), inverse, axes), x)]
@@ -89,8 +84,6 @@ def batch_statistics(node: Node, m: str, op: Emitter) -> Multipliers:
 
 @relevance("RMSNormalization", "LpNormalization", "LRN")
 @relevance("Normalizer", domain=ML)
-def divided(node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPass) -> Multipliers:
+def divided(node: Node, m: str, op: Emitter, lrp: LrpPass) -> Multipliers:
     """Division by a statistic alone changes nothing in the relevance."""
-    (m,) = multipliers
-    assert m is not None
     return [passed(op, m, node.inputs[0], node.outputs[0])]

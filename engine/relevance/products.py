@@ -52,11 +52,11 @@ def gate_rank(op: Emitter, name: str, active: Collection[str], depth: int = 0) -
     return 2 if found == 1 and node.op_type == "Add" else found
 
 
-def one_sided(node: Node, multipliers: Multipliers, op: Emitter, chosen: int) -> Sequence[str | None]:
+def one_sided(node: Node, m: str, op: Emitter, chosen: int) -> Sequence[str | None]:
     """One operand takes all the relevance, the others count as constants."""
-    result = own_gradient(_only(node, [chosen]), multipliers, op)
+    result = own_gradient(_only(node, [chosen]), [m], op)
     assert not isinstance(result, Mapping)
-    return [m if i == chosen else None for i, m in enumerate(result)]
+    return [share if i == chosen else None for i, share in enumerate(result)]
 
 
 def _only(node: Node, chosen: Sequence[int]) -> Node:
@@ -66,23 +66,21 @@ def _only(node: Node, chosen: Sequence[int]) -> Node:
     return Node(node.proto, wants, frozenset(node.active) & kept if len(kept) == 1 else node.active, node.asked)
 
 
-def both(node: Node, multipliers: Multipliers, op: Emitter) -> Sequence[str | None]:
+def both(node: Node, m: str, op: Emitter) -> Sequence[str | None]:
     """A product of two values by the rules at the head of this file; one that depends on the input takes all."""
-    (m,) = multipliers[:1]
-    assert m is not None
     wanted = [i for i in range(min(2, len(node.inputs))) if node.wants[i]]
     if node.op_type == "Einsum":
         wanted = [i for i in range(len(node.inputs)) if node.wants[i]]
     if len(wanted) == 1:
-        return one_sided(node, multipliers, op, wanted[0])
+        return one_sided(node, m, op, wanted[0])
     if len(wanted) == 2 and node.inputs[wanted[0]] != node.inputs[wanted[1]]:
         ranks = [gate_rank(op, node.inputs[i], node.active) for i in wanted]
         if ranks[0] != ranks[1]:
-            return one_sided(node, multipliers, op, wanted[ranks.index(min(ranks))])
+            return one_sided(node, m, op, wanted[ranks.index(min(ranks))])
         if node.op_type == "Mul":
             spread = [_is_broadcast(op, node, i) for i in wanted]
             if spread[0] != spread[1]:
-                return one_sided(node, multipliers, op, wanted[spread.index(False)])
+                return one_sided(node, m, op, wanted[spread.index(False)])
     share = op.Div(m, float(len(wanted)))
     result = _product_gradient(node, share, op)
     return [d if i in wanted else None for i, d in enumerate(result)]
@@ -104,20 +102,16 @@ def _product_gradient(node: Node, m: str, op: Emitter) -> Sequence[str | None]:
 
 
 @relevance("Mul")
-def mul(node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPass) -> Multipliers | Mapping[str, str]:
-    (m,) = multipliers
-    assert m is not None
+def mul(node: Node, m: str, op: Emitter, lrp: LrpPass) -> Multipliers | Mapping[str, str]:
     layer = layer_of(node, op)
     if layer is not None:
         return through(layer, m, op, lrp)
-    return both(node, multipliers, op)
+    return both(node, m, op)
 
 
 @relevance("Div")
-def div(node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPass) -> Multipliers | Mapping[str, str]:
+def div(node: Node, m: str, op: Emitter, lrp: LrpPass) -> Multipliers | Mapping[str, str]:
     """Of a constant by a value: a function of one value, which passes relevance unchanged."""
-    (m,) = multipliers
-    assert m is not None
     layer = layer_of(node, op)
     if layer is not None:
         return through(layer, m, op, lrp)
@@ -127,10 +121,8 @@ def div(node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPass) -> Mult
 
 
 @relevance("SwiGLU")
-def swiglu(node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPass) -> Multipliers:
+def swiglu(node: Node, m: str, op: Emitter, lrp: LrpPass) -> Multipliers:
     """y = swish(a) b: half to each side, and swish passes its half unchanged."""
-    (m,) = multipliers
-    assert m is not None
     m = op.Div(m, float(sum(node.wants)))
     a, b = node.inputs
     alpha = node.attribute("alpha", 1.0)

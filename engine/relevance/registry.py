@@ -8,11 +8,11 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from .. import gradients
 from ..errors import NoGradient
-from ..gradients.registry import Cotangents, Gradient
+from ..gradients.registry import Cotangents, Gradient, of_first, takes_one
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 Multipliers: TypeAlias = "Sequence[str | None]"
 RelevanceRule: TypeAlias = "Callable[[Node, Multipliers, Emitter, LrpPass], Multipliers | Mapping[str, str]]"
+# Of operators with one output that relevance comes to, the first; its second parameter is called `m`.
+RelevanceRuleOfOne: TypeAlias = "Callable[[Node, str, Emitter, LrpPass], Multipliers | Mapping[str, str]]"
+Written = TypeVar("Written", bound="RelevanceRule | RelevanceRuleOfOne")
 
 REMEDY = "take `gradient`, `input-x-gradient` or `integrated-gradients`, or an earlier target"
 
@@ -77,12 +80,28 @@ class LrpPass:
 _RULES: dict[tuple[str, str], RelevanceRule] = {}
 
 
-def relevance(*op_types: str, domain: str = "") -> Callable[[RelevanceRule], RelevanceRule]:
-    """Register the decorated function as the relevance rule of `op_types`."""
+def _of_all_outputs(rule: RelevanceRule | RelevanceRuleOfOne, what: str) -> RelevanceRule:
+    """`rule` as `Table` calls it: with the multipliers of all outputs."""
+    if not takes_one(rule, "m", "multipliers", ("op", "lrp"), what):
+        return rule  # type: ignore[return-value]
 
-    def register(rule: RelevanceRule) -> RelevanceRule:
+    def adapted(node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPass) -> Multipliers | Mapping[str, str]:
+        m = of_first(node, multipliers, op, "m", "multipliers")
+        return [] if m is None else rule(node, m, op, lrp)
+
+    return adapted
+
+
+def relevance(*op_types: str, domain: str = "") -> Callable[[Written], Written]:
+    """Register the decorated function as the relevance rule of `op_types`.
+
+    Raises GradientError if its parameters are neither (node, m, op, lrp) nor (node, multipliers, op, lrp).
+    """
+
+    def register(rule: Written) -> Written:
+        adapted = _of_all_outputs(rule, f"the relevance rule of {', '.join(op_types)}")
         for op_type in op_types:
-            if _RULES.setdefault(gradients.key(domain, op_type), rule) is not rule:
+            if _RULES.setdefault(gradients.key(domain, op_type), adapted) is not adapted:
                 raise ValueError(f"operator {op_type!r} of domain {domain!r} has two relevance rules")
         return rule
 

@@ -110,11 +110,11 @@ class Flow:
         return self.layer.bias if self.composite.bias else None
 
     def relevance(self) -> str:
-        return str(self.op.Mul(self.m, self.layer.y))
+        return self.op.Mul(self.m, self.layer.y)
 
     def signed(self, value: str, sign: int) -> str:
         """The positive or the negative part."""
-        return str(self.op.Relu(value) if sign > 0 else self.op.Min(value, 0.0))
+        return self.op.Relu(value) if sign > 0 else self.op.Min(value, 0.0)
 
     def contributions(self, sign: int) -> str:
         """The sum of the contributions of one sign, the bias's included: (positive or negative) in the shape of y."""
@@ -124,7 +124,7 @@ class Flow:
         if not self.nonnegative:
             other = layer.forward(op, self.signed(layer.x, -1), self.signed(layer.weights, -sign))
             total = op.Add(total, other)
-        return total if self.bias is None else str(op.Add(total, self.signed(self.bias, sign)))
+        return total if self.bias is None else op.Add(total, self.signed(self.bias, sign))
 
     def spread(self, share: str, sign: int) -> str:
         """The multiplier of x where only contributions of one sign count."""
@@ -133,7 +133,7 @@ class Flow:
         if self.nonnegative:
             return found
         other = layer.backward(op, share, self.signed(layer.weights, -sign))
-        return str(op.Where(op.Greater(layer.x, 0.0), found, other))
+        return op.Where(op.Greater(layer.x, 0.0), found, other)
 
     def tiny(self) -> float:
         return TINY_HALF if self.op.dtype(self.layer.y) == np.float16 else TINY
@@ -142,13 +142,13 @@ class Flow:
         """relevance / total, 0 where the total is not surely of that sign."""
         op, tiny = self.op, self.tiny()
         there = op.Greater(total, tiny) if sign > 0 else op.Less(total, -tiny)
-        return str(op.Where(there, op.Div(relevance, op.Where(there, total, 1.0)), 0.0))
+        return op.Where(there, op.Div(relevance, op.Where(there, total, 1.0)), 0.0)
 
 
 def stabilised(op: Emitter, value: str, epsilon: float) -> str:
     """The value, moved away from 0 by epsilon."""
     low, high = op.const(-epsilon, like=value), op.const(epsilon, like=value)
-    return str(op.Add(value, op.Where(op.Less(value, 0.0), low, high)))
+    return op.Add(value, op.Where(op.Less(value, 0.0), low, high))
 
 
 @_rule("epsilon", RULES)
@@ -175,7 +175,7 @@ def alpha_beta(flow: Flow) -> str:
     if alpha == 1:
         return positive
     negative = flow.spread(flow.shares(flow.relevance(), flow.contributions(-1), -1), -1)
-    return str(flow.op.Sub(flow.op.Mul(positive, alpha), flow.op.Mul(negative, alpha - 1)))
+    return flow.op.Sub(flow.op.Mul(positive, alpha), flow.op.Mul(negative, alpha - 1))
 
 
 @_rule("gamma", RULES)
@@ -192,7 +192,7 @@ def gamma(flow: Flow) -> str:
         share = op.Where(there, op.Div(relevance, stabilised(op, total, flow.tiny())), 0.0)
         more = flow.spread(share, sign)
         whole, favoured = (op.Add(whole, share), op.Add(favoured, more)) if whole else (share, more)
-    return str(op.Add(layer.backward(op, whole, layer.weights), op.Mul(favoured, factor)))
+    return op.Add(layer.backward(op, whole, layer.weights), op.Mul(favoured, factor))
 
 
 # ---- layers that read the input: these give relevance, not multipliers
@@ -208,7 +208,7 @@ def _by_weights(flow: Flow, weights: str) -> str:
     """Shared out by weights that are nowhere negative, whatever the input is."""
     mask = _mask(flow)
     share = flow.shares(flow.relevance(), flow.layer.forward(flow.op, mask, weights))
-    return str(flow.op.Mul(flow.layer.backward(flow.op, share, weights), mask))
+    return flow.op.Mul(flow.layer.backward(flow.op, share, weights), mask)
 
 
 @_rule("flat", FIRST_RULES)
@@ -236,4 +236,4 @@ def box(flow: Flow) -> str:
     total = op.Sub(op.Sub(whole, below), above)
     share = op.Div(flow.relevance(), stabilised(op, total, flow.tiny()))
     whole, below, above = (op.Mul(x, layer.backward(op, share, w)) for x, w in parts)
-    return str(op.Sub(op.Sub(whole, below), above))
+    return op.Sub(op.Sub(whole, below), above)

@@ -151,4 +151,4 @@ def _merged(build: Build, maps: list[str], places: list[MapPlace]) -> str:
         wide = op.Unsqueeze(one, [1])
         wide = build.resized(op.Div(wide, build.greatest(wide)), size)
         total = op.Add(total, wide) if total else wide
-    return str(op.Squeeze(op.Div(total, float(len(maps))), [1]))
+    return op.Squeeze(op.Div(total, float(len(maps))), [1])

@@ -11,7 +11,9 @@ from onnx.reference import ReferenceEvaluator
 
 from onnxray.engine import gradients
 from onnxray.engine.autodiff.vjp import vjp
+from onnxray.engine.emitter.node import Node
 from onnxray.engine.errors import Disconnected, GradientError, NoGradient, UnknownName
+from onnxray.engine.gradients import registry
 from onnxray.engine.load import load
 from onnxray.tests.rounding import ROUNDING, apart
 
@@ -289,6 +291,55 @@ def test_own_rules_make_unknown_operators_differentiable(parse):
     np.testing.assert_allclose(run(grad, {"x": x, "cotangent/y": dy}, "grad/x")[0], 2 * np.round(x) * dy, rtol=1e-6)
 
 
+def test_own_rules_may_take_the_one_cotangent(parse):
+    model = parse("g (float[3] x) => (float[3] y) { a = Relu(x)  y = Neg(a) }")
+    every = vjp(model, "y", "x", rules={"Relu": lambda node, cotangents, op: [op.Mul(cotangents[0], 10.0)]})
+    for rules in ({"Relu": lambda node, dy, op: [op.Mul(dy, 10.0)]}, {"Relu": lambda n, c, o: [o.Mul(c[0], 10.0)]}):
+        assert vjp(model, "y", "x", rules=rules).proto == every.proto
+
+
+def test_a_rule_of_one_cotangent_leaves_the_integer_outputs_alone(parse):
+    model = parse("g (float[5] x) => (float[2] y, int64[2] i) { y, i = TopK<axis = 0>(x, k) }", k=np.array([2]))
+    grad = vjp(model, "y", "x", rules={"TopK": lambda node, dy, op: [op.Expand(op.ReduceSum(dy, keepdims=1), [5])]})
+    (dx,) = run(grad, {"x": random(5), "cotangent/y": np.array([1, 2], np.float32)}, "grad/x")
+    np.testing.assert_array_equal(dx, [3] * 5)
+
+
+@pytest.mark.parametrize("used", ["b", "a, b"])
+def test_a_rule_of_one_cotangent_drops_no_other(parse, used):
+    model = parse(f"g (float[4] x) => (float[2] y) {{ a, b = Split(x) y = Sum({used}) }}")
+    with pytest.raises(GradientError, match=r"rule of 'Split' \(node 'a'\) takes `dy`.*output 'b' .*`cotangents`"):
+        vjp(model, "y", "x", rules={"Split": lambda node, dy, op: [op.Concat(dy, dy, axis=0)]})
+
+
+def test_a_rule_of_one_cotangent_is_not_called_without_it():
+    called = []
+
+    def rule(node, dy, op):
+        called.append(dy)
+        return [dy]
+
+    node = Node(onnx.helper.make_node("Relu", ["x"], ["y"]))
+    adapted = registry.of_all_outputs(rule, "the rule")
+    assert adapted(node, [None], None) == []
+    assert not called
+    assert adapted(node, ["c"], None) == ["c"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "parameters"),
+    [
+        (lambda node, op: [], r"\(node, op\)"),
+        (lambda dy, node, op: [dy], r"\(dy, node, op\)"),
+        (lambda node, dy, op, extra: [dy], r"\(node, dy, op, extra\)"),
+    ],
+)
+def test_own_rules_with_other_parameters_are_refused(parse, rule, parameters):
+    model = parse("g (float[3] x) => (float[3] y) { y = Relu(x) }")
+    with pytest.raises(GradientError, match=rf"'Relu' has the parameters {parameters}: write \(node, dy, op\).*"):
+        vjp(model, "y", "x", rules={"Relu": rule})
+
+
 def test_a_rule_that_gives_a_wrong_shape_is_stopped(parse):
     model = parse("g (float[3,2] x) => (float[3] y) { y = ReduceSum<keepdims = 0>(x, a) }", a=np.array([1]))
     with pytest.raises(ValueError, match=r"rule of ReduceSum gives 'x' of shape \(3, 2\) a cotangent of shape \(3,\)"):
@@ -416,3 +467,12 @@ def test_registering_an_operator_twice_is_an_error():
         gradients.constant("Relu", reason="it is not")
     with pytest.raises(ValueError, match="registered twice"):
         gradients.gradient("Relu")(lambda node, cotangents, op: [])
+
+
+@pytest.mark.parametrize(
+    "rule", [lambda node, dx, op: [], lambda op, dy, node: [], lambda node, cotangents: [], lambda node, dy, x, op: []]
+)
+def test_a_registered_rule_names_its_parameters(rule):
+    with pytest.raises(GradientError, match=r"the rule of Nothing, None has the parameters \(.*write \(node, dy, op\)"):
+        gradients.gradient("Nothing", "None")(rule)
+    assert gradients.find("", "Nothing") is None

@@ -11,7 +11,8 @@ import pytest
 
 import onnxray
 from onnxray.engine import gradients, relevance
-from onnxray.engine.errors import MethodError, NoGradient
+from onnxray.engine.emitter.node import Node
+from onnxray.engine.errors import GradientError, MethodError, NoGradient
 from onnxray.engine.gradients.registry import Gradient
 from onnxray.engine.inference.session import run
 
@@ -493,3 +494,19 @@ def test_control_flow_hands_relevance_on(parse: Parse) -> None:
         for m in (model, inner)
     ]
     near(both[0], both[1])
+
+
+@pytest.mark.parametrize("rule", [lambda node, dy, op, lrp: [], lambda node, m, op: [], lambda m, node, op, lrp: []])
+def test_a_registered_rule_names_its_parameters(rule: Callable[..., Any]) -> None:
+    with pytest.raises(GradientError, match=r"the relevance rule of Nothing has the parameters .*\(node, m, op, lrp\)"):
+        relevance.relevance("Nothing")(rule)
+    assert relevance.find("", "Nothing") is None
+
+
+def test_a_rule_of_one_multiplier_is_called_with_it_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relevance.registry, "_RULES", {})
+    relevance.relevance("Nothing")(lambda node, m, op, lrp: [m])
+    rule: Any = relevance.find("", "Nothing")
+    node = Node(onnx.helper.make_node("Nothing", ["x"], ["y"]))
+    assert rule(node, ["m"], None, None) == ["m"]
+    assert rule(node, [None], None, None) == []
