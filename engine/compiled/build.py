@@ -151,7 +151,7 @@ class Build:
         op = self.op
         axes = list(range(1, op.rank(maps)))
         most = op.ReduceMax(op.Abs(maps), axes, keepdims=1)
-        return op.Where(op.Greater(most, 0.0), most, 1.0)
+        return op.Where(op.Greater(most, op.const(0, like=most)), most, op.const(1, like=most))
 
     # --- the target ---
 
@@ -200,7 +200,7 @@ class Build:
         if self.runtime:
             op.set_type(TARGET, onnx.helper.make_tensor_type_proto(TensorProto.INT64, ["targets"]))
             best = op.ArgMax(scores, axis=1, keepdims=0)
-            return [(op.Where(op.Less(TARGET, 0), best, TARGET), 1.0, False)]
+            return [(op.Where(op.Less(TARGET, op.const(0, like=TARGET)), best, TARGET), 1.0, False)]
         terms = [(int(c), float(w)) for c, w in zip(classes.codes[0], classes.weights[0], strict=True) if w]
         ranks = [-code for code, _ in terms if code < 0]
         if ranks == [1] and len(terms) == 1:
@@ -225,7 +225,8 @@ class Build:
         for index, weight, sure in self._terms(scores):
             # A class that does not exist has a gradient of zero, as in a one-hot vector.
             there = None if sure else op.And(op.Less(index, count), op.GreaterOrEqual(index, op.Neg(count)))
-            rows = op.Gather(head.weights, op.Where(there, index, 0) if there else index, axis=head.axis)
+            row = op.Where(there, index, op.const(0, like=index)) if there else index
+            rows = op.Gather(head.weights, row, axis=head.axis)
             if head.axis:
                 rows = op.Transpose(rows, perm=[1, 0])
             elif op.rank(rows) > 2:
@@ -233,7 +234,7 @@ class Build:
             if there:
                 rows = op.Mul(rows, op.Unsqueeze(op.cast(there, rows), [1]))
             if weight != 1:
-                rows = op.Mul(rows, weight)
+                rows = op.Mul(rows, op.const(weight, like=rows))
             total = op.Add(total, rows) if total else rows
             alone = alone and op.shape(index) == (1,)
         if alone:

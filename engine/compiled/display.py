@@ -47,11 +47,12 @@ def normalized(build: Build, maps: str, display: str, how: str) -> str:
     if display == "positive":
         scaled = op.Div(op.Relu(maps), build.greatest(op.Relu(maps)))
     else:
-        scaled = op.Add(op.Div(maps, op.Mul(build.greatest(maps), 2.0)), 0.5)
+        part = op.Div(maps, op.Mul(build.greatest(maps), op.const(2, like=maps)))
+        scaled = op.Add(part, op.const(0.5, like=maps))
     if how == "minmax":
         return scaled
-    scaled = op.Where(op.IsNaN(scaled), 0.0, scaled)
-    return op.Cast(op.Round(op.Mul(scaled, 255.0)), to=onnx.TensorProto.UINT8)
+    scaled = op.Where(op.IsNaN(scaled), op.const(0, like=scaled), scaled)
+    return op.Cast(op.Round(op.Mul(scaled, op.const(255, like=scaled))), to=onnx.TensorProto.UINT8)
 
 
 def range_of(display: str, how: str) -> str | None:

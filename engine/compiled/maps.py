@@ -40,7 +40,7 @@ def maps_of_value(build: Build, grid: Grid, value: str) -> str:
 def activations(build: Build, place: MapPlace) -> str:
     """The layer's maps, float32 (N, C, h, w)."""
     maps = maps_of_value(build, place.grid, place.value)
-    return build.op.Sub(maps, float(place.zero)) if place.zero else maps
+    return build.op.Sub(maps, build.op.const(float(place.zero), like=maps)) if place.zero else maps
 
 
 def mean_over_places(build: Build, maps: str) -> str:
@@ -100,11 +100,12 @@ def principal(build: Build, maps: str) -> str:
     vector = op.GatherElements(power, op.Expand(column, [1, side, 1]), axis=2)
     along = op.MatMul(turned, vector) if by_place else op.MatMul(gram, vector)
     length = op.Sqrt(op.ReduceSumSquare(along, [1], keepdims=1))
-    along = op.Div(along, op.Where(op.Greater(length, 0.0), length, 1.0))
+    zero, one = op.const(0, like=length), op.const(1, like=length)
+    along = op.Div(along, op.Where(op.Greater(length, zero), length, one))
     projected = op.MatMul(centred, along)  # (N, P, 1)
     total = op.ReduceSum(centred, [2], keepdims=1)
     agrees = op.ReduceSum(op.Mul(projected, total), [1], keepdims=1)
-    projected = op.Where(op.Less(agrees, 0.0), op.Neg(projected), projected)
+    projected = op.Where(op.Less(agrees, zero), op.Neg(projected), projected)
     flat = op.Cast(projected, to=TensorProto.FLOAT)
     size = op.shape_of(maps, 2)
     return op.Reshape(flat, op.Concat(op.const([-1]), size, axis=0))
@@ -114,4 +115,5 @@ def _scaled(build: Build, matrix: str) -> str:
     """Divided by its greatest magnitude, so that powers neither grow nor vanish."""
     op = build.op
     most = op.ReduceMax(op.Abs(matrix), [1, 2], keepdims=1)
-    return op.Div(matrix, op.Where(op.Greater(most, 0.0), most, 1.0))
+    zero, one = op.const(0, like=most), op.const(1, like=most)
+    return op.Div(matrix, op.Where(op.Greater(most, zero), most, one))

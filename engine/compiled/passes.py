@@ -39,7 +39,7 @@ def spread(build: Build, name: str, part: float = 1.0) -> str:
     op = build.op
     axes = list(range(1, op.rank(name)))
     high, low = (op.Cast(end, to=TensorProto.DOUBLE) for end in _ends(build, name, axes))
-    return op.Mul(op.Sub(high, low), part)
+    return op.Mul(op.Sub(high, low), op.const(part, like=high))
 
 
 def _ends(build: Build, name: str, axes: list[int]) -> tuple[str, str]:
@@ -114,19 +114,21 @@ def masked_scores(build: Build, place: MapPlace, masks: NDArray[np.float32]) -> 
     full = place.grid.put(ones.astype(np.float32), masks[:, None])
     value = build.real(place.value)
     if place.zero:
-        value = op.Sub(value, float(place.zero))
+        value = op.Sub(value, op.const(float(place.zero), like=value))
     variants = op.Mul(op.Unsqueeze(value, [1]), stacked(build, np.ascontiguousarray(full, np.float32)))
     if place.zero:
-        variants = op.Add(variants, float(place.zero))
+        variants = op.Add(variants, op.const(float(place.zero), like=variants))
     if op.dtype(place.value).kind in "iu":
         limits = np.iinfo(op.dtype(place.value))
-        variants = op.Clip(op.Round(variants), float(limits.min), float(limits.max))
+        low, high = (op.const(float(end), like=variants) for end in (limits.min, limits.max))
+        variants = op.Clip(op.Round(variants), low, high)
     variants = op.cast(build.folded(variants), place.value)
     y = _tail(build, place.value, variants, len(masks))
     cotangent = build.repeated(build.cotangent(), len(masks))
     cotangent = build.real(cotangent)
     # Elements whose cotangent is 0 do not count, even if they are infinite.
-    product = op.Where(op.Equal(cotangent, 0.0), 0.0, op.Mul(build.real(y), cotangent))
+    zero = op.const(0, like=cotangent)
+    product = op.Where(op.Equal(cotangent, zero), zero, op.Mul(build.real(y), cotangent))
     rows = op.Reshape(product, op.Concat(op.size_of(product, 0), op.const([-1]), axis=0))
     score = op.ReduceSum(rows, [1], keepdims=0)
     return op.Reshape(score, [-1, len(masks)])

@@ -119,7 +119,7 @@ def _place(build: Build, card: Card, original: str) -> Placed:
     if card.resize == "crop":
         return Placed(original, resized, _crop_offset(build, card, resized), card.size)
     rest = op.Sub(op.const(list(card.size)), resized)
-    offset = op.const([0, 0]) if card.align == "top-left" else op.Div(rest, 2)
+    offset = op.const([0, 0]) if card.align == "top-left" else op.Div(rest, op.const(2, like=rest))
     return Placed(original, resized, offset, card.size)
 
 
@@ -127,14 +127,16 @@ def _crop_offset(build: Build, card: Card, resized: str) -> str:
     """How much of the surplus is cut off in front, negated; padding in front where the image is smaller."""
     op = build.op
     rest = op.Sub(resized, op.const(list(card.size)))
-    half = op.Div(op.Cast(rest, to=TensorProto.DOUBLE), 2.0)
+    exact = op.Cast(rest, to=TensorProto.DOUBLE)
+    half = op.Div(exact, op.const(2, like=exact))
     if card.rounding == "transformers":
         cut = op.Floor(half)
     else:
-        toward_zero = op.Where(op.Less(half, 0.0), op.Ceil(half), op.Floor(half))
+        zero = op.const(0, like=half)
+        toward_zero = op.Where(op.Less(half, zero), op.Ceil(half), op.Floor(half))
         cut = toward_zero
         if card.rounding == "torchvision":
-            cut = op.Where(op.Greater(half, 0.0), op.Round(half), toward_zero)
+            cut = op.Where(op.Greater(half, zero), op.Round(half), toward_zero)
     return op.Neg(_whole(build, cut))
 
 
@@ -168,7 +170,8 @@ def _resampled(build: Build, card: Card, planar: str, placed: Placed) -> str:
         front = op.Shape(floats, start=0, end=2 + axis)
         rest = [op.Shape(floats, start=3, end=4)] if axis == 0 else []
         resized = op.Resize(floats, None, None, op.Concat(front, part, *rest, axis=0), **options)
-        floats = op.Clip(op.Floor(op.Add(resized, 0.5)), 0.0, 255.0)
+        half, black, white = (op.const(number, like=resized) for number in (0.5, 0, 255))
+        floats = op.Clip(op.Floor(op.Add(resized, half)), black, white)
     return op.Cast(floats, to=TensorProto.UINT8)
 
 
@@ -212,7 +215,8 @@ def _normalised(build: Build, card: Card, planar: str) -> str:
         values = op.Div(values, op.const(std))
     if wanted.kind in "iu":
         limits = np.iinfo(wanted)
-        values = op.Clip(op.Round(values), float(limits.min), float(limits.max))
+        low, high = (op.const(float(end), like=values) for end in (limits.min, limits.max))
+        values = op.Clip(op.Round(values), low, high)
     values = op.cast(values, build.x)
     if card.layout == "NHWC":
         return op.Transpose(values, perm=[0, 2, 3, 1])
@@ -235,15 +239,17 @@ def to_image(build: Build, maps: str, placed: Placed) -> str:
         assert isinstance(cells, int)
         side = float(placed.side[axis])
         zero, one = op.const(np.int64(0)), op.const(np.int64(1))
-        pixel = op.Add(op.Cast(op.Range(zero, count, one), to=kind), 0.5)
+        pixel = op.Add(op.Cast(op.Range(zero, count, one), to=kind), op.const(np.float32(0.5)))
         on_plane = op.Add(op.Mul(pixel, op.Div(resized, length)), offset)  # where each pixel's centre lies
-        seen = op.And(op.GreaterOrEqual(on_plane, 0.0), op.Less(on_plane, side))
-        centre = op.Unsqueeze(op.Clip(op.Mul(on_plane, cells / side), 0.0, float(cells)), [1])
-        step = op.Max(op.Mul(op.Div(resized, length), cells / side), 1.0)
+        start, end = op.const(np.float32(0)), op.const(np.float32(side))
+        seen = op.And(op.GreaterOrEqual(on_plane, start), op.Less(on_plane, end))
+        scale = op.const(np.float32(cells / side))
+        centre = op.Unsqueeze(op.Clip(op.Mul(on_plane, scale), start, op.const(np.float32(cells))), [1])
+        step = op.Max(op.Mul(op.Div(resized, length), scale), op.const(np.float32(1)))
         cell = op.const((np.arange(cells, dtype=np.float32) + 0.5).reshape(1, -1))
         weights = op.Relu(op.Sub(op.const(np.float32(1)), op.Div(op.Abs(op.Sub(cell, centre)), step)))
         weights = op.Div(weights, op.ReduceSum(weights, [1], keepdims=1))
-        weights = op.Where(op.Unsqueeze(seen, [1]), weights, 0.0)
+        weights = op.Where(op.Unsqueeze(seen, [1]), weights, start)
         if axis == 0:
             maps = op.MatMul(weights, maps)
         else:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -49,3 +52,16 @@ def test_small_and_large_maps(parse: Callable[..., onnx.ModelProto], size: tuple
     )
     assert large[0].shape == (2, 1, *size)
     assert apart(large[0][:, 0], upsample(small[0][:, 0], size, "bilinear")) <= ROUNDING
+
+
+def test_numbers_in_compiled_graphs_say_their_type() -> None:
+    """A bare number takes the type of its sibling, which is fine in the short rules of gradients and hidden here."""
+    seen, bare = 0, []
+    for file in Path(onnxray.__file__).parent.glob("engine/compiled/*.py"):
+        for call in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(call, ast.Call) and re.search(r"\bop\.[A-Z]\w*$", ast.unparse(call.func)):
+                seen += 1
+                text = [ast.unparse(value) for value in call.args]
+                bare += [f"{file.name}:{call.lineno}: {t}" for t in text if re.match(r"-?[\d.]|(float|int)\(", t)]
+    assert seen > 100
+    assert not bare
