@@ -17,7 +17,8 @@ import onnx
 from onnx import GraphProto, TensorProto
 
 from ..graph.model import Model
-from ..proto.edit import copied, ordered, replace_nodes
+from ..proto.edit import copied, ordered
+from ..proto.writer import Writer
 
 CLASSES, WEIGHTS = "target/classes", "target/weights"
 _HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
@@ -31,28 +32,30 @@ def select_classes(gradient: Model, of: str, cotangent: str, axis: int) -> Model
     seed = next(v for v in gradient.untyped.graph.input if v.name == cotangent)
     kind = seed.type.tensor_type.elem_type
     graph = copied(gradient.untyped.graph)
-    build = _Builder(graph)
+    build = _ClassWriter()
     axes = build.constant("last", np.array([axis], np.int64))
-    shape = build.node("Shape", of)
-    depth = build.node("Gather", shape, axes, axis=0)
-    flat_shape = build.node("Concat", build.constant("any", np.array([-1], np.int64)), depth, axis=0)
-    scores = build.node("Reshape", of, flat_shape)
+    shape = build.emit("Shape", of)
+    depth = build.emit("Gather", shape, axes, axis=0)
+    flat_shape = build.emit("Concat", build.constant("any", np.array([-1], np.int64)), depth, axis=0)
+    scores = build.emit("Reshape", of, flat_shape)
     if kind in _HALVES:
-        scores = build.node("Cast", scores, to=TensorProto.FLOAT)
+        scores = build.emit("Cast", scores, to=TensorProto.FLOAT)
     one, zero = build.constant("one", np.array([1], np.int64)), build.constant("zero", np.array([0], np.int64))
-    rank = build.node("Neg", CLASSES)
-    most = build.node("ReduceMax", rank, keepdims=0)
-    k = build.node("Reshape", build.node("Max", most, one), one)
-    ranked = build.node("TopK", scores, k, axis=-1, outputs=2)
-    place = build.node("Max", build.node("Sub", rank, one), zero)
-    by_rank = build.node("GatherElements", ranked, place, axis=1)
-    chosen = build.node("Where", build.node("Less", CLASSES, zero), by_rank, CLASSES)
-    onehot = build.node("OneHot", chosen, depth, build.constant("off_on", np.array([0, 1], np.float32)), axis=-1)
-    spread = build.node("Unsqueeze", _as_float(build, WEIGHTS, kind), build.constant("at", np.array([2], np.int64)))
-    summed = build.node("ReduceSum", build.node("Mul", onehot, spread), one, keepdims=0)
+    rank = build.emit("Neg", CLASSES)
+    most = build.emit("ReduceMax", rank, keepdims=0)
+    k = build.emit("Reshape", build.emit("Max", most, one), one)
+    ranked = build.emit("TopK", scores, k, axis=-1, outputs=2)
+    place = build.emit("Max", build.emit("Sub", rank, one), zero)
+    by_rank = build.emit("GatherElements", ranked, place, axis=1)
+    chosen = build.emit("Where", build.emit("Less", CLASSES, zero), by_rank, CLASSES)
+    onehot = build.emit("OneHot", chosen, depth, build.constant("off_on", np.array([0, 1], np.float32)), axis=-1)
+    spread = build.emit("Unsqueeze", _as_float(build, WEIGHTS, kind), build.constant("at", np.array([2], np.int64)))
+    summed = build.emit("ReduceSum", build.emit("Mul", onehot, spread), one, keepdims=0)
     if kind != TensorProto.FLOAT:
-        summed = build.node("Cast", summed, to=kind)
-    build.node("Reshape", summed, shape, name=cotangent)
+        summed = build.emit("Cast", summed, to=kind)
+    build.emit("Reshape", summed, shape, name=cotangent)
+    graph.initializer.extend(build.initializers.values())
+    graph.node.extend(build.nodes)
     keep = [v for v in graph.input if v.name != cotangent]
     keep.append(onnx.helper.make_tensor_value_info(CLASSES, TensorProto.INT64, ["target/rows", "target/terms"]))
     keep.append(onnx.helper.make_tensor_value_info(WEIGHTS, kind, ["target/rows", "target/terms"]))
@@ -63,27 +66,21 @@ def select_classes(gradient: Model, of: str, cotangent: str, axis: int) -> Model
     return gradient.with_graph(graph)
 
 
-def _as_float(build: _Builder, name: str, kind: int) -> str:
-    return name if kind == TensorProto.FLOAT else build.node("Cast", name, to=TensorProto.FLOAT)
+def _as_float(build: _ClassWriter, name: str, kind: int) -> str:
+    return name if kind == TensorProto.FLOAT else build.emit("Cast", name, to=TensorProto.FLOAT)
 
 
-class _Builder:
-    """Adds nodes and constants under `target/` names to a graph."""
-
-    def __init__(self, graph: GraphProto) -> None:
-        self.graph = graph
-        self.count = 0
+class _ClassWriter(Writer):
+    """Adds nodes and constants under `target/` names."""
 
     def constant(self, name: str, array: np.ndarray) -> str:
-        name = f"target/{name}"
-        self.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
-        return name
+        return self.initializer(f"target/{name}", array)
 
-    def node(self, op: str, *inputs: str, outputs: int = 1, name: str | None = None, **attributes: Any) -> str:
+    def emit(self, op: str, *inputs: str, outputs: int = 1, name: str | None = None, **attributes: Any) -> str:
         """The name of the node's last output."""
-        self.count += 1
-        names = [name or f"target/{op.lower()}_{self.count}{'_' * i}" for i in range(outputs)]
-        self.graph.node.append(onnx.helper.make_node(op, list(inputs), names, name=names[0], **attributes))
+        stem = f"target/{op.lower()}_{len(self.nodes) + 1}"
+        names = [name or stem + "_" * i for i in range(outputs)]
+        self.node(op, inputs, names, **attributes)
         return names[-1]
 
 

@@ -19,7 +19,7 @@ from ..proto.edit import rename
 from ..proto.values import Shape, constant_tensor, shape_of, tensor_type
 from .graph_types import GraphTypes
 from .node import Node
-from .typed_graph import TypedGraph, all_names
+from .typed_graph import TypedGraph
 
 Input: TypeAlias = "str | int | float | bool | Sequence[int] | np.ndarray | np.generic | None"
 
@@ -34,12 +34,9 @@ class Emitter(TypedGraph):
         # What is registered for a node, the caller's own rules included: the driver sets it, rules of subgraphs use it.
         self.lookup: Callable[[NodeProto], Any] | None = None if parent is None else parent.lookup
         self.pull: Pull | None = None if parent is None else parent.pull
-        self.initializers: dict[str, TensorProto] = {}
         self.prefix = "grad"
         self._constants: dict[tuple[Any, ...], str] = {}
         self._emitted: dict[tuple[Any, ...], tuple[str, ...]] = {}
-        self._counts: dict[str, int] = {} if parent is None else parent._counts
-        self._taken: set[str] = all_names(known_types) if parent is None else parent._taken
 
     # ---- emitting
 
@@ -76,7 +73,7 @@ class Emitter(TypedGraph):
 
     def add(self, node: NodeProto) -> None:
         """Append a node that is made already; infers the types of its outputs."""
-        self.nodes.append(node)
+        super().add(node)
         self._makers.update((o, node) for o in node.output if o)
         tensor = constant_tensor(node) if node.op_type == "Constant" else None
         if tensor is not None:
@@ -85,20 +82,14 @@ class Emitter(TypedGraph):
 
     def fresh(self, hint: str) -> str:
         """A value name that nobody has: `<prefix>/<hint>_<k>`."""
-        stem = f"{self.prefix}/{hint}"
-        while True:
-            count = self._counts[stem] = self._counts.get(stem, -1) + 1
-            name = f"{stem}_{count}"
-            if name not in self._taken:
-                self._taken.add(name)
-                return name
+        return self.numbered(f"{self.prefix}/{hint}")
 
     def reserve(self, prefix: str, name: str) -> str:
         """`<prefix><name>`, with more of `prefix` before it if the graph has such a value."""
         name = prefix + name
-        while name in self._taken:
+        while name in self.taken:
             name = prefix + name
-        self._taken.add(name)
+        self.taken.add(name)
         return name
 
     @contextlib.contextmanager
@@ -175,10 +166,7 @@ class Emitter(TypedGraph):
         array = np.asarray(value, dtype=dtype)
         identity = (array.dtype, array.shape, array.tobytes())
         if identity not in self._constants:
-            prefix, self.prefix = self.prefix, "grad"
-            name = self.fresh("constant")
-            self.prefix = prefix
-            self.initializers[name] = onnx.numpy_helper.from_array(array, name)
+            name = self.initializer(self.numbered("grad/constant"), array)
             self._arrays[name] = array
             elem = self.initializers[name].data_type
             self._types[name] = tensor_type(elem, array.shape)

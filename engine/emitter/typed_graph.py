@@ -15,6 +15,7 @@ from onnx import NodeProto, TensorProto, TypeProto
 from ..errors import ShapeError
 from ..proto.nodes import reads
 from ..proto.values import FLOATS, Shape, elem_of, shape_of, tensor_type
+from ..proto.writer import Writer
 from .graph_types import GraphTypes
 from .trial_types import learn
 
@@ -25,16 +26,16 @@ if TYPE_CHECKING:
 _SMALL = 4096
 
 
-class TypedGraph:
+class TypedGraph(Writer):
     """The values of a graph that grows by `nodes`, on top of what is known of the model it starts from.
 
     `parent` is the graph around the graph of an If, Loop or Scan, whose values can be read here as well.
     """
 
     def __init__(self, known_types: GraphTypes, parent: Self | None = None) -> None:
+        super().__init__(() if parent is not None else _all_names(known_types), parent)
         self.known_types, self.parent = known_types, parent
         self.opset = known_types.opset
-        self.nodes: list[NodeProto] = []
         self._types: dict[str, TypeProto] = {}
         self._shaped: dict[str, str] = {}
         self._makers: dict[str, NodeProto] = {}
@@ -181,7 +182,7 @@ class TypedGraph:
         return onnx.numpy_helper.from_array(np.asarray(self.constant_value(name)), name)
 
 
-def all_names(known_types: GraphTypes) -> set[str]:
+def _all_names(known_types: GraphTypes) -> set[str]:
     names = set(known_types.stored) | {v.name for v in known_types.inputs}
 
     def visit(nodes: Iterable[NodeProto]) -> None:

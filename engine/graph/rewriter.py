@@ -12,21 +12,20 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 from ..errors import OpsetError
 from ..proto.nodes import opset_of, subgraphs
 from ..proto.values import Shape, elem_of, shape_of
+from ..proto.writer import Writer
 
 
-class Rewriter:
+class Rewriter(Writer):
     """What a rewrite may ask and do: types of values, constants, new nodes.
 
     `nodes` receives the replacement; a node that stays is appended to it as well.
     """
 
     def __init__(self, proto: ModelProto, target: int) -> None:
+        super().__init__()
         self.version, self.target = opset_of(proto), target
-        self.nodes: list[NodeProto] = []
-        self.added: list[TensorProto] = []
         self._infos: dict[str, ValueInfoProto] = {}
         self._tensors: dict[str, TensorProto] = {}
-        self._taken: set[str] = set()
         self._collect(proto.graph)
 
     def _collect(self, graph: GraphProto) -> None:
@@ -34,9 +33,9 @@ class Rewriter:
             self._infos[info.name] = info
         for tensor in graph.initializer:
             self._tensors[tensor.name] = tensor
-        self._taken.update(self._infos, self._tensors)
+        self.taken.update(self._infos, self._tensors)
         for node in graph.node:
-            self._taken.update(node.output)
+            self.taken.update(node.output)
             for inner in subgraphs(node):
                 self._collect(inner)
 
@@ -52,26 +51,18 @@ class Rewriter:
         return shape_of(self._infos[name].type) if name in self._infos else None
 
     def fresh(self, hint: str) -> str:
-        count = 0
-        while (name := f"{hint}/upgrade_{count}") in self._taken:
-            count += 1
-        self._taken.add(name)
-        return name
+        return self.numbered(f"{hint}/upgrade")
 
     def const(self, hint: str, value: Any, elem_type: int = TensorProto.INT64) -> str:
         """A new initializer of the main graph."""
         dtype = onnx.helper.tensor_dtype_to_np_dtype(elem_type)
-        name = self.fresh(hint)
-        tensor = onnx.numpy_helper.from_array(np.asarray(value, dtype), name)
-        self.added.append(tensor)
-        self._tensors[name] = tensor
+        name = self.initializer(self.fresh(hint), np.asarray(value, dtype))
+        self._tensors[name] = self.initializers[name]
         return name
 
     def emit(self, op_type: str, inputs: Sequence[str], output: str | None = None, **attributes: Any) -> str:
         """Append a node; the name of its output, a new one unless given."""
-        name = output or self.fresh(op_type)
-        self.nodes.append(onnx.helper.make_node(op_type, list(inputs), [name], name=name, **attributes))
-        return name
+        return self.node(op_type, inputs, [output or self.fresh(op_type)], **attributes)
 
     def fail(self, node: NodeProto, reason: str) -> OpsetError:
         """The error to raise where a node cannot be rewritten."""

@@ -40,7 +40,7 @@ def upgrade(proto: ModelProto, target: int) -> ModelProto:
         return result
     rewriter = Rewriter(result, target)
     _upgrade_graph(result.graph, rewriter)
-    result.graph.initializer.extend(rewriter.added)
+    result.graph.initializer.extend(rewriter.initializers.values())
     for imported in result.opset_import:
         if imported.domain in DOMAIN_NAMES:
             imported.version = target
@@ -58,7 +58,7 @@ def _upgrade_graph(graph: GraphProto, rewriter: Rewriter) -> None:
         if node.domain in DOMAIN_NAMES:
             _upgrade_node(node, rewriter)
         else:
-            rewriter.nodes.append(node)
+            rewriter.add(node)
         nodes.extend(rewriter.nodes)
     replace_nodes(graph, nodes)
 
@@ -73,7 +73,7 @@ def _upgrade_node(node: NodeProto, rewriter: Rewriter) -> None:
                 if current.op_type == node.op_type:
                     rewrite(current, rewriter)
                 else:
-                    rewriter.nodes.append(current)
+                    rewriter.add(current)
                 following.extend(rewriter.nodes)
             waiting = following
     rewriter.nodes = waiting

@@ -31,7 +31,7 @@ def _attributes_to_inputs(*names: str) -> Rewrite:
         while added and not added[-1]:
             added.pop()
         node.input.extend(added)
-        rewriter.nodes.append(node)
+        rewriter.add(node)
 
     return rewrite
 
@@ -56,7 +56,7 @@ def _clip_11(node: NodeProto, rewriter: Rewriter) -> None:
     elem = rewriter.elem_type(node.input[0]) or TensorProto.FLOAT
     low, high = (rewriter.const(f"{_label(node)}/{k}", found[k], elem) if k in found else "" for k in ("min", "max"))
     node.input.extend([low, high] if high else [low] if low else [])
-    rewriter.nodes.append(node)
+    rewriter.add(node)
 
 
 def _pad_11(node: NodeProto, rewriter: Rewriter) -> None:
@@ -65,31 +65,31 @@ def _pad_11(node: NodeProto, rewriter: Rewriter) -> None:
     if found.get("value", 0):
         elem = rewriter.elem_type(node.input[0]) or TensorProto.FLOAT
         node.input.append(rewriter.const(f"{_label(node)}/value", found["value"], elem))
-    rewriter.nodes.append(node)
+    rewriter.add(node)
 
 
 def _slice_10(node: NodeProto, rewriter: Rewriter) -> None:
     found = attributes(node, ["starts", "ends", "axes"])
     names = [name for name in ("starts", "ends", "axes") if name in found]
     node.input.extend(rewriter.const(f"{_label(node)}/{name}", found[name]) for name in names)
-    rewriter.nodes.append(node)
+    rewriter.add(node)
 
 
 def _split_18(node: NodeProto, rewriter: Rewriter) -> None:
     if len(node.input) < 2 or not node.input[1]:
         node.attribute.add(name="num_outputs", i=len(node.output), type=2)
-    rewriter.nodes.append(node)
+    rewriter.add(node)
 
 
 def _topk_10(node: NodeProto, rewriter: Rewriter) -> None:
     node.input.append(rewriter.const(f"{_label(node)}/k", [attributes(node, ["k"])["k"]]))
-    rewriter.nodes.append(node)
+    rewriter.add(node)
 
 
 def _upsample_9(node: NodeProto, rewriter: Rewriter) -> None:
     scales = attributes(node, ["scales"])["scales"]
     node.input.append(rewriter.const(f"{_label(node)}/scales", scales, TensorProto.FLOAT))
-    rewriter.nodes.append(node)
+    rewriter.add(node)
 
 
 def _old_resize(node: NodeProto, rewriter: Rewriter) -> None:
@@ -119,7 +119,7 @@ def _resize_13(node: NodeProto, rewriter: Rewriter) -> None:
         if "nearest_mode" not in modes or modes["nearest_mode"].s != b"floor":
             raise rewriter.fail(node, "tf_half_pixel_for_nn exists no longer, and only with floor has it an equivalent")
         coordinates.s, modes["nearest_mode"].s = b"half_pixel", b"round_prefer_ceil"
-    rewriter.nodes.append(node)
+    rewriter.add(node)
 
 
 def _dropout_10(node: NodeProto, rewriter: Rewriter) -> None:
@@ -127,22 +127,22 @@ def _dropout_10(node: NodeProto, rewriter: Rewriter) -> None:
     if len(node.output) > 1 and node.output[1]:
         mask, elem = node.output[1], rewriter.elem_type(node.input[0]) or TensorProto.FLOAT
         node.output[1] = rewriter.fresh(mask)
-        rewriter.nodes.append(node)
+        rewriter.add(node)
         rewriter.emit("Cast", [node.output[1]], mask, to=elem)
     else:
-        rewriter.nodes.append(node)
+        rewriter.add(node)
 
 
 def _dropout_12(node: NodeProto, rewriter: Rewriter) -> None:
     """Without the new input that asks for training, it is the identity whatever the ratio."""
     attributes(node, ["ratio"])
-    rewriter.nodes.append(node)
+    rewriter.add(node)
 
 
 def _batch_norm_9(node: NodeProto, rewriter: Rewriter) -> None:
     """spatial=0, with statistics for every place (C, D1, ...), is written out."""
     if attributes(node, ["spatial"]).get("spatial", 1):
-        rewriter.nodes.append(node)
+        rewriter.add(node)
         return
     x, scale, bias, mean, var = node.input
     elem = rewriter.elem_type(x) or TensorProto.FLOAT
@@ -157,19 +157,19 @@ def _batch_norm_14(node: NodeProto, rewriter: Rewriter) -> None:
     if any(node.output[1:]):
         raise rewriter.fail(node, "it is in training mode (it has more than one output)")
     del node.output[1:]
-    rewriter.nodes.append(node)
+    rewriter.add(node)
 
 
 def _roi_align_16(node: NodeProto, rewriter: Rewriter) -> None:
     """The half-pixel shift came with 16 and is the default since."""
     mode = node.attribute.add(name="coordinate_transformation_mode", type=3)
     mode.s = b"output_half_pixel"
-    rewriter.nodes.append(node)
+    rewriter.add(node)
 
 
 def _scatter_11(node: NodeProto, rewriter: Rewriter) -> None:
     node.op_type = "ScatterElements"
-    rewriter.nodes.append(node)
+    rewriter.add(node)
 
 
 def _scan_9(node: NodeProto, rewriter: Rewriter) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, ValueInfoProto, helper
 
 from ..graph.model import Model
 from ..proto.arguments import pads_of, slice_of
 from ..proto.attributes import attributes
 from ..proto.nodes import MIN_IR, reads
 from ..proto.values import Value, to_info
+from ..proto.writer import Writer
 from .crop_geometry import Along, CropStage
 from .locality import Locality, Step
 
@@ -22,7 +23,7 @@ def build(model: Model, known: Locality, part: CropStage, rows: Along, row: int,
     Outputs are called as the values of the exit, with "/crop" behind the name.
     """
     sides = ((rows, row), (columns, column))
-    writer = _Writer(model, known)
+    writer = _CropWriter(model, known)
     for node in part.nodes:
         key, step = node.output[0], known.steps[node.output[0]]
         inputs = {}
@@ -42,7 +43,7 @@ def build(model: Model, known: Locality, part: CropStage, rows: Along, row: int,
     for name in part.exit:
         at = [geometry.handed[kind][name] for geometry, kind in sides]
         found = writer.crop(name, at, [geometry.length[kind][name] for geometry, kind in sides])
-        writer.node("Identity", [found], name + CROP)
+        writer.node("Identity", [found], [name + CROP])
     entry = {name: [geometry.length[kind][name] for geometry, kind in sides] for name in part.entry}
     exits = {name: [geometry.handed[kind][name][1] for geometry, kind in sides] for name in part.exit}
     return writer.model_of(entry, exits)
@@ -51,21 +52,15 @@ def build(model: Model, known: Locality, part: CropStage, rows: Along, row: int,
 CROP = "/crop"
 
 
-class _Writer:
+class _CropWriter(Writer):
     """Writes nodes for crops."""
 
     def __init__(self, model: Model, known: Locality) -> None:
+        super().__init__()
         self.model, self.known = model, known
-        self.nodes: list[NodeProto] = []
-        self.made: list[TensorProto] = []
 
     def const(self, values: Sequence[float], dtype: type = np.int64) -> str:
-        name = f"crop/constant{len(self.made)}"
-        self.made.append(numpy_helper.from_array(np.array(values, dtype), name))
-        return name
-
-    def node(self, op: str, inputs: Sequence[str], output: str, **given: object) -> None:
-        self.nodes.append(helper.make_node(op, list(inputs), [output], name=output, **given))
+        return self.initializer(f"crop/constant{len(self.initializers)}", np.array(values, dtype))
 
     def crop(self, name: str, at: Sequence[tuple[int, int]], length: Sequence[int]) -> str:
         """Offset and number `at` of rows and columns of what is computed of the value, `length` in all."""
@@ -81,9 +76,9 @@ class _Writer:
         """places: axis, start, end, step."""
         axes, starts, ends, steps = (list(column) for column in zip(*places, strict=True))
         if self.model.opset < 10:
-            self.node("Slice", [name], output, axes=axes, starts=starts, ends=ends)
+            self.node("Slice", [name], [output], axes=axes, starts=starts, ends=ends)
         else:
-            self.node("Slice", [name, *(self.const(values) for values in (starts, ends, axes, steps))], output)
+            self.node("Slice", [name, *(self.const(values) for values in (starts, ends, axes, steps))], [output])
 
     def write(
         self,
@@ -106,7 +101,7 @@ class _Writer:
                 node.input[place] = inputs[name]
         if step.kind == "window":
             self._put(node, ["pads", "auto_pad", "ceil_mode"], pads=[p[0] for p in pads] + [p[1] for p in pads])
-            self.nodes.append(node)
+            self.add(node)
         elif step.kind == "pad":
             self._pad(step, node, pads)
         elif step.kind == "slice":
@@ -116,11 +111,11 @@ class _Writer:
             shape[0] = 0
             for axis, size in zip(self.known.axes[node.output[0]], lengths, strict=True):
                 shape[axis] = size
-            self.node("Reshape", [node.input[0], self.const(shape)], node.output[0])
+            self.node("Reshape", [node.input[0], self.const(shape)], node.output)
         elif step.kind == "resize":
             self._resize(step, node, lengths, skips)
         else:
-            self.nodes.append(node)
+            self.add(node)
 
     def _shape(self, name: str) -> tuple[int, ...]:
         shape = self.known.sizes[name]
@@ -144,7 +139,7 @@ class _Writer:
         else:
             node.input[1] = self.const(full)
             del node.input[3:]
-        self.nodes.append(node)
+        self.add(node)
 
     def _slice(self, step: Step, node: NodeProto, taken: Sequence[int]) -> None:
         name = step.node.input[0]
@@ -184,7 +179,7 @@ class _Writer:
                 self._put(node, [*gone, "coordinate_transformation_mode"], coordinate_transformation_mode="half_pixel")
             else:
                 self._put(node, gone)
-        self.nodes.append(node)
+        self.add(node)
         cuts = [(axis, skip, skip + n, 1) for axis, skip, n in zip(axes, skips, lengths, strict=True)]
         self.slice(larger, output, cuts)
 
@@ -203,7 +198,7 @@ class _Writer:
         graph.name = model.graph.name
         graph.node.extend([*beside[::-1], *self.nodes])
         graph.initializer.extend(t for t in model.graph.initializer if t.name in needed and t.name not in given)
-        graph.initializer.extend(self.made)
+        graph.initializer.extend(self.initializers.values())
         graph.input.extend(self._info(name, name, sides) for name, sides in entry.items())
         graph.output.extend(self._info(name, name + CROP, sides) for name, sides in exits.items())
         return Model(proto, folder=model.folder)  # every shape is known: nothing is left to infer

@@ -63,7 +63,7 @@ def _copied(batch: Batch, node: NodeProto, at: int, rank: int, like: str) -> str
     near = f"{node.output[0]}/{at}"
     copied = batch.fresh(f"{near}/copied")
     target = batch.own_size(near, like, [1] * (rank - 1))
-    batch.keep(onnx.helper.make_node("Expand", [name, target], [copied]))
+    batch.add(onnx.helper.make_node("Expand", [name, target], [copied]))
     return copied
 
 

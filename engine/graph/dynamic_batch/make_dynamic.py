@@ -38,7 +38,7 @@ def make_dynamic(model: Model) -> Model:
     for node in model.graph.node:
         carried = [name for name in reads(node) if name in batch.carries]
         if not carried:
-            batch.keep(node)
+            batch.add(node)
             continue
         rule = RULES.get((plain_domain(node.domain), node.op_type))
         if rule is None:
@@ -84,7 +84,7 @@ def _rewritten(model: Model, batch: Batch) -> GraphProto:
         setattr(graph, field, getattr(model.graph, field))
     graph.node.extend(batch.nodes)
     graph.initializer.extend(model.graph.initializer)
-    graph.initializer.extend(batch.added)
+    graph.initializer.extend(batch.initializers.values())
     graph.sparse_initializer.extend(model.graph.sparse_initializer)
     graph.quantization_annotation.extend(model.graph.quantization_annotation)
     for infos, target in (

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import NodeProto, TensorProto
+from onnx import NodeProto
 
+from ...proto.writer import Writer
 from ..model import Model
 
 
@@ -21,25 +22,20 @@ class BatchRefused(Exception):
     """The node does not keep samples apart, or it cannot be proven."""
 
 
-class Batch:
-    """The state of the proof.
+class Batch(Writer):
+    """The state of the proof, and the new graph as far as it is written.
 
-    Attributes: `carries` (values whose axis 0 is the batch), `nodes` (of the new graph), `added` (initializers of it).
+    Attribute: `carries` (values whose axis 0 is the batch).
     """
 
     def __init__(self, model: Model, size: int) -> None:
+        super().__init__(model.values)
         self.model, self.size = model, size
         self.carries: set[str] = set()
-        self.nodes: list[NodeProto] = []
-        self.added: list[TensorProto] = []
-        self._taken = set(model.values)
-
-    def keep(self, node: NodeProto) -> None:
-        self.nodes.append(node)
 
     def carry(self, node: NodeProto) -> None:
         """The node is kept; all its outputs carry the batch."""
-        self.nodes.append(node)
+        self.add(node)
         self.carries.update(name for name in node.output if name)
 
     def rank(self, name: str) -> int:
@@ -82,24 +78,22 @@ class Batch:
         return self.rank(node.input[0])
 
     def store(self, near: str, array: np.ndarray) -> str:
-        name = self.fresh(f"{near}/batch")
-        self.added.append(onnx.numpy_helper.from_array(array, name))
-        return name
+        return self.initializer(self.fresh(f"{near}/batch"), array)
 
     def own_size(self, near: str, like: str, rest: list[int]) -> str:
         """A new value: the batch size that `like` has at run time, then `rest`."""
         shape, first, whole = (self.fresh(f"{near}/{part}") for part in ("shape", "batch_size", "whole"))
         zero = self.store(f"{near}/zero", np.zeros(1, np.int64))
         tail = self.store(f"{near}/rest", np.asarray(rest, np.int64))
-        self.keep(onnx.helper.make_node("Shape", [like], [shape]))
-        self.keep(onnx.helper.make_node("Gather", [shape, zero], [first], axis=0))
-        self.keep(onnx.helper.make_node("Concat", [first, tail], [whole], axis=0))
+        self.add(onnx.helper.make_node("Shape", [like], [shape]))
+        self.add(onnx.helper.make_node("Gather", [shape, zero], [first], axis=0))
+        self.add(onnx.helper.make_node("Concat", [first, tail], [whole], axis=0))
         return whole
 
     def fresh(self, name: str) -> str:
-        while name in self._taken:
+        while name in self.taken:
             name += "_"
-        self._taken.add(name)
+        self.taken.add(name)
         return name
 
 
