@@ -48,6 +48,11 @@ class Emitter(TypedGraph):
 
     def emit(self, op_type: str, *inputs: Input, domain: str = "", **attributes: Any) -> str:
         """Emit one node with one output, whose name it returns. Nodes with more: `emit_several`."""
+        if "outputs" in attributes:
+            count = attributes["outputs"]
+            raise TypeError(
+                f"outputs={count}: several outputs come from op.emit_several({op_type!r}, ..., outputs={count})"
+            )
         return self.emit_several(op_type, *inputs, outputs=1, domain=domain, **attributes)[0]
 
     def emit_several(
