@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import GraphProto, TensorProto
+from onnx import TensorProto
 
 from ..graph.model import Model
-from ..proto.edit import copied, ordered
+from ..proto.edit import copied, ordered, replace_nodes
 from ..proto.writer import Writer
 
 CLASSES, WEIGHTS = "target/classes", "target/weights"
