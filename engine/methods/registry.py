@@ -100,6 +100,13 @@ def _discover() -> None:
         importlib.import_module(f".{module.name}", __package__)
 
 
+def _import_file_of(name: str) -> None:
+    """Import the file that is named after a method, where there is one: `grad_cam_plus_plus.py` of "grad-cam++"."""
+    stem = name.replace("-", "_").replace("+", "_plus")
+    if stem.isidentifier() and (Path(__file__).parent / f"{stem}.py").is_file():
+        importlib.import_module(f".{stem}", __package__)
+
+
 def methods() -> Mapping[str, type[Method]]:
     """All methods, by name, in alphabetical order: name -> its dataclass."""
     _discover()
@@ -107,7 +114,14 @@ def methods() -> Mapping[str, type[Method]]:
 
 
 def find(name: str) -> type[Method]:
-    """The method called `name`. Raises UnknownName with the nearest names."""
+    """The method called `name`: its own file is imported, the others only where it is not there.
+
+    Raises UnknownName with the nearest names.
+    """
+    if name not in _registry:
+        _import_file_of(name)
+    if name in _registry:
+        return _registry[name]
     known = methods()
     if name not in known:
         raise UnknownName("method", name, known, f"there are {', '.join(known)}")
