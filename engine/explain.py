@@ -20,6 +20,7 @@ from .inference.batches import RunOptions
 from .inspect.signature import class_output
 from .load import load
 from .methods.registry import Method, make
+from .preprocess.card import Card
 from .proto.operators import MICROSOFT
 from .targets.target import Target, title
 
@@ -54,10 +55,10 @@ def explain(
     Raises UnknownName (method, option, layer, label), MethodError, TargetError, ShapeError, CardError, ModelError,
     GradientError and its subclasses.
     """
-    card = {name: options.pop(name) for name in CARD_OPTIONS if name in options}
+    fields = {name: options.pop(name) for name in CARD_OPTIONS if name in options}
     running = {name: options.pop(name) for name in RUN_OPTIONS if name in options}
     chosen = make(method, options)
-    problem = problem_of(model, image, target, layer, card=card, runtime=RunOptions(**running))
+    problem = problem_of(load(model, **fields), image, target, layer, runtime=RunOptions(**running))
     return solve(problem, chosen)
 
 
@@ -67,13 +68,16 @@ def problem_of(
     target: Any = None,
     layer: str | Sequence[str] | None = None,
     *,
-    card: Mapping[str, Any] | None = None,
+    card: Card | None = None,
     runtime: RunOptions | None = None,
 ) -> Problem:
-    """What is to be explained, for one or more methods: pass it to `solve`, and they share what they have in common."""
-    model = with_tensor_scores(load(model, **card) if card else load(model))
+    """What is to be explained, for one or more methods: pass it to `solve`, and they share what they have in common.
+
+    card: the model's card where the caller has it already; else it is looked for where it is needed.
+    """
+    model = with_tensor_scores(load(model))
     layers = (layer,) if isinstance(layer, str) else tuple(layer or ())
-    return Problem(model, input_of(model, image), Target.of(target), layers, runtime)
+    return Problem(model, input_of(model, image, card), Target.of(target), layers, runtime)
 
 
 def solve(problem: Problem, method: Method) -> Explanation | Any:

@@ -67,7 +67,7 @@ def explain(options: ExplainOptions) -> Run:
         Run(options.output, "explain", decisive, about, paths) as run,
         Progress(len(paths), quiet=common.quiet, bar=common.progress) as bar,
     ):
-        work = Explainer(model, targets, methods, every, options, run, bar.part)
+        work = Explainer(model, card, targets, methods, every, options, run, bar.part)
         over_images(run, bar, paths, work.one, work.news)
         if every and not work.methods:
             raise MethodError("no method fits this model: see `onnxray explain --list-methods`")
@@ -130,6 +130,7 @@ class Explainer:
     """
 
     model: Model
+    card: Card
     targets: Sequence[Target]
     methods: list[Method]
     every: bool
@@ -175,8 +176,10 @@ class Explainer:
             now: list[Any] = [0, ""]
             progress = functools.partial(self._report, number, now)
             runtime = RunOptions(**self.options.common.runtime, batch=self.options.rows, progress=progress)
-            with_layers = problem_of(self.model, pixels, target, layers, runtime=runtime)
-            plain = with_layers if not layers else problem_of(self.model, pixels, target, runtime=runtime)
+            with_layers = problem_of(self.model, pixels, target, layers, card=self.card, runtime=runtime)
+            plain = with_layers
+            if layers:
+                plain = problem_of(self.model, pixels, target, card=self.card, runtime=runtime)
             for place, method in enumerate(list(self.methods)):
                 now[:] = place, method.name
                 try:
@@ -284,11 +287,13 @@ def section(subject: Subject) -> Section:
     from ..figures.parts import Heading, Picture, Section, Table
 
     path, pixels = subject.focused
-    runtime = RunOptions(**subject.work.runtime)
+    problem_on = functools.partial(
+        problem_of, subject.model, card=subject.work.card, runtime=RunOptions(**subject.work.runtime)
+    )
     found: list[Explanation] = []
     rows = []
     try:
-        problem = problem_of(subject.model, pixels, runtime=runtime)
+        problem = problem_on(pixels)
         for name, cls in methods().items():
             if name in PATIENT:
                 continue
@@ -303,7 +308,7 @@ def section(subject: Subject) -> Section:
     parts: list[Any] = [Picture("explanations", sheet(path.name, pixels, found, 0.6), f"Every map on {path.name}")]
     others = [(p.name, image) for p, image in subject.images if p != path][:OTHERS]
     if others:
-        maps = [solve(problem_of(subject.model, i, runtime=runtime), make(DEFAULT)) for _, i in others]
+        maps = [solve(problem_on(i), make(DEFAULT)) for _, i in others]
         names = [name for name, _ in others]
         parts.append(Heading("The other images"))
         parts.append(Picture(f"{DEFAULT}-of-others", gallery(names, maps, 0.6), f"{DEFAULT} on the other images"))

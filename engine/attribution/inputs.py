@@ -63,12 +63,16 @@ def example_input(model: Model, card: Card | None = None) -> Input:
     return Input(name, x, arrays, layout, labels=labels, card=mapping)
 
 
-def input_of(model: Model, image: ArrayLike | Mapping[str, ArrayLike]) -> Input:
-    """The input that is explained, its tensor, and what the other inputs are fed."""
+def input_of(model: Model, image: ArrayLike | Mapping[str, ArrayLike], card: Card | None = None) -> Input:
+    """The input that is explained, its tensor, and what the other inputs are fed.
+
+    card: the model's card where the caller has it already; else it is looked for. Raises ShapeError, UnknownName,
+    CardError, ModelError.
+    """
     if not isinstance(image, Mapping):
         array = np.asarray(image)
         if _is_picture(model, array):
-            return _from_picture(model, array)
+            return _from_picture(array, card_of(model) if card is None else card, model)
         if len(model.inputs) != 1:
             wanted = ", ".join(str(v) for v in model.inputs)
             raise ShapeError(f"the model has {len(model.inputs)} inputs ({wanted}): give a dict of name to array")
@@ -99,7 +103,7 @@ def input_of(model: Model, image: ArrayLike | Mapping[str, ArrayLike]) -> Input:
     if layout is None:
         labels = _labels(model)
     else:
-        card = _card(model)
+        card = card or _card(model)
         labels = None if card is None else card.labels
     return Input(name, x, feeds, layout, labels=labels)
 
@@ -114,8 +118,7 @@ def _is_picture(model: Model, array: NDArray[Any]) -> bool:
     return declared is None or declared.rank != 2
 
 
-def _from_picture(model: Model, array: NDArray[np.uint8]) -> Input:
-    card = card_of(model)
+def _from_picture(array: NDArray[np.uint8], card: Card, model: Model) -> Input:
     name = card.input or _image_name(model)
     others = [v for v in model.inputs if v.name != name]
     if others:

@@ -256,6 +256,7 @@ def test_progress_within_an_image(model: Path, photo: Path) -> None:
     from onnxray.cli.parameters.options import Common
     from onnxray.cli.tasks.explain import Explainer, ExplainOptions
     from onnxray.engine.methods.registry import make
+    from onnxray.engine.preprocess.find import find_card
     from onnxray.engine.targets.target import Target
 
     shown: list[tuple[float, str]] = []
@@ -276,8 +277,10 @@ def test_progress_within_an_image(model: Path, photo: Path) -> None:
         output=Output(photo.parent),
         common=Common(card={}, runtime={"threads": 2}),
     )
+    loaded = onnxray.load(model)
     work = Explainer(
-        onnxray.load(model),
+        loaded,
+        find_card(loaded),
         targets,
         chosen,
         False,
@@ -291,3 +294,20 @@ def test_progress_within_an_image(model: Path, photo: Path) -> None:
     assert len(set(shares)) == 60
     assert shares[-1] == 1
     assert {name for _, name in shown} == {"rise"}
+
+
+def test_the_card_is_read_once(run: Run, model: Path, photo: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from onnxray.engine.attribution import inputs
+    from onnxray.engine.preprocess import find
+
+    calls, true = [], find.find_card
+
+    def counted(model: onnxray.Model) -> object:
+        calls.append(model)
+        return true(model)
+
+    monkeypatch.setattr(find, "find_card", counted)
+    monkeypatch.setattr(inputs, "find_card", counted)
+    done = run("explain", model, photo, "--out", out, "-m", "gradient,grad-cam", "--target", "0", "--target", "1")
+    assert done.exit_code == 0, done.output
+    assert len(calls) == 1
