@@ -68,7 +68,8 @@ def network(name: str, options: argparse.Namespace, table: Table) -> None:
 
     import onnxray
     from onnxray.engine.attribution.windows import WindowGrid
-    from onnxray.engine.incremental.runner import Hidden, incremental
+    from onnxray.engine.incremental.runner import HiddenInput, make_runner
+    from onnxray.engine.incremental.windows import Hidden, Windows
     from onnxray.engine.inference.batches import RunOptions
 
     module = build(name)
@@ -86,7 +87,7 @@ def network(name: str, options: argparse.Namespace, table: Table) -> None:
             some = which[np.unique(np.linspace(0, len(which) - 1, options.windows).astype(np.int64))]
             start = time.perf_counter()
             runtime = RunOptions(threads=options.threads, providers="cpu")
-            ready = incremental(model, "x", (2, 3), ["y"], x.shape, grid.boxes, runtime=runtime)
+            ready = make_runner(model, HiddenInput("x", (2, 3), x.shape), ["y"], Windows(grid.boxes), runtime)
             hidden = Hidden(grid.boxes, fill)
             found = np.empty((len(grid.boxes), 1000), np.float32)
 
@@ -189,12 +190,11 @@ def flop_bound(ready) -> float:
     from onnxray.engine.incremental.locality import changed
     from onnxray.engine.inspect.macs import macs
 
-    planner = ready.planner
-    known, windows = planner.known, planner.windows
-    spans = [changed(planner.model, known, windows.spans(axis), axis) for axis in (0, 1)]
+    model, known, windows = ready.network.model, ready.network.known, ready.windows
+    spans = [changed(model, known, windows.spans(axis), axis) for axis in (0, 1)]
     total = part = 0.0
-    for node in planner.model.graph.node:
-        count = macs(planner.model, node, known.sizes) or 0
+    for node in model.graph.node:
+        count = macs(model, node, known.sizes) or 0
         total += count
         name = node.output[0]
         if name in spans[0]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import onnx
@@ -17,7 +18,8 @@ from .attribution.plain import plain
 from .attribution.problem import Problem
 from .compiled import display
 from .compiled import preprocessing as images
-from .compiled.build import TARGET, Build, Emitted
+from .compiled.build import TARGET, Build
+from .compiled.emitted import Emitted
 from .errors import MethodError, ModelError, TargetError
 from .graph.model import Model, Source
 from .load import load
@@ -30,6 +32,16 @@ from .version import __version__
 OUTPUT = "saliency_map"
 METADATA = "onnxray.compile"
 RUNTIME = "runtime"
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """How the map is given out, and the layout and card that images are fed by (None: tensors are fed)."""
+
+    upsample: str
+    normalize: str
+    layout: str | None
+    card: Card | None
 
 
 def compile(
@@ -85,13 +97,13 @@ def compile(
     build = Build(problem, runtime=isinstance(target, str) and target == RUNTIME)
     emitted = chosen.emit(build)
     entry = placed = None
-    if layout:
-        assert card is not None
+    if layout and card is not None:
         entry, placed = images.preprocess(build, card, layout)
     elif problem.source.value(build.x).dtype != problem.model.value(build.x).dtype:
         entry = images.converted(build)
-    value = _shown(build, emitted, upsample, normalize, placed)
-    note = _note(model, chosen, emitted, build, target, upsample, normalize, layout, card)
+    wanted = _Wanted(upsample, normalize, layout, card)
+    value = _shown(build, emitted, wanted, placed)
+    note = _note(model, chosen, emitted, build, wanted)
     result = build.finished({OUTPUT: value}, entry, {METADATA: json.dumps(note)}, default_target)
     return Model(result.proto, folder=result.folder, overrides=model.overrides)
 
@@ -103,30 +115,21 @@ def _layout(preprocess: bool | str) -> str | None:
     return "HWC" if preprocess else None
 
 
-def _shown(build: Build, emitted: Emitted, upsample: str, normalize: str, placed: images.Placed | None) -> str:
-    value = display.maps_of(build, emitted)
-    if build.problem.input.layout is None and emitted.kind == "input":
+def _shown(build: Build, emitted: Emitted, wanted: _Wanted, placed: images.Placed | None) -> str:
+    layout, normalize = build.problem.input.layout, wanted.normalize
+    value = emitted.maps(build.op, layout)
+    if not emitted.on_plane(layout):
         if normalize != "none":
             raise MethodError("the input is no image: its attributions are given as they are, with normalize='none'")
         return value
     if normalize != "none":
         value = display.reduced(build, value, emitted.reduce)
-    if upsample == "input":
+    if wanted.upsample == "input":
         value = build.resized(value, build.plane()) if placed is None else images.to_image(build, value, placed)
     return display.normalized(build, value, emitted.display, normalize)
 
 
-def _note(
-    model: Model,
-    method: Method,
-    emitted: Emitted,
-    build: Build,
-    target: Any,
-    upsample: str,
-    normalize: str,
-    layout: str | None,
-    card: Card | None,
-) -> Mapping[str, Any]:
+def _note(model: Model, method: Method, emitted: Emitted, build: Build, wanted: _Wanted) -> Mapping[str, Any]:
     """What was added and how, as JSON-like data."""
     note: dict[str, Any] = {
         "method": method.name,
@@ -135,10 +138,10 @@ def _note(
         "layer": emitted.layer,
         "layer_reason": emitted.reason,
         "output": OUTPUT,
-        "upsample": upsample,
-        "normalize": normalize,
-        "range": display.range_of(emitted.display, normalize),
-        "channels": emitted.reduce if normalize != "none" else "none",
+        "upsample": wanted.upsample,
+        "normalize": wanted.normalize,
+        "range": display.range_of(emitted.display, wanted.normalize),
+        "channels": emitted.reduce if wanted.normalize != "none" else "none",
         "display": emitted.display,
         "input": build.x,
         "preprocess": None,
@@ -148,9 +151,11 @@ def _note(
     }
     if build.runtime:
         note["target_input"] = TARGET
-    if layout and card is not None:
+    if wanted.layout and wanted.card is not None:
         # Not where the card was found: paths of the machine that compiled are nobody's business, and would make the
         # file another one in every folder.
-        shown = {k: v for k, v in card.to_mapping().items() if k not in ("labels", "source", "warnings", "about")}
-        note["preprocess"] = {"layout": layout, "card": shown}
+        shown = {
+            k: v for k, v in wanted.card.to_mapping().items() if k not in ("labels", "source", "warnings", "about")
+        }
+        note["preprocess"] = {"layout": wanted.layout, "card": shown}
     return note

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .attribution.explanation import Explanation, Explanations
 from .attribution.inputs import CARD_OPTIONS, input_of, picture
-from .attribution.maps import Maps, problems, reduced
+from .attribution.maps import Maps, problems
 from .attribution.problem import Problem
 from .errors import MethodError
 from .graph.model import Model, Source
@@ -22,6 +22,7 @@ from .load import load
 from .methods.registry import Method, make
 from .preprocess.card import Card
 from .proto.operators import MICROSOFT
+from .targets.resolved import ClassTarget
 from .targets.target import Target, title
 
 # What `explain` takes besides a method's own options.
@@ -97,7 +98,9 @@ def _part(problem: Problem, method: Method, maps: Maps, row: int) -> Explanation
     target, score = problem.targets[row], float(problem.scores[row])
     y = problem.y[sample]
     scores = (
-        np.asarray(y, np.float32).reshape(-1) if problem.target.classes is not None else np.array([score], np.float32)
+        np.asarray(y, np.float32).reshape(-1)
+        if isinstance(problem.target, ClassTarget)
+        else np.array([score], np.float32)
     )
     geometry = None if problem.input.geometries is None else problem.input.geometries[sample]
     warnings = [*problems(values, maps.display), *(maps.warnings[row] if maps.warnings else ())]
@@ -118,7 +121,7 @@ def _part(problem: Problem, method: Method, maps: Maps, row: int) -> Explanation
         reduce=maps.reduce,
         display=maps.display,
         size=problem.input.plane,
-        map=_map(problem, maps, row, values),
+        map=maps.shown(row, problem.input),
         geometry=geometry,
         show=functools.partial(picture, problem.source, problem.input, sample),
         model=problem.source,
@@ -128,25 +131,11 @@ def _part(problem: Problem, method: Method, maps: Maps, row: int) -> Explanation
     )
 
 
-def _map(problem: Problem, maps: Maps, row: int, values: NDArray[np.float32]) -> NDArray[np.float32] | None:
-    """The map to be shown over the input plane, (h, w); None where there is no plane."""
-    if maps.plane is not None:
-        return np.ascontiguousarray(maps.plane[row], np.float32)
-    if maps.kind == "grid":
-        return values if values.ndim == 2 else None
-    if problem.input.axes is None:
-        return values.reshape(1, -1) if values.ndim == 1 else values if values.ndim == 2 else None
-    channel = problem.input.channel
-    flat = reduced(values, None if channel is None else channel - 1, maps.reduce)
-    return flat if flat.ndim == 2 else None
-
-
 def _about_score(problem: Problem, method: Method, score: float, scores: NDArray[np.float32]) -> list[str]:
     """Warnings about the explained number: not finite, tiny, or a probability that has no slope left."""
     if not np.isfinite(score):
         return ["the score is not a finite number: the model overflows on this input"]
-    classes = problem.target.classes
-    if classes is None:
+    if not isinstance(problem.target, ClassTarget):
         return []
     found = []
     largest = float(np.nanmax(np.abs(scores))) if scores.size else 0.0
@@ -164,10 +153,10 @@ def _about_score(problem: Problem, method: Method, score: float, scores: NDArray
 
 
 def _are_probabilities(problem: Problem) -> bool:
-    classes = problem.target.classes
-    if classes is None or classes.scale == "logit":
+    target = problem.target
+    if not isinstance(target, ClassTarget) or target.scale == "logit":
         return False
-    return classes.scale == "prob" or class_output(problem.source).scores == "probabilities"
+    return target.scale == "prob" or class_output(problem.source).scores == "probabilities"
 
 
 def _straight_through(model: Model) -> bool:

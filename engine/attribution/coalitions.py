@@ -149,7 +149,7 @@ class Coalitions:
             if report is not None:
                 report(done, total)
 
-        result = problem.scores_generated(count, lambda numbers: self.inputs(make(numbers)), self.sample, progress)
+        result = problem.runs.scores_generated(count, lambda numbers: self.inputs(make(numbers)), self.sample, progress)
         broken = int((~np.isfinite(result)).any(axis=1).sum())
         if broken:
             raise MethodError(

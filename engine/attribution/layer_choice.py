@@ -14,6 +14,7 @@ from ..graph.model import Model
 from ..inspect.layers import Layer, find_layer
 from ..inspect.position_trace import trace
 from ..inspect.token_grid import Grid
+from ..targets.resolved import ClassTarget
 
 if TYPE_CHECKING:
     from .problem import Problem
@@ -52,7 +53,7 @@ class MapPlace:
 
 def activations(problem: Problem, place: MapPlace) -> NDArray[np.float32]:
     """The layer's maps (R, C, h, w), one per row."""
-    found = place.maps(problem.activations([place.value])[place.value])
+    found = place.maps(problem.runs.activations([place.value])[place.value])
     return found if problem.target.count == 1 else found[problem.sample]
 
 
@@ -119,7 +120,7 @@ def reached(problem: Problem) -> list[MapPlace]:
     """Of several branches, the last layer that the target does depend on; empty where there is none."""
     before = problem.model.ancestors(problem.target.of) - {problem.target.of}
     fitting = [layer for layer in _candidates(problem.model) if layer.output in before]
-    gradients = problem.gradients([layer.output for layer in fitting])
+    gradients = problem.gradients.by([layer.output for layer in fitting])
     for layer in reversed(fitting):
         if gradients[layer.output].any():
             grid = _grid(problem, layer)
@@ -186,7 +187,7 @@ def _grid(problem: Problem, layer: Layer) -> Grid | None:
 
 def _fitted(problem: Problem, layer: Layer, grid: Grid) -> Grid:
     """The token grid at another image size than the trace was made for: row by row, in the image's proportions."""
-    value = problem.activations([layer.output])[layer.output]
+    value = problem.runs.activations([layer.output])[layer.output]
     places = int(np.prod([value.shape[a] for a in grid.axes]))
     assert grid.order is not None
     if places == grid.order.size + grid.others:
@@ -228,7 +229,7 @@ def _cells(problem: Problem, layer: Layer) -> int:
 
 def _is_dense(problem: Problem) -> bool:
     """Whether the explained value is a map itself."""
-    if problem.target.classes is not None:
+    if isinstance(problem.target, ClassTarget):
         return False
     shape = trace(problem.model).shapes.get(problem.target.of)
     grid = trace(problem.model).grid(problem.target.of)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from .inputs import Input
 
 Reduce = Literal["max-abs", "sum", "none"]
 Display = Literal["signed", "positive"]
@@ -15,11 +18,9 @@ Display = Literal["signed", "positive"]
 
 @dataclass(frozen=True)
 class Maps:
-    """What a method returns for the rows of a problem.
+    """What a method returns for the rows of a problem: `GridMaps` or `InputMaps`.
 
-    values: float32 (R, ...). With `kind` "input" each has the shape of the input tensor's samples; with "grid" (R,
-    h, w), a
-        map whose cells divide the input plane evenly.
+    values: float32 (R, ...).
     plane: (R, h, w), a map over the input plane to be shown, for methods whose values are laid out otherwise.
     reduce: how channels become one number per pixel: "max-abs" the one of greatest magnitude, with its sign; "sum".
     display: "signed" values are shown in a diverging colour map around 0; "positive": what is negative counts as 0.
@@ -28,7 +29,6 @@ class Maps:
     """
 
     values: NDArray[np.float32]
-    kind: Literal["input", "grid"]
     reduce: Reduce = "none"
     display: Display = "signed"
     layer: str | None = None
@@ -36,6 +36,34 @@ class Maps:
     plane: NDArray[np.float32] | None = None
     warnings: tuple[tuple[str, ...], ...] = ()
     details: tuple[Mapping[str, Any], ...] = ()
+
+    def shown(self, row: int, given: Input) -> NDArray[np.float32] | None:
+        """The map of a row to be shown over the plane of the input, (h, w); None where there is no plane."""
+        if self.plane is not None:
+            return np.ascontiguousarray(self.plane[row], np.float32)
+        return self._over_plane(np.ascontiguousarray(self.values[row], np.float32), given)
+
+    def _over_plane(self, values: NDArray[np.float32], given: Input) -> NDArray[np.float32] | None:
+        raise TypeError(f"{type(self).__name__} does not say where its values lie")
+
+
+@dataclass(frozen=True)
+class GridMaps(Maps):
+    """Values (R, h, w): maps whose cells divide the input plane evenly."""
+
+    def _over_plane(self, values: NDArray[np.float32], given: Input) -> NDArray[np.float32] | None:
+        return values if values.ndim == 2 else None
+
+
+@dataclass(frozen=True)
+class InputMaps(Maps):
+    """Values (R, ...) in the shape of the input tensor's samples."""
+
+    def _over_plane(self, values: NDArray[np.float32], given: Input) -> NDArray[np.float32] | None:
+        if given.axes is None:
+            return values.reshape(1, -1) if values.ndim == 1 else values if values.ndim == 2 else None
+        flat = reduced(values, None if given.channel is None else given.channel - 1, self.reduce)
+        return flat if flat.ndim == 2 else None
 
 
 def reduced(values: NDArray[np.float32], channel: int | None, how: Reduce) -> NDArray[np.float32]:

@@ -36,7 +36,7 @@ class Tail:
         self.sides = [n for n in names if n not in made and n != value and n not in model.initializers and n not in fed]
         infos = {v.name: v for v in expose(model, [of, value, *self.sides], only=True).graph.output}
         self.model = extract(model, outputs=[infos[of]], inputs=[infos[name] for name in (value, *self.sides)])
-        self._clean = problem.activations([n for n in self.sides if n != problem.input.name])
+        self._clean = problem.runs.activations([n for n in self.sides if n != problem.input.name])
         self._clean[problem.input.name] = problem.input.x
 
     def scores(self, maps: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -31,10 +31,10 @@ from ..inference.session import run
 from ..proto.edit import ordered, rename
 from ..proto.external_data import nbytes
 from ..proto.nodes import reads
+from ..targets.resolved import ClassTarget, FixedTarget
 from .linear_head import Head, find_head
 
 if TYPE_CHECKING:
-    from ..attribution.maps import Display, Reduce
     from ..attribution.problem import Problem
 
 PREFIX = "saliency"
@@ -44,24 +44,8 @@ TARGET = "target_class"
 _SMALL = 64
 
 
-@dataclass(frozen=True)
-class Emitted:
-    """What a method has emitted, with the fields of `Maps` that matter in a graph.
-
-    value: float32; with `kind` "input" in the shape of the explained input, with "grid" (N, h, w), cells that divide
-    the input plane evenly.
-    """
-
-    value: str
-    kind: str
-    reduce: Reduce = "none"
-    display: Display = "signed"
-    layer: str | None = None
-    reason: str | None = None
-
-
 class Build:
-    """See the head of this file.
+    """A model to which an explanation is being added: gradients first, then whatever is computed from them.
 
     Attributes: `problem` (model, target, layers, and an example of the input: zeros), `x` the explained input's name,
     `runtime` whether the class comes as an input.
@@ -159,9 +143,9 @@ class Build:
     def _head(self) -> tuple[Head, frozenset[str]] | None:
         """The last linear layer, where the target is made of classes, and the values before it."""
         target = self.problem.target
-        if target.classes is None:
+        if not isinstance(target, ClassTarget):
             return None
-        head = find_head(self.problem.model, target.of, target.classes.axis)
+        head = find_head(self.problem.model, target.of, target.axis)
         return None if head is None else (head, self.problem.model.ancestors(head.value))
 
     def _start(self, wrt: Sequence[str]) -> str:
@@ -175,33 +159,30 @@ class Build:
         target = self.problem.target
         start = start or target.of
         if start not in self._cotangents:
-            if target.classes is None:
-                self._cotangents[start] = self._fixed_cotangent()
-            elif start == target.of:
-                self._cotangents[start] = self._class_cotangent()
+            if isinstance(target, FixedTarget):
+                self._cotangents[start] = self._fixed_cotangent(target)
+            elif self._head is not None and start != target.of:
+                self._cotangents[start] = self._row_cotangent(target, self._head[0])
             else:
-                assert self._head is not None
-                self._cotangents[start] = self._row_cotangent(self._head[0])
+                self._cotangents[start] = self._class_cotangent(target)
         return self._cotangents[start]
 
-    def _scores(self) -> tuple[str, str]:
+    def _scores(self, target: ClassTarget) -> tuple[str, str]:
         """The class scores (N, C), float32, and C as a vector of one."""
-        op, target = self.op, self.problem.target
-        assert target.classes is not None
+        op = self.op
         rank = op.rank(target.of)
-        axis = target.classes.axis if rank > target.classes.axis else rank - 1
+        axis = target.axis if rank > target.axis else rank - 1
         count = op.size_of(target.of, axis)
         return self.real(op.Reshape(target.of, op.Concat(op.const([-1]), count, axis=0))), count
 
-    def _terms(self, scores: str) -> list[tuple[str, float, bool]]:
+    def _terms(self, target: ClassTarget, scores: str) -> list[tuple[str, float, bool]]:
         """Indices (1,) or (N,) of the classes, each with its weight, and whether there surely is such a class."""
-        op, classes = self.op, self.problem.target.classes
-        assert classes is not None
+        op = self.op
         if self.runtime:
             op.set_type(TARGET, onnx.helper.make_tensor_type_proto(TensorProto.INT64, ["targets"]))
             best = op.ArgMax(scores, axis=1, keepdims=0)
             return [(op.Where(op.Less(TARGET, op.const(0, like=TARGET)), best, TARGET), 1.0, False)]
-        terms = [(int(c), float(w)) for c, w in zip(classes.codes[0], classes.weights[0], strict=True) if w]
+        terms = [(int(c), float(w)) for c, w in zip(target.codes[0], target.weights[0], strict=True) if w]
         ranks = [-code for code, _ in terms if code < 0]
         if ranks == [1] and len(terms) == 1:
             return [(op.ArgMax(scores, axis=1, keepdims=0), terms[0][1], True)]
@@ -215,14 +196,14 @@ class Build:
                 found.append((op.const([code]), weight, isinstance(width, int) and code < width))
         return found
 
-    def _row_cotangent(self, head: Head) -> str:
+    def _row_cotangent(self, target: ClassTarget, head: Head) -> str:
         """Of what the last linear layer reads: the sum of its weights' rows for the classes."""
         op = self.op
-        scores, count = self._scores()
+        scores, count = self._scores(target)
         deep = [d for d in op.shape(head.value)[1:] if isinstance(d, int)]
         known = len(deep) == op.rank(head.value) - 1
         total, alone = "", True
-        for index, weight, sure in self._terms(scores):
+        for index, weight, sure in self._terms(target, scores):
             # A class that does not exist has a gradient of zero, as in a one-hot vector.
             there = None if sure else op.And(op.Less(index, count), op.GreaterOrEqual(index, op.Neg(count)))
             row = op.Where(there, index, op.const(0, like=index)) if there else index
@@ -241,20 +222,20 @@ class Build:
             total = op.Expand(total, op.Concat(op.size_of(head.value, 0), op.const([1]), axis=0))
         return op.Reshape(op.cast(total, head.value), [-1, *deep] if known else op.shape_of(head.value))
 
-    def _class_cotangent(self) -> str:
-        op, of = self.op, self.problem.target.of
-        scores, count = self._scores()
+    def _class_cotangent(self, target: ClassTarget) -> str:
+        op, of = self.op, target.of
+        scores, count = self._scores(target)
         total = ""
-        for index, weight, _ in self._terms(scores):
+        for index, weight, _ in self._terms(target, scores):
             values = op.const(np.array([0, weight], np.float32))
             term = op.OneHot(index, count, values, axis=-1)
             total = op.Add(total, term) if total else term
         return op.Reshape(op.cast(op.Expand(total, op.Shape(scores)), of), op.shape_of(of))
 
-    def _fixed_cotangent(self) -> str:
-        op, target = self.op, self.problem.target
+    def _fixed_cotangent(self, target: FixedTarget) -> str:
+        op = self.op
         shape = op.shape(target.of)
-        if not target.fixed:
+        if not target.constant:
             raise TargetError(
                 f"the target {self.problem.asked} depends on the answer in a way that no graph here chooses: name the "
                 "channel, place or class"

@@ -5,25 +5,10 @@ from __future__ import annotations
 import onnx
 
 from ..errors import MethodError
-from .build import Build, Emitted
+from .build import Build
 
 UPSAMPLE = ("input", "none")
 NORMALIZE = ("none", "minmax", "uint8")
-
-
-def maps_of(build: Build, emitted: Emitted) -> str:
-    """(N, C, h, w), C = 1 for class activation maps; where the input is no image, the shape of the input."""
-    op = build.op
-    if emitted.kind == "grid":
-        return op.Unsqueeze(emitted.value, [1])
-    layout = build.problem.input.layout
-    if layout is None:
-        return emitted.value
-    if layout == "NHW":
-        return op.Unsqueeze(emitted.value, [1])
-    if layout == "NHWC":
-        return op.Transpose(emitted.value, perm=[0, 3, 1, 2])
-    return emitted.value
 
 
 def reduced(build: Build, maps: str, how: str) -> str:

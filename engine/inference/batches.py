@@ -44,7 +44,7 @@ def known_one_at_a_time(model: Model) -> threading.Event:
 class RunOptions:
     """Where and how models run: `providers` and `threads` as `session` takes them, `batch` the most rows at once.
 
-    progress: told by methods that run for long how many of how many runs are done; may be called from any thread, never
+    progress: methods that run for long call it with how many of how many runs are done; from any thread, never
     twice at once.
     """
 
@@ -96,6 +96,7 @@ def _in_batches(
     rows = {name: array for name, array in rows.items() if name in declared}
     bare = {n for n, a in rows.items() if declared[n].rank is not None and declared[n].rank == a.ndim - 1}
     fixed = [s[0] for n in rows if n not in bare and (s := declared[n].shape) and isinstance(s[0], int)]
+    runs = _Runs(model, outputs, shared, runtime, frozenset(bare), fixed[0] if fixed else None)
     size = batch_size(rows, runtime)
     if fixed:
         size = max(1, fixed[0])
@@ -105,14 +106,13 @@ def _in_batches(
         step = 1 if single and not (fixed and not bare) else min(size, count - at)
         piece = {name: array[at : at + step] for name, array in rows.items()}
         try:
-            done = _run(model, piece, step, fixed[0] if fixed else None, bare, outputs, shared, runtime)
+            done = runs.run(piece, step)
         except (ModelError, ShapeError) as error:
             if step == 1 or fixed:
                 raise
             single = True
             try:
-                piece = {name: array[:1] for name, array in piece.items()}
-                done = _run(model, piece, 1, None, bare, outputs, shared, runtime)
+                done = runs.run({name: array[:1] for name, array in piece.items()}, 1)
             except (ModelError, ShapeError):
                 raise error from None
             step = 1
@@ -121,33 +121,42 @@ def _in_batches(
         at += step
 
 
+@dataclass(frozen=True, eq=False)
+class GeneratedRows:
+    """Rows that are made when their turn comes.
+
+    make: the rows (R, ...) by input name for numbers (R,) out of 0 ... count - 1; called by several threads at once.
+    like: rows of the same shape, to know how many fit into a run: of `elements` in all.
+    """
+
+    count: int
+    make: Callable[[NDArray[np.int64]], Mapping[str, np.ndarray]]
+    like: Mapping[str, np.ndarray]
+    elements: int = _ELEMENTS_MADE
+
+
 def run_generated(
     model: Model,
-    count: int,
-    make: Callable[[NDArray[np.int64]], Mapping[str, np.ndarray]],
+    rows: GeneratedRows,
     consume: Callable[[NDArray[np.int64], dict[str, np.ndarray]], None],
     outputs: Sequence[str],
-    like: Mapping[str, np.ndarray],
     *,
     shared: Mapping[str, np.ndarray] | None = None,
     runtime: RunOptions | None = None,
-    elements: int = _ELEMENTS_MADE,
 ) -> None:
-    """Run `count` rows that are made when their turn comes.
+    """Run rows that are made when their turn comes.
 
-    make: the rows (R, ...) by input name for numbers (R,) out of 0 ... count - 1; called by several threads at once.
     consume: gets numbers and outputs; never called twice at once, in any order. Which rows share a run does not depend
-    on the threads. like: rows of the same shape, to know how many fit into a run: of `elements` in all. shared: as in
-    `run_batches`.
+    on the threads. shared: as in `run_batches`.
 
     On processors, as many workers as `runtime.threads` share one session of a single thread; on other devices there is
     one worker. Raises what `Session.run`, `make` and `consume` raise, after all workers have stopped.
     """
     runtime = runtime or RunOptions()
-    workers, size = 1, batch_size(like, runtime)
+    count, workers, size = rows.count, 1, batch_size(rows.like, runtime)
     if resolve_providers(runtime.providers) == ("CPUExecutionProvider",):
         workers = runtime.threads or available()
-        size = runtime.batch or batch_size(like, runtime, elements)
+        size = runtime.batch or batch_size(rows.like, runtime, rows.elements)
     workers = min(workers, -(-count // size))
     if workers > 1:
         runtime = replace(runtime, threads=1)
@@ -161,7 +170,7 @@ def run_generated(
             except IndexError:
                 return
             numbers = np.arange(start, min(start + size, count))
-            got = run_batches(model, make(numbers), outputs, shared=shared, runtime=runtime)
+            got = run_batches(model, rows.make(numbers), outputs, shared=shared, runtime=runtime)
             with turn:
                 consume(numbers, got)
 
@@ -204,30 +213,33 @@ def batch_size(rows: Mapping[str, np.ndarray], runtime: RunOptions, elements: in
     return int(min(_MOST, max(1, elements // max(1, each))))
 
 
-def _run(
-    model: Model,
-    piece: Mapping[str, np.ndarray],
-    step: int,
-    fixed: int | None,
-    bare: set[str],
-    outputs: Sequence[str],
-    shared: Mapping[str, Any],
-    runtime: RunOptions,
-) -> dict[str, np.ndarray]:
-    ready = session(model, providers=runtime.providers, threads=runtime.threads)
-    feeds = {name: array[0] if name in bare else array for name, array in piece.items()}
-    if fixed is not None and step < fixed:
-        feeds = {
-            n: a if n in bare else np.concatenate([a, np.repeat(a[-1:], fixed - step, 0)]) for n, a in feeds.items()
-        }
-    got = ready.run({**feeds, **shared}, outputs)
-    rows = max(step, fixed or 0)
-    result = {}
-    for name, array in got.items():
-        if array.ndim and array.shape[0] == rows:
-            result[name] = array[:step]
-        elif rows == 1:
-            result[name] = array[None]
-        else:
-            raise ShapeError(f"the value {name!r} of shape {list(array.shape)} has no batch axis of {rows}")
-    return result
+@dataclass(frozen=True, eq=False)
+class _Runs:
+    """Runs of one model. bare: inputs without a batch axis; fixed: the batch size that the model insists on."""
+
+    model: Model
+    outputs: Sequence[str]
+    shared: Mapping[str, Any]
+    runtime: RunOptions
+    bare: frozenset[str]
+    fixed: int | None
+
+    def run(self, piece: Mapping[str, np.ndarray], step: int) -> dict[str, np.ndarray]:
+        """The outputs for `step` rows, no more than fit into one run."""
+        ready = session(self.model, providers=self.runtime.providers, threads=self.runtime.threads)
+        feeds = {name: array[0] if name in self.bare else array for name, array in piece.items()}
+        rows = max(step, self.fixed or 0)
+        if step < rows:
+            feeds = {
+                name: a if name in self.bare else np.concatenate([a, np.repeat(a[-1:], rows - step, 0)])
+                for name, a in feeds.items()
+            }
+        result = {}
+        for name, array in ready.run({**feeds, **self.shared}, self.outputs).items():
+            if array.ndim and array.shape[0] == rows:
+                result[name] = array[:step]
+            elif rows == 1:
+                result[name] = array[None]
+            else:
+                raise ShapeError(f"the value {name!r} of shape {list(array.shape)} has no batch axis of {rows}")
+        return result

@@ -24,7 +24,8 @@ from .registry import method
 if TYPE_CHECKING:
     from ..attribution.maps import Maps
     from ..attribution.problem import Problem
-    from ..compiled.build import Build, Emitted
+    from ..compiled.build import Build
+    from ..compiled.emitted import Emitted
 
 # Operators that are linear (with a bias) in the value that comes from the layer.
 _LINEAR = frozenset(

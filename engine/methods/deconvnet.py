@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from ..attribution.maps import Maps
-from ..compiled.build import Emitted
+from ..attribution.maps import InputMaps, Maps
+from ..compiled.emitted import Emitted, EmittedInput
 from .registry import Method, Sanity, method
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ class Deconvnet(Method):
     randomisation: ClassVar[Sanity] = "fails"
 
     def __call__(self, problem: Problem) -> Maps:
-        values = problem.gradients([problem.input.name], rules="deconvnet")[problem.input.name]
-        return Maps(values, "input", reduce="max-abs")
+        values = problem.gradients.by([problem.input.name], rules="deconvnet")[problem.input.name]
+        return InputMaps(values, reduce="max-abs")
 
     def emit(self, build: Build) -> Emitted:
         (gradient,) = build.gradients([build.x], rules="deconvnet")
-        return Emitted(build.real(gradient), "input", reduce="max-abs")
+        return EmittedInput(build.real(gradient), reduce="max-abs")

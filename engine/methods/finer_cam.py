@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..attribution.layer_choice import MapPlace, activations
 from ..errors import MethodError
+from ..targets.resolved import ClassTarget
 from .families.cam import Cam
 from .options import option
 from .registry import method
@@ -38,11 +39,11 @@ class FinerCam(Cam):
     )
 
     def map(self, problem: Problem, place: MapPlace) -> NDArray[np.float32]:
-        classes = problem.classes
-        if classes is None or problem.target.classes is None or classes.shape[1] > 1:
+        classes, target = problem.classes, problem.target
+        if classes is None or not isinstance(target, ClassTarget) or classes.shape[1] > 1:
             raise MethodError("finer-cam compares one class with others like it: choose a class as the target")
-        axis = problem.target.classes.axis
-        scores = np.moveaxis(problem.y, axis, -1).reshape(len(problem.y), -1)[problem.sample].astype(np.float64)
+        scores = np.moveaxis(problem.y, target.axis, -1).reshape(len(problem.y), -1)
+        scores = scores[problem.sample].astype(np.float64)
         if scores.shape[1] < 2:
             raise MethodError("finer-cam compares classes and the model has only one: use grad-cam")
         own = np.take_along_axis(scores, classes, axis=1)
@@ -52,6 +53,6 @@ class FinerCam(Cam):
         count = nearest.shape[1] - 1
         weights = np.full(nearest.shape, -self.strength / count, np.float32)
         weights[:, 0] = 1
-        gradients = problem.class_gradients([place.value], nearest, weights)[place.value]
+        gradients = problem.gradients.by_classes([place.value], nearest, weights)[place.value]
         channels = place.grid.maps(gradients).astype(np.float32, copy=False).mean(axis=(2, 3))
         return np.asarray(np.einsum("rc,rchw->rhw", channels, activations(problem, place)), np.float32)

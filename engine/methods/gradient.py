@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..attribution.maps import Maps
-from ..compiled.build import Emitted
+from ..attribution.maps import InputMaps, Maps
+from ..compiled.emitted import Emitted, EmittedInput
 from .registry import Method, method
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ class Gradient(Method):
     """
 
     def __call__(self, problem: Problem) -> Maps:
-        values = problem.gradients([problem.input.name])[problem.input.name]
-        return Maps(values, "input", reduce="max-abs")
+        values = problem.gradients.by([problem.input.name])[problem.input.name]
+        return InputMaps(values, reduce="max-abs")
 
     def emit(self, build: Build) -> Emitted:
         (gradient,) = build.gradients([build.x])
-        return Emitted(build.real(gradient), "input", reduce="max-abs")
+        return EmittedInput(build.real(gradient), reduce="max-abs")

@@ -12,8 +12,8 @@ import numpy as np
 
 from ...kernels.upsample import upsample
 from ..attribution.layer_choice import choose
-from ..attribution.maps import Maps
-from ..compiled.build import Emitted
+from ..attribution.maps import InputMaps, Maps
+from ..compiled.emitted import Emitted, EmittedInput
 from ..errors import MethodError
 from .families.cam import at_places
 from .grad_cam import GradCam
@@ -37,12 +37,12 @@ class GuidedGradCam(Method):
         if plane is None or axes is None:
             raise MethodError("guided-grad-cam needs an image and the input is none: use guided-backprop")
         where = GradCam()(problem)
-        detail = problem.gradients([problem.input.name], rules="guided")[problem.input.name]
+        detail = problem.gradients.by([problem.input.name], rules="guided")[problem.input.name]
         mask = upsample(np.maximum(where.values, 0), plane)
         shape = [len(mask)] + [1] * (detail.ndim - 1)
         shape[axes[0]], shape[axes[1]] = plane
         values = detail * mask.reshape(shape)
-        return Maps(values, "input", reduce="max-abs", layer=where.layer, reason=where.reason)
+        return InputMaps(values, reduce="max-abs", layer=where.layer, reason=where.reason)
 
     def emit(self, build: Build) -> Emitted:
         if build.problem.input.axes is None:
@@ -59,4 +59,4 @@ class GuidedGradCam(Method):
         elif layout == "NHW":
             mask = op.Squeeze(mask, [1])
         value = op.Mul(build.real(detail), mask)
-        return Emitted(value, "input", reduce="max-abs", layer=where.layer, reason=where.reason)
+        return EmittedInput(value, reduce="max-abs", layer=where.layer, reason=where.reason)

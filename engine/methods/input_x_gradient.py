@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..attribution.maps import Maps
-from ..compiled.build import Emitted
+from ..attribution.maps import InputMaps, Maps
+from ..compiled.emitted import Emitted, EmittedInput
 from .registry import Method, method
 
 if TYPE_CHECKING:
@@ -29,10 +29,10 @@ class InputTimesGradient(Method):
     """
 
     def __call__(self, problem: Problem) -> Maps:
-        gradient = problem.gradients([problem.input.name])[problem.input.name]
-        return Maps(gradient * problem.x.astype(np.float32), "input", reduce="sum")
+        gradient = problem.gradients.by([problem.input.name])[problem.input.name]
+        return InputMaps(gradient * problem.x.astype(np.float32), reduce="sum")
 
     def emit(self, build: Build) -> Emitted:
         (gradient,) = build.gradients([build.x])
         product = build.op.Mul(build.real(gradient), build.real(build.x))
-        return Emitted(product, "input", reduce="sum")
+        return EmittedInput(product, reduce="sum")

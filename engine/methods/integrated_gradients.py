@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..attribution.baselines import NAMES, baseline
-from ..attribution.maps import Maps
-from ..compiled.build import Emitted
+from ..attribution.maps import InputMaps, Maps
+from ..compiled.emitted import Emitted, EmittedInput
 from ..compiled.passes import baseline as emit_baseline
 from ..compiled.passes import over_steps, stacked, weighted_sum
 from ..errors import MethodError
@@ -53,7 +53,7 @@ class IntegratedGradients(Method):
         base = baseline(problem, self.baseline, self.seed)[problem.sample]
         difference = (problem.x.astype(np.float64) - base).astype(np.float32)
         rows = np.arange(problem.rows)
-        expected = problem.scores - problem.scores_at(base, rows)
+        expected = problem.scores - problem.runs.scores_at(base, rows)
         steps = self.steps
         values = difference * average_gradient(problem, base, rows, *quadrature(self.rule, steps))
         error = _error(values, expected)
@@ -76,7 +76,7 @@ class IntegratedGradients(Method):
                 }
             )
             warnings.append(self._warning(float(error[row]), int(used[row])))
-        return Maps(values, "input", reduce="sum", details=tuple(details), warnings=tuple(warnings))
+        return InputMaps(values, reduce="sum", details=tuple(details), warnings=tuple(warnings))
 
     def emit(self, build: Build) -> Emitted:
         if self.tolerance is not None:
@@ -88,7 +88,7 @@ class IntegratedGradients(Method):
         at = stacked(build, points.astype(np.float32).reshape(-1, *[1] * (op.rank(x) - 1)))
         between = op.Add(op.Unsqueeze(base, [1]), op.Mul(at, op.Unsqueeze(difference, [1])))
         mean = weighted_sum(build, over_steps(build, between, self.steps), weights)
-        return Emitted(op.Mul(difference, mean), "input", reduce="sum")
+        return EmittedInput(op.Mul(difference, mean), reduce="sum")
 
     def _warning(self, error: float, steps: int) -> tuple[str, ...]:
         if error <= (WORTH_WARNING if self.tolerance is None else self.tolerance):
@@ -133,7 +133,7 @@ def average_gradient(
             row, step = divmod(int(number), len(points))
             total[row] += np.multiply(one, weights[step], dtype=np.float64)
 
-    problem.gradients_made(len(rows) * len(points), between, add)
+    problem.gradients.generated(len(rows) * len(points), between, add)
     return total.astype(np.float32)
 
 

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..attribution.baselines import baseline
-from ..attribution.maps import Maps
+from ..attribution.maps import InputMaps, Maps
 from ..caches import Kept
-from ..compiled.build import Emitted
+from ..compiled.emitted import Emitted, EmittedInput
 from ..errors import MethodError
 from ..relevance.registry import Composite
 from ..relevance.table import Table
@@ -100,7 +100,7 @@ class Lrp(Method):
     def __call__(self, problem: Problem) -> Maps:
         problem = problem.before_softmax()
         name = problem.input.name
-        values = problem.gradients([name], self._rules(problem))[name]
+        values = problem.gradients.by([name], self._rules(problem))[name]
         totals = values.reshape(len(values), -1).sum(axis=1, dtype=np.float64)
         details, warnings = [], []
         for total, score in zip(totals.tolist(), problem.scores.tolist(), strict=True):
@@ -108,7 +108,7 @@ class Lrp(Method):
             share = abs(lost) / max(abs(score), 1e-12)
             details.append({"propagated_score": score, "relevance": total, "absorbed": lost, "absorbed_share": share})
             warnings.append(self._warning(total, score, share))
-        return Maps(values, "input", reduce="sum", details=tuple(details), warnings=tuple(warnings))
+        return InputMaps(values, reduce="sum", details=tuple(details), warnings=tuple(warnings))
 
     def _warning(self, total: float, score: float, share: float) -> tuple[str, ...]:
         if share <= WORTH_WARNING:
@@ -119,7 +119,7 @@ class Lrp(Method):
     def emit(self, build: Build) -> Emitted:
         build.before_softmax()
         (relevance,) = build.gradients([build.x], self._rules(build.problem), whole=True)
-        return Emitted(build.real(relevance), "input", reduce="sum")
+        return EmittedInput(build.real(relevance), reduce="sum")
 
     def _rules(self, problem: Problem) -> Table:
         """The rules for this model and target."""

@@ -12,19 +12,20 @@ approximate inference for faster occlusion-based deep CNN explanations", SIGMOD 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..attribution.baselines import FILLS, INPAINT, baseline, inpainted, usual_fill
-from ..attribution.maps import Maps
+from ..attribution.maps import GridMaps, Maps
 from ..attribution.segments import NAMES, features_of
 from ..attribution.windows import WindowGrid, most_frequent, patches, refine, sample
 from ..errors import MethodError
-from ..incremental.runner import Hidden
-from .families.occluding import approximation_error, boxes_of, most_probable, score_drops
+from ..incremental.windows import Hidden
+from ..targets.resolved import ClassTarget
+from .families.occluding import Occluder, approximation_error, boxes_of, most_probable
 from .options import option
 from .registry import Method, Needs, Sanity, method
 
@@ -102,9 +103,8 @@ class Occlusion(Method):
         rows = problem.target.count
         covers = np.mean([g.mean_cover(v) for g, v in zip(grids, values, strict=True)], axis=0, dtype=np.float64)
         plane_map = np.asarray(covers, np.float32)
-        return Maps(
+        return GridMaps(
             np.asarray(values[0], np.float32) if len(grids) == 1 else plane_map,
-            "grid",
             plane=plane_map,
             details=tuple(entry for entry in details for _ in range(rows)),
         )
@@ -159,15 +159,14 @@ class Occlusion(Method):
                 return np.asarray(labels == window)
 
             fill = self.filling(problem, number, hidden)
-            drops, found = score_drops(
-                problem, number, Hidden(boxes, fill, labels, ids), self.mode == "plain", progress=done
-            )
+            occluder = Occluder(problem, plain=self.mode == "plain", progress=done)
+            drops, found = occluder.score_drops(number, Hidden(boxes, fill, labels, ids))
             if "classes" in found:
                 found |= _about_classes(problem, number, np.append(found["classes"], -1)[labels].astype(np.int32))
             for row in drops:
                 values.append(features.spread(row))
                 details.append({"features": features.kind, "weights": tuple(row.tolist()), "segments": labels, **found})
-        return Maps(np.stack(values), "grid", details=tuple(details))
+        return GridMaps(np.stack(values), details=tuple(details))
 
     # --- other inputs ---
 
@@ -194,17 +193,17 @@ class Occlusion(Method):
 
             first = number * problem.target.count
             clean = problem.scores[first : first + problem.target.count]
-            values.append((clean - problem.scores_generated(len(boxes), make, number, done)).T)
+            values.append((clean - problem.runs.scores_generated(len(boxes), make, number, done)).T)
         found = np.concatenate(values)
         plane = grid.mean_cover(found[:, None, :])[:, 0]
-        return Maps(np.asarray(found, np.float32), "grid", plane=plane[:, None, :])
+        return GridMaps(np.asarray(found, np.float32), plane=plane[:, None, :])
 
 
 def _about_classes(problem: Problem, number: int, class_map: NDArray[np.int32] | None) -> dict[str, Any]:
     """What details say of the most probable classes: of the clean sample, and on the plane."""
-    if class_map is None or problem.target.classes is None:
+    if class_map is None or not isinstance(problem.target, ClassTarget):
         return {}
-    clean = most_probable(problem.target.classes, problem.y[number : number + 1])
+    clean = most_probable(problem.target, problem.y[number : number + 1])
     return {"class": int(clean[0]), "class_map": class_map}
 
 
@@ -255,7 +254,7 @@ class _Looks:
         return len(self.grid.boxes)
 
     def at(self, number: int) -> _Found:
-        drops, details = self.drops(number, self.every, plain=self.method.mode == "plain")
+        drops, details = self.drops(number, self.every, Occluder(self.problem, plain=self.method.mode == "plain"))
         return self._found(drops, details)
 
     @property
@@ -268,12 +267,7 @@ class _Looks:
         return _Found(drops.reshape(-1, *self.grid.shape), details)
 
     def drops(
-        self,
-        number: int,
-        windows: NDArray[np.int64],
-        plain: bool = False,
-        cap: float | None = None,
-        share: float = 1.0,
+        self, number: int, windows: NDArray[np.int64], occluder: Occluder
     ) -> tuple[NDArray[np.float64], dict[str, Any]]:
         """Clean minus hidden scores (K, n) of some windows, and details."""
         boxes, plane = self.grid.boxes, self.grid.plane
@@ -285,7 +279,7 @@ class _Looks:
             return mask
 
         fill = self.method.filling(self.problem, number, hidden)
-        return score_drops(self.problem, number, Hidden(boxes, fill), plain, cap, windows, share, self.done)
+        return replace(occluder, progress=self.done).score_drops(number, Hidden(boxes, fill), windows)
 
 
 class _Coarse(_Looks):
@@ -298,9 +292,10 @@ class _Coarse(_Looks):
     def at(self, number: int) -> _Found:
         reasons: list[dict[str, Any]] = []
         budget = self.method.budget
+        occluder = Occluder(self.problem, share=budget)
 
         def look(places: NDArray[np.int64]) -> NDArray[np.float64]:
-            drops, details = self.drops(number, places, share=budget)
+            drops, details = self.drops(number, places, occluder)
             reasons.append(details)
             return np.asarray(drops.T)
 
@@ -309,7 +304,7 @@ class _Coarse(_Looks):
         details: dict[str, Any] = {**reasons[0], "looked_at": float(found.seen.mean())}
         details.pop("classes", None)
         if len(unseen):
-            exact, _ = self.drops(number, unseen, share=budget)
+            exact, _ = self.drops(number, unseen, occluder)
             details |= approximation_error(found.values.reshape(len(exact), -1)[:, unseen], exact, np.ptp(found.values))
         return _Found(found.values, details)
 
@@ -322,9 +317,9 @@ class _Capped(_Looks):
         return len(self.grid.boxes) + min(CHECKED, len(self.grid.boxes))
 
     def at(self, number: int) -> _Found:
-        drops, details = self.drops(number, self.every, cap=self.method.cap)
+        drops, details = self.drops(number, self.every, Occluder(self.problem, cap=self.method.cap))
         checked = sample(np.ones(len(self.every), bool), CHECKED, self.method.seed)
-        exact, _ = self.drops(number, checked, plain=True)
+        exact, _ = self.drops(number, checked, Occluder(self.problem, plain=True))
         return self._found(drops, {**details, **approximation_error(drops[:, checked], exact, float(np.ptp(drops)))})
 
 

@@ -18,7 +18,8 @@ from .options import Option, checked, from_text, spec_of
 if TYPE_CHECKING:
     from ..attribution.maps import Maps
     from ..attribution.problem import Problem
-    from ..compiled.build import Build, Emitted
+    from ..compiled.build import Build
+    from ..compiled.emitted import Emitted
 
 Needs = Literal["forward", "gradient", "tail"]
 Sanity = Literal["passes", "fails", "does not apply"]

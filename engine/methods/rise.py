@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from ...kernels.masks import Rise as Masks
 from ...kernels.masks import accumulate, apply
 from ..attribution.baselines import COLOUR, NAMES, baseline
-from ..attribution.maps import Maps
+from ..attribution.maps import GridMaps, Maps
 from ..errors import MethodError
 from .options import option
 from .registry import Method, Needs, method
@@ -75,9 +75,8 @@ class Rise(Method):
         values = np.concatenate([s.map() for s in sums])
         means = np.concatenate([s.mean() for s in sums])
         details = [detail for s in sums for detail in self._details(s)]
-        return Maps(
+        return GridMaps(
             values.astype(np.float32),
-            "grid",
             plane=(values - means[:, None, None]).astype(np.float32),
             details=tuple(details),
             warnings=tuple(self._warning(detail) for detail in details),
@@ -116,7 +115,7 @@ class Rise(Method):
                 )
                 return out
 
-            scores = problem.scores_generated(len(grids), masked, sample, progress)
+            scores = problem.runs.scores_generated(len(grids), masked, sample, progress)
             broken = int((~np.isfinite(scores)).any(axis=1).sum())
             if broken:
                 raise MethodError(

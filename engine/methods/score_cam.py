@@ -43,7 +43,7 @@ class ScoreCam(Cam):
         maps = activations(problem, place)
         result = np.zeros((problem.rows, *maps.shape[2:]), np.float32)
         rows = np.arange(problem.rows)
-        empty = problem.scores_at(np.zeros_like(problem.x), rows)
+        empty = problem.runs.scores_at(np.zeros_like(problem.x), rows)
         for sample, first in enumerate(range(0, problem.rows, problem.target.count)):
             used = self._used(maps[first])  # the maps of a sample are the same for all its targets
             if not len(used):
@@ -77,4 +77,4 @@ class ScoreCam(Cam):
             apply(out.reshape(len(numbers), *planar), x.reshape(planar), None, scaled[numbers])
             return out
 
-        return problem.scores_generated(len(maps), masked, sample)
+        return problem.runs.scores_generated(len(maps), masked, sample)

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..attribution.maps import Maps
-from ..compiled.build import Emitted
+from ..attribution.maps import InputMaps, Maps
+from ..compiled.emitted import Emitted, EmittedInput
 from .families.noise import Noisy, emit_moments, moments
 from .registry import method
 
@@ -30,8 +30,8 @@ class SmoothGrad(Noisy):
 
     def __call__(self, problem: Problem) -> Maps:
         mean, _ = moments(problem, self.samples, self.noise, self.seed)
-        return Maps(mean, "input", reduce="max-abs")
+        return InputMaps(mean, reduce="max-abs")
 
     def emit(self, build: Build) -> Emitted:
         mean, _ = emit_moments(build, self.samples, self.noise, self.seed)
-        return Emitted(mean, "input", reduce="max-abs")
+        return EmittedInput(mean, reduce="max-abs")

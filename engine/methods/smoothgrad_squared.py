@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..attribution.maps import Maps
-from ..compiled.build import Emitted
+from ..attribution.maps import InputMaps, Maps
+from ..compiled.emitted import Emitted, EmittedInput
 from .families.noise import Noisy, emit_moments, moments
 from .registry import method
 
@@ -26,8 +26,8 @@ class SmoothGradSquared(Noisy):
 
     def __call__(self, problem: Problem) -> Maps:
         _, square = moments(problem, self.samples, self.noise, self.seed, square=True)
-        return Maps(square, "input", reduce="sum", display="positive")
+        return InputMaps(square, reduce="sum", display="positive")
 
     def emit(self, build: Build) -> Emitted:
         mean, _ = emit_moments(build, self.samples, self.noise, self.seed, square=True)
-        return Emitted(mean, "input", reduce="sum", display="positive")
+        return EmittedInput(mean, reduce="sum", display="positive")

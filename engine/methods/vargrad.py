@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..attribution.maps import Maps
-from ..compiled.build import Emitted
+from ..attribution.maps import InputMaps, Maps
+from ..compiled.emitted import Emitted, EmittedInput
 from .families.noise import Noisy, emit_moments, moments
 from .registry import method
 
@@ -29,11 +29,11 @@ class VarGrad(Noisy):
     def __call__(self, problem: Problem) -> Maps:
         mean, square = moments(problem, self.samples, self.noise, self.seed, square=True)
         variance = np.maximum(square.astype(np.float64) - mean.astype(np.float64) ** 2, 0)
-        return Maps(variance.astype(np.float32), "input", reduce="sum", display="positive")
+        return InputMaps(variance.astype(np.float32), reduce="sum", display="positive")
 
     def emit(self, build: Build) -> Emitted:
         mean, gradients = emit_moments(build, self.samples, self.noise, self.seed)
         op = build.op
         # About the mean, which float32 needs; the mean square minus the squared mean is the same number.
         apart = op.Sub(gradients, op.Unsqueeze(mean, [1]))
-        return Emitted(op.ReduceMean(op.Mul(apart, apart), [1], keepdims=0), "input", reduce="sum", display="positive")
+        return EmittedInput(op.ReduceMean(op.Mul(apart, apart), [1], keepdims=0), reduce="sum", display="positive")

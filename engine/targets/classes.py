@@ -14,7 +14,7 @@ from ..graph.model import Model
 from ..inspect.signature import class_output
 from ..proto.attributes import attributes
 from ..proto.edit import copied
-from .resolved import Classes, Place, Resolved
+from .resolved import ClassTarget, Place
 
 if TYPE_CHECKING:
     from .target import Target
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PROBABILITIES = "onnxray/probabilities"
 
 
-def class_scores(place: Place, kind: str, target: Target) -> Resolved:
+def class_scores(place: Place, kind: str, target: Target) -> ClassTarget:
     """Targets made of classes: `kind` is "model" (the output as it is), "prob" or "logit"."""
     model = place.model
     try:
@@ -40,8 +40,7 @@ def class_scores(place: Place, kind: str, target: Target) -> Resolved:
     wide = max(len(row) for row in rows)
     codes = np.array([[c for c, _ in row] + [row[0][0]] * (wide - len(row)) for row in rows], np.int64)
     weights = np.array([[w for _, w in row] + [0.0] * (wide - len(row)) for row in rows], np.float32)
-    classes = Classes(axis, codes, weights, kind)
-    return Resolved(model, name, (target,), fixed=bool((codes >= 0).all()), classes=classes)
+    return ClassTarget(model, name, axis, codes, weights, kind)
 
 
 def _with_probabilities(model: Model, name: str, axis: int, count: int | None, scores: str) -> tuple[Model, str]:
@@ -93,8 +92,7 @@ def class_index(which: int | str, labels: Sequence[str] | None, count: int | Non
     """The index of a class given by index or label. Raises TargetError, UnknownName with the nearest labels.
 
     A label is matched whole, then without a leading WordNet id, then by one of its synonyms ("tench, Tinca tinca"),
-    letters
-    of either case.
+    letters of either case.
     """
     if isinstance(which, int):
         if which < 0 or (count is not None and which >= count):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,53 +32,51 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Classes:
-    """Sums of class scores. `codes` int64 (K, J): class indices, or -r for the r-th most probable class; `weights`
-    (K, J).
+class ClassTarget:
+    """Sums of class scores in a model: score(y) = sum(y * cotangent) over the value `of`, for each of K targets.
 
-    `axis` of the classes in rows (N, ...); `scale` is "model" (as the output is), "prob" or "logit".
+    `model` is the model, with what the targets need added. `axis` of the classes in rows (N, ...). `codes` int64
+    (K, J): class indices, or -r for the r-th most probable class; `weights` float32 (K, J). `scale` is "model" (as the
+    output is), "prob" or "logit".
     """
 
+    model: Model
+    of: str
     axis: int
     codes: NDArray[np.int64]
     weights: NDArray[np.float32]
     scale: str
+
+    @property
+    def count(self) -> int:
+        """K, the number of targets per sample."""
+        return len(self.codes)
+
+    @property
+    def constant(self) -> bool:
+        """Whether the cotangent depends on y's shape only, not on which class is the most probable."""
+        return bool((self.codes >= 0).all())
 
     def row_codes(self, samples: int) -> NDArray[np.int64]:
         """(samples * K, J), sample by sample."""
         return np.tile(self.codes, (samples, 1))
 
     def row_weights(self, samples: int) -> NDArray[np.float32]:
+        """(samples * K, J), sample by sample."""
         return np.tile(self.weights, (samples, 1))
 
-
-@dataclass(frozen=True)
-class Resolved:
-    """A target in a model: score(y) = sum(y * cotangent) over the value `of`, for each of K `targets`.
-
-    `model` is the model, with what the target needs added; `fixed` says that the cotangent depends on y's shape only;
-    `found` names, per sample, what was chosen by its values.
-    """
-
-    model: Model
-    of: str
-    targets: tuple[Target, ...]
-    fixed: bool
-    classes: Classes | None = None
-    pick: Callable[[NDArray[Any]], NDArray[np.float32]] | None = None
-    found: Callable[[NDArray[Any]], list[Target]] | None = None
-
-    @property
-    def count(self) -> int:
-        """K, the number of targets per sample."""
-        return 1 if self.classes is None else len(self.classes.codes)
+    def by_class(self, y: NDArray[Any]) -> NDArray[Any]:
+        """The class scores (N, C) of values y: (N, ...)."""
+        return np.moveaxis(y, self.axis, -1).reshape(len(y), -1, y.shape[self.axis])[:, 0]
 
     def chosen(self, y: NDArray[Any]) -> NDArray[np.int64]:
-        """The class indices (N * K, J) that the codes stand for, given the clean values y: (N, ...)."""
-        assert self.classes is not None
-        scores = np.moveaxis(y, self.classes.axis, -1).reshape(len(y), -1, y.shape[self.classes.axis])[:, 0]
+        """The class indices (N * K, J) that the codes stand for, given the clean values y: (N, ...).
+
+        Raises TargetError for a class that the output does not have.
+        """
+        scores = self.by_class(y)
         count = scores.shape[1]
-        codes = self.classes.codes
+        codes = self.codes
         beyond = codes[(codes >= count) | (codes < -count)]
         if beyond.size:
             worst = int(beyond[0])
@@ -86,22 +84,47 @@ class Resolved:
             raise TargetError(f"{asked}: the output {self.of!r} has classes 0 to {count - 1}")
         order = np.argsort(-scores.astype(np.float64), axis=1, kind="stable")
         rows = np.repeat(np.arange(len(y)), len(codes))
-        tiled = self.classes.row_codes(len(y))
+        tiled = self.row_codes(len(y))
         found: NDArray[np.int64] = np.where(tiled >= 0, tiled, order[rows[:, None], np.maximum(-tiled - 1, 0)])
         return found
 
     def cotangents(self, y: NDArray[Any]) -> NDArray[np.float32]:
         """(N * K, ...) for the clean values y: (N, ...), sample by sample. Raises TargetError."""
-        if self.pick is not None:
-            picked = self.pick(y)
-            return picked.reshape(-1, *picked.shape[2:])
-        assert self.classes is not None
-        chosen, weights = self.chosen(y), self.classes.row_weights(len(y))
+        chosen, weights = self.chosen(y), self.row_weights(len(y))
         result = np.zeros((len(chosen), *y.shape[1:]), np.float32)
-        by_class = np.moveaxis(result, self.classes.axis, 1)
+        by_class = np.moveaxis(result, self.axis, 1)
         for row, (classes, factors) in enumerate(zip(chosen, weights, strict=True)):
             np.add.at(by_class[row], classes, factors.reshape(-1, *[1] * (by_class.ndim - 2)))
         return result
+
+
+@dataclass(frozen=True)
+class FixedTarget:
+    """One target in a model that is given by its cotangent: score(y) = sum(y * cotangent) over the value `of`.
+
+    `pick` gives the cotangent (N, 1, ...) for the clean values y: (N, ...). `constant` says that it depends on y's
+    shape only; `found` names, per sample, what was chosen by its values.
+    """
+
+    model: Model
+    of: str
+    target: Target
+    pick: Callable[[NDArray[Any]], NDArray[np.float32]]
+    constant: bool
+    found: Callable[[NDArray[Any]], list[Target]] | None = None
+
+    @property
+    def count(self) -> int:
+        """The number of targets per sample."""
+        return 1
+
+    def cotangents(self, y: NDArray[Any]) -> NDArray[np.float32]:
+        """(N, ...) for the clean values y: (N, ...). Raises TargetError."""
+        return self.pick(y)[:, 0]
+
+
+# What a target is in a model. Both kinds give `cotangents(y)`; those made of classes can choose theirs inside a graph.
+Resolved: TypeAlias = ClassTarget | FixedTarget
 
 
 def score(

@@ -38,7 +38,7 @@ from .classes import class_index, label_of
 from .classes import class_scores as _class_scores
 from .dense import dense_output as _dense_output
 from .dense import region_cells as _region_cells
-from .resolved import Classes, Place, Resolved
+from .resolved import FixedTarget, Place, Resolved
 from .units import element_places as _element_places
 from .units import unit_axes as _unit_axes
 
@@ -309,8 +309,8 @@ class Unit(Target):
                 seen[unit.at if unit.at is not None else ...] = 1 if unit.at is not None else 1 / max(1, seen.size)
             return result
 
-        fixed = STRONGEST not in (self.channel, self.at)
-        return Resolved(place.model, value, (self,), fixed=fixed, pick=cotangents, found=units)
+        constant = STRONGEST not in (self.channel, self.at)
+        return FixedTarget(place.model, value, self, cotangents, constant, units)
 
     def _found(self, maps: NDArray[Any], places: tuple[int, ...]) -> Unit:
         """The unit that is meant, for one sample's maps (C, places)."""
@@ -347,7 +347,7 @@ class Element(Target):
         def cotangents(y: NDArray[Any]) -> NDArray[np.float32]:
             return _element_places(y, self.index, str(self))
 
-        return Resolved(place.model, self.value, (self,), fixed="max" not in self.index, pick=cotangents)
+        return FixedTarget(place.model, self.value, self, cotangents, "max" not in self.index)
 
 
 @dataclass(frozen=True)
@@ -385,8 +385,8 @@ class Region(Target):
             weights[:, chosen] = cells / cells.sum(axis=(1, 2), keepdims=True)
             return np.moveaxis(weights, (1, 2, 3), (axis, *axes))[:, None]
 
-        fixed = self.box is not None or self.mask is not None
-        return Resolved(place.model, name, (self,), fixed=fixed, pick=cotangents)
+        constant = self.box is not None or self.mask is not None
+        return FixedTarget(place.model, name, self, cotangents, constant)
 
 
 @dataclass(frozen=True)
@@ -412,18 +412,16 @@ class Cotangent(Target):
                 )
             return array[:, None]
 
-        return Resolved(place.model, self.value, (self,), fixed=True, pick=cotangents)
+        return FixedTarget(place.model, self.value, self, cotangents, True)
 
 
 def settled(resolved: Resolved, y: NDArray[Any], labels: tuple[str, ...] | None) -> list[Target]:
     """The targets of every row, sample by sample, with the classes that were chosen filled in. y: (N, ...)."""
-    if resolved.found is not None:
-        return resolved.found(y)
-    if resolved.classes is None:
-        return [target for _ in range(len(y)) for target in resolved.targets]
+    if isinstance(resolved, FixedTarget):
+        return [resolved.target] * len(y) if resolved.found is None else resolved.found(y)
     rows: list[Target] = []
-    kind = resolved.classes.scale
-    for chosen, weights in zip(resolved.chosen(y), resolved.classes.row_weights(len(y)), strict=True):
+    kind = resolved.scale
+    for chosen, weights in zip(resolved.chosen(y), resolved.row_weights(len(y)), strict=True):
         parts = [Class(int(c), label_of(int(c), labels)) for c, w in zip(chosen, weights, strict=True) if w]
         target: Target = parts[0] if len(parts) == 1 else Contrast(*parts)
         rows.append(target if kind == "model" else Scale(kind, target))
@@ -447,6 +445,3 @@ def title(target: Target) -> str:
 def _join(parts: Sequence[Target]) -> str:
     texts = [str(part) for part in parts]
     return (";" if any("," in t for t in texts) else ",").join(texts)
-
-
-__all__ = ["Classes", "Place", "Resolved", "Target", "settled", "title"]

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto
 
-from ...attribution.maps import Maps
+from ...attribution.maps import GridMaps, Maps
 from ...autodiff.decompose import written_out
 from ...caches import of_model
 from ...errors import MethodError
@@ -84,7 +84,7 @@ def attention_maps(problem: Problem, method: str, start: int = 0) -> AttentionMa
         )
     layers = layers[start:]
     _check_windows(problem.model, layers, method)
-    found = problem.activations([layer.value for layer in layers])
+    found = problem.runs.activations([layer.value for layer in layers])
     weights = tuple(in_heads(found[a.value], a, rank_of(problem.model, a.value), method) for a in layers)
     count = weights[0].shape[-1]
     for layer, array in zip(layers, weights, strict=True):
@@ -99,7 +99,7 @@ def attention_maps(problem: Problem, method: str, start: int = 0) -> AttentionMa
 def gradient_maps(maps: AttentionMaps, method: str) -> tuple[NDArray[np.float32], ...]:
     """The gradient of the target's score by every layer's attention map, (R, heads, T, T), first layer first."""
     names = [layer.value for layer in maps.layers]
-    found = maps.problem.gradients(names)
+    found = maps.problem.gradients.by(names)
     model = maps.problem.model
     return tuple(in_heads(found[a.value], a, rank_of(model, a.value), method) for a in maps.layers)
 
@@ -113,12 +113,12 @@ def token_maps(maps: AttentionMaps, rows: NDArray[np.float64], read: str) -> Map
     reason = f"{layers}, read at {read}"
     values = np.asarray(rows, np.float32)
     if tokens.grid is not None:
-        return Maps(values[:, tokens.grid], "grid", display="positive", reason=reason)
+        return GridMaps(values[:, tokens.grid], display="positive", reason=reason)
     shape = problem.input.x.shape[1:]
     plane = None
     if problem.input.axes is None and shape[:1] == (tokens.count,):
         plane = values[:, None] if len(shape) == 1 else np.repeat(values[:, :, None], shape[1], axis=2)
-    return Maps(values, "grid", display="positive", reason=reason, plane=plane)
+    return GridMaps(values, display="positive", reason=reason, plane=plane)
 
 
 def in_heads(array: NDArray[np.generic], layer: Attention, rank: int | None, method: str) -> NDArray[np.float32]:

@@ -16,12 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...attribution.layer_choice import MapPlace, activations, choose, reached
-from ...attribution.maps import Maps
+from ...attribution.maps import GridMaps, Maps
 from ...attribution.tail import Tail
-from ...compiled.build import Build, Emitted
+from ...compiled.build import Build
+from ...compiled.emitted import Emitted, EmittedGrid
 from ...compiled.maps import activations as emit_activations
 from ...compiled.maps import maps_of_value
 from ...errors import MethodError
+from ...targets.resolved import ClassTarget
 from ..registry import Method, Needs
 
 if TYPE_CHECKING:
@@ -41,29 +43,28 @@ class Cam(Method):
 
     def map(self, problem: Problem, place: MapPlace) -> NDArray[np.float32]:
         """Maps (R, h, w) of all rows at one layer."""
-        gradients = problem.gradients([place.value])[place.value]
+        gradients = problem.gradients.by([place.value])[place.value]
         return self.weigh(activations(problem, place), place.grid.maps(gradients).astype(np.float32, copy=False))
 
     def __call__(self, problem: Problem) -> Maps:
         places = choose(problem, self.needs == "gradient")
         if self.needs == "gradient":
-            gradients = problem.gradients([place.value for place in places])
-            if not problem.layers and problem.target.classes is None and not gradients[places[0].value].any():
+            gradients = problem.gradients.by([place.value for place in places])
+            silent = not gradients[places[0].value].any()
+            if silent and not problem.layers and not isinstance(problem.target, ClassTarget):
                 places = reached(problem) or places
         maps = [np.ascontiguousarray(self.map(problem, place), np.float32) for place in places]
         reason = "; ".join(dict.fromkeys(place.reason for place in places))
         if len(places) > 1:
             reason += "; maps of several layers: each divided by its greatest magnitude, brought to one size, averaged"
-        return Maps(
+        return GridMaps(
             maps[0] if len(maps) == 1 else merged(maps),
-            "grid",
             display="positive",
             layer="+".join(place.name for place in places),
             reason=reason,
         )
 
     def emit(self, build: Build) -> Emitted:
-
         if not self.can_be_compiled():
             return Method.emit(self, build)
         return emit_cam(self, build)
@@ -106,7 +107,7 @@ def tail_scores(problem: Problem, place: MapPlace, make: Any, count: int) -> NDA
     make(row's maps (C, h, w), numbers (n,)) -> (n, C, h, w): the variants of those numbers.
     """
     tail = Tail(problem, place.value)
-    clean = problem.activations([place.value])[place.value]
+    clean = problem.runs.activations([place.value])[place.value]
     maps = place.maps(clean)
     scores = np.empty((problem.rows, count), np.float64)
     for row in range(problem.rows):
@@ -137,7 +138,7 @@ def at_places(method: Cam, build: Build, places: list[MapPlace], gradients: list
         reason += "; maps of several layers: each divided by its greatest magnitude, brought to one size, averaged"
     value = found[0] if len(found) == 1 else _merged(build, found, places)
     layer = "+".join(place.name for place in places)
-    return Emitted(value, "grid", display="positive", layer=layer, reason=reason)
+    return EmittedGrid(value, display="positive", layer=layer, reason=reason)
 
 
 def _merged(build: Build, maps: list[str], places: list[MapPlace]) -> str:

@@ -55,7 +55,7 @@ def moments(
             if square:
                 second[row] += np.square(one, dtype=np.float64)
 
-    problem.gradients_made(len(x) * samples, noisy, add)
+    problem.gradients.generated(len(x) * samples, noisy, add)
     return (first / samples).astype(np.float32), (second / samples).astype(np.float32)
 
 

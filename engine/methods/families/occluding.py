@@ -1,25 +1,26 @@
-"""What occlusion and its relatives share: the drop of the score for every window, runners kept from image to image."""
+"""What occlusion and its relatives share: the drop of the score for every window."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...caches import Kept
-from ...incremental.runner import Hidden, Incremental, incremental
-from ...targets.resolved import Classes, score
+from ...errors import MethodError
+from ...incremental.runner import HiddenInput, Runner, runner_for
+from ...incremental.windows import Hidden, Windows
+from ...targets.resolved import ClassTarget, score
 
 if TYPE_CHECKING:
     from ...attribution.problem import Problem
 
 
-def most_probable(classes: Classes, y: NDArray[Any]) -> NDArray[np.int64]:
+def most_probable(target: ClassTarget, y: NDArray[Any]) -> NDArray[np.int64]:
     """The most probable class (N,) of each of the values (N, ...)."""
-    scores = np.moveaxis(y, classes.axis, -1).reshape(len(y), -1, y.shape[classes.axis])[:, 0]
-    return np.asarray(scores.argmax(axis=1), np.int64)
+    return np.asarray(target.by_class(y).argmax(axis=1), np.int64)
 
 
 def approximation_error(approximate: NDArray[np.float64], exact: NDArray[np.float64], spread: float) -> dict[str, Any]:
@@ -37,85 +38,65 @@ def approximation_error(approximate: NDArray[np.float64], exact: NDArray[np.floa
     return result
 
 
-def score_drops(
-    problem: Problem,
-    number: int,
-    hidden: Hidden,
-    plain: bool = False,
-    cap: float | None = None,
-    which: NDArray[np.int64] | None = None,
-    share: float = 1.0,
-    progress: Callable[[int], None] | None = None,
-) -> tuple[NDArray[np.float64], dict[str, Any]]:
-    """How far the K scores of a sample fall with every window hidden, or those numbered `which`: (K, n).
+@dataclass(frozen=True)
+class Occluder:
+    """How windows of a problem's samples are looked at.
 
-    And details: how it was computed (`inference`), and the most probable class with each window hidden (`classes`,
-    (n,)) where the target is one of several classes. share: of all windows, those that will be looked at in the end.
-    told: how many more windows are done.
+    plain: the whole network runs for every window. cap: no more than this part of every map changes, see
+    `make_runner`. share: of all windows, those that will be looked at in the end. progress: called with how many more
+    windows are done.
     """
-    which = np.arange(len(hidden.boxes)) if which is None else which
-    count = problem.target.count
-    of, first = problem.target.of, number * count
-    given = problem.input
-    axes = given.axes
-    assert axes is not None
-    others, shared = problem.beside(number)
-    x = given.x[number : number + 1]
-    ready = runner_for(problem, axes, x.shape, hidden.boxes, {**others, **shared}, plain, cap, share)
-    scores = np.empty((count, len(which)), np.float64)
-    classes = problem.target.classes
-    if classes is not None and problem.y.shape[classes.axis] < 2:
-        classes = None  # a single score: nothing else can become the most probable class
-    most = np.empty(len(which), np.int64) if classes is not None else None
-    place = np.full(len(hidden.boxes), -1)
-    place[which] = np.arange(len(which))
-    cotangents = problem.cotangents
 
-    def consume(windows: NDArray[np.int64], got: Mapping[str, NDArray[Any]]) -> None:
-        y = got[of]
-        for k in range(count):
-            scores[k, place[windows]] = score(y, cotangents, np.full(len(windows), first + k))
-        if most is not None and classes is not None:
-            most[place[windows]] = most_probable(classes, y)
+    problem: Problem
+    plain: bool = False
+    cap: float | None = None
+    share: float = 1.0
+    progress: Callable[[int], None] | None = None
 
-    ready.run(x, hidden, consume, which=which, others=others, shared=shared, progress=progress)
-    details: dict[str, Any] = {"inference": ready.plan.reason, "stages": len(ready.plan.stages)}
-    if most is not None:
-        details["classes"] = most
-    return problem.scores[first : first + count, None] - scores, details
+    def score_drops(
+        self, number: int, hidden: Hidden, which: NDArray[np.int64] | None = None
+    ) -> tuple[NDArray[np.float64], dict[str, Any]]:
+        """How far the K scores of a sample fall with every window hidden, or those numbered `which`: (K, n).
 
+        And details: how it was computed (`inference`), and the most probable class with each window hidden (`classes`,
+        (n,)) where the target is one of several classes.
+        """
+        problem, target = self.problem, self.problem.target
+        windows = np.arange(len(hidden.boxes)) if which is None else which
+        first = number * target.count
+        others, shared = problem.runs.other_inputs(number)
+        runner = self._runner(hidden, {**others, **shared})
+        scores = np.empty((target.count, len(windows)), np.float64)
+        # Of a single score nothing else can become the most probable class.
+        several = isinstance(target, ClassTarget) and problem.y.shape[target.axis] > 1
+        best = np.empty(len(windows), np.int64)
+        place = np.full(len(hidden.boxes), -1)
+        place[windows] = np.arange(len(windows))
+        cotangents = problem.cotangents
 
-# Models made ready for windows, for the next image of the same size. Those with stages hold sessions.
-runners = Kept[tuple[Any, ...], Incremental](8, heavy=lambda ready: bool(ready.plan.stages), most_heavy=2)
+        def consume(done: NDArray[np.int64], got: Mapping[str, NDArray[Any]]) -> None:
+            y = got[target.of]
+            for k in range(target.count):
+                scores[k, place[done]] = score(y, cotangents, np.full(len(done), first + k))
+            if several and isinstance(target, ClassTarget):
+                best[place[done]] = most_probable(target, y)
 
+        x = problem.input.x[number : number + 1]
+        runner.run(x, hidden, consume, which=windows, others=others, shared=shared, progress=self.progress)
+        details: dict[str, Any] = {"inference": runner.plan.reason, "stages": len(runner.plan.stages)}
+        if several:
+            details["classes"] = best
+        return problem.scores[first : first + target.count, None] - scores, details
 
-def runner_for(
-    problem: Problem,
-    axes: tuple[int, int],
-    shape: tuple[int, ...],
-    boxes: NDArray[np.int64],
-    others: Mapping[str, NDArray[Any]],
-    plain: bool,
-    cap: float | None,
-    share: float,
-) -> Incremental:
-    runtime, model = problem.runtime, problem.model
-    shapes = {name: array.shape for name, array in others.items()}
-    key = (
-        *(model.content_key, problem.target.of, problem.input.name, axes, shape, boxes.tobytes(), plain, cap, share),
-        *(tuple(sorted(shapes.items())), runtime.providers, runtime.threads, runtime.batch),
-    )
-    return runners.get(
-        key,
-        lambda: incremental(
-            *(model, problem.input.name, axes, [problem.target.of], shape, boxes),
-            shapes=shapes,
-            runtime=runtime,
-            plain=plain,
-            cap=cap,
-            share=share,
-        ),
-    )
+    def _runner(self, hidden: Hidden, others: Mapping[str, NDArray[Any]]) -> Runner:
+        problem, given = self.problem, self.problem.input
+        if given.axes is None:
+            raise MethodError(f"the input {given.name!r} is no image: windows hide parts of images")
+        shapes = tuple(sorted((name, array.shape) for name, array in others.items()))
+        source = HiddenInput(given.name, given.axes, (1, *given.x.shape[1:]), shapes)
+        windows = Windows(hidden.boxes, self.share)
+        values = [problem.target.of]
+        return runner_for(problem.model, source, values, windows, problem.runtime, plain=self.plain, cap=self.cap)
 
 
 def boxes_of(labels: NDArray[np.int32], count: int) -> NDArray[np.int64]:

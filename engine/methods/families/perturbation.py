@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ...attribution.baselines import FILLS, usual_fill
 from ...attribution.coalitions import SEGMENT_MEAN, Coalitions, fills_of
-from ...attribution.maps import Display, Maps
+from ...attribution.maps import Display, GridMaps, InputMaps, Maps
 from ...attribution.segments import AUTO, NAMES, Features, features_of
 from ..options import option
 from ..registry import Method, Needs
@@ -76,11 +76,10 @@ class Perturbation(Method):
                 values.append(features.spread(answer.values))
                 details.append({"features": features.kind, **_by_segment(features, answer.values), **answer.details})
                 warnings.append(answer.warnings)
-        on_plane = found[0].on_plane
-        return Maps(
+        maps: type[Maps] = GridMaps if found[0].on_plane else InputMaps
+        return maps(
             np.stack(values),
-            "grid" if on_plane else "input",
-            reduce="none" if on_plane else "sum",
+            reduce="none" if found[0].on_plane else "sum",
             display=self.display,
             details=tuple(details),
             warnings=tuple(warnings),

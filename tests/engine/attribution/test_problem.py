@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 import onnxray
-from onnxray.engine.attribution import problem as module
+from onnxray.engine.attribution import runs as module
 from onnxray.engine.attribution.gradient_graphs import gradient_graph
 from onnxray.engine.attribution.tail import Tail
 from onnxray.engine.explain import problem_of
@@ -41,7 +41,7 @@ def direct(model: onnxray.Model, x: np.ndarray, cotangent: np.ndarray, wrt: str,
 def test_gradients_are_those_of_the_score(cnn: onnx.ModelProto, target: object, wrt: str) -> None:
     model = onnxray.load(cnn)
     problem = problem_of(model, X, target)
-    got = problem.gradients([wrt])[wrt]
+    got = problem.gradients.by([wrt])[wrt]
     logits = onnxray.activations(model, X, "logits")["logits"]
     if str(target).startswith("prob"):
         soft = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
@@ -73,10 +73,10 @@ def test_the_predicted_class_costs_one_pass(cnn: onnx.ModelProto, monkeypatch: p
 
     monkeypatch.setattr(module, "run_batches", counted)
     problem = problem_of(cnn, X[:1], "top:2")
-    problem.gradients(["features", "image"])
+    problem.gradients.by(["features", "image"])
     assert problem.scores.shape == (2,)
-    assert problem.activations(["features"])["features"].shape == (1, 8, 8, 8)
-    problem.gradients(["image"])
+    assert problem.runs.activations(["features"])["features"].shape == (1, 8, 8, 8)
+    problem.gradients.by(["image"])
     assert runs == ["run"]
 
 
@@ -96,7 +96,7 @@ def test_the_gradient_graph_is_a_valid_model_with_dynamic_rows(cnn: onnx.ModelPr
 
     feeds = {"image": X[:2], "target/classes": np.array([[-1], [3]]), "target/weights": np.ones((2, 1), np.float32)}
     got = run(graph, feeds)
-    second = problem_of(cnn, X[1:2], 3).gradients(["image"])["image"]
+    second = problem_of(cnn, X[1:2], 3).gradients.by(["image"])["image"]
     assert apart(got["grad/image"][1:], second) <= ROUNDING
 
 
@@ -108,8 +108,8 @@ def test_other_precisions(parse: Parse, dtype: type) -> None:
     x = RNG.standard_normal((2, 4)).astype(dtype)
     problem = problem_of(model, x)
     best = (x.astype(np.float64) @ w).argmax(axis=1)
-    assert np.allclose(problem.gradients(["x"])["x"], w.T[best], rtol=1e-3)
-    assert problem.gradients(["x"])["x"].dtype == np.float32
+    assert np.allclose(problem.gradients.by(["x"])["x"], w.T[best], rtol=1e-3)
+    assert problem.gradients.by(["x"])["x"].dtype == np.float32
 
 
 def test_scores_and_gradients_elsewhere_keep_the_row_s_target(cnn: onnx.ModelProto) -> None:
@@ -119,10 +119,10 @@ def test_scores_and_gradients_elsewhere_keep_the_row_s_target(cnn: onnx.ModelPro
     logits = onnxray.activations(cnn, other, "logits")["logits"]
     assert problem.classes is not None
     expected = logits[np.arange(3), problem.classes[rows, 0]]
-    assert apart(problem.scores_at(other, rows), expected, np.ptp(logits)) <= ROUNDING
-    gradients, scores = problem.gradients_at(other, rows)
+    assert apart(problem.runs.scores_at(other, rows), expected, np.ptp(logits)) <= ROUNDING
+    gradients, scores = problem.gradients.at(other, rows)
     assert apart(scores, expected, np.ptp(logits)) <= ROUNDING
-    single = problem_of(cnn, other[1:2], int(problem.classes[0, 0])).gradients(["image"])["image"]
+    single = problem_of(cnn, other[1:2], int(problem.classes[0, 0])).gradients.by(["image"])["image"]
     assert apart(gradients[1], single[0]) <= ROUNDING
 
 
@@ -130,7 +130,7 @@ def test_targets_that_are_no_classes(cnn: onnx.ModelProto) -> None:
     problem = problem_of(cnn, X, Target.unit("stem_relu", 2, "strongest"))
     stem = onnxray.activations(cnn, X, "stem_relu")["stem_relu"]
     assert problem.scores == pytest.approx(stem[:, 2].max(axis=(1, 2)))
-    gradient = problem.gradients(["image"])["image"]
+    gradient = problem.gradients.by(["image"])["image"]
     for row in range(3):
         y, x = np.unravel_index(stem[row, 2].argmax(), (16, 16))
         seen = np.argwhere(np.abs(gradient[row]).max(axis=0) > 0)
@@ -138,12 +138,12 @@ def test_targets_that_are_no_classes(cnn: onnx.ModelProto) -> None:
         assert (np.abs(seen - (y, x)) <= 1).all()
     user = RNG.standard_normal((3, 5)).astype(np.float32)
     by_hand = problem_of(cnn, X, Target.cotangent("logits", user))
-    assert np.allclose(by_hand.gradients(["image"])["image"], direct(onnxray.load(cnn), X, user, "image"), atol=1e-5)
+    assert np.allclose(by_hand.gradients.by(["image"])["image"], direct(onnxray.load(cnn), X, user, "image"), atol=1e-5)
 
 
 def test_a_tail_answers_for_maps_put_in_place(cnn: onnx.ModelProto) -> None:
     problem = problem_of(cnn, X, "top:2")
-    clean = problem.activations(["pooled", "inner", "features"])
+    clean = problem.runs.activations(["pooled", "inner", "features"])
     rows = np.arange(6)
     for value in ("pooled", "inner", "features"):
         tail = Tail(problem, value)
@@ -170,10 +170,10 @@ def test_other_inputs_follow_their_samples(parse: Parse) -> None:
     assert problem.scores == pytest.approx(
         np.stack([x[:, 0] * gate[:, 0] + 10, x[:, 2] * gate[:, 2]], 1).ravel(), rel=1e-5
     )
-    gradient = problem.gradients(["x"])["x"]
+    gradient = problem.gradients.by(["x"])["x"]
     assert np.allclose(gradient[0::2, 0], gate[:, 0])
     assert np.allclose(gradient[1::2, 2], gate[:, 2])
-    at, _ = problem.gradients_at(np.zeros((2, 3), np.float32), np.array([7, 0]))
+    at, _ = problem.gradients.at(np.zeros((2, 3), np.float32), np.array([7, 0]))
     assert np.allclose(at, [[0, 0, gate[3, 2]], [gate[0, 0], 0, 0]])
 
 
@@ -192,14 +192,14 @@ def test_a_baked_batch_runs_one_by_one(parse: Parse) -> None:
     assert np.allclose(
         together, np.concatenate([run_batches(model, {"x": x[i : i + 1]}, ["y"])["y"] for i in range(3)])
     )
-    assert problem_of(proto, x).gradients(["x"])["x"].shape == (3, 2, 2)
+    assert problem_of(proto, x).gradients.by(["x"])["x"].shape == (3, 2, 2)
 
 
 def test_a_fixed_batch_is_filled_up(parse: Parse) -> None:
     model = onnxray.load(parse("m (float[2, 3] x) => (float[2, 3] y) { y = Neg (x) }"))
     x = RNG.standard_normal((5, 3)).astype(np.float32)
     assert np.array_equal(run_batches(model, {"x": x}, ["y"])["y"], -x)
-    assert problem_of(model, x).gradients(["x"])["x"].sum(axis=1).tolist() == [-1.0] * 5
+    assert problem_of(model, x).gradients.by(["x"])["x"].sum(axis=1).tolist() == [-1.0] * 5
 
 
 def test_a_model_without_a_batch(parse: Parse) -> None:
@@ -213,16 +213,16 @@ def test_a_model_without_a_batch(parse: Parse) -> None:
     problem = problem_of(model, x)
     w = onnx.numpy_helper.to_array(proto.graph.initializer[0])
     best = int((x.reshape(-1) @ w).argmax())
-    assert problem.gradients(["x"])["x"][0] == pytest.approx(w[:, best].reshape(3, 4, 4))
-    assert problem_of(model, np.stack([x, -x])).gradients(["x"])["x"].shape == (2, 3, 4, 4)
+    assert problem.gradients.by(["x"])["x"][0] == pytest.approx(w[:, best].reshape(3, 4, 4))
+    assert problem_of(model, np.stack([x, -x])).gradients.by(["x"])["x"].shape == (2, 3, 4, 4)
 
 
 def test_batches_are_bounded_and_do_not_matter(cnn: onnx.ModelProto) -> None:
     with pytest.raises(onnxray.OnnxrayError, match="a batch of 0"):
         RunOptions(batch=0)
-    whole = problem_of(cnn, X).gradients(["image"])["image"]
+    whole = problem_of(cnn, X).gradients.by(["image"])["image"]
     for batch in (1, 2):
-        pieces = problem_of(cnn, X, runtime=RunOptions(batch=batch)).gradients(["image"])["image"]
+        pieces = problem_of(cnn, X, runtime=RunOptions(batch=batch)).gradients.by(["image"])["image"]
         assert apart(pieces, whole) <= ROUNDING
 
 
@@ -243,9 +243,9 @@ def test_gradients_of_inputs_that_are_made_on_the_way(
         seen.extend(numbers.tolist())
         found.extend(gradients)
 
-    problem.gradients_made(11, make, consume)
+    problem.gradients.generated(11, make, consume)
     assert seen == list(range(11))
-    assert apart(found, problem.gradients_at(inputs, rows)[0]) <= ROUNDING
+    assert apart(found, problem.gradients.at(inputs, rows)[0]) <= ROUNDING
 
 
 def test_runs_are_consumed_in_order() -> None:
@@ -273,14 +273,14 @@ def test_integer_pixels_have_a_slope(zoo: Path, case: str) -> None:
         x, y = arrays[f"in:{name}"], next(arrays[k] for k in arrays.files if k.startswith("out:"))
     problem = problem_of(folder / "model.onnx", {name: x}, 1)
     assert problem.scores == pytest.approx(y[:, 1], rel=1e-4)
-    gradient = problem.gradients([problem.input.name])[problem.input.name]
+    gradient = problem.gradients.by([problem.input.name])[problem.input.name]
     assert gradient.shape == x.shape
     # Central differences over a whole step of the integer, where the network is nearly linear.
     direction = np.sign(gradient)
     rows = np.arange(len(x))
     step = 0.05
-    up = problem.scores_at((x + step * direction).astype(np.float32), rows)
-    down = problem.scores_at((x - step * direction).astype(np.float32), rows)
+    up = problem.runs.scores_at((x + step * direction).astype(np.float32), rows)
+    down = problem.runs.scores_at((x - step * direction).astype(np.float32), rows)
     slope = (np.abs(gradient).reshape(len(x), -1)).sum(axis=1)
     assert (up - down) / (2 * step) == pytest.approx(slope, rel=0.05)
 
@@ -292,4 +292,4 @@ def test_integers_that_are_computed_with_stay_integers(parse: Parse) -> None:
     problem = problem_of(model, x)
     assert problem.input.x.dtype == np.int64
     with pytest.raises(onnxray.OnnxrayError, match=r"int64.*gradient-free methods"):
-        problem.gradients(["x"])
+        problem.gradients.by(["x"])

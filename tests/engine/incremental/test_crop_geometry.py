@@ -16,7 +16,7 @@ from onnxray.engine.graph.split import expose
 from onnxray.engine.incremental.crop_geometry import Unfit, _grouped, along, section, snapped
 from onnxray.engine.incremental.crop_graph import CROP, build
 from onnxray.engine.incremental.locality import Locality, changed, locality
-from onnxray.engine.incremental.plan import Windows
+from onnxray.engine.incremental.windows import Windows
 from onnxray.engine.inference.session import Session
 from onnxray.engine.inspect.concrete_shapes import concrete_shapes
 from onnxray.tests.engine.incremental.test_locality import GRAPHS, ready

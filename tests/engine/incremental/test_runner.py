@@ -13,8 +13,10 @@ import onnx
 import pytest
 
 import onnxray
-from onnxray.engine.incremental import plan as planner
-from onnxray.engine.incremental.runner import Hidden, Incremental, incremental
+from onnxray.engine.incremental import estimates
+from onnxray.engine.incremental.runner import HiddenInput, PlainRunner, Runner, make_runner, runner_for, runners
+from onnxray.engine.incremental.staged import StagedRunner
+from onnxray.engine.incremental.windows import Hidden, Windows
 from onnxray.engine.inference.batches import RunOptions
 from onnxray.engine.inference.session import run
 from onnxray.engine.inspect.signature import image_input
@@ -22,13 +24,6 @@ from onnxray.tests.rounding import HALF, apart
 from onnxray.tests.rounding import ROUNDING as EXACT
 
 Parse = Callable[..., onnx.ModelProto]
-
-
-@pytest.fixture
-def cut_wherever_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No time for making and starting graphs: the planner cuts small networks and for few windows too."""
-    for name in ("SMALL", "GRAPH_TIME", "GRAPH_NODE_TIME", "RUN_TIME", "NODE_TIME"):
-        monkeypatch.setattr(planner, name, 0)
 
 
 pytestmark = pytest.mark.usefixtures("cut_wherever_it_can")
@@ -48,7 +43,7 @@ def few(size: tuple[int, int], patch: tuple[int, int]) -> np.ndarray:
     return np.array([(y, x, y + patch[0], x + patch[1]) for y, x in sorted(at)], np.int64)
 
 
-def computed(ready: Incremental, x: np.ndarray, hidden: Hidden, **options: Any) -> dict[str, np.ndarray]:
+def computed(ready: Runner, x: np.ndarray, hidden: Hidden, **options: Any) -> dict[str, np.ndarray]:
     """The values (P, ...) for every window."""
     found: dict[str, np.ndarray] = {}
     times = np.zeros(len(hidden.boxes), int)
@@ -70,13 +65,14 @@ def made(
     boxes: np.ndarray,
     threads: int = 2,
     values: tuple[str, ...] = (),
-    **options: Any,
-) -> Incremental:
+    others: tuple[tuple[str, tuple[int, ...]], ...] = (),
+    plain: bool = False,
+    cap: float | None = None,
+) -> Runner:
     image = image_input(model)
+    source = HiddenInput(image.name, image.axes, x.shape, others)
     of = values or (model.outputs[0].name,)
-    return incremental(
-        model, image.name, image.axes, of, x.shape, boxes, runtime=RunOptions(threads=threads), **options
-    )
+    return make_runner(model, source, of, Windows(boxes), RunOptions(threads=threads), plain=plain, cap=cap)
 
 
 def by_hand(
@@ -231,6 +227,7 @@ def test_some_of_the_windows(network: onnxray.Model) -> None:
 def test_one_model_made_ready_serves_many_images(network: onnxray.Model) -> None:
     boxes = grid((40, 48), (8, 8), 8)
     ready = made(network, X, boxes)
+    assert isinstance(ready, StagedRunner)
     graphs: set[int] = set()
     for seed in range(3):
         x = np.random.default_rng(seed).standard_normal(X.shape).astype(np.float32)
@@ -326,10 +323,10 @@ def test_other_inputs(parse: Parse) -> None:
     shared = {"scale": np.float32(2.5)}
     boxes = grid((24, 24), (4, 4), 7)
     fill = np.zeros(x.shape[1:], np.float32)
-    shapes = {"meta": (1, 4), "scale": ()}
+    shapes: tuple[tuple[str, tuple[int, ...]], ...] = (("meta", (1, 4)), ("scale", ()))
     expected = by_hand(model, x, Hidden(boxes, fill), {**others, "scale": np.asarray(2.5, np.float32)})
     for plain in (False, True):
-        ready = made(model, x, boxes, plain=plain, shapes=shapes)
+        ready = made(model, x, boxes, others=shapes, plain=plain)
         assert bool(ready.plan.stages) is not plain
         got = computed(ready, x, Hidden(boxes, fill), others=others, shared=shared)["y"]
         assert apart(got, expected) <= EXACT
@@ -354,7 +351,7 @@ def test_reasons_to_run_the_whole_network(
     assert ready.plan.reason == "nothing of the network is local: it is run whole"
     everything = np.array([[0, 0, 40, 48]], np.int64)
     assert "no cut pays" in made(network, X, everything).plan.reason
-    monkeypatch.setattr(planner, "SMALL", 1e9)
+    monkeypatch.setattr(estimates, "SMALL", 1e9)
     assert "too few windows" in made(network, X, boxes).plan.reason
 
 
@@ -380,6 +377,30 @@ def test_a_model_of_one_sample_only(parse: Parse) -> None:
 def test_a_value_that_does_not_exist(network: onnxray.Model) -> None:
     with pytest.raises(onnxray.OnnxrayError, match="nothing"):
         made(network, X, grid((40, 48), (9, 9), 9), values=("nothing",))
+
+
+# --- runners that are kept ---
+
+
+def test_runners_are_kept_for_the_next_image(network: onnxray.Model) -> None:
+    image, runtime, boxes = image_input(network), RunOptions(threads=2), grid((40, 48), (9, 9), 9)
+    source = HiddenInput(image.name, image.axes, X.shape)
+
+    def kept(boxes: np.ndarray = boxes, share: float = 1.0, **how: Any) -> Runner:
+        return runner_for(network, source, ["y"], Windows(boxes, share), runtime, **how)
+
+    runners.clear()
+    first = kept()
+    assert isinstance(first, StagedRunner)
+    assert kept(boxes.copy()) is first
+    others = [kept(boxes[:-1]), kept(share=0.5), kept(cap=0.5), kept(plain=True)]
+    assert isinstance(others[-1], PlainRunner)
+    assert len({id(runner) for runner in (first, *others)}) == 5
+    assert kept() is not first, "of those that hold sessions, two are kept"
+    for stride in range(1, 12):
+        kept(grid((40, 48), (9, 9), stride), plain=True)
+    assert len(runners.values()) == 8
+    runners.clear()
 
 
 # --- stopping ---

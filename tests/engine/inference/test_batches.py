@@ -12,7 +12,7 @@ import pytest
 
 import onnxray
 from onnxray.engine.errors import ModelError, ShapeError
-from onnxray.engine.inference.batches import RunOptions, run_batches, run_generated
+from onnxray.engine.inference.batches import GeneratedRows, RunOptions, run_batches, run_generated
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((37, 3, 16, 16)).astype(np.float32)
@@ -31,7 +31,8 @@ def made(model: onnxray.Model, x: np.ndarray, runtime: RunOptions | None = None,
         assert len(got[out]) == len(numbers)
         found.update(zip(numbers.tolist(), got[out], strict=True))
 
-    run_generated(model, len(x), make, consume, [out], {name: x[:1]}, shared=shared, runtime=runtime)
+    rows = GeneratedRows(len(x), make, {name: x[:1]})
+    run_generated(model, rows, consume, [out], shared=shared, runtime=runtime)
     assert sorted(asked) == sorted(found) == list(range(len(x)))
     return np.stack([found[i] for i in range(len(x))])
 
@@ -79,11 +80,9 @@ def test_an_error_stops_the_workers(cnn: onnx.ModelProto, where: str) -> None:
     with pytest.raises(ZeroDivisionError, match="here"):
         run_generated(
             model,
-            4000,
-            make,
+            GeneratedRows(4000, make, {model.inputs[0].name: X[:1]}),
             lambda numbers, got: fail("consume", numbers),
             [model.outputs[0].name],
-            {model.inputs[0].name: X[:1]},
             runtime=RunOptions("cpu", 2, 4),
         )
     assert len(calls) < 1000
@@ -101,4 +100,4 @@ def test_no_rows(cnn: onnx.ModelProto) -> None:
     def never(*_: Any) -> Any:
         raise AssertionError("called")
 
-    run_generated(model, 0, never, never, [model.outputs[0].name], {model.inputs[0].name: X[:1]})
+    run_generated(model, GeneratedRows(0, never, {model.inputs[0].name: X[:1]}), never, [model.outputs[0].name])

@@ -13,11 +13,11 @@ import pytest
 import onnxray
 from onnxray.engine.attribution.baselines import baseline, inpainted
 from onnxray.engine.explain import problem_of
-from onnxray.engine.incremental import plan as planner
+from onnxray.engine.incremental import estimates
+from onnxray.engine.incremental.runner import runners
 from onnxray.engine.inference.batches import RunOptions
 from onnxray.engine.inference.session import run
 from onnxray.engine.methods import occlusion as module
-from onnxray.engine.methods.families import occluding
 from onnxray.engine.methods.registry import make
 from onnxray.tests.rounding import HALF, ROUNDING, apart
 
@@ -30,8 +30,8 @@ X = RNG.standard_normal((2, 3, 16, 16)).astype(np.float32)
 def cut_wherever_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
     """The planner cuts small networks for few windows too: what is judged is the incremental way."""
     for name in ("SMALL", "GRAPH_TIME", "GRAPH_NODE_TIME", "RUN_TIME", "NODE_TIME"):
-        monkeypatch.setattr(planner, name, 0)
-    occluding.runners.clear()
+        monkeypatch.setattr(estimates, name, 0)
+    runners.clear()
 
 
 def starts(size: int, patch: int, stride: int) -> list[int]:
@@ -462,7 +462,7 @@ def test_progress_is_told(cnn: onnx.ModelProto) -> None:
 def test_threads_and_repetition_change_no_byte(cnn: onnx.ModelProto, mode: str) -> None:
     found = []
     for threads in (1, 2, 3, 2):
-        occluding.runners.clear()
+        runners.clear()
         found.append(onnxray.explain(cnn, X, "occlusion", 2, patch=3, stride=1, mode=mode, threads=threads).values)
     assert len({values.tobytes() for values in found}) == 1
 
@@ -470,13 +470,13 @@ def test_threads_and_repetition_change_no_byte(cnn: onnx.ModelProto, mode: str) 
 def test_what_was_made_ready_is_used_again(cnn: onnx.ModelProto) -> None:
     model = onnxray.load(cnn)
     onnxray.explain(model, X[:1], "occlusion", 2, patch=4, stride=2)
-    (first,) = occluding.runners.values()
+    (first,) = runners.values()
     onnxray.explain(model, X[1:], "occlusion", 2, patch=4, stride=2)
     onnxray.explain(onnxray.load(cnn), X[1:], "occlusion", 0, patch=4, stride=2)
-    assert [*occluding.runners.values()] == [first]
+    assert [*runners.values()] == [first]
     for patch in (3, 5, 6, 7):
         onnxray.explain(model, X[:1], "occlusion", 2, patch=patch, stride=2)
-    assert sum(bool(ready.plan.stages) for ready in occluding.runners.values()) <= 2
+    assert sum(bool(ready.plan.stages) for ready in runners.values()) <= 2
 
 
 # --- what cannot be ---

@@ -213,7 +213,7 @@ def test_a_unit_is_one_place_of_one_channel(cnn: onnx.ModelProto) -> None:
     mean = Target.unit("features", 3).resolve(place).cotangents(y)
     assert score(y, mean) == pytest.approx(y[:, 3].mean(axis=(1, 2), dtype=np.float64), rel=1e-5)
     best = Target.unit("features", "strongest", "strongest").resolve(place)
-    assert not best.fixed
+    assert not best.constant
     assert score(y, best.cotangents(y)).tolist() == y.max(axis=(1, 2, 3)).tolist()
     found = settled(best, y, None)
     assert [y[i, u.channel][u.at] for i, u in enumerate(found)] == y.max(axis=(1, 2, 3)).tolist()  # type: ignore[attr-defined]

@@ -1,0 +1,150 @@
+"""Backward passes of one explanation: the score's gradients by values of the model, at the clean and other inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..autodiff import class_cotangent as selection
+from ..autodiff.path import Rules
+from ..graph.model import Model
+from ..inference.batches import ELEMENTS_PULLED, GeneratedRows, in_order, run_generated
+from ..targets.resolved import ClassTarget, score
+from .gradient_graphs import GradientGraph, gradient_graph, rules_key
+from .runs import Runs
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """The classes that rows are about: codes (R', J), see `ClassTarget`, and weights (R', J)."""
+
+    codes: NDArray[np.int64]
+    weights: NDArray[np.float32]
+
+
+class Gradients:
+    """The gradients of the score for the rows of a problem; those at the clean input are kept."""
+
+    def __init__(self, runs: Runs) -> None:
+        self.runs = runs
+        self._known: dict[tuple[str, Any], NDArray[np.float32]] = {}
+
+    def by(self, wrt: Sequence[str], rules: Rules = None) -> dict[str, NDArray[np.float32]]:
+        """The score's gradient (R, ...) by each of `wrt`, at the clean input; one pass for the answer and all of them.
+
+        Raises GradientError and its subclasses.
+        """
+        runs, key = self.runs, rules_key(rules)
+        missing = [name for name in dict.fromkeys(wrt) if (name, key) not in self._known]
+        if missing:
+            rows = np.arange(runs.rows)
+            inside = [name for name in missing if name != runs.input.name]
+            choice = self._choice(rows) if runs.y_is_known else self._choice_by_code()
+            grads, values = self._pull(missing, runs.x, rows, choice, rules, inside)
+            runs.keep(values)
+            self._known.update({(name, key): grads[name] for name in missing})
+        return {name: self._known[name, key] for name in wrt}
+
+    def by_classes(
+        self, wrt: Sequence[str], classes: NDArray[np.int64], weights: NDArray[np.float32]
+    ) -> dict[str, NDArray[np.float32]]:
+        """The gradient (R, ...), by each of `wrt`, of other sums of class scores: `classes` and `weights` (R, J).
+
+        Raises GradientError and its subclasses.
+        """
+        return self._pull(list(wrt), self.runs.x, np.arange(self.runs.rows), _Choice(classes, weights))[0]
+
+    def at(
+        self, x: NDArray[Any], rows: NDArray[np.int64], rules: Rules = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Gradient by the input (R', ...) and score (R',) at inputs x (R', ...), each with the target of its row.
+
+        Raises GradientError and its subclasses.
+        """
+        name = self.runs.input.name
+        grads, values = self._pull([name], x, rows, self._choice(rows), rules)
+        return grads[name], score(values[self.runs.target.of], self.runs.cotangents, rows)
+
+    def generated(
+        self,
+        count: int,
+        make: Callable[[NDArray[np.int64]], tuple[NDArray[Any], NDArray[np.int64]]],
+        consume: Callable[[NDArray[np.int64], NDArray[np.float32]], None],
+    ) -> None:
+        """Gradients by the input at `count` inputs that are made on the way.
+
+        make: inputs (R', ...), and the row (R',) whose target each one has, for numbers (R',); called by several
+        threads at once, see `GeneratedRows`. consume: gets numbers and gradients (R', ...), one call at a time, in
+        order. Raises GradientError and its subclasses.
+        """
+        runs = self.runs
+        graph = self._graph([runs.input.name], None, [])
+        name = graph.gradients[runs.input.name]
+        if runs.classes is None:
+            _ = runs.cotangents  # computed now, not by every thread
+
+        def inputs(numbers: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+            x, rows = make(numbers)
+            return self._feeds(graph, x, rows, self._choice(rows))
+
+        def taken(numbers: NDArray[np.int64], got: dict[str, NDArray[Any]]) -> None:
+            consume(numbers, got[name].astype(np.float32, copy=False))
+
+        like = runs.feeds(runs.x[:1], np.zeros(1, np.int64))
+        generated = GeneratedRows(count, inputs, like, ELEMENTS_PULLED)
+        run_generated(graph.model, generated, in_order(taken), [name], shared=runs.shared, runtime=runs.options)
+
+    def _choice(self, rows: NDArray[np.int64]) -> _Choice | None:
+        """The classes of `rows`, None where the target is not made of classes."""
+        target, classes = self.runs.target, self.runs.classes
+        if classes is None or not isinstance(target, ClassTarget):
+            return None
+        return _Choice(classes[rows], target.row_weights(len(self.runs.input.x))[rows])
+
+    def _choice_by_code(self) -> _Choice | None:
+        """The same for all rows, ranks left to the graph: no pass is needed to know the most probable classes."""
+        target, samples = self.runs.target, len(self.runs.input.x)
+        if not isinstance(target, ClassTarget):
+            return None
+        return _Choice(target.row_codes(samples), target.row_weights(samples))
+
+    def _pull(
+        self,
+        wrt: Sequence[str],
+        x: NDArray[Any],
+        rows: NDArray[np.int64],
+        choice: _Choice | None,
+        rules: Rules = None,
+        also: Sequence[str] = (),
+    ) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[Any]]]:
+        """Gradients by `wrt` and the explained value and the values `also`, at the inputs x of `rows`."""
+        of = self.runs.target.of
+        graph = self._graph(wrt, rules, also)
+        got = self.runs.run(graph.model, self._feeds(graph, x, rows, choice), [of, *also, *graph.gradients.values()])
+        found = {name: got[out].astype(np.float32, copy=False) for name, out in graph.gradients.items()}
+        return found, {name: got[name] for name in (of, *also)}
+
+    def _graph(self, wrt: Sequence[str], rules: Rules, also: Sequence[str]) -> GradientGraph:
+        target = self.runs.target
+        axis = target.axis if isinstance(target, ClassTarget) else None
+        return gradient_graph(self.runs.model, target.of, tuple(wrt), rules, axis, tuple(also))
+
+    def _feeds(
+        self, graph: GradientGraph, x: NDArray[Any], rows: NDArray[np.int64], choice: _Choice | None
+    ) -> dict[str, NDArray[Any]]:
+        """What a gradient's graph is fed at the inputs x of `rows`."""
+        feeds = self.runs.feeds(x, rows)
+        if choice is None:
+            feeds[graph.cotangent] = self.runs.cotangents[rows].astype(_dtype(graph.model, graph.cotangent))
+        else:
+            feeds |= selection.feeds(choice.codes, choice.weights, _dtype(graph.model, selection.WEIGHTS))
+        return feeds
+
+
+def _dtype(model: Model, name: str) -> np.dtype[Any]:
+    dtype = model.value(name).dtype
+    return np.dtype(np.float32) if dtype is None else dtype

@@ -1,0 +1,152 @@
+"""Forward passes of one explanation: values at the clean input, and scores at other inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..graph.model import Model
+from ..inference.batches import GeneratedRows, RunOptions, run_batches, run_generated
+from ..targets.resolved import ClassTarget, Resolved, score
+from .gradient_graphs import exposed_at
+from .inputs import Input
+
+
+class Runs:
+    """Runs of the model for the rows of a problem; what was computed once is kept.
+
+    Attributes: `model` (with what the target needs added), `input`, `target`, `options`, `rows` (R, the number of
+    samples times K targets), `sample` (R,) the sample of each row.
+    """
+
+    def __init__(self, input: Input, target: Resolved, options: RunOptions) -> None:
+        self.model, self.input, self.target, self.options = target.model, input, target, options
+        self.rows = len(input.x) * target.count
+        self.sample = np.repeat(np.arange(len(input.x)), target.count)
+        self._known: dict[str, NDArray[Any]] = {}
+
+    # --- at the clean input ---
+
+    @property
+    def x(self) -> NDArray[Any]:
+        """(R, ...): the input of every row."""
+        return self.input.x if self.target.count == 1 else self.input.x[self.sample]
+
+    @property
+    def y(self) -> NDArray[Any]:
+        """(N, ...): the value that the target is about, for every sample."""
+        return self.activations([self.target.of])[self.target.of]
+
+    @property
+    def y_is_known(self) -> bool:
+        """Whether `y` has been computed already."""
+        return self.target.of in self._known
+
+    @cached_property
+    def cotangents(self) -> NDArray[np.float32]:
+        """(R, ...): score = sum(y * cotangent). Raises TargetError."""
+        return self.target.cotangents(self.y)
+
+    @cached_property
+    def classes(self) -> NDArray[np.int64] | None:
+        """(R, J): the classes that the target stands for, None where it is not made of classes. Raises TargetError."""
+        return self.target.chosen(self.y) if isinstance(self.target, ClassTarget) else None
+
+    @cached_property
+    def scores(self) -> NDArray[np.float64]:
+        """(R,): the explained number of every row."""
+        return score(self.y if self.target.count == 1 else self.y[self.sample], self.cotangents)
+
+    def activations(self, values: Iterable[str]) -> dict[str, NDArray[Any]]:
+        """(N, ...) for each of `values`, at the clean input."""
+        wanted = list(dict.fromkeys(values))
+        missing = [name for name in wanted if name not in self._known]
+        if missing:
+            names = missing if self.y_is_known else list(dict.fromkeys([*missing, self.target.of]))
+            exposed = exposed_at(self.model, tuple(names))
+            self._known.update(self.run(exposed, self.feeds(self.input.x), names))
+        return {name: self._known[name] for name in wanted}
+
+    def keep(self, values: Mapping[str, NDArray[Any]]) -> None:
+        """Values (R, ...) at the clean input that another pass has computed."""
+        self._known.update({name: array[:: self.target.count] for name, array in values.items()})
+
+    # --- at other inputs ---
+
+    def scores_at(self, x: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The score (R',) of inputs x (R', ...), each with the target of its row `rows` (R',)."""
+        exposed = exposed_at(self.model, (self.target.of,))
+        y = self.run(exposed, self.feeds(x, rows), [self.target.of])[self.target.of]
+        return score(y, self.cotangents, rows)
+
+    def scores_generated(
+        self,
+        count: int,
+        make: Callable[[NDArray[np.int64]], NDArray[Any]],
+        sample: int,
+        progress: Callable[[int], None] | None = None,
+    ) -> NDArray[np.float64]:
+        """The scores (count, K) of `count` forms of one sample, for each of its K targets.
+
+        make: the inputs (R', ...) for numbers (R',); called by several threads at once, see `GeneratedRows`.
+        progress: called with how many more are done.
+        """
+        of, first = self.target.of, sample * self.target.count
+        cotangents, rows = self.cotangents, range(first, first + self.target.count)
+        result = np.empty((count, self.target.count), np.float64)
+
+        def inputs(numbers: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+            return self.feeds(make(numbers), np.full(len(numbers), first))
+
+        def consume(numbers: NDArray[np.int64], got: dict[str, NDArray[Any]]) -> None:
+            for k, row in enumerate(rows):
+                result[numbers, k] = score(got[of], cotangents, np.full(len(numbers), row))
+            if progress is not None:
+                progress(len(numbers))
+
+        like = self.feeds(self.input.x[sample : sample + 1], np.array([first]))
+        generated = GeneratedRows(count, inputs, like)
+        exposed = exposed_at(self.model, (of,))
+        run_generated(exposed, generated, consume, [of], shared=self.shared, runtime=self.options)
+        return result
+
+    # --- feeds ---
+
+    def run(self, model: Model, rows: Mapping[str, NDArray[Any]], outputs: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """Outputs (R', ...) of a part of the model for `rows`, with what the inputs shared by all rows are fed."""
+        return run_batches(model, rows, outputs, shared=self.shared, runtime=self.options)
+
+    def feeds(self, x: NDArray[Any], rows: NDArray[np.int64] | None = None) -> dict[str, NDArray[Any]]:
+        """Feeds of the inputs that have a row for every sample, the explained one among them.
+
+        x: (R', ...) of the samples of `rows` (R',), or (N, ...) of all samples.
+        """
+        sample = np.arange(len(x)) if rows is None else self.sample[rows]
+        feeds = {self.input.name: x}
+        for name, array in self.input.others.items():
+            if self._by_sample(name):
+                feeds[name] = array[sample]
+        return feeds
+
+    @property
+    def shared(self) -> dict[str, NDArray[Any]]:
+        """Feeds of the inputs that are the same for every row."""
+        return {name: array for name, array in self.input.others.items() if not self._by_sample(name)}
+
+    def other_inputs(self, sample: int) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+        """What the other inputs are fed with a sample: its rows (1, ...), and what is the same for all samples."""
+        others = self.input.others
+        rows = {name: array[sample : sample + 1] for name, array in others.items() if self._by_sample(name)}
+        return rows, {name: array for name, array in others.items() if name not in rows}
+
+    def _by_sample(self, name: str) -> bool:
+        array = self.input.others[name]
+        declared = self.model.value(name).shape
+        fixed = declared is not None and declared and declared[0] == 1 and len(self.input.x) == 1
+        explained = self.model.value(self.input.name).shape
+        dynamic = explained is None or not explained or not isinstance(explained[0], int)
+        return bool(array.ndim and array.shape[0] == len(self.input.x) and not (fixed and dynamic))
