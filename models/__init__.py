@@ -124,7 +124,7 @@ def _place(name: str) -> Path:
 @cache
 def _entries() -> dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]]:
     """name -> (card fields, what the card says about the family, its file's sha256, bytes and url)."""
-    from ..engine.preprocess.find import known_cards
+    from ..engine.preprocess.known_cards import known_cards
 
     found = {}
     for family, content in known_cards().items():

@@ -19,14 +19,13 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterator, Mapping
-from functools import cache
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CardError, ModelError
 from ..inspect.signature import class_output, image_input
 from .card import FIELDS, Card, check, per_channel
+from .known_cards import known_cards
 from .labels import parse_json, read_labels, read_text
 from .sources.base import Found
 from .sources.onnx_metadata import onnx_image
@@ -34,8 +33,6 @@ from .sources.registry import READERS
 
 if TYPE_CHECKING:
     from ..graph.model import Model
-
-KNOWN_FOLDER = Path(__file__).parents[2] / "models" / "cards"
 
 # Mean and standard deviation of ImageNet, times 255: what torchvision, timm and most of their descendants normalise by.
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
@@ -61,17 +58,6 @@ def find_card(model: Model, **overrides: Any) -> Card:
     notes: list[str] = []
     found += [f for f in _sources(model, notes) if f.fields or f.notes]
     return _Merge(model, found, notes).card()
-
-
-def known_cards() -> Mapping[str, Mapping[str, Any]]:
-    """The cards of well-known public models that come with onnxray: name of the family -> the card's JSON."""
-    return _known(KNOWN_FOLDER)
-
-
-@cache
-def _known(folder: Path) -> Mapping[str, Mapping[str, Any]]:
-    cards = {p.stem: parse_json(read_text(p, "the card"), repr(p.name)) for p in sorted(folder.glob("*.json"))}
-    return MappingProxyType(cards)
 
 
 def _sources(model: Model, notes: list[str]) -> Iterator[Found]:

@@ -15,7 +15,7 @@ import pytest
 
 from onnxray import models
 from onnxray.engine.errors import DownloadError, ModelError, UnknownName
-from onnxray.engine.preprocess import find as cards
+from onnxray.engine.preprocess import known_cards as cards
 
 DATA = b"not really a model, but the bytes that were promised" * 1000
 

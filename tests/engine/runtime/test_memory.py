@@ -29,7 +29,7 @@ def large(n):
     }}''')
 
 def try_out(n):
-    trial.probe(large(n), None, {"x": np.ones(1, np.float32)})
+    trial.trial_run(large(n), None, {"x": np.ones(1, np.float32)})
 
 def pooled(n):
     return Session(onnxray.load(large(n)), threads=1, optimize="none", pooled=True)
@@ -71,7 +71,7 @@ print(int(peak() - before))
 def test_pooled_sessions_have_no_limit_after_a_trial_run(tmp_path: Path) -> None:
     """With a trial's limit of 32 MB a pooled session still computes a value of 100 MB."""
     script = """
-trial.PROBE_BYTES = 32 << 20
+trial.TRIAL_BYTES = 32 << 20
 try:
     try_out(5_000)
 except ModelError:
@@ -85,9 +85,9 @@ print(run(pooled(5_000)))
 
 def test_a_session_keeps_the_arena_it_was_made_with(tmp_path: Path) -> None:
     script = """
-trial.PROBE_BYTES = 32 << 20
+trial.TRIAL_BYTES = 32 << 20
 free = pooled(5_000)
-tight = trial.prober(large(5_000), None)
+tight = trial.trial_runner(large(5_000), None)
 print(run(free))
 try:
     tight({"x": np.ones(1, np.float32)})
