@@ -113,6 +113,8 @@ class Model:
         about, declared = ModelProto(), self._declared or _infos(graph)
         copy_fields(self.untyped, about, but=("graph",))
         copy_fields(graph, about.graph, but=("node", "initializer", "value_info", "output"))
+        # Which values are outputs: moved there from the other values that are declared, nothing else need change.
+        digest.update("\0".join(v.name for v in graph.output).encode("utf-8", "surrogateescape") + b"\0\0")
         for part in (about, *graph.node, *graph.initializer, *declared):
             data = part.SerializeToString(deterministic=True)
             digest.update(len(data).to_bytes(8, "little") + data)

@@ -19,6 +19,7 @@ import onnxray
 from onnxray.engine.errors import CardError, ModelError, OnnxrayError, OpsetError, OutputError, UnknownName
 from onnxray.engine.graph import model as model_module
 from onnxray.engine.graph import prepare, read
+from onnxray.engine.graph.model import Model
 from onnxray.engine.inference.session import run
 from onnxray.engine.inspect.report import inspect
 from onnxray.tests.rounding import ROUNDING, apart
@@ -737,3 +738,20 @@ def test_many_threads_infer_the_shapes_once(cnn: onnx.ModelProto, monkeypatch: p
         shapes = set(pool.map(lambda _: made.value("features").shape, range(16)))
     assert len(shapes) == 1
     assert len(inferred) == 1
+
+
+def test_what_is_an_output_is_part_of_the_content(cnn: onnx.ModelProto) -> None:
+    """Sessions are kept by content: a value that is declared inside one graph and an output of another tells them apart."""
+    model = onnxray.load(cnn)
+    stem, inner = (onnxray.expose(model, [name, "logits"], only=True) for name in ("stem", "inner"))
+    assert stem.content_key != inner.content_key
+    value = next(v for v in model.graph.value_info if v.name == "stem")
+    inside, outside = onnx.ModelProto(), onnx.ModelProto()
+    for proto in (inside, outside):
+        proto.CopyFrom(model.proto)
+        del proto.graph.value_info[:]
+    inside.graph.value_info.append(value)
+    outputs = [*outside.graph.output]
+    del outside.graph.output[:]
+    outside.graph.output.extend([value, *outputs])
+    assert Model(inside).content_key != Model(outside).content_key
