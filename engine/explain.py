@@ -17,9 +17,9 @@ from .errors import MethodError
 from .graph.model import Model, Source
 from .graph.zipmap import with_tensor_scores
 from .inference.batches import RunOptions
-from .inspect.signature import class_output
 from .load import load
 from .methods.registry import Method, make
+from .preprocess.answers import answer_of
 from .preprocess.card import Card
 from .proto.operators import MICROSOFT
 from .targets.resolved import ClassTarget
@@ -143,7 +143,7 @@ def _about_score(problem: Problem, method: Method, score: float, scores: NDArray
         found.append(
             f"the target's score is tiny ({score:.3g}, the largest is {largest:.3g}): the network does not see it"
         )
-    if method.needs == "gradient" and _are_probabilities(problem) and score > 0.999:
+    if method.needs == "gradient" and _are_probabilities(problem) and not 0.001 <= score <= 0.999:
         found.append(
             f"the score is a probability of {score:.5f}, whose gradient vanishes: explain logit:{problem.asked}"
         )
@@ -156,7 +156,7 @@ def _are_probabilities(problem: Problem) -> bool:
     target = problem.target
     if not isinstance(target, ClassTarget) or target.scale == "logit":
         return False
-    return target.scale == "prob" or class_output(problem.source).scores == "probabilities"
+    return target.scale == "prob" or answer_of(problem.source).scores == "probabilities"
 
 
 def _straight_through(model: Model) -> bool:

@@ -34,7 +34,7 @@ ROOMS: list[set[str]] = [
     {"methods"},
     {"evaluate"},
     {"load"},
-    {"activations", "explain", "compile"},
+    {"activations", "explain", "compile", "inspection"},
 ]
 # cli/: what each room imports besides itself and the engine.
 CLI_ROOMS: dict[str, set[str]] = {

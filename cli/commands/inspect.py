@@ -22,7 +22,7 @@ def command(model: str, verbose: bool, as_json: bool, card: dict[str, Any]) -> N
     the offset of the first element's centre. MACs are multiply-accumulates for one sample. CAM says whether class
     activation mapping fits.
     """
-    from ...engine.inspect.report import inspect
+    from ...engine.inspection import inspect
     from ..tasks.inspect import as_text, to_mapping
 
     report = inspect(open_model(model, card))

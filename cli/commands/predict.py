@@ -28,8 +28,9 @@ from ..parameters.inputs import finish, json_text
 def command(common: options.Common, **asked: Any) -> None:
     """Name what a classifier sees in images, with scores.
 
-    Scores are probabilities: where the model gives logits, their softmax. How images are prepared comes from the
-    model's card.
+    Scores are probabilities: of logits their softmax, or their sigmoid where classes are independent or one number says
+    which of two. Models that answer with numbers have them printed. How images are prepared comes from the model's
+    card.
     """
     from ..tasks.predict import PredictOptions, as_text, predict
 

@@ -86,7 +86,7 @@ def page(model: Model, source: Model, title: str) -> str:
 
 def _facts(source: Model, note: dict[str, Any]) -> dict[str, Any]:
     from ...engine.errors import CardError, ModelError
-    from ...engine.inspect.signature import class_output
+    from ...engine.preprocess.answers import answer_of
     from ...engine.preprocess.find import find_card
     from ...engine.targets.classes import label_of
     from ...kernels import colormap
@@ -103,12 +103,19 @@ def _facts(source: Model, note: dict[str, Any]) -> dict[str, Any]:
         "scores": None,
     }
     try:
-        found = class_output(source)
-        facts["scores"] = {"output": found.name, "kind": found.scores, "classes": found.classes}
+        found = answer_of(source)
+        if not found.has_classes or found.value != found.output:
+            return facts  # no classes to list: the page shows the map alone
+        facts["scores"] = {
+            "output": found.output,
+            "function": found.function,
+            "two_sided": found.two_sided,
+            "classes": found.classes,
+        }
         labels = find_card(source).labels
         facts["labels"] = labels and [label_of(i, labels) or f"class {i}" for i in range(len(labels))]
     except (ModelError, CardError):
-        pass  # no classes to list: the page shows the map alone
+        pass  # nor here
     return facts
 
 

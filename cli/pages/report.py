@@ -57,7 +57,7 @@ def document(title: str, lead: str, subject: Subject, parts: Sequence[Section]) 
 
 
 def _facts(subject: Subject) -> str:
-    from ...engine.inspect.report import inspect
+    from ...engine.inspection import inspect
 
     report = inspect(subject.model)
     card = subject.card

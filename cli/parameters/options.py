@@ -96,9 +96,17 @@ _CARD: Mapping[str, tuple[str | list[str], str]] = {
     "resize": (["stretch", "crop", "letterbox"], "How an image is brought to the size."),
     "labels": ("FILE", "Class names: a text file with one per line, or JSON."),
     "input": ("NAME", "The model's input that takes images."),
-    "output": ("NAME", "The model's output that scores classes."),
-    "scores": (["logits", "log-probabilities", "probabilities"], "What the class output holds."),
+    "output": ("NAME", "The model's output, or the value inside, that answers."),
+    "answer": (
+        ["classes", "two", "labels", "number", "embedding", "map", "boxes", "state"],
+        "What that output is: one of several classes, one of two, independent labels, a number, ...",
+    ),
+    "scores": (["logits", "log-probabilities", "probabilities"], "What that output holds."),
+    "decision-threshold": ("P", "The probability from which a label, or the second of two classes, is true."),
 }
+
+
+_TYPES = {"decision-threshold": click.FloatRange(0, 1, min_open=True, max_open=True)}
 
 
 def card(f: F) -> F:
@@ -106,7 +114,7 @@ def card(f: F) -> F:
 
     @functools.wraps(f)
     def command(*args: Any, **given: Any) -> Any:
-        fields = {name: given.pop(f"card_{name}") for name in _CARD}
+        fields = {name.replace("-", "_"): given.pop(f"card_{name.replace('-', '_')}") for name in _CARD}
         for name, parse in (("mean", _numbers), ("std", _numbers), ("size", _size)):
             if fields[name] is not None:
                 fields[name] = parse(name, fields[name])
@@ -116,7 +124,8 @@ def card(f: F) -> F:
     for name, (kind, text) in reversed(list(_CARD.items())):
         choice = None if isinstance(kind, str) else click.Choice(kind, case_sensitive=False)
         metavar = kind if isinstance(kind, str) else "|".join(kind)
-        stack = click.option(f"--{name}", f"card_{name}", type=choice, metavar=metavar, help=text)(stack)
+        kept = f"card_{name.replace('-', '_')}"
+        stack = click.option(f"--{name}", kept, type=choice or _TYPES.get(name), metavar=metavar, help=text)(stack)
     return stack
 
 

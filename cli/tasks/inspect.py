@@ -8,7 +8,7 @@ from ..terminal.table import Column, axes_text, count, elide, one_line, shape_te
 
 if TYPE_CHECKING:
     from ...engine.inspect.layers import Layer
-    from ...engine.inspect.report import Report
+    from ...engine.inspection import Report
     from ..figures.parts import Section
     from .subject import Subject
 
@@ -134,7 +134,7 @@ def _layers(report: Report, verbose: bool) -> list[str]:
 
 def section(subject: Subject) -> Section:
     """The layers as a table, for a report."""
-    from ...engine.inspect.report import inspect
+    from ...engine.inspection import inspect
     from ..figures.parts import Section, Table
 
     report = inspect(subject.model)

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ...engine.graph.model import Model
-    from ...engine.inspect.signature import ClassOutput
+    from ...engine.inspect.answer import Answer
     from ...engine.preprocess.card import Card
+    from ...engine.targets.classify import Guess
     from ..figures.parts import Section
     from ..files.output import Output
     from ..parameters.options import Common
@@ -53,21 +54,22 @@ class Predictions:
 
 def predict(options: PredictOptions) -> Predictions:
     """Predict every image, and write the run's folder if there is one. Raises ModelError, CardError, ImageError."""
-    from ...engine.inspect.signature import class_output
-    from ...engine.targets.classify import shown_as
+    from ...engine.preprocess.answers import answer_of
     from ..files.run import Run, describe, describe_card
     from ..terminal.progress import Progress
 
     common = options.common
     model = open_model(options.model, common.card)
-    classes = class_output(model)
+    answer = answer_of(model)
+    _check_answer(answer)
     card = card_of(model, common.quiet)
     paths = find_images(options.images)
-    about = {"model": describe(model), "card": describe_card(card), "scores": shown_as(classes)}
+    about = {"model": describe(model), "card": describe_card(card), "scores": _shown_as(answer)}
+    about["answer"] = {"output": answer.output, "kind": answer.kind, "reason": answer.reason}
     decisive = {"top": options.top, "batch": options.batch, **common.runtime}
     run = Run(options.output, "predict", decisive, about, paths) if options.output else None
     with run or contextlib.nullcontext(), Progress(len(paths), quiet=common.quiet, bar=common.progress) as bar:
-        work = BatchPrediction(model, card, classes, options, bar)
+        work = BatchPrediction(model, card, answer, options, bar)
         by_path = {entry["path"]: entry for entry in over_batches(run, bar, paths, work.several, work.size)}
         entries = [by_path[str(path)] for path in paths]
         if run is not None:
@@ -81,7 +83,7 @@ class BatchPrediction:
 
     model: Model
     card: Card
-    output: ClassOutput
+    answer: Answer
     options: PredictOptions
     bar: Progress
 
@@ -94,31 +96,38 @@ class BatchPrediction:
 
     def several(self, images: Sequence[tuple[Path, Pixels]]) -> list[Entry]:
         """The entries of images, in order."""
-        from ...engine.targets.classify import best
         from ..files.run import done
 
-        guesses = best(self._scores([pixels for _, pixels in images]), self.output, self.card.labels, self.options.top)
-        return [
-            done(path, size=pixels.shape[:2], top=[asdict(guess) for guess in best_first])
-            for (path, pixels), best_first in zip(images, guesses, strict=True)
-        ]
+        values = self._scores([pixels for _, pixels in images])
+        found = _numbers(values, self.answer) if self.answer.kind == "number" else self._classes(values)
+        return [done(path, size=pixels.shape[:2], **entry) for (path, pixels), entry in zip(images, found, strict=True)]
+
+    def _classes(self, values: NDArray[Any]) -> list[dict[str, Any]]:
+        from ...engine.targets.classify import best
+
+        rows = best(values, self.answer, self.card.labels, self.options.top)
+        return [{"top": [_plain(guess) for guess in row]} for row in rows]
 
     def _scores(self, images: list[Pixels]) -> NDArray[Any]:
         """The class output for all images; one by one where the model does not take several, which is said once."""
         from ...engine.errors import ModelError, ShapeError
+        from ...engine.graph.split import expose
         from ...engine.inference.session import session
         from ...engine.preprocess.image import prepare_batch
 
-        runner = session(self.model, **self.options.common.runtime)
+        name, batched = self.answer.value, self.answer.axis > 0
+        runner = session(expose(self.model, name), **self.options.common.runtime)
         fixed = fixed_batch(self.model, self.card) or 1
 
         def scores(part: list[Pixels]) -> NDArray[Any]:
             surplus = -len(part) % fixed  # a model for exactly 4 images gets the last one again
             tensor, _ = prepare_batch([*part, *part[-1:] * surplus], self.card)
-            found = runner.run({str(self.card.input): tensor}, [self.output.name])[self.output.name]
-            if found.ndim > 1 and len(found) != len(part) + surplus:
-                raise ShapeError(f"{len(part) + surplus} images gave {len(found)} rows of scores")
-            return found[: len(part)] if found.ndim > 1 else found
+            found = runner.run({str(self.card.input): tensor}, [name])[name]
+            if batched and len(np.atleast_1d(found)) != len(part) + surplus:
+                raise ShapeError(f"{len(part) + surplus} images gave {len(np.atleast_1d(found))} rows of scores")
+            return np.atleast_1d(found)[: len(part)] if batched else found
+
+        import numpy as np
 
         if not self._alone and len(images) > 1:
             try:
@@ -126,9 +135,32 @@ class BatchPrediction:
             except (ModelError, ShapeError) as error:
                 self.bar.say(f"the model cannot run several images at once ({error}): running one at a time")
                 self._alone = True
-        import numpy as np
+        single = [scores([image]) for image in images]
+        return np.concatenate([part if batched else part[None] for part in single])
 
-        return np.concatenate([np.atleast_2d(scores([image])) for image in images])
+
+def _check_answer(answer: Answer) -> None:
+    """Raise ModelError for answers that are neither classes nor numbers."""
+    from ...engine.errors import ModelError
+
+    if not answer.has_classes and answer.kind != "number":
+        raise ModelError(
+            f"nothing to predict: the output {answer.output!r} is neither classes nor numbers ({answer.reason}); if it "
+            "is, say so with --answer, or name another output with --output"
+        )
+
+
+def _shown_as(answer: Answer) -> str:
+    return answer.shown_as if answer.has_classes else f"numbers: output {answer.value!r} as it is"
+
+
+def _numbers(values: NDArray[Any], answer: Answer) -> list[dict[str, Any]]:
+    return [{"numbers": [float(number) for number in row]} for row in answer.rows(values)]
+
+
+def _plain(guess: Guess) -> dict[str, Any]:
+    """A guess for JSON; whether it holds is said of independent labels and of one of two only."""
+    return {name: value for name, value in asdict(guess).items() if name != "holds" or value is not None}
 
 
 def as_text(predictions: Predictions) -> str:
@@ -138,9 +170,11 @@ def as_text(predictions: Predictions) -> str:
         if entry["status"] != "done":
             continue
         lines = [one_line(entry["path"])]
-        for guess in entry["top"]:
+        lines += [f"  {number:.6g}" for number in entry.get("numbers", ())]
+        for guess in entry.get("top", ()):
             name = f"class {guess['index']}" if guess["label"] is None else one_line(guess["label"])
-            lines.append(f"  {100 * guess['score']:6.2f} %  {name}")
+            mark = {True: "  yes", False: "  no"}.get(guess.get("holds"), "")
+            lines.append(f"  {100 * guess['score']:6.2f} %  {name}{mark}")
         blocks.append("\n".join(lines))
     return "\n".join([*blocks, f"({predictions.about['scores']})", ""]) if blocks else ""
 
@@ -153,27 +187,37 @@ def write_csv(entries: Sequence[Entry]) -> str:
     for entry in entries:
         for rank, guess in enumerate(entry.get("top", ()), 1):
             table.writerow([entry["path"], rank, guess["index"], guess["label"] or "", guess["score"], guess["raw"]])
+        for index, number in enumerate(entry.get("numbers", ())):
+            table.writerow([entry["path"], "", index, "", "", number])
     return text.getvalue()
 
 
 def section(subject: Subject) -> Section:
     """What the model sees in each image, for a report."""
     from ...engine.errors import ModelError
-    from ...engine.inspect.signature import class_output
-    from ...engine.targets.classify import best, shown_as
+    from ...engine.preprocess.answers import answer_of
+    from ...engine.targets.classify import best
     from ..figures.figure import picture
-    from ..figures.parts import Bars, Section
+    from ..figures.parts import Bars, Picture, Section
 
     try:
-        classes = class_output(subject.model)
+        answer = answer_of(subject.model)
+        _check_answer(answer)
     except ModelError as error:
         return Section("Prediction", f"There is no prediction to show: {error}.")
-    parts = []
+    parts: list[Any] = []
     for path, pixels in subject.images:
         _, tensor = subject.work.prepare(path.name, pixels)
-        values = subject.work.values(tensor, [classes.name])[classes.name]
-        guesses = best(values, classes, subject.card.labels, 3)[0]
+        values = subject.work.values(tensor, [answer.value])[answer.value]
+        if answer.kind == "number":
+            (row,) = _numbers(values, answer)
+            text = ", ".join(f"{number:.4g}" for number in row["numbers"])
+            parts.append(Picture(path.stem, picture(pixels, 320), path.name, f"{path.name}: {text}"))
+            continue
+        guesses = best(values, answer, subject.card.labels, 3)[0]
         named = tuple((guess.label or f"class {guess.index}", guess.score) for guess in guesses)
         parts.append(Bars(path.name, picture(pixels, 320), named))
-    lead = f"The classes that the model finds most probable for each image ({shown_as(classes)})."
+    if answer.kind == "number":
+        return Section("Prediction", f"What the model answers for each image ({_shown_as(answer)}).", parts)
+    lead = f"The classes that the model finds most probable for each image ({_shown_as(answer)})."
     return Section("Prediction", lead, parts)

@@ -58,13 +58,13 @@ class LayerValues:
     def labels_of(self, layer: Layer, count: int) -> tuple[str, ...] | None:
         """Labels for the units of `layer`, where it is the class output."""
         from ...engine.errors import ModelError
-        from ...engine.inspect.signature import class_output
+        from ...engine.preprocess.answers import answer_of
 
         labels = self.card.labels
         if labels is None or len(labels) != count:
             return None
         try:
-            return labels if class_output(self.model).name == layer.output else None
+            return labels if answer_of(self.model).value == layer.output else None
         except ModelError:
             return None
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 # What `explain` and `compile` take to say how the input is made and what the output holds.
-CARD_OPTIONS = (*FIELDS, "output", "scores")
+CARD_OPTIONS = FIELDS
 
 
 def example_input(model: Model, card: Card | None = None) -> Input:

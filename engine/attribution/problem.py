@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..graph.float_input import with_real_input
 from ..graph.model import Model
 from ..inference.batches import RunOptions
-from ..inspect.signature import class_output
+from ..preprocess.answers import answer_of
 from ..targets.resolved import ClassTarget, Place, Resolved
 from ..targets.target import Target, settled
 from .gradients import Gradients
@@ -104,11 +104,7 @@ class Problem:
     def before_softmax(self) -> Problem:
         """The same for the scores before the softmax, where the model's output holds probabilities of classes."""
         target = self.target
-        if (
-            not isinstance(target, ClassTarget)
-            or target.scale != "model"
-            or class_output(self.source).scores == "logits"
-        ):
+        if not isinstance(target, ClassTarget) or target.scale != "model" or answer_of(self.source).scores == "logits":
             return self
         return Problem(self.source, self._given, Target.logit(self.asked), self.layers, self.runtime)
 

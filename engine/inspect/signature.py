@@ -1,4 +1,4 @@
-"""Where images go into a model and class scores come out: found by looking, each with the reason."""
+"""Where images go into a model: found by looking, with the reason."""
 
 from __future__ import annotations
 
@@ -12,11 +12,8 @@ from ..caches import of_model
 from ..errors import CardError, ModelError, UnknownName
 from ..graph.model import Model
 from ..proto.attributes import attributes
-from ..proto.nodes import plain_domain
-from ..proto.operators import CONVOLUTIONS, ML, weight_of
+from ..proto.operators import CONVOLUTIONS, weight_of
 from ..proto.values import Value
-
-SCORES = ("logits", "probabilities", "log-probabilities")
 
 
 @dataclass(frozen=True)
@@ -34,17 +31,6 @@ class ImageInput:
     def axes(self) -> tuple[int, int]:
         """The axes of height and width."""
         return self.layout.index("H"), self.layout.index("W")
-
-
-@dataclass(frozen=True)
-class ClassOutput:
-    """The output that scores classes. `scores` is "logits", "log-probabilities" or "probabilities"."""
-
-    name: str
-    axis: int
-    classes: int | None
-    scores: str
-    reason: str
 
 
 # Operators that a value passes on its way to the first layer without its axes being touched.
@@ -152,122 +138,3 @@ def _image(value: Value, layout: str, reason: str, channels: int | None = None) 
     if value.dtype is None:
         raise ModelError(f"the type of the input {value} is not known")
     return ImageInput(value.name, layout, (height, width), count, value.dtype, reason)
-
-
-@of_model
-def class_output(model: Model, name: str | None = None, scores: str | None = None) -> ClassOutput:
-    """The output that scores classes, on which axis, and whether it holds logits or probabilities, and why.
-
-    `name` and `scores` override what is found, as do the model's own overrides. Raises UnknownName for an output that
-    does not exist, CardError for scores of an unknown kind, ModelError when no output looks like class scores.
-    """
-    name = name or model.overrides.get("output")
-    scores = scores or model.overrides.get("scores")
-    if scores is not None and scores not in SCORES:
-        raise CardError(f"scores must be one of {', '.join(SCORES)}, got {scores!r}")
-    names = [v.name for v in model.outputs]
-    if name is not None and name not in names:
-        raise UnknownName("model output", name, names)
-    reasons = []
-    for value in model.outputs:
-        if name not in (None, value.name):
-            continue
-        axis = _class_axis(model, value)
-        if isinstance(axis, str):
-            reasons.append(f"{value}: {axis}")
-            continue
-        dim = value.shape[axis] if value.shape else None
-        kind, why = (scores, "as given") if scores else _score_kind(model, value.name)
-        if name:
-            place = "as given"
-        else:
-            place = "the only output" if len(names) == 1 else "the first output with one score per class"
-        return ClassOutput(value.name, axis, dim if isinstance(dim, int) else None, kind, f"{place}; {kind}: {why}")
-    listed = "; ".join(reasons)
-    raise ModelError(f"no output of the model scores classes ({listed}): name one with output=, or use a value")
-
-
-def _class_axis(model: Model, value: Value) -> int | str:
-    """The axis of the classes, or why there is none."""
-    if value.dtype is None:
-        sequence = any(o.name == value.name and o.type.HasField("sequence_type") for o in model.graph.output)
-        return "a sequence; export a scikit-learn model with zipmap=False" if sequence else "not a tensor of known type"
-    if value.dtype.kind not in "fiu" or (value.dtype.kind in "iu" and value.dtype.itemsize > 4):
-        return "not a type for scores"
-    shape = value.shape
-    if shape is None:
-        return 1
-    if len(shape) == 2:
-        return 1
-    batched = any(v.shape and v.shape[0] == shape[0] and len(v.shape) > 1 for v in model.inputs) if shape else False
-    if len(shape) == 1 and isinstance(shape[0], int) and shape[0] > 1 and not batched:
-        return 0
-    if len(shape) == 4 and shape[2:] == (1, 1):
-        return 1
-    if len(shape) == 4 and shape[1:3] == (1, 1):
-        return 3
-    return "not one score per class"
-
-
-# Operators that pass scores on as they are.
-_CARRIES_SCORES = frozenset(
-    "Identity Cast Reshape Flatten Squeeze Unsqueeze QuantizeLinear DequantizeLinear Transpose".split()
-)
-_KINDS = {
-    "Softmax": "probabilities",
-    "Sigmoid": "probabilities",
-    "QLinearSoftmax": "probabilities",
-    "QLinearSigmoid": "probabilities",
-    "LogSoftmax": "log-probabilities",
-}
-
-
-def _score_kind(model: Model, name: str) -> tuple[str, str]:
-    """Logits, probabilities or log-probabilities, and why."""
-    node = model.producer(name)
-    while node is not None and node.op_type in _CARRIES_SCORES:
-        node = model.producer(node.input[0])
-    if node is None:
-        return "logits", "nothing is computed before it"
-    told = f"{node.op_type} {node.name or node.output[0]!r}"
-    if node.op_type in _KINDS:
-        return _KINDS[node.op_type], f"it comes out of {told}"
-    if plain_domain(node.domain) == ML and _classifies(node):
-        return "probabilities", f"it comes out of the classifier {told}"
-    if _is_softmax(model, node):
-        return "probabilities", f"it comes out of {told}, which divides exponentials by their sum"
-    if _is_both_sides(model, node):
-        return "probabilities", f"it comes out of {told}, which joins p and 1 - p"
-    return "logits", f"it comes out of {told}, with no softmax or sigmoid after it"
-
-
-def _classifies(node: NodeProto) -> bool:
-    after = attributes(node).get("post_transform", "NONE")
-    # Trees and nearest neighbours vote; linear classifiers and SVMs give raw scores unless told otherwise.
-    votes = node.op_type in ("TreeEnsembleClassifier", "Normalizer")
-    return votes or after in ("SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT")
-
-
-def _is_softmax(model: Model, node: NodeProto) -> bool:
-    """exp(x) / sum(exp(x)), written out."""
-    if node.op_type != "Div":
-        return False
-    top, bottom = (model.producer(name) for name in node.input[:2])
-    return (
-        top is not None
-        and bottom is not None
-        and (top.op_type, bottom.op_type) == ("Exp", "ReduceSum")
-        and bottom.input[0] == node.input[0]
-    )
-
-
-def _is_both_sides(model: Model, node: NodeProto) -> bool:
-    """[1 - p, p] with p out of a sigmoid, as scikit-learn's binary classifiers end."""
-    if node.op_type != "Concat" or len(node.input) != 2:
-        return False
-    first = model.producer(node.input[0])
-    if first is None or first.op_type != "Sub" or first.input[1] != node.input[1]:
-        return False
-    one = model.constant(first.input[0])
-    kind = _score_kind(model, node.input[1])[0]
-    return one is not None and one.size == 1 and float(one.reshape(())) == 1.0 and kind == "probabilities"

@@ -92,7 +92,7 @@ def _reserved() -> set[str]:
     from ..preprocess.card import FIELDS
 
     running = ("providers", "threads", "batch", "progress")
-    return {*FIELDS, "output", "scores", *running, "model", "image", "method", "target", "layer"}
+    return {*FIELDS, *running, "model", "image", "method", "target", "layer"}
 
 
 @functools.cache

@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 
 from ...kernels.resize import FILTERS, Filter
 from ..errors import CardError, nearest
+from ..inspect.answer import KINDS, SCORES
 from .fields import (
     DTYPES,
     FieldRefused,
@@ -23,6 +24,7 @@ from .fields import (
     to_fraction,
     to_numbers,
     to_pixel,
+    to_probability,
     to_size,
     to_text,
     to_texts,
@@ -58,7 +60,10 @@ class Card:
         interpolation: filter of the resampling; antialias: whether it is stretched when an image becomes smaller.
         pad_value: pixel value 0..255 around the image; align: where a letterboxed image lies.
         dtype: of the tensor.
-        labels: names of the classes, or None.
+        labels: names of the classes, or None. output: the model's output, or value, that answers. answer: what it is,
+            one of "classes", "two", "labels", "number", "embedding", "map", "boxes", "state". scores: what it holds,
+            "logits", "probabilities" or "log-probabilities". decision_threshold: the probability from which a label,
+            or the second of two classes, is true.
         source: where each field came from. warnings: what may be wrong with that.
         about: descriptive entries that are not interpreted (title, licence, origin, ...).
 
@@ -82,6 +87,10 @@ class Card:
     align: Align = "center"
     dtype: str = "float32"
     labels: tuple[str, ...] | None = None
+    output: str | None = None
+    answer: str | None = None
+    scores: str | None = None
+    decision_threshold: float | None = None
     source: str = ""
     warnings: tuple[str, ...] = ()
     about: Mapping[str, Any] = field(default_factory=dict, compare=False)
@@ -131,6 +140,8 @@ class Card:
 
 
 FIELDS: tuple[str, ...] = tuple(f.name for f in fields(Card))
+# The fields that say what the model answers; the others say how its images are prepared.
+ANSWER_FIELDS = ("labels", "output", "answer", "scores", "decision_threshold")
 
 
 def check(
@@ -191,6 +202,10 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "align": choice_of(get_args(Align), False, {"centre": "center"}),
     "dtype": choice_of(DTYPES, False, {}),
     "labels": lambda v: v,
+    "output": to_text,
+    "answer": choice_of(KINDS, False, {}),
+    "scores": choice_of(SCORES, False, {}),
+    "decision_threshold": to_probability,
     "source": to_text,
     "warnings": to_texts,
     "about": to_entries,

@@ -57,6 +57,12 @@ def to_fraction(value: Any) -> float:
     return float(value)
 
 
+def to_probability(value: Any) -> float:
+    if not (_is_number(value) and 0 < value < 1):
+        raise FieldRefused("a number between 0 and 1")
+    return float(value)
+
+
 def to_pixel(value: Any) -> int:
     if not (_is_number(value) and float(value).is_integer() and 0 <= value <= 255):
         raise FieldRefused("a whole number from 0 to 255")

@@ -23,8 +23,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CardError, ModelError
-from ..inspect.signature import class_output, image_input
-from .card import FIELDS, Card, check, per_channel
+from ..inspect.answer import Hints, find_answer
+from ..inspect.own_scaling import own_scaling
+from ..inspect.signature import image_input
+from .card import ANSWER_FIELDS, FIELDS, Card, check, per_channel
 from .known_cards import known_cards
 from .labels import parse_json, read_labels, read_text
 from .sources.base import Found
@@ -52,12 +54,39 @@ def find_card(model: Model, **overrides: Any) -> Card:
     image input, UnknownName for an input that does not exist.
     """
     options = {**model.overrides, **{k: v for k, v in overrides.items() if v is not None}}
-    for other in ("output", "scores"):  # what `load` is told of the model's outputs is no part of a card
-        options.pop(other, None)
-    found = [Found(OPTIONS, check(options, OPTIONS, confined=False), strict=True)]
     notes: list[str] = []
-    found += [f for f in _sources(model, notes) if f.fields or f.notes]
-    return _Merge(model, found, notes).card()
+    return _Merge(model, _found(model, options, notes), notes).card()
+
+
+def find_hints(model: Model) -> Hints:
+    """What the sources of a card say of the model's answer; of models without an image input as well.
+
+    Raises CardError when options or a card file make no sense.
+    """
+    found = _found(model, dict(model.overrides), [])
+    values: dict[str, Any] = {}
+    for source in found:
+        for name in ANSWER_FIELDS:
+            if name in source.fields:
+                values.setdefault(name, source.fields[name])
+    return _hints(values)
+
+
+def _hints(values: Mapping[str, Any]) -> Hints:
+    labels = values.get("labels")
+    return Hints(
+        output=values.get("output"),
+        kind=values.get("answer"),
+        scores=values.get("scores"),
+        threshold=values.get("decision_threshold"),
+        labels=None if labels is None else len(labels),
+    )
+
+
+def _found(model: Model, options: dict[str, Any], notes: list[str]) -> list[Found]:
+    """What every source says, the options first."""
+    found = [Found(OPTIONS, check(options, OPTIONS, confined=False), strict=True)]
+    return found + [f for f in _sources(model, notes) if f.fields or f.notes]
 
 
 def _sources(model: Model, notes: list[str]) -> Iterator[Found]:
@@ -283,6 +312,11 @@ class _Merge:
         given = [name for name in ("mean", "std") if name in self.values]
         dtype = self.image.dtype
         default: tuple[tuple[float, ...], tuple[float, ...]]
+        scaled = None if given or dtype.kind in "iu" else own_scaling(self.model, self.image.name)
+        if scaled is not None:
+            self.values["mean"], self.values["std"] = (0.0,), (1.0,)
+            self.settled["mean"] = self.settled["std"] = f"the graph, which scales pixels itself ({scaled})"
+            return
         if given or dtype.name == "uint8":
             default, told = ((0.0,), (1.0,)), ""
         elif dtype.kind in "iu":
@@ -317,9 +351,10 @@ class _Merge:
 
     def classes(self) -> int | None:
         try:
-            return class_output(self.model).classes
+            answer = find_answer(self.model, _hints(self.values))
         except ModelError:
             return None
+        return answer.classes if answer.has_classes else None
 
     def source(self) -> str:
         """One sentence: which fields came from where."""

@@ -11,81 +11,142 @@ import onnx
 
 from ..errors import ModelError, TargetError, UnknownName
 from ..graph.model import Model
-from ..inspect.signature import class_output
-from ..proto.attributes import attributes
-from ..proto.edit import copied
+from ..graph.split import value_infos
+from ..inspect.answer import Answer
+from ..preprocess.answers import answer_of
 from .resolved import ClassTarget, Place
 
 if TYPE_CHECKING:
     from .target import Target
 
-PROBABILITIES = "onnxray/probabilities"
+PROBABILITIES, SIDES = "onnxray/probabilities", "onnxray/sides"
 
 
 def class_scores(place: Place, kind: str, target: Target) -> ClassTarget:
     """Targets made of classes: `kind` is "model" (the output as it is), "prob" or "logit"."""
-    model = place.model
-    try:
-        output = class_output(model)
-    except ModelError as error:
-        raise TargetError(
-            f"{error}; for other outputs the target is element:VALUE:INDEX, region:CLASS or unit:LAYER:CHANNEL"
-        ) from None
-    name, axis = output.name, max(output.axis, 1)
-    if kind == "prob" and output.scores != "probabilities":
-        model, name = _with_probabilities(model, output.name, output.axis, output.classes, output.scores)
-    elif kind == "logit" and output.scores != "logits":
-        name, axis = _before_softmax(model, output.name, axis)
-    rows = target.terms(place, output.classes)
+    answer = _answer(place.model)
+    model, name, axis = _scores_in(place.model, answer, kind)
+    rows = target.terms(place, answer.classes)
     wide = max(len(row) for row in rows)
     codes = np.array([[c for c, _ in row] + [row[0][0]] * (wide - len(row)) for row in rows], np.int64)
     weights = np.array([[w for _, w in row] + [0.0] * (wide - len(row)) for row in rows], np.float32)
     return ClassTarget(model, name, axis, codes, weights, kind)
 
 
-def _with_probabilities(model: Model, name: str, axis: int, count: int | None, scores: str) -> tuple[Model, str]:
-    """The model with probabilities computed after the scores `name`."""
-    if scores == "log-probabilities":
-        node = onnx.helper.make_node("Exp", [name], [PROBABILITIES], name=PROBABILITIES)
-    elif count == 1:
-        node = onnx.helper.make_node("Sigmoid", [name], [PROBABILITIES], name=PROBABILITIES)
-    elif model.opset >= 13:
-        node = onnx.helper.make_node("Softmax", [name], [PROBABILITIES], name=PROBABILITIES, axis=axis)
-    else:
-        # Before opset 13 a softmax runs over all axes from `axis` on: the same where the others after it have size 1.
-        node = onnx.helper.make_node("Softmax", [name], [PROBABILITIES], name=PROBABILITIES, axis=min(axis, 1))
-    info = copied(next(v for v in model.graph.output if v.name == name))
-    info.name = PROBABILITIES
-    with model.edited() as edit:
-        edit.graph.node.append(node)
-        edit.graph.output.append(info)
-    return edit.model, PROBABILITIES
+def the_number(model: Model) -> Answer | None:
+    """The answer, if it is numbers and no classes. Raises TargetError where a model without classes has no number."""
+    try:
+        answer = answer_of(model)
+    except ModelError:
+        return None
+    return answer if answer.kind == "number" else None
 
 
-# Operators that may stand between a softmax and the output: they keep the scores' places, or move them.
-_KEEPS = ("Identity", "Cast", "QuantizeLinear", "DequantizeLinear")
-_MOVES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
+_ELSEWHERE = {
+    "embedding": "explain one of its numbers with element:{value}:INDEX",
+    "map": "explain region:CLASS, or one of its numbers with element:{value}:INDEX,...",
+    "boxes": "explain one of its numbers with element:{value}:INDEX,...",
+    "state": "name another output with output=, or explain element:{value}:INDEX,...",
+    "number": "explain it as it is, without prob: or logit:",
+}
 
 
-def _before_softmax(model: Model, name: str, axis: int) -> tuple[str, int]:
-    """The value that the softmax or sigmoid before the output `name` reads, and its class axis."""
-    node = model.producer(name)
-    moved = False
-    while node is not None and node.op_type in (*_KEEPS, *_MOVES):
-        moved = moved or node.op_type in _MOVES
-        node = model.producer(node.input[0])
-    if node is None or node.op_type not in ("Softmax", "LogSoftmax", "Sigmoid"):
+def _answer(model: Model) -> Answer:
+    """The answer of a model that has classes. Raises TargetError for others."""
+    try:
+        answer = answer_of(model)
+    except ModelError as error:
         raise TargetError(
-            f"the scores before the probabilities {name!r} cannot be found: explain the class without logit:"
+            f"{error}; for other outputs the target is element:VALUE:INDEX, region:CLASS or unit:LAYER:CHANNEL"
+        ) from None
+    if not answer.has_classes:
+        remedy = _ELSEWHERE[answer.kind].format(value=answer.value)
+        raise TargetError(
+            f"the output {answer.output!r} has no classes ({answer.reason}): {remedy}; if it does hold classes, say "
+            "answer='classes', 'two' or 'labels'"
         )
-    logits = node.input[0]
-    shape = model.value(logits).shape
-    if moved and shape is not None:
-        if node.op_type == "Sigmoid":
-            axis = next((i for i, d in enumerate(shape) if i > 0 and d != 1), 1)
+    return answer
+
+
+def _scores_in(model: Model, answer: Answer, kind: str) -> tuple[Model, str, int]:
+    """The model, with nodes added where that is needed, and the value in it with a score for every class, and its axis.
+
+    One score that says which of two classes it is becomes two: z and -z of a logit, p and 1 - p of a probability.
+    """
+    name, axis, scores = answer.value, max(answer.axis, 1), answer.scores
+    nodes: list[onnx.NodeProto] = []
+    if kind == "logit" and scores != "logits":
+        if answer.logits is None:
+            raise TargetError(
+                f"the scores before the probabilities {name!r} cannot be found: explain the class without logit:"
+            )
+        (name, axis), scores = answer.logits, "logits"
+    elif kind == "prob" and scores != "probabilities":
+        nodes.append(_probabilities(model, answer, name, axis))
+        name, scores = PROBABILITIES, "probabilities"
+    if answer.two_sided:
+        nodes += _both_sides(model, answer, name, axis, scores)
+        name = SIDES
+    if not nodes:
+        return model, name, axis
+    info = _declared(model, answer, name, axis)
+    with model.edited() as edit:
+        edit.graph.node.extend(nodes)
+        edit.graph.output.append(info)
+    return edit.model, name, axis
+
+
+def _declared(model: Model, answer: Answer, name: str, axis: int) -> onnx.ValueInfoProto:
+    """The value that was added, as an output: shaped like the answer, with a column for each class."""
+    (info,) = value_infos(model, [answer.value])
+    info.name = name
+    shape = info.type.tensor_type.shape
+    if answer.two_sided and axis < len(shape.dim):
+        shape.dim[axis].Clear()
+        shape.dim[axis].dim_value = 2
+    elif answer.two_sided:
+        shape.dim.add(dim_value=2)
+    return info
+
+
+def _probabilities(model: Model, answer: Answer, name: str, axis: int) -> onnx.NodeProto:
+    """The node that makes probabilities of the scores `name`."""
+    operator = {"exp": "Exp", "sigmoid": "Sigmoid", "softmax": "Softmax"}[answer.function]
+    node = onnx.helper.make_node(operator, [name], [PROBABILITIES], name=PROBABILITIES)
+    if operator == "Softmax":
+        # Before opset 13 a softmax runs over all axes from `axis` on: the same where the others after it have size 1.
+        node.attribute.append(onnx.helper.make_attribute("axis", axis if model.opset >= 13 else min(axis, 1)))
+    return node
+
+
+def _both_sides(model: Model, answer: Answer, name: str, axis: int, scores: str) -> list[onnx.NodeProto]:
+    """Nodes that put the negative side in front of the one column of `name` along `axis`."""
+    nodes, other, dtype = [], f"{SIDES}/other", model.value(answer.value).dtype
+
+    def node(operator: str, inputs: list[str], output: str, **attributes: object) -> str:
+        nodes.append(onnx.helper.make_node(operator, inputs, [output], name=output, **attributes))
+        return output
+
+    rank = model.value(name if name in model.values else answer.value).rank
+    if rank is not None and rank <= axis:
+        one = f"{SIDES}/axis"
+        if model.opset >= 13:
+            axes = onnx.numpy_helper.from_array(np.array([axis], np.int64), one)
+            node("Constant", [], one, value=axes)
+            name = node("Unsqueeze", [name, one], f"{SIDES}/column")
         else:
-            axis = attributes(node).get("axis", -1 if model.opset >= 13 else 1) % len(shape)
-    return logits, axis
+            name = node("Unsqueeze", [name], f"{SIDES}/column", axes=[axis])
+    if scores == "logits":
+        node("Neg", [name], other)
+    else:
+        whole = onnx.numpy_helper.from_array(np.ones((), dtype), f"{SIDES}/one")
+        node("Constant", [], f"{SIDES}/one", value=whole)
+        p = node("Exp", [name], f"{SIDES}/p") if scores == "log-probabilities" else name
+        rest = node("Sub", [f"{SIDES}/one", p], other if p == name else f"{SIDES}/rest")
+        if p != name:
+            node("Log", [rest], other)
+    node("Concat", [other, name], SIDES, axis=axis)
+    return nodes
 
 
 def class_index(which: int | str, labels: Sequence[str] | None, count: int | None) -> int:

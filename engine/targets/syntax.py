@@ -49,10 +49,12 @@ def _unit(text: str) -> Target:
 
 
 def _element(text: str) -> Target:
-    value, _, rest = text.rpartition(":")
+    value, colon, rest = text.rpartition(":")
+    if not colon:
+        value, rest = text, ""  # a value of one number per sample
     if not value:
         raise ValueError(text)
-    entries = [part.strip() for part in rest.split(",")]
+    entries = [part.strip() for part in rest.split(",")] if rest.strip() else []
     return Element(value, tuple(e if e in ("max", "mean") else int(e) for e in entries))
 
 
@@ -104,7 +106,8 @@ _SYNTAX = {
     "prob": "prob:CLASS",
     "logit": "logit:CLASS",
     "unit": "unit:LAYER:CHANNEL, unit:LAYER:CHANNEL,Y,X or unit:LAYER:strongest,strongest",
-    "element": "element:VALUE:INDEX,INDEX,... with a number, 'max' or 'mean' for every axis after the batch",
+    "element": "element:VALUE:INDEX,INDEX,... with a number, 'max' or 'mean' for every axis after the batch; "
+    "element:VALUE for a value of one number per sample",
     "region": "region:CLASS or region:CLASS:Y0,X0,Y1,X1",
     "cotangent": "cotangent:VALUE:FILE.npy",
 }

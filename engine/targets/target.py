@@ -34,8 +34,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TargetError
+from ..inspect.answer import Answer
 from .classes import class_index, label_of
 from .classes import class_scores as _class_scores
+from .classes import the_number as _the_number
 from .dense import dense_output as _dense_output
 from .dense import region_cells as _region_cells
 from .resolved import FixedTarget, Place, Resolved
@@ -163,6 +165,9 @@ class Predicted(Target):
         return [[(-self.rank, 1.0)]]
 
     def resolve(self, place: Place) -> Resolved:
+        number = _the_number(place.model)
+        if number is not None:
+            return _of_numbers(place, number, self, self.rank - 1 if number.columns == 1 else None)
         return _class_scores(place, "model", self)
 
 
@@ -192,6 +197,9 @@ class Class(Target):
         return [[(class_index(self.which, place.labels, count), 1.0)]]
 
     def resolve(self, place: Place) -> Resolved:
+        number = _the_number(place.model)
+        if number is not None:
+            return _of_numbers(place, number, self, class_index(self.which, place.labels, number.columns))
         return _class_scores(place, "model", self)
 
 
@@ -376,11 +384,13 @@ class Region(Target):
         return f"region:{self.which}{box}" + (" (mask)" if self.mask is not None else "")
 
     def resolve(self, place: Place) -> Resolved:
-        name, axis, axes = _dense_output(place.model, self.output)
+        dense = _dense_output(place.model, self.output)
+        name, axis, axes = dense.value, dense.axis, dense.axes
 
         def cotangents(y: NDArray[Any]) -> NDArray[np.float32]:
             chosen = class_index(self.which, place.labels, y.shape[axis])
-            cells = _region_cells(place, np.moveaxis(y, (axis, *axes), (1, 2, 3)), chosen, self.box, self.mask)
+            moved = np.moveaxis(y, (axis, *axes), (1, 2, 3))
+            cells = _region_cells(place, moved, chosen, dense.least, self.box, self.mask)
             weights = np.zeros((len(y), *np.moveaxis(y, (axis, *axes), (1, 2, 3)).shape[1:]), np.float32)
             weights[:, chosen] = cells / cells.sum(axis=(1, 2), keepdims=True)
             return np.moveaxis(weights, (1, 2, 3), (axis, *axes))[:, None]
@@ -413,6 +423,20 @@ class Cotangent(Target):
             return array[:, None]
 
         return FixedTarget(place.model, self.value, self, cotangents, True)
+
+
+def _of_numbers(place: Place, answer: Answer, asked: Target, index: int | None) -> Resolved:
+    """One of the numbers that a model answers with. Raises TargetError where it is not said which."""
+    if index is None or (answer.columns is not None and index >= answer.columns):
+        count = "several" if answer.columns is None else answer.columns
+        raise TargetError(
+            f"the output {answer.output!r} holds {count} numbers ({answer.reason}), {asked} is none of them: give the "
+            "index of one"
+        )
+    rank = place.model.value(answer.value).rank
+    if rank is None:
+        rank = answer.axis + 1
+    return Element(answer.value, tuple(index if axis == answer.axis else 0 for axis in range(1, rank))).resolve(place)
 
 
 def settled(resolved: Resolved, y: NDArray[Any], labels: tuple[str, ...] | None) -> list[Target]:

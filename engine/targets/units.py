@@ -54,5 +54,5 @@ def element_places(y: NDArray[Any], index: tuple[int | str, ...], text: str) -> 
         chosen = tuple(slice(None) if i in means else int(b) for i, b in enumerate(best))
         share = np.zeros(values.shape, np.float32)
         share[chosen] = 1 / math.prod(values.shape[i] for i in means)
-        out[0][slices] = share
+        out[0, ...][slices] = share
     return result

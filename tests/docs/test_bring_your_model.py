@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import onnxray
-from onnxray.engine.inspect.report import inspect
-from onnxray.engine.inspect.signature import class_output
+from onnxray.engine.inspection import inspect
+from onnxray.engine.preprocess.answers import answer_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "bring-your-model.md"
 FENCES = re.compile(r"^```python framework=(\S+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -34,10 +34,10 @@ def test_snippet_writes_a_good_model(frameworks: str, code: str, tmp_path: Path)
     model = onnxray.load(tmp_path / "model.onnx")
     report = inspect(model)
     assert report.batch == "dynamic"
-    assert class_output(model).scores == "logits" or frameworks.startswith("sklearn")
+    assert answer_of(model).scores == "logits" or frameworks.startswith("sklearn")
     (value,) = model.inputs
     feed = np.random.default_rng(0).standard_normal([3, *value.shape[1:]]).astype(np.float32)
-    output = class_output(model)
-    got = onnxray.activations(model, feed, [output.name])[output.name]
+    output = answer_of(model)
+    got = onnxray.activations(model, feed, [output.value])[output.value]
     assert got.shape == (3, output.classes)
     assert np.isfinite(got).all()

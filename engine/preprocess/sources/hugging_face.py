@@ -29,9 +29,25 @@ def hugging_face(model: Model) -> Iterator[Found]:
 def hugging_face_labels(model: Model) -> Iterator[Found]:
     for path, config in json_objects(model, "config.json", "onnx"):
         named = config.get("id2label")
+        fields: dict[str, Any] = {}
         if isinstance(named, dict) and named and not all(str(v) == f"LABEL_{k}" for k, v in named.items()):
-            yield found_in(path.name, {"labels": named})
+            fields["labels"] = named
+        kind = _ANSWERS.get(str(config.get("problem_type")))
+        if kind is not None:
+            fields["answer"] = kind
+        if kind == "number":
+            fields.pop("labels", None)  # one name that stands for the number is no class
+        if fields:
+            yield found_in(path.name, fields)
             return
+
+
+# transformers, "problem_type" of PretrainedConfig.
+_ANSWERS = {
+    "regression": "number",
+    "single_label_classification": "classes",
+    "multi_label_classification": "labels",
+}
 
 
 def _hf_values(config: Mapping[str, Any]) -> dict[str, Any]:

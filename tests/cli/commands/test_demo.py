@@ -149,9 +149,7 @@ def test_models_that_are_no_classifiers(
     done = run("demo", zoo / "models" / f"{name}.onnx", photo, "--out", tmp_path / "out", "--quiet")
     assert done.exit_code == 0, done.stderr
     page = Page((tmp_path / "out" / "index.html").read_text(encoding="utf-8"))
-    assert any(
-        text.startswith("There is no prediction to show: no output of the model scores classes") for text in page.text
-    )
+    assert any(text.startswith("There is no prediction to show: nothing to predict: the output") for text in page.text)
 
 
 def test_the_builtin_demo(run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,7 @@ def test_json_holds_everything(run: Callable[..., Result], model: Path) -> None:
     assert by_name["logits"]["cam"] is False
     assert by_name["logits"]["cam_reason"]
     decisions = {d["what"]: d for d in found["decisions"]}
-    assert set(decisions) == {"image input", "class output", "layer for class activation maps"}
+    assert set(decisions) == {"image input", "answer", "layer for class activation maps"}
     assert decisions["layer for class activation maps"]["value"] == "features"
     assert all(d["reason"] and d["override"].startswith("--") for d in found["decisions"])
 
@@ -52,7 +52,7 @@ def test_every_override_that_a_decision_names_is_an_option(run: Callable[..., Re
 def test_overrides_change_decisions(run: Callable[..., Result], model: Path) -> None:
     found = json.loads(run("inspect", model, "--json", "--scores", "probabilities").stdout)
     values = {d["what"]: d["value"] for d in found["decisions"]}
-    assert values["class output"] == "logits (5 classes, probabilities)"
+    assert values["answer"] == "logits (5 classes, probabilities)"
     done = run("inspect", model, "--layout", "NHWC")
     assert "image input: image (NHWC" in done.stdout
 

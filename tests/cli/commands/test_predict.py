@@ -35,7 +35,7 @@ def test_json(run: Callable[..., Result], model: Path, photos: Path) -> None:
     done = run("predict", model, photos, "--json", "--top", 3)
     assert done.exit_code == 0
     found = json.loads(done.stdout)
-    assert set(found) == {"model", "card", "scores", "images"}
+    assert set(found) == {"model", "card", "scores", "answer", "images"}
     assert found["scores"] == "probabilities: softmax of the logits 'logits'"
     assert found["card"]["mean"] == [127.5] * 3
     assert [Path(i["path"]).name for i in found["images"]] == ["noise.png", "ramp.png", "square.png"]

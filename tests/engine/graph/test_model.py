@@ -21,7 +21,7 @@ from onnxray.engine.graph import model as model_module
 from onnxray.engine.graph import prepare, read
 from onnxray.engine.graph.model import Model
 from onnxray.engine.inference.session import run
-from onnxray.engine.inspect.report import inspect
+from onnxray.engine.inspection import inspect
 from onnxray.tests.rounding import ROUNDING, apart
 
 Parse = Callable[..., onnx.ModelProto]
@@ -134,7 +134,7 @@ def test_overrides_are_checked(cnn: onnx.ModelProto) -> None:
     assert onnxray.load(cnn, size=None).overrides == {}
     with pytest.raises(CardError, match="'size'"):
         onnxray.load(cnn, siez=224)
-    with pytest.raises(CardError, match="scores must be one of"):
+    with pytest.raises(CardError, match="scores in the options must be one of"):
         onnxray.load(cnn, scores="percent")
     with pytest.raises(CardError, match="output must be the name"):
         onnxray.load(cnn, output=3)

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from onnxray.engine.errors import ShapeError
-from onnxray.engine.inspect.signature import ClassOutput
-from onnxray.engine.targets.classify import best, probabilities, scores_of, shown_as
+from onnxray.engine.inspect.answer import Answer
+from onnxray.engine.targets.classify import best
 
 
-def output(scores: str = "logits", axis: int = 1) -> ClassOutput:
-    return ClassOutput("y", axis, None, scores, "")
+def output(scores: str = "logits", axis: int = 1, kind: str = "classes", **more: float) -> Answer:
+    return Answer("y", "y", kind, axis, None, scores, "", **more)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -20,26 +20,45 @@ def output(scores: str = "logits", axis: int = 1) -> ClassOutput:
 )
 def test_scores_are_rows_of_classes(shape: tuple[int, ...], axis: int, rows: int) -> None:
     values = np.arange(np.prod(shape), dtype=np.float16).reshape(shape)
-    found = scores_of(values, output(axis=axis))
+    found = output(axis=axis).rows(values)
     assert found.shape == (rows, 5)
     assert found.dtype == np.float64
     np.testing.assert_array_equal(found.ravel(), np.arange(rows * 5))
 
 
-@pytest.mark.parametrize("shape", [(2, 5, 7), (2, 5, 3, 3), ()])
+@pytest.mark.parametrize("shape", [(2, 5, 7), (2, 5, 3, 3)])
 def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ShapeError, match="'y'"):
-        scores_of(np.zeros(shape, np.float32), output())
+        output().rows(np.zeros(shape, np.float32))
+    with pytest.raises(ShapeError, match="not numbers"):
+        output().rows(np.array([["a"]]))
 
 
 def test_softmax_is_exact_for_large_logits() -> None:
-    found = probabilities(np.array([[1000.0, 1000.0 + np.log(3), -1e9]]), output())
+    found = output().probabilities(np.array([[1000.0, 1000.0 + np.log(3), -1e9]]))
     np.testing.assert_allclose(found, [[0.25, 0.75, 0.0]], atol=1e-12)
-    np.testing.assert_allclose(probabilities(np.log([[0.1, 0.9]]), output("log-probabilities")), [[0.1, 0.9]])
-    np.testing.assert_array_equal(probabilities(np.array([[0.4, 0.5]]), output("probabilities")), [[0.4, 0.5]])
-    assert "softmax of the logits 'y'" in shown_as(output())
-    assert "exp of the log-probabilities" in shown_as(output("log-probabilities"))
-    assert "as it is" in shown_as(output("probabilities"))
+    np.testing.assert_allclose(output("log-probabilities").probabilities(np.log([[0.1, 0.9]])), [[0.1, 0.9]])
+    np.testing.assert_array_equal(output("probabilities").probabilities(np.array([[0.4, 0.5]])), [[0.4, 0.5]])
+    assert "softmax of the logits 'y'" in output().shown_as
+    assert "exp of the log-probabilities" in output("log-probabilities").shown_as
+    assert "as it is" in output("probabilities").shown_as
+    assert "sigmoid of the logits 'y', independent labels" in output(kind="labels").shown_as
+
+
+def test_labels_hold_by_themselves() -> None:
+    answer = output("probabilities", kind="labels", threshold=0.3)
+    (guesses,) = best(np.array([[0.2, 0.9, 0.3]]), answer, ("a", "b", "c"))
+    assert [(g.label, g.score, g.holds) for g in guesses] == [("b", 0.9, True), ("c", 0.3, True), ("a", 0.2, False)]
+    assert best(np.zeros((1, 3)), output(), None)[0][0].holds is None
+
+
+def test_one_of_two_by_its_threshold() -> None:
+    answer = Answer("y", "y", "two", 1, 1, "logits", "", threshold=0.9)
+    (guesses,) = best(np.array([[1.0]]), answer, ("good", "bad"))
+    p = 1 / (1 + np.exp(-1))
+    assert [(g.label, g.holds) for g in guesses] == [("bad", False), ("good", True)]
+    np.testing.assert_allclose([g.score for g in guesses], [p, 1 - p])
+    assert [g.raw for g in guesses] == [1.0, -1.0]
 
 
 def test_equal_scores_keep_the_order_of_classes() -> None:

@@ -291,7 +291,7 @@ def test_a_region_is_the_mean_of_a_class_over_a_box_a_mask_or_its_own_places(den
 
 
 def test_a_model_without_class_scores_says_what_to_target(dense: onnxray.Model) -> None:
-    with pytest.raises(TargetError, match=r"region:CLASS or unit:LAYER"):
+    with pytest.raises(TargetError, match=r"explain region:CLASS"):
         Target.predicted().resolve(Place(dense))
 
 

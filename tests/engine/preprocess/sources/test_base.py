@@ -328,8 +328,14 @@ def test_ultralytics_classification(find: Find) -> None:
 
 
 def test_yolov5_metadata(find: Find) -> None:
-    card = find(metadata={"stride": "32", "names": "['a', 'b', 'c']"}, sides="640, 640")
-    assert (card.labels, card.size, card.resize) == (("a", "b", "c"), (640, 640), "letterbox")
+    """YOLOv5 states no task: one score for each name is a classifier, anything else a detector."""
+    yolov5 = {"stride": "32", "names": "['a', 'b', 'c']"}
+    card = find(metadata=yolov5, sides="640, 640", classes=8)
+    assert (card.labels, card.size, card.resize, card.std) == (None, (640, 640), "letterbox", (255.0,) * 3)
+    card = find(metadata=yolov5, sides="640, 640")
+    assert (card.labels, card.size, card.resize) == (("a", "b", "c"), (640, 640), "crop")
+    assert np.allclose(np.divide((*card.mean, *card.std), 255), IMAGENET_MEAN + IMAGENET_STD)
+    assert any("taken for a classifier" in text for text in card.warnings)
 
 
 def test_metadata_is_never_evaluated(find: Find, tmp_path: Path) -> None:

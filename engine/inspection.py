@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import CardError, ModelError, ShapeError, UnknownName
-from ..graph.dynamic_batch.make_dynamic import make_dynamic
-from ..graph.model import Model, Source
-from ..graph.read import read
-from .layers import Layer, cam_layer
-from .macs import parameters
-from .signature import class_output, image_input
+from .errors import CardError, ModelError, ShapeError, UnknownName
+from .graph.dynamic_batch.make_dynamic import make_dynamic
+from .graph.model import Model, Source
+from .graph.read import read
+from .inspect.answer import Answer
+from .inspect.layers import Layer, cam_layer
+from .inspect.macs import parameters
+from .inspect.signature import image_input
+from .preprocess.answers import answer_of
 
 
 @dataclass(frozen=True)
@@ -78,14 +80,30 @@ def decisions(model: Model) -> tuple[Decision, ...]:
     except (ModelError, CardError, UnknownName) as error:
         found.append(Decision("image input", "none", str(error), "--input NAME, --layout NCHW|NHWC"))
     try:
-        output = class_output(model)
-        count = "unknown number of" if output.classes is None else output.classes
-        told = f"{output.name} ({count} classes, {output.scores})"
-        found.append(Decision("class output", told, output.reason, "--output NAME, --scores logits|probabilities"))
-    except (ModelError, UnknownName) as error:
-        found.append(Decision("class output", "none", str(error), "--output NAME"))
+        answer = answer_of(model)
+        found.append(Decision("answer", _about(answer), answer.reason, _ANSWER_OPTIONS))
+    except (ModelError, CardError, UnknownName) as error:
+        found.append(Decision("answer", "none", str(error), _ANSWER_OPTIONS))
     best = cam_layer(model)
     if best is not None:
         reason = f"the last layer of {best.cam_reason}"
         found.append(Decision("layer for class activation maps", best.name, reason, "--layer NAME"))
     return tuple(found)
+
+
+_ANSWER_OPTIONS = "--output NAME, --answer classes|two|labels|number|..., --scores logits|probabilities"
+
+
+def _about(answer: Answer) -> str:
+    """The answer in a few words: `logits (10 classes, logits)`."""
+    name = answer.output if answer.value == answer.output else f"{answer.output}, from {answer.value}"
+    count = "any number of" if answer.columns is None else str(answer.columns)
+    what = {
+        "classes": f"{count} classes, {answer.scores}",
+        "two": f"one of two classes, {answer.scores}",
+        "labels": f"{count} independent labels, {answer.scores}",
+        "number": "one number" if answer.columns == 1 else f"{count} numbers",
+        "embedding": f"an embedding of {count} numbers",
+        "map": f"a map of {answer.scores}",
+    }.get(answer.kind, answer.kind)
+    return f"{name} ({what})"

@@ -1,0 +1,18 @@
+"""What a model answers, with everything that is known of it: options, card files, other tools' files, labels."""
+
+from __future__ import annotations
+
+from ..caches import of_model
+from ..graph.model import Model
+from ..inspect.answer import Answer, find_answer
+from .find import find_hints
+
+
+@of_model
+def answer_of(model: Model) -> Answer:
+    """What `model` answers; worked out once per model.
+
+    Raises UnknownName for an output that does not exist, CardError for options or a card that make no sense, ModelError
+    for a model without an output that can be read.
+    """
+    return find_answer(model, find_hints(model))
