@@ -9,7 +9,7 @@ its threads, and the next rows are made meanwhile.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -73,8 +73,12 @@ def run_batches(
     An input or output that the model declares without a batch axis is fed and read row by row. Raises what
     `Session.run` raises.
     """
+    return _joined(outputs, _in_batches(model, rows, outputs, shared, runtime or RunOptions()))
+
+
+def _joined(outputs: Sequence[str], batches: Iterable[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     parts: dict[str, list[np.ndarray]] = {name: [] for name in outputs}
-    for done in _in_batches(model, rows, outputs, shared=shared, runtime=runtime):
+    for done in batches:
         for name in outputs:
             parts[name].append(done[name])
     return {name: found[0] if len(found) == 1 else np.concatenate(found) for name, found in parts.items()}
@@ -84,12 +88,14 @@ def _in_batches(
     model: Model,
     rows: Mapping[str, np.ndarray],
     outputs: Sequence[str],
-    *,
-    shared: Mapping[str, np.ndarray] | None = None,
-    runtime: RunOptions | None = None,
+    shared: Mapping[str, np.ndarray] | None,
+    runtime: RunOptions,
+    full: bool = False,
 ) -> Iterator[dict[str, np.ndarray]]:
-    """As `run_batches`, batch by batch, in order."""
-    runtime = runtime or RunOptions()
+    """As `run_batches`, batch by batch, in order.
+
+    full: fewer rows than a batch are the last of many: on devices they are filled up to a whole one.
+    """
     count = len(next(iter(rows.values())))
     declared = {v.name: v for v in model.inputs}
     shared = {name: array for name, array in (shared or {}).items() if name in declared}
@@ -101,12 +107,14 @@ def _in_batches(
     if fixed:
         size = max(1, fixed[0])
     single = bool(bare) or known_one_at_a_time(model).is_set()
+    # Elsewhere than on processors a run of another size is expensive (see `_on_device`): the last one is filled up.
+    whole = size if not fixed and _on_device(runtime) and (count > size or full) else 0
     at = 0
     while at < count:
         step = 1 if single and not (fixed and not bare) else min(size, count - at)
         piece = {name: array[at : at + step] for name, array in rows.items()}
         try:
-            done = runs.run(piece, step)
+            done = runs.run(piece, step, 0 if single else whole)
         except (ModelError, ShapeError) as error:
             if step == 1 or fixed:
                 raise
@@ -154,12 +162,13 @@ def run_generated(
     """
     runtime = runtime or RunOptions()
     count, workers, size = rows.count, 1, batch_size(rows.like, runtime)
-    if resolve_providers(runtime.providers) == ("CPUExecutionProvider",):
+    if not _on_device(runtime):
         workers = runtime.threads or available()
         size = runtime.batch or batch_size(rows.like, runtime, rows.elements)
     workers = min(workers, -(-count // size))
     if workers > 1:
         runtime = replace(runtime, threads=1)
+    runtime = replace(runtime, batch=size)  # counted once: what is made may hold more inputs
     starts = list(range(0, count, size))[::-1]
     stopped, turn = threading.Event(), threading.Lock()
 
@@ -170,7 +179,8 @@ def run_generated(
             except IndexError:
                 return
             numbers = np.arange(start, min(start + size, count))
-            got = run_batches(model, rows.make(numbers), outputs, shared=shared, runtime=runtime)
+            made = rows.make(numbers)
+            got = _joined(outputs, _in_batches(model, made, outputs, shared, runtime, full=count > size))
             with turn:
                 consume(numbers, got)
 
@@ -205,11 +215,20 @@ def in_order(
     return take
 
 
+def _on_device(runtime: RunOptions) -> bool:
+    """Whether models run elsewhere than on processors.
+
+    There cuDNN plans every convolution anew when the batch size is another one than in the run before: up to seconds,
+    where the run itself takes milliseconds.
+    """
+    return resolve_providers(runtime.providers) != ("CPUExecutionProvider",)
+
+
 def batch_size(rows: Mapping[str, np.ndarray], runtime: RunOptions, elements: int = _ELEMENTS) -> int:
     """How many rows go into one run."""
     if runtime.batch is not None:
         return runtime.batch
-    each = sum(int(np.prod(a.shape[1:])) for a in rows.values())
+    each = max(int(np.prod(a.shape[1:])) for a in rows.values())
     return int(min(_MOST, max(1, elements // max(1, each))))
 
 
@@ -224,11 +243,12 @@ class _Runs:
     bare: frozenset[str]
     fixed: int | None
 
-    def run(self, piece: Mapping[str, np.ndarray], step: int) -> dict[str, np.ndarray]:
-        """The outputs for `step` rows, no more than fit into one run."""
-        ready = session(self.model, providers=self.runtime.providers, threads=self.runtime.threads)
+    def run(self, piece: Mapping[str, np.ndarray], step: int, least: int = 0) -> dict[str, np.ndarray]:
+        """The outputs for `step` rows, no more than fit into one run; fewer than `least` are filled up."""
+        rows = max(step, self.fixed or 0, least)
+        for_size = rows if _on_device(self.runtime) else None
+        ready = session(self.model, providers=self.runtime.providers, threads=self.runtime.threads, rows=for_size)
         feeds = {name: array[0] if name in self.bare else array for name, array in piece.items()}
-        rows = max(step, self.fixed or 0)
         if step < rows:
             feeds = {
                 name: a if name in self.bare else np.concatenate([a, np.repeat(a[-1:], rows - step, 0)])

@@ -168,14 +168,16 @@ def session(
     threads: int | None = None,
     optimize: str = "all",
     spin: bool = True,
+    rows: int | None = None,
 ) -> Session:
     """A session for `model`; the last few are kept, by the model's content and these options.
 
     `providers`: names ("cuda", "cpu", or ONNX Runtime's own) in order of preference, None for the best that works here.
     `threads`: of one operator, None for every CPU. `optimize`: "all", "extended", "basic" or "none". `spin`: whether
-    idle threads wait actively (off where several sessions take turns).
+    idle threads wait actively (off where several sessions take turns). `rows`: the batch size that it is for, where one
+    session for each is wanted.
     """
-    key = (model.content_key, resolve_providers(providers), threads, optimize, spin)
+    key = (model.content_key, resolve_providers(providers), threads, optimize, spin, rows)
 
     def make() -> Session:
         return Session(model, providers=providers, threads=threads, optimize=optimize, spin=spin)

@@ -78,7 +78,8 @@ def session_options(threads: int | None, optimize: str = "all", spin: bool = Tru
 
 def create(proto: ModelProto, providers: Sequence[str], options: Any) -> Any:
     try:
-        return ort.InferenceSession(proto.SerializeToString(), options, providers=list(providers))
+        # No fallback: ONNX Runtime's Python layer would go on without the provider, and only print that it does.
+        return ort.InferenceSession(proto.SerializeToString(), options, providers=list(providers), enable_fallback=0)
     except EncodeError:
         raise ModelError(
             "the model is too large for one protobuf (2 GiB): save it with external data, load the file"

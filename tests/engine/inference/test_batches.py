@@ -12,7 +12,9 @@ import pytest
 
 import onnxray
 from onnxray.engine.errors import ModelError, ShapeError
+from onnxray.engine.inference import batches
 from onnxray.engine.inference.batches import GeneratedRows, RunOptions, run_batches, run_generated
+from onnxray.engine.inference.session import Session
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((37, 3, 16, 16)).astype(np.float32)
@@ -101,3 +103,27 @@ def test_no_rows(cnn: onnx.ModelProto) -> None:
         raise AssertionError("called")
 
     run_generated(model, GeneratedRows(0, never, {model.inputs[0].name: X[:1]}), never, [model.outputs[0].name])
+
+
+@pytest.mark.parametrize("count", [1, 8, 37])
+def test_elsewhere_than_on_processors_a_session_sees_one_batch_size(
+    cnn: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """What cuDNN plans for a batch size it throws away at the next one: the last run is filled up, and the clean
+    input's run has a session of its own."""
+    model, sizes = onnxray.load(cnn), {}
+    expected = run_batches(model, {model.inputs[0].name: X[:count]}, [model.outputs[0].name], runtime=RunOptions("cpu"))
+    run = Session.run
+
+    def spied(self: Session, feeds: Any, outputs: Any = None) -> Any:
+        sizes.setdefault(self, set()).add(len(feeds[model.inputs[0].name]))
+        return run(self, feeds, outputs)
+
+    monkeypatch.setattr(Session, "run", spied)
+    monkeypatch.setattr(batches, "resolve_providers", lambda _: ("CUDAExecutionProvider", "CPUExecutionProvider"))
+    runtime = RunOptions("cpu", batch=8)
+    run_batches(model, {model.inputs[0].name: X[:1]}, [model.outputs[0].name], runtime=runtime)
+    got = made(model, X[:count], runtime)
+    np.testing.assert_allclose(got, expected[model.outputs[0].name], rtol=1e-4, atol=1e-5)
+    assert all(len(found) == 1 for found in sizes.values()), sizes
+    assert {max(found) for found in sizes.values()} == ({1} if count == 1 else {1, 8})

@@ -328,6 +328,11 @@ def test_native_noise_is_caught(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr() == ("after", "")
 
 
+def test_no_provider_is_replaced_by_another(cnn: onnx.ModelProto) -> None:
+    """ONNX Runtime's Python layer goes on without a provider that fails, and prints that: never asked for."""
+    assert Session(onnxray.load(cnn))._ort._enable_fallback is False
+
+
 def test_exactly_one_onnxruntime() -> None:
     installation.check_installation(["numpy", "onnxruntime-gpu"])
     with pytest.raises(RuntimeUnavailable, match="pip install onnxruntime-gpu"):
