@@ -157,9 +157,14 @@ def _transposed(node: Node, op: Emitter, dy: str, w: str, x: str, axes: Sequence
         return crop(op, full, x, padding_before(node, op, x, dy, axes))
     # Where sizes are open, so is what the last window leaves over: make room for the most, cut to size.
     longer = [axis.stride - 1 if axis.rest is None else axis.rest for axis in axes]
-    pads = [a.before for a in axes] + [a.after for a in axes]
-    dx = op.ConvTranspose(dy, w, pads=pads, output_padding=longer, group=group, **_steps(axes))
-    return crop(op, dx, x) if any(a.rest is None and a.stride > 1 for a in axes) else dx
+    # ONNX Runtime has no ConvTranspose on CUDA whose padding differs between the ends: what is more at one is cut off.
+    less = [min(a.before or 0, a.after or 0) for a in axes]
+    dx = op.ConvTranspose(dy, w, pads=less + less, output_padding=longer, group=group, **_steps(axes))
+    begin = [(a.before or 0) - both for a, both in zip(axes, less, strict=True)]
+    if any(begin):
+        return crop(op, dx, x, begin)
+    more = any((a.after or 0) > both for a, both in zip(axes, less, strict=True))
+    return crop(op, dx, x) if more or any(a.rest is None and a.stride > 1 for a in axes) else dx
 
 
 def flip_and_swap(op: Emitter, w: str, per_group: int, group: int, kernel: Sequence[int]) -> str:

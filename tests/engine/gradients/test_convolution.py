@@ -255,3 +255,27 @@ def test_half_precision(stride, check_gradient):
     }
     model = model_of(helper.make_node("Conv", ["x", "w"], ["y"], strides=[stride] * 2), feeds, dtype=np.float16)
     check_gradient(model, feeds, forward=lambda at: [conv(at["x"], at["w"], None, [stride] * 2, [1, 1], 1, [0] * 4)])
+
+
+@pytest.mark.parametrize("pads", [[0, 0, 1, 1], [1, 1, 0, 0], [2, 0, 1, 3]])
+@pytest.mark.parametrize("size", [9, 10])
+def test_no_transposed_convolution_is_padded_unequally(pads, size):
+    """ONNX Runtime's CUDA provider has none: it would run on the CPU, with copies around it."""
+    rng = np.random.default_rng(0)
+    feeds = {"x": rng.standard_normal((2, 3, size, size)).astype(np.float32)}
+    feeds["w"] = rng.standard_normal((4, 3, 3, 3)).astype(np.float32)
+    model = model_of(helper.make_node("Conv", ["x", "w"], ["y"], pads=pads, strides=[2, 2]), feeds)
+    gradient = vjp(model, of="y", wrt="x").proto
+    emitted = [node for node in gradient.graph.node if node.op_type == "ConvTranspose"]
+    assert emitted
+    for node in emitted:
+        given = next((list(a.ints) for a in node.attribute if a.name == "pads"), [0] * 4)
+        assert given[:2] == given[2:]
+    session = onnxruntime.InferenceSession(gradient.SerializeToString(), providers=["CPUExecutionProvider"])
+    counts = [(size + pads[i] + pads[i + 2] - 3) // 2 + 1 for i in range(2)]
+    seed = rng.standard_normal((2, 4, *counts)).astype(np.float32)
+    (found,) = session.run(["grad/x"], {**feeds, "cotangent/y": seed})
+    wide = np.zeros((2, 3, size + pads[0] + pads[2], size + pads[1] + pads[3]))
+    for (i, j), (rows, columns) in taps((3, 3), (2, 2), (1, 1), counts):
+        wide[:, :, rows, columns] += np.einsum("nmhw,mc->nchw", seed, feeds["w"][:, :, i, j])
+    np.testing.assert_allclose(found, wide[:, :, pads[0] : pads[0] + size, pads[1] : pads[1] + size], atol=1e-4)
