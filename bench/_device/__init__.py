@@ -1,0 +1,1 @@
+"""What `bench/device.py` runs: one file per question, and what they share."""
