@@ -4,7 +4,8 @@
     ├── RuntimeUnavailable      no usable onnxruntime, or an execution provider that cannot be had here
     ├── ModelError              the file is not a model that can be used, and why
     │   ├── ExternalDataError   a tensor's data file is missing, too short or outside the model's folder
-    │   └── OpsetError          an operator cannot be brought to the opset that is needed
+    │   ├── OpsetError          an operator cannot be brought to the opset that is needed
+    │   └── OutOfMemory         a run, or a session, for which the memory does not suffice
     ├── UnknownName             no such value, layer, label, method or model; offers the nearest names
     ├── SplitError              the values do not cut the graph in two; names what goes around the cut
     ├── ShapeError              a shape or type does not fit, or cannot be known
@@ -45,6 +46,10 @@ class ExternalDataError(ModelError):
 
 class OpsetError(ModelError):
     """An operator cannot be brought to the opset that is needed."""
+
+
+class OutOfMemory(ModelError):
+    """A run of the model, or a session for it, for which the memory of its device does not suffice."""
 
 
 class UnknownName(OnnxrayError):

@@ -85,6 +85,7 @@ def solve(problem: Problem, method: Method) -> Explanation | Any:
     """The explanation of a problem by a method."""
     if problem.layers and not method.at_layer:
         raise MethodError(f"{method.name} explains at the input and takes no layer: leave it out, or use a CAM method")
+    problem.notices.clear()  # what the runs of another method had to say stands in its explanations
     maps = method(problem)
     if len(maps.values) != problem.rows:
         raise ValueError(f"{method.name} gave {len(maps.values)} maps for {problem.rows} rows")
@@ -104,7 +105,7 @@ def _part(problem: Problem, method: Method, maps: Maps, row: int) -> Explanation
     )
     geometry = None if problem.input.geometries is None else problem.input.geometries[sample]
     warnings = [*problems(values, maps.display), *(maps.warnings[row] if maps.warnings else ())]
-    warnings += _about_score(problem, method, score, scores)
+    warnings += [*problem.notices, *_about_score(problem, method, score, scores)]
     if problem.input.geometries is not None:
         warnings += [f"preprocessing: {text}" for text in problem.input.warnings]
     return Explanation(

@@ -6,7 +6,7 @@ scores, its `gradients` for gradients of the rows; what was computed once for on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -30,7 +30,7 @@ class Problem:
 
     Attributes: `source` the model as given and `model` with what the target needs added; `input`; `asked` the target
     as given and `target` resolved; `layers` (names that the user gave); `runtime`; `runs` and `gradients`, the forward
-    and backward passes.
+    and backward passes; `notices`, what the runs had to say, each text once.
     """
 
     def __init__(
@@ -51,7 +51,10 @@ class Problem:
         self.target: Resolved = target.resolve(Place(model, input.labels, input.geometries, input.plane))
         self.model = self.target.model
         self.layers = tuple(layers)
-        self.runtime = runtime or RunOptions()
+        self.notices: dict[str, None] = {}
+        given = runtime or RunOptions()
+        # Not a method of this object: a circle would keep its arrays until the next collection of garbage.
+        self.runtime = replace(given, on_notice=_kept_in(self.notices, given.on_notice))
         self.runs = Runs(input, self.target, self.runtime)
         self.gradients = Gradients(self.runs)
 
@@ -111,3 +114,14 @@ class Problem:
     def on(self, model: Model) -> Problem:
         """The same question to another form of the model, in which all values have their names and meanings."""
         return self if model is self.source else Problem(model, self._given, self.asked, self.layers, self.runtime)
+
+
+def _kept_in(notices: dict[str, None], passed_on: Callable[[str], None] | None) -> Callable[[str], None]:
+    """What keeps the texts that it is called with, and passes them on."""
+
+    def take(text: str) -> None:
+        notices[text] = None
+        if passed_on is not None:
+            passed_on(text)
+
+    return take

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from ..errors import Disconnected
 from ..graph.dependencies import between
 from ..graph.split import expose, extract
-from ..inference.batches import RunOptions, run_batches
+from ..inference.batches import run_batches
 from ..proto.nodes import reads
 from ..targets.resolved import score
 
@@ -47,6 +48,6 @@ class Tail:
         runtime = problem.runtime
         if any(self._clean[name].dtype.kind in "iu" and self._clean[name].ndim <= 2 for name in self.sides):
             # Shapes computed from the input hold the batch they were computed with: one sample.
-            runtime = RunOptions(runtime.providers, runtime.threads, 1)
+            runtime = replace(runtime, batch=1)
         y = run_batches(self.model, feeds, [of], runtime=runtime)[of]
         return score(y, problem.cotangents, rows)

@@ -16,7 +16,7 @@ explanations", SIGMOD 2019.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -182,7 +182,9 @@ def runner_for(
     plain: bool = False,
     cap: float | None = None,
 ) -> Runner:
-    """As `make_runner`; kept for the next call with the same arguments."""
+    """As `make_runner`; kept for the next call with the same arguments, but for the functions in `runtime`."""
+    silent = replace(runtime, progress=None, on_notice=None)
     how = (windows.boxes.tobytes(), windows.share, plain, cap, runtime.providers, runtime.threads, runtime.batch)
     key = (model.content_key, source, tuple(values), *how)
-    return runners.get(key, lambda: make_runner(model, source, values, windows, runtime, plain=plain, cap=cap))
+    found = runners.get(key, lambda: make_runner(model, source, values, windows, silent, plain=plain, cap=cap))
+    return replace(found, runtime=runtime) if isinstance(found, PlainRunner) else found

@@ -9,7 +9,7 @@ its threads, and the next rows are made meanwhile.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from ...kernels.threads import available
 from ..caches import of_model
-from ..errors import ModelError, ShapeError
+from ..errors import ModelError, OutOfMemory, ShapeError
 from ..graph.model import Model
 from ..runtime.providers import resolve_providers
-from .session import session
+from .session import session, sessions
 
 # Elements of all row inputs of one batch: eight images of 3x224x224. Larger batches leave the caches and get slower.
 _ELEMENTS = 8 * 3 * 224 * 224
@@ -40,18 +40,27 @@ def known_one_at_a_time(model: Model) -> threading.Event:
     return threading.Event()
 
 
+@of_model
+def known_most(model: Model) -> dict[Hashable, int]:
+    """The most rows that run at once where more did not fit into memory, by providers and the shapes of the rows."""
+    return {}
+
+
 @dataclass(frozen=True)
 class RunOptions:
     """Where and how models run: `providers` and `threads` as `session` takes them, `batch` the most rows at once.
 
     progress: methods that run for long call it with how many of how many runs are done; from any thread, never
     twice at once.
+    on_notice: called with a line of text on what a user should know of the runs, such as fewer rows at once for lack of
+    memory; from any thread, the same text any number of times.
     """
 
     providers: str | tuple[str, ...] | None = None
     threads: int | None = None
     batch: int | None = None
     progress: Callable[[int, int], None] | None = field(default=None, compare=False, repr=False)
+    on_notice: Callable[[str], None] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.providers is not None and not isinstance(self.providers, str):
@@ -70,8 +79,9 @@ def run_batches(
 ) -> dict[str, np.ndarray]:
     """Outputs (R, ...) of the model for `rows`, arrays (R, ...) by input name; `shared` inputs are the same for each.
 
-    An input or output that the model declares without a batch axis is fed and read row by row. Raises what
-    `Session.run` raises.
+    An input or output that the model declares without a batch axis is fed and read row by row. Where memory does not
+    suffice, half as many rows run at once from then on, which `runtime.on_notice` is called with. Raises what
+    `Session.run` raises; OutOfMemory only where a single row, or the batch that the model fixes, is too much.
     """
     return _joined(outputs, _in_batches(model, rows, outputs, shared, runtime or RunOptions()))
 
@@ -103,28 +113,36 @@ def _in_batches(
     bare = {n for n, a in rows.items() if declared[n].rank is not None and declared[n].rank == a.ndim - 1}
     fixed = [s[0] for n in rows if n not in bare and (s := declared[n].shape) and isinstance(s[0], int)]
     runs = _Runs(model, outputs, shared, runtime, frozenset(bare), fixed[0] if fixed else None)
-    size = batch_size(rows, runtime)
-    if fixed:
-        size = max(1, fixed[0])
+    asked = max(1, fixed[0]) if fixed else batch_size(rows, runtime)
+    memory = _Memory(model, rows, runtime)
     single = bool(bare) or known_one_at_a_time(model).is_set()
     # Elsewhere than on processors a run of another size is expensive (see `_on_device`): the last one is filled up.
-    whole = size if not fixed and _on_device(runtime) and (count > size or full) else 0
+    fill = not fixed and _on_device(runtime)
     at = 0
     while at < count:
+        size = asked if fixed else memory.most(asked)
         step = 1 if single and not (fixed and not bare) else min(size, count - at)
         piece = {name: array[at : at + step] for name, array in rows.items()}
+        together = size if fill and not single and (count > size or full) else step
         try:
-            done = runs.run(piece, step, 0 if single else whole)
+            done = runs.run(piece, step, together)
+        except OutOfMemory:
+            if together == 1 or fixed:
+                raise
+            memory.exceeded(together)
+            continue
         except (ModelError, ShapeError) as error:
-            if step == 1 or fixed:
+            if together == 1 or fixed:
                 raise
             single = True
             try:
-                done = runs.run({name: array[:1] for name, array in piece.items()}, 1)
+                done = runs.run({name: array[:1] for name, array in piece.items()}, 1, 1)
             except (ModelError, ShapeError):
                 raise error from None
             step = 1
             known_one_at_a_time(model).set()
+        if size < asked and not single and (count > size or full):
+            memory.tell(asked, size)
         yield done
         at += step
 
@@ -232,6 +250,34 @@ def batch_size(rows: Mapping[str, np.ndarray], runtime: RunOptions, elements: in
     return int(min(_MOST, max(1, elements // max(1, each))))
 
 
+class _Memory:
+    """How many rows of these shapes fit into the memory of where they run, as far as runs that failed have shown."""
+
+    def __init__(self, model: Model, rows: Mapping[str, np.ndarray], runtime: RunOptions) -> None:
+        shapes = tuple(sorted((name, array.shape[1:]) for name, array in rows.items()))
+        self._known, self._runtime, self._key = known_most(model), runtime, (runtime.providers, shapes)
+
+    def most(self, asked: int) -> int:
+        """How many run at once where `asked` are wanted."""
+        return min(asked, self._known.get(self._key, asked))
+
+    def exceeded(self, rows: int) -> None:
+        """So many rows did not fit: half as many from now on.
+
+        The sessions that are kept go: each holds the memory that its largest run took, the one that failed as well.
+        """
+        self._known[self._key] = self.most(rows // 2)
+        sessions.clear()
+
+    def tell(self, asked: int, size: int) -> None:
+        if self._runtime.on_notice is not None:
+            where = resolve_providers(self._runtime.providers)[0].removesuffix("ExecutionProvider")
+            self._runtime.on_notice(
+                f"memory: {asked} inputs at once do not fit on {where}, {size} run at once instead and take longer; "
+                f"batch={size} (--rows {size}) asks for no more"
+            )
+
+
 @dataclass(frozen=True, eq=False)
 class _Runs:
     """Runs of one model. bare: inputs without a batch axis; fixed: the batch size that the model insists on."""
@@ -243,9 +289,9 @@ class _Runs:
     bare: frozenset[str]
     fixed: int | None
 
-    def run(self, piece: Mapping[str, np.ndarray], step: int, least: int = 0) -> dict[str, np.ndarray]:
-        """The outputs for `step` rows, no more than fit into one run; fewer than `least` are filled up."""
-        rows = max(step, self.fixed or 0, least)
+    def run(self, piece: Mapping[str, np.ndarray], step: int, together: int) -> dict[str, np.ndarray]:
+        """The outputs for `step` rows, filled up to `together`, or to the batch size that the model insists on."""
+        rows = max(together, self.fixed or 0)
         for_size = rows if _on_device(self.runtime) else None
         ready = session(self.model, providers=self.runtime.providers, threads=self.runtime.threads, rows=for_size)
         feeds = {name: array[0] if name in self.bare else array for name, array in piece.items()}

@@ -10,7 +10,7 @@ from google.protobuf.message import EncodeError
 from onnx import ModelProto
 
 from ...kernels.threads import available
-from ..errors import ModelError, OnnxrayError, RuntimeUnavailable, ShapeError, UnknownName
+from ..errors import ModelError, OnnxrayError, OutOfMemory, RuntimeUnavailable, ShapeError, UnknownName
 from ..proto.nodes import DOMAIN_NAMES, all_nodes, label
 from .installation import check_installation, installed_distributions
 
@@ -51,6 +51,14 @@ ORT_ERRORS: tuple[type[Exception], ...] = (
 )
 
 
+# How ONNX Runtime's arena (BFCArena), CUDA and its libraries, DirectML and C++ say that memory does not suffice.
+_NO_MEMORY = re.compile(
+    r"out of memory|failed to allocate memory|BFCArena|bad_alloc|ALLOC(ATION)?_FAILED|CUDA (error|failure) 2\b|"
+    r"cudaErrorMemoryAllocation|8007000E",
+    re.IGNORECASE,
+)
+
+
 _LEVELS = {
     "all": "ORT_ENABLE_ALL",
     "extended": "ORT_ENABLE_EXTENDED",
@@ -88,7 +96,8 @@ def create(proto: ModelProto, providers: Sequence[str], options: Any) -> Any:
         strangers = _unknown_operator(proto, str(error))
         if strangers:
             raise ModelError(strangers) from error
-        raise ModelError(f"ONNX Runtime {ort.__version__} cannot run this model: {_one_line(error)}") from error
+        kind = OutOfMemory if _is_out_of_memory(error) else ModelError
+        raise kind(f"ONNX Runtime {ort.__version__} cannot run this model: {_one_line(error)}") from error
 
 
 def _unknown_operator(proto: ModelProto, said: str) -> str | None:
@@ -116,7 +125,15 @@ def _one_line(error: Exception) -> str:
 
 
 def run_error(error: Exception) -> OnnxrayError:
+    """What a run raised, in our words: OutOfMemory, ShapeError for feeds that do not fit, else ModelError."""
     said = _one_line(error)
+    if _is_out_of_memory(error):
+        remedy = "run fewer inputs at once, smaller ones, or on another provider"
+        return OutOfMemory(f"ONNX Runtime ran out of memory while running the model: {said}; {remedy}")
     # With IO binding the same comes as a RuntimeError.
     feeds = type(error).__name__ == "InvalidArgument" or "Got invalid dimensions for input" in said
     return (ShapeError if feeds else ModelError)(f"ONNX Runtime failed while running the model: {said}")
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)) is not None

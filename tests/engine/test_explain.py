@@ -20,10 +20,12 @@ from onnxray.engine.errors import (
     ModelError,
     NoGradient,
     OnnxrayError,
+    OutOfMemory,
     ShapeError,
     TargetError,
     UnknownName,
 )
+from onnxray.engine.inference.session import Session
 from onnxray.engine.preprocess.find import find_card
 from onnxray.engine.preprocess.image import prepare
 from onnxray.tests.rounding import ROUNDING, apart
@@ -247,3 +249,31 @@ def test_the_whole_graph_is_inferred_at_most_twice(monkeypatch: pytest.MonkeyPat
     image = np.random.default_rng(3).integers(0, 256, (97, 113, 3), np.uint8)
     assert onnxray.explain(proto, image, "grad-cam").values.any()
     assert len(inferred) == 2
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [("occlusion", {"patch": 4, "mode": "plain"}), ("smoothgrad", {}), ("rise", {"masks": 64})],
+)
+def test_fewer_inputs_at_once_for_lack_of_memory_are_a_warning(
+    cnn: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch, method: str, options: dict[str, Any]
+) -> None:
+    """Of every explanation that it is true of, those for which the runner of an earlier one was kept as well."""
+    running = {"providers": "cpu", "batch": 8, **options}
+    expected = onnxray.explain(cnn, X, method, 1, **running)
+    assert not [text for text in expected.warnings if text.startswith("memory")]
+    run = Session.run
+
+    def small(self: Session, feeds: Any, outputs: Any = None) -> Any:
+        if len(feeds["image"]) > 2:
+            raise OutOfMemory("Failed to allocate memory")
+        return run(self, feeds, outputs)
+
+    monkeypatch.setattr(Session, "run", small)
+    for _ in range(2):
+        found = onnxray.explain(cnn, X, method, 1, **running)
+        assert apart(found.values, expected.values) <= ROUNDING
+        (said,) = [text for text in found.warnings if text.startswith("memory")]
+        assert "8 inputs at once do not fit on CPU, 2 run at once" in said
+    once = onnxray.explain(cnn, X, "gradient", 1, providers="cpu", batch=8)
+    assert not [text for text in once.warnings if text.startswith("memory")]

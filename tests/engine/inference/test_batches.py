@@ -11,10 +11,17 @@ import onnx
 import pytest
 
 import onnxray
-from onnxray.engine.errors import ModelError, ShapeError
+from onnxray.engine.errors import ModelError, OutOfMemory, ShapeError
 from onnxray.engine.inference import batches
-from onnxray.engine.inference.batches import GeneratedRows, RunOptions, run_batches, run_generated
+from onnxray.engine.inference.batches import (
+    GeneratedRows,
+    RunOptions,
+    known_one_at_a_time,
+    run_batches,
+    run_generated,
+)
 from onnxray.engine.inference.session import Session
+from onnxray.engine.runtime.ort import run_error
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((37, 3, 16, 16)).astype(np.float32)
@@ -127,3 +134,66 @@ def test_elsewhere_than_on_processors_a_session_sees_one_batch_size(
     np.testing.assert_allclose(got, expected[model.outputs[0].name], rtol=1e-4, atol=1e-5)
     assert all(len(found) == 1 for found in sizes.values()), sizes
     assert {max(found) for found in sizes.values()} == ({1} if count == 1 else {1, 8})
+
+
+@pytest.fixture
+def room(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[int]]:
+    """Makes every run of more rows than its argument fail as ONNX Runtime does where memory does not suffice; the list
+    holds how many rows each run was given."""
+
+    def limit(most: int) -> list[int]:
+        sizes: list[int] = []
+        run = Session.run
+
+        def small(self: Session, feeds: Any, outputs: Any = None) -> Any:
+            sizes.append(len(next(iter(feeds.values()))))
+            if sizes[-1] > most:
+                raise run_error(RuntimeError("BFCArena::AllocateRawInternal Failed to allocate memory of size 99"))
+            return run(self, feeds, outputs)
+
+        monkeypatch.setattr(Session, "run", small)
+        return sizes
+
+    return limit
+
+
+@pytest.mark.parametrize("device", [False, True])
+def test_where_memory_does_not_suffice_half_as_many_rows_run(
+    cnn: onnx.ModelProto, room: Callable[[int], list[int]], monkeypatch: pytest.MonkeyPatch, device: bool
+) -> None:
+    model, notices = onnxray.load(cnn), []
+    feeds, names = {model.inputs[0].name: X}, [model.outputs[0].name]
+    expected = run_batches(model, feeds, names)[names[0]]
+    if device:
+        monkeypatch.setattr(batches, "resolve_providers", lambda _: ("CUDAExecutionProvider", "CPUExecutionProvider"))
+    sizes = room(5)
+    runtime = RunOptions("cpu", batch=16, on_notice=notices.append)
+    np.testing.assert_allclose(run_batches(model, feeds, names, runtime=runtime)[names[0]], expected, rtol=1e-4)
+    assert sizes == [16, 8, *[4] * 9, 4 if device else 1]
+    assert len(set(notices)) == 1
+    assert "16 inputs at once do not fit" in notices[0]
+    assert "batch=4" in notices[0]
+    assert not known_one_at_a_time(model).is_set()
+    del sizes[:], notices[:]
+    np.testing.assert_allclose(made(model, X, runtime), expected, rtol=1e-4, atol=1e-5)
+    assert max(sizes) == 4, "what does not fit is not tried again"
+    assert len(set(notices)) == 1, "but said again: it may be another explanation's"
+    del notices[:]
+    run_batches(model, {model.inputs[0].name: X[:3]}, names, runtime=runtime)
+    assert notices == []
+
+
+def test_where_a_single_row_is_too_much(cnn: onnx.ModelProto, room: Callable[[int], list[int]]) -> None:
+    model, sizes = onnxray.load(cnn), room(0)
+    with pytest.raises(OutOfMemory, match="Failed to allocate memory"):
+        run_batches(model, {model.inputs[0].name: X}, [model.outputs[0].name], runtime=RunOptions("cpu", batch=4))
+    assert sizes == [4, 2, 1]
+
+
+def test_a_fixed_batch_that_is_too_much(
+    parse: Callable[..., onnx.ModelProto], room: Callable[[int], list[int]]
+) -> None:
+    model, sizes = onnxray.load(parse("m (float[5, 4] x) => (float[5, 4] y) { y = Mul (x, x) }")), room(4)
+    with pytest.raises(OutOfMemory):
+        run_batches(model, {"x": RNG.standard_normal((13, 4)).astype(np.float32)}, ["y"])
+    assert sizes == [5]
