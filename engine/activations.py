@@ -14,6 +14,7 @@ from .inference.session import session
 from .inspect.layers import value_of
 from .load import load
 from .runtime.feeds import check_names
+from .runtime.providers import Providers
 
 
 def activations(
@@ -21,7 +22,7 @@ def activations(
     x: np.ndarray | Mapping[str, Any],
     layers: str | Sequence[str],
     *,
-    providers: str | Sequence[str] | None = None,
+    providers: Providers = None,
     threads: int | None = None,
 ) -> dict[str, np.ndarray]:
     """Values inside the network for the input `x`: a dict of the names in `layers` to arrays.

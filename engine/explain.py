@@ -48,8 +48,9 @@ def explain(
     target: None (the predicted class), a class index, a label, a list of them, or a `Target`.
     layer: for methods that work at a layer; by default it is chosen, with the reason in the result.
     options: the method's own; fields of the model card (`size`, `mean`, `std`, `order`, `layout`, `resize`, ...),
-        `output` and `scores` to override what is found; `providers`, `threads` and `batch` (most rows of one run);
-        `progress`, a function that long methods tell how many of how many runs are done.
+        `output` and `scores` to override what is found; `providers` (a name, "cuda", or a list of names and of pairs
+        (name, {option: value})), `threads` and `batch` (most rows of one run); `progress`, a function that long methods
+        call with how many of how many runs are done.
 
     Returns an Explanation; for a batch of several samples, or several targets, Explanations.
 

@@ -148,13 +148,30 @@ def runtime(f: F) -> F:
 
     @functools.wraps(f)
     def command(*args: Any, provider: str | None, threads: int | None, **others: Any) -> Any:
-        return f(*args, runtime={"providers": provider, "threads": threads}, **others)
+        providers = None if provider is None else _provider(provider)
+        return f(*args, runtime={"providers": providers, "threads": threads}, **others)
 
     stack = click.option(
         "--threads", type=click.IntRange(min=1), metavar="N", help="Threads of one operator; every CPU if not given."
     )(command)
-    text = "Execution provider of ONNX Runtime: cpu, cuda, ...; the best one that works here if not given."
-    return click.option("--provider", metavar="NAME", help=text)(stack)  # type: ignore[return-value]
+    text = (
+        "Execution provider of ONNX Runtime: cpu, cuda, ...; the best one that works here if not given. Options of the "
+        "provider follow a colon, as in cuda:use_tf32=0,device_id=1."
+    )
+    return click.option("--provider", metavar="NAME[:OPTION=VALUE,...]", help=text)(stack)  # type: ignore[return-value]
+
+
+def _provider(text: str) -> str | list[tuple[str, dict[str, str]]]:
+    """What follows --provider, as a session takes it."""
+    name, colon, rest = text.partition(":")
+    if not colon:
+        return text
+    parts = rest.split(",")
+    found = {key.strip(): value.strip() for key, _, value in (part.partition("=") for part in parts)}
+    if not name or len(found) < len(parts) or not all(key and value for key, value in found.items()):
+        said = f"{text!r} is not NAME, or NAME:OPTION=VALUE,OPTION=VALUE with every option once"
+        raise click.BadParameter(said, param_hint="'--provider'")
+    return [(name, found)]
 
 
 def common(folder: str | None, *, resume: bool = False, json: bool = True) -> Callable[[F], F]:

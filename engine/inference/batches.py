@@ -21,7 +21,7 @@ from ...kernels.threads import available
 from ..caches import of_model
 from ..errors import ModelError, OutOfMemory, ShapeError
 from ..graph.model import Model
-from ..runtime.providers import resolve_providers
+from ..runtime.providers import Providers, asked_providers, resolve_providers
 from .session import session, sessions
 
 # Elements of all row inputs of one batch: eight images of 3x224x224. Larger batches leave the caches and get slower.
@@ -56,7 +56,7 @@ class RunOptions:
     memory; from any thread, the same text any number of times.
     """
 
-    providers: str | tuple[str, ...] | None = None
+    providers: Providers = None
     threads: int | None = None
     batch: int | None = None
     progress: Callable[[int, int], None] | None = field(default=None, compare=False, repr=False)
@@ -64,7 +64,7 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         if self.providers is not None and not isinstance(self.providers, str):
-            object.__setattr__(self, "providers", tuple(self.providers))
+            object.__setattr__(self, "providers", asked_providers(self.providers))
         if self.batch is not None and self.batch < 1:
             raise ShapeError(f"a batch of {self.batch} rows is none: give at least 1")
 

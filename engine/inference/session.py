@@ -24,7 +24,7 @@ from ..runtime.feeds import check_names, fit, join, pieces
 from ..runtime.memory import shared_arena
 from ..runtime.ort import ORT_ERRORS, create, ort, run_error, session_options
 from ..runtime.ort_values import NOT_IN_NUMPY, from_ort_value, to_ort_value
-from ..runtime.providers import CUDA, resolve_providers
+from ..runtime.providers import CUDA, Providers, resolve
 
 
 class Session:
@@ -37,7 +37,7 @@ class Session:
         self,
         model: Model,
         *,
-        providers: str | Sequence[str] | None = None,
+        providers: Providers = None,
         threads: int | None = None,
         optimize: str = "all",
         spin: bool = True,
@@ -45,15 +45,21 @@ class Session:
     ) -> None:
         """`pooled`: for many small sessions of one process: they share one arena, and `model` keeps no weights."""
         self.model = model
-        self.providers = resolve_providers(providers)
+        chosen = resolve(providers)
+        self.providers = tuple(provider.name for provider in chosen)
         self.inputs: dict[str, Value] = {v.name: v for v in model.inputs}
         self.defaults = {v.name: v for v in map(from_info, model.untyped.graph.input) if v.name not in self.inputs}
         self.outputs = tuple(v.name for v in model.untyped.graph.output)
-        self._made_with: dict[str, Any] = {"threads": threads, "optimize": optimize, "spin": spin}
+        self._made_with: dict[str, Any] = {
+            "providers": chosen,
+            "threads": threads,
+            "optimize": optimize,
+            "spin": spin,
+        }
         folder = str(model.folder) if model.folder else None
         options = session_options(threads, optimize, spin, folder)
         with shared_arena(options) if pooled else nullcontext():
-            self._ort = create(model.untyped, self.providers, options)
+            self._ort = create(model.untyped, [provider.given for provider in chosen], options)
         if pooled:
             self.model = _without_weights(model)
         elements = (*self._ort.get_inputs(), *self._ort.get_outputs())
@@ -108,7 +114,7 @@ class Session:
             model = make_dynamic(self.model)
         except ShapeError:
             return None
-        return Session(model, providers=self.providers, **self._made_with)
+        return Session(model, **self._made_with)
 
     def run_on_device(self, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None) -> dict[str, Any]:
         """Like `run` with IO binding: feeds may be OrtValues, results are OrtValues that stay on the session's device.
@@ -164,7 +170,7 @@ sessions = Kept[tuple[Any, ...], Session](8)
 def session(
     model: Model,
     *,
-    providers: str | Sequence[str] | None = None,
+    providers: Providers = None,
     threads: int | None = None,
     optimize: str = "all",
     spin: bool = True,
@@ -172,12 +178,13 @@ def session(
 ) -> Session:
     """A session for `model`; the last few are kept, by the model's content and these options.
 
-    `providers`: names ("cuda", "cpu", or ONNX Runtime's own) in order of preference, None for the best that works here.
+    `providers`: names ("cuda", "cpu", or ONNX Runtime's own) in order of preference, or (name, {option: value}) pairs;
+    None for the best that works here.
     `threads`: of one operator, None for every CPU. `optimize`: "all", "extended", "basic" or "none". `spin`: whether
     idle threads wait actively (off where several sessions take turns). `rows`: the batch size that it is for, where one
     session for each is wanted.
     """
-    key = (model.content_key, resolve_providers(providers), threads, optimize, spin, rows)
+    key = (model.content_key, resolve(providers), threads, optimize, spin, rows)
 
     def make() -> Session:
         return Session(model, providers=providers, threads=threads, optimize=optimize, spin=spin)

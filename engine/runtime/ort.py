@@ -84,7 +84,8 @@ def session_options(threads: int | None, optimize: str = "all", spin: bool = Tru
     return options
 
 
-def create(proto: ModelProto, providers: Sequence[str], options: Any) -> Any:
+def create(proto: ModelProto, providers: Sequence[str | tuple[str, dict[str, str]]], options: Any) -> Any:
+    """A session of ONNX Runtime. providers: full names, or pairs of a name and options. Raises ModelError."""
     try:
         # No fallback: ONNX Runtime's Python layer would go on without the provider, and only print that it does.
         return ort.InferenceSession(proto.SerializeToString(), options, providers=list(providers), enable_fallback=0)
@@ -97,7 +98,7 @@ def create(proto: ModelProto, providers: Sequence[str], options: Any) -> Any:
         if strangers:
             raise ModelError(strangers) from error
         kind = OutOfMemory if _is_out_of_memory(error) else ModelError
-        raise kind(f"ONNX Runtime {ort.__version__} cannot run this model: {_one_line(error)}") from error
+        raise kind(f"ONNX Runtime {ort.__version__} cannot run this model: {one_line(error)}") from error
 
 
 def _unknown_operator(proto: ModelProto, said: str) -> str | None:
@@ -112,7 +113,7 @@ def _unknown_operator(proto: ModelProto, said: str) -> str | None:
     return None
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     """What ONNX Runtime says, without its codes and the places in its sources; of nested nodes, the innermost."""
     text = " ".join(str(error).split()) or type(error).__name__
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ", "", text)
@@ -126,7 +127,7 @@ def _one_line(error: Exception) -> str:
 
 def run_error(error: Exception) -> OnnxrayError:
     """What a run raised, in our words: OutOfMemory, ShapeError for feeds that do not fit, else ModelError."""
-    said = _one_line(error)
+    said = one_line(error)
     if _is_out_of_memory(error):
         remedy = "run fewer inputs at once, smaller ones, or on another provider"
         return OutOfMemory(f"ONNX Runtime ran out of memory while running the model: {said}; {remedy}")

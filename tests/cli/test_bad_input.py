@@ -125,6 +125,9 @@ def test_an_unknown_label_or_field(run: Callable[..., Result], model: Path, phot
     refused(run("predict", model, photo, "--output", "logit"), "no model output named 'logit'", "nearest: 'logits'")
     refused(run("predict", model, photo, "--size", "99999999x99999999"), "size")
     refused(run("predict", model, photo, "--provider", "cuad"), "'cuad'", "nearest: 'cuda'")
+    refused(run("predict", model, photo, "--provider", "cpu:a=1"), "cannot be used with a=1: the CPU takes no options")
+    for text in ("cuda:", ":a=1", "cuda:a", "cuda:a=", "cuda:=1", "cuda:a=1,", "cuda:a=1,a=2"):
+        refused(run("predict", model, photo, "--provider", text), f"{text!r} is not NAME", "NAME:OPTION=VALUE", code=2)
 
 
 def test_a_layer_without_weights(run: Callable[..., Result], model: Path, tmp_path: Path) -> None:
