@@ -9,6 +9,7 @@ import errno
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ import click
 from ..engine.errors import OnnxrayError, UnknownName
 from ..engine.version import __version__
 from .commands import COMMANDS
+from .terminal.echo import say
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -65,7 +67,10 @@ class LazyGroup(click.Group):
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="replace")  # names from a model can hold what the terminal's encoding lacks
         try:
-            code: Any = super().main(args, "onnxray", complete_var, standalone_mode=False, **extra)
+            with warnings.catch_warnings():
+                # NumPy's, about NaN and infinities: what is wrong with a result is said in the result's own warnings.
+                warnings.simplefilter("ignore", RuntimeWarning)
+                code: Any = super().main(args, "onnxray", complete_var, standalone_mode=False, **extra)
             sys.stdout.flush()
             return code if isinstance(code, int) else DONE
         except click.ClickException as error:
@@ -90,7 +95,7 @@ def _message(error: click.ClickException) -> str:
 
 
 def _report(message: str, code: int, kind: str = "error: ") -> int:
-    click.echo(f"onnxray: {kind}{' '.join(message.split())}", err=True)
+    say(f"{kind}{message}")
     return code
 
 

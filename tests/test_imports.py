@@ -40,14 +40,14 @@ ROOMS: list[set[str]] = [
 CLI_ROOMS: dict[str, set[str]] = {
     "terminal": set(),
     "files": set(),
-    "parameters": {"files"},
+    "parameters": {"files", "terminal"},
     "figures": {"files", "terminal"},
     "tasks": {"figures", "parameters", "files", "terminal"},
     "pages": {"tasks", "figures", "files", "terminal"},
     "commands": {"tasks", "pages", "parameters", "files", "terminal"},
     "facade": {"files"},
     "reference": {"commands", "main"},
-    "main": {"commands"},
+    "main": {"commands", "terminal"},
 }
 # The imports that go up, or around, on purpose: each stands in a function.
 LATE = {("engine.graph.model", "engine.inspect.layers"), ("engine.targets.target", "engine.targets.syntax")}

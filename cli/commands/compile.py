@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..parameters import options
-from ..parameters.inputs import json_text
+from ..terminal.echo import echo, echo_json
 
 
 @click.command("compile")
@@ -76,4 +76,4 @@ def command(as_json: bool, progress: bool, **asked: Any) -> None:
     if wanted.web_runtime is not None and wanted.page is None:
         raise click.UsageError("--web-runtime is for the page of --html: give it as well")
     result = compile_files(wanted, write_compiled)
-    click.echo(json_text(result) if as_json else as_text(result))
+    echo_json(result) if as_json else echo(as_text(result))

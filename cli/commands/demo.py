@@ -8,6 +8,7 @@ import click
 
 from ..parameters import options
 from ..parameters.inputs import BUILTIN, finish
+from ..terminal.echo import echo_path
 
 
 @click.command("demo")
@@ -28,5 +29,5 @@ def command(common: options.Common, **asked: Any) -> None:
     if not wanted.images and wanted.model != BUILTIN:
         raise click.UsageError("give the images to look at as well: onnxray demo MODEL IMAGES...")
     run = demo(wanted, document)
-    click.echo(str(run.folder / "index.html"))
+    echo_path(run.folder / "index.html")
     finish(run.entries)

@@ -9,6 +9,7 @@ import click
 from ..parameters import options
 from ..parameters.inputs import finish_run
 from ..parameters.methods import DEFAULT, listing
+from ..terminal.echo import echo
 
 FORMATS = ("npy", "heatmap", "overlay", "classes", "sheet")
 
@@ -29,7 +30,7 @@ def _formats(context: click.Context, parameter: click.Parameter, value: str) -> 
 
 def _list_methods(context: click.Context, parameter: click.Parameter, value: bool) -> None:
     if value and not context.resilient_parsing:
-        click.echo(listing())
+        echo(listing())
         context.exit()
 
 

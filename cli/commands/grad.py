@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..parameters import options
-from ..parameters.inputs import json_text
+from ..terminal.echo import echo, echo_json
 
 
 @click.command("grad")
@@ -49,5 +49,5 @@ def command(as_json: bool, quiet: bool, progress: bool, **asked: Any) -> None:
     if wanted.rules != "none" and wanted.verify:
         raise click.UsageError("--verify compares with the derivative: it has no meaning with --rules")
     result = grad(wanted)
-    click.echo(json_text(result) if as_json else as_text(result))
+    echo_json(result) if as_json else echo(as_text(result))
     check_verified(result)

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from ..parameters import options
-from ..parameters.inputs import json_text, open_model
+from ..parameters.inputs import open_model
+from ..terminal.echo import echo, echo_json
 
 
 @click.command("inspect")
@@ -26,4 +27,4 @@ def command(model: str, verbose: bool, as_json: bool, card: dict[str, Any]) -> N
     from ..tasks.inspect import as_text, to_mapping
 
     report = inspect(open_model(model, card))
-    click.echo(json_text(to_mapping(report), default=str) if as_json else as_text(report, verbose))
+    echo_json(to_mapping(report), default=str) if as_json else echo(as_text(report, verbose))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..parameters import options
-from ..parameters.inputs import json_text
+from ..terminal.echo import echo, echo_json, echo_path
 
 
 @click.group("models")
@@ -21,7 +21,7 @@ def list_(as_json: bool) -> None:
     from ..tasks.models import as_table, to_mapping
 
     known = [models.info(name) for name in models.names()]
-    click.echo(json_text([to_mapping(info) for info in known]) if as_json else as_table(known))
+    echo_json([to_mapping(info) for info in known]) if as_json else echo(as_table(known))
 
 
 @command.command("info", short_help="Show what is known of the model NAME: origin, licence, preprocessing.")
@@ -33,7 +33,7 @@ def info(name: str, as_json: bool) -> None:
     from ..tasks.models import as_text, to_mapping
 
     found = models.info(name)
-    click.echo(json_text(to_mapping(found)) if as_json else as_text(found))
+    echo_json(to_mapping(found)) if as_json else echo(as_text(found))
 
 
 @command.command("path", short_help="Print the path of the model NAME's file.")
@@ -42,7 +42,7 @@ def path(name: str) -> None:
     """Print the path of the model NAME's file."""
     from ... import models
 
-    click.echo(str(models.path(name)))
+    echo_path(models.path(name))
 
 
 @command.command(
@@ -58,4 +58,4 @@ def pull(name: str, quiet: bool, progress: bool) -> None:
 
     with Download(name, quiet=quiet, bar=progress) as shown:
         found = models.pull(name, shown.update)
-    click.echo(str(found))
+    echo_path(found)

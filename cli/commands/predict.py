@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from ..parameters import options
-from ..parameters.inputs import finish, json_text
+from ..parameters.inputs import finish
+from ..terminal.echo import echo, echo_json
 
 
 @click.command("predict")
@@ -35,5 +36,5 @@ def command(common: options.Common, **asked: Any) -> None:
     from ..tasks.predict import PredictOptions, as_text, predict
 
     found = predict(PredictOptions(common=common, **asked))
-    click.echo(json_text(found.to_mapping()) if common.as_json else as_text(found), nl=common.as_json)
+    echo_json(found.to_mapping()) if common.as_json else echo(as_text(found), nl=False)
     finish(found.entries)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..terminal.table import one_line
+from ..terminal.echo import one_line
 from . import figure
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..terminal.table import one_line
+from ..terminal.echo import one_line
 
 if TYPE_CHECKING:
     import numpy as np

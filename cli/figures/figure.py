@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..files.images import draw_text, text_size
-from ..terminal.table import ELLIPSIS, one_line
+from ..terminal.echo import one_line
+from ..terminal.table import ELLIPSIS
 
 Block = NDArray[np.uint8]
 Colour = tuple[int, int, int]

@@ -38,9 +38,10 @@ def symmetric(weights: Weights, *, outliers: bool = False) -> Scale:
 
 
 def as_rgb(kernel: NDArray[np.float32], most: float, order: str) -> Block:
-    """A kernel (3, h, w) as an image: channel order `order`, weight 0 is mid gray, +-`most` the ends."""
+    """A kernel (3, h, w) as an image: channel order `order`, weight 0 is mid gray, as is NaN; +-`most` the ends."""
     channels = kernel[::-1] if order == "BGR" else kernel
-    shades = 127.5 + 127.5 * np.clip(channels.astype(np.float64) / (most or 1.0), -1, 1)
+    finite = np.nan_to_num(channels.astype(np.float64))
+    shades = 127.5 + 127.5 * np.clip(finite / (most or 1.0), -1, 1)
     return np.ascontiguousarray(np.floor(shades + 0.5).astype(np.uint8).transpose(1, 2, 0))
 
 

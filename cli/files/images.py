@@ -52,20 +52,28 @@ else:
 
 def read(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> Image:
     """The image in a file. Raises ImageError, one line that names the file, for whatever keeps it from being read."""
+    return decode(read_bytes(path), max_pixels=max_pixels, where=repr(os.fspath(path)))
+
+
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of an image file. Raises ImageError: no regular file, too large, no permission."""
     where = repr(os.fspath(path))
     try:
-        status = os.stat(path)
-        if stat.S_ISDIR(status.st_mode):
-            raise ImageError(f"{where} is a folder, not an image")
-        if not stat.S_ISREG(status.st_mode):
-            raise ImageError(f"{where} is not a regular file")
-        if status.st_size > MAX_BYTES:
-            raise ImageError(f"{where} has {status.st_size >> 20} MiB, more than the limit of {MAX_BYTES >> 20} MiB")
-        data = Path(path).read_bytes()
+        # Neither a FIFO nor a device is waited for, and what was looked at is what is read.
+        with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                what = "a folder, not an image" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+                raise ImageError(f"{where} is {what}")
+            data = file.read(MAX_BYTES + 1) if status.st_size <= MAX_BYTES else b""
+    except IsADirectoryError:
+        raise ImageError(f"{where} is a folder, not an image") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ImageError(f"{where} cannot be read: {reason}") from error
-    return decode(data, max_pixels=max_pixels, where=where)
+    if max(status.st_size, len(data)) > MAX_BYTES:
+        raise ImageError(f"{where} has {status.st_size >> 20} MiB, more than the limit of {MAX_BYTES >> 20} MiB")
+    return data
 
 
 def decode(data: bytes, max_pixels: int = MAX_PIXELS, where: str = "the image") -> Image:

@@ -3,7 +3,7 @@
 The manifest says what was asked, of which model, how images were prepared and what came out. Nothing in it depends on
 the time or on folders beyond the paths that were given: the same run writes the same bytes. A run never touches files
 that another run, or somebody else, has put into the folder: that takes --force, and even then only files that the old
-manifest lists are removed.
+manifest lists are removed. Two runs never write to one folder at once: a lock file there says which process does.
 """
 
 from __future__ import annotations
@@ -11,17 +11,20 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import os
 import platform
 import re
+import stat
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ...engine.atomic import atomic
+from ...engine.atomic import Lock, atomic, holder_of, leftover, take_lock
 from ...engine.errors import OutputError
+from .manifest import MANIFEST, files_of, indented, listed_files, plain, read_manifest
 from .output import Output
 
 if TYPE_CHECKING:
@@ -30,8 +33,8 @@ if TYPE_CHECKING:
     from ...engine.graph.model import Model
     from ...engine.preprocess.card import Card
 
-MANIFEST = "manifest.json"
 FORMAT = 1
+LOCK = ".onnxray-lock"
 _PACKAGES = (
     "onnxray",
     "onnx",
@@ -87,13 +90,19 @@ class Run:
             "versions": versions(),
         }
         self._earlier: dict[str, dict[str, Any]] = {}
+        self._folders: dict[str, str] = {}
         self._due = time.monotonic() + _FLUSH
-        self._taken: set[str] = {MANIFEST}
-        old = _manifest_of(self.folder)
-        if output.resume and old is not None:
-            self._resume(old)
-        elif old is not None or _occupied(self.folder):
-            self._replace(old, output.force)
+        self._taken: set[str] = {MANIFEST, LOCK}
+        self._lock = _lock(self.folder)
+        try:
+            old = read_manifest(self.folder)
+            if output.resume and old is not None:
+                self._resume(old)
+            elif old is not None or _occupied(self.folder):
+                self._replace(old, output.force)
+        except BaseException:
+            self._lock.release()
+            raise
 
     def _resume(self, old: dict[str, Any]) -> None:
         differing = [what for key, what in _DECISIVE.items() if old.get(key) != self.manifest.get(key)]
@@ -102,30 +111,45 @@ class Run:
                 f"{str(self.folder)!r} holds a run with {differing[0]}, which cannot be continued: "
                 "give --force to replace it, or another folder with --out"
             )
-        images = [image for image in old["images"] if isinstance(image, dict)]
-        self._earlier = {str(image.get("path")): image for image in images if image.get("status") == "done"}
+        for image in old["images"]:
+            files = files_of(image)
+            if files is None or image.get("status") != "done" or not isinstance(image.get("path"), str):
+                continue
+            folder = self._folder_of(files)
+            # An image keeps its folder, whatever images have come since; two with one folder cannot both have it.
+            if folder is None or folder.lower() not in self._taken:
+                self._earlier[image["path"]] = plain(image)
+            if folder is not None:
+                self._folders.setdefault(image["path"], folder)
+                self._taken.add(folder.lower())
+        _remove_leftovers(self.folder)
+
+    def _folder_of(self, files: Sequence[str]) -> str | None:
+        """The folder that holds all files of an image's entry; None where there is none of our naming."""
+        folders = {name.partition("/")[0] for name in files if "/" in name}
+        folder = folders.pop() if len(folders) == 1 else None
+        return folder if folder is not None and slug(folder) == folder and self._owns(folder) else None
 
     def _replace(self, old: dict[str, Any] | None, force: bool) -> None:
         if not force:
-            if self.folder.exists() and not self.folder.is_dir():
-                raise OutputError(f"{str(self.folder)!r} is a file: give another folder with --out")
             what = (
                 f"another run (onnxray {old['command']})" if old is not None else "files that no run of onnxray wrote"
             )
             remedy = "to replace it" if old is not None else "to write beside them"
             raise OutputError(f"{str(self.folder)!r} holds {what}: give --force {remedy}, or another folder with --out")
-        for name in [*_listed(old or {}), MANIFEST]:
+        _remove_leftovers(self.folder)
+        for name in [*listed_files(old or {}), MANIFEST]:
             file = self.folder / name
-            if self._owns(name) and file.is_file():
+            if self._owns(name) and os.path.isfile(file):
                 try:
                     file.unlink()
                 except OSError as error:
                     raise OutputError(f"cannot replace {str(file)!r}: {error.strerror or error}") from error
-        for name in sorted({str(Path(n).parent) for n in _listed(old or {})}, key=len, reverse=True):
+        for name in sorted({str(Path(n).parent) for n in listed_files(old or {})}, key=len, reverse=True):
             if (
                 name != "."
                 and self._owns(name)
-                and (self.folder / name).is_dir()
+                and os.path.isdir(self.folder / name)
                 and not any((self.folder / name).iterdir())
             ):
                 (self.folder / name).rmdir()
@@ -145,15 +169,17 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.manifest["complete"] = error is None
-        if isinstance(error, OutputError):
-            return  # the disk is full or gone: the manifest could not be written either
-        self.flush()
+        try:
+            if not isinstance(error, OutputError):  # the disk is full or gone: no manifest could be written either
+                self.flush()
+        finally:
+            self._lock.release()
 
     def flush(self) -> None:
         """Write the manifest as it is now."""
         start = time.monotonic()
         # One key stands alone at this indent, and no text inside has a bare line break.
-        before, mark, after = _indented({**self.manifest, "images": []}).partition('\n  "images": []')
+        before, mark, after = indented(plain({**self.manifest, "images": []})).partition('\n  "images": []')
         with atomic(self.folder / MANIFEST) as temporary, temporary.open("w", encoding="utf-8") as file:
             file.write(before)
             parts = self._packed()
@@ -171,14 +197,18 @@ class Run:
         entry = self._earlier.get(str(path))
         if entry is None or entry.get("sha256") != digest_of(path):
             return None
-        if not all(self._owns(name) and (self.folder / name).is_file() for name in entry.get("files", ())):
+        if not all(self._owns(name) and os.path.isfile(self.folder / name) for name in entry.get("files", ())):
             return None
         return entry
+
+    def folder_for(self, path: Path) -> str:
+        """The name of an image's folder, made of its file's; that which it had in the run that is continued."""
+        return self._folders.get(str(path)) or self.name(path.stem)
 
     def add(self, entry: dict[str, Any]) -> None:
         """Put an image's entry, see `done` and `failed`, into the manifest."""
         # As they are written, compressed: a run over many thousands of images holds little of each.
-        self._entries[entry["path"]] = zlib.compress(_indented(entry).encode(), 1)
+        self._entries[entry["path"]] = zlib.compress(indented(entry).encode(), 1)
         if time.monotonic() > self._due:
             self.flush()
 
@@ -189,7 +219,7 @@ class Run:
 
     def document(self) -> dict[str, Any]:
         """What the manifest's file holds."""
-        return {**self.manifest, "images": self.entries}
+        return plain({**self.manifest, "images": self.entries})  # type: ignore[no-any-return]
 
     def _packed(self) -> list[bytes]:
         return [self._entries[path] for path in self._order if path in self._entries]
@@ -229,17 +259,16 @@ class Run:
 
     def text(self, name: str, text: str) -> str:
         with atomic(self.folder / name) as temporary:
-            temporary.write_text(text, encoding="utf-8", newline="\n")
+            temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
         return name
 
 
-def _indented(data: Mapping[str, Any]) -> str:
-    return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
+def done(path: Path, sha256: str, files: Sequence[str] = (), **results: Any) -> dict[str, Any]:
+    """The entry of an image that is done, with its results and the files written for it.
 
-
-def done(path: Path, files: Sequence[str] = (), **results: Any) -> dict[str, Any]:
-    """The entry of an image that is done, with its results and the files written for it."""
-    return {"path": str(path), "status": "done", "sha256": digest_of(path), **plain(results), "files": list(files)}
+    sha256: of the bytes that it was read from; the file may hold others by now.
+    """
+    return {"path": str(path), "status": "done", "sha256": sha256, **plain(results), "files": list(files)}
 
 
 def failed(path: Path, error: Exception) -> dict[str, Any]:
@@ -272,15 +301,17 @@ def versions() -> dict[str, str]:
     return found
 
 
-def digest_of(path: Path) -> str:
-    """sha256 of a file. Raises OutputError when it has gone meanwhile."""
+def digest_of(path: Path) -> str | None:
+    """sha256 of a file; None where it cannot be read, which is said when it is read for good."""
     digest = hashlib.sha256()
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return None
         with path.open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
-    except OSError as error:
-        raise OutputError(f"cannot read {str(path)!r} again: {error.strerror or error}") from error
+    except (OSError, ValueError):
+        return None
     return digest.hexdigest()
 
 
@@ -294,47 +325,50 @@ def slug(text: str) -> str:
     return plain_text or "unnamed"
 
 
-def plain(value: Any) -> Any:
-    """`value` as JSON-like data; NumPy's numbers become Python's, what JSON lacks (NaN, infinities) becomes text."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if value is None or isinstance(value, str | bool | int):
-        return value
-    if isinstance(value, Path):
-        return str(value)
-    if hasattr(value, "tolist"):
-        return plain(value.tolist())
-    if isinstance(value, float):
-        return value if value - value == 0 else str(value)
-    raise TypeError(f"{type(value).__name__} has no place in a manifest")
-
-
 def made_by(folder: Path) -> str | None:
     """The command whose run a folder holds, None if there is none."""
-    found = _manifest_of(folder)
+    found = read_manifest(folder)
     return None if found is None else str(found["command"])
 
 
-def _manifest_of(folder: Path) -> dict[str, Any] | None:
+def _lock(folder: Path) -> Lock:
+    """The folder's lock, the folder made if need be. Raises OutputError while another run has it."""
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{str(folder)!r} is a file: give another folder with --out")
+    path = folder / LOCK
     try:
-        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    ours = isinstance(found, dict) and {"format", "command", "images", "files"} <= found.keys()
-    return found if ours else None
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = take_lock(path)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise OutputError(f"cannot write {str(path)!r}: {reason}") from error
+    if lock is None:
+        raise OutputError(
+            f"{str(folder)!r} is being written by another run ({holder_of(path)}): wait until it ends, or give another "
+            "folder with --out"
+        )
+    return lock
 
 
 def _occupied(folder: Path) -> bool:
+    """Whether there are files in the folder that no lock and no killed run has left."""
     try:
-        return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+        return any(not (leftover(name) or name == LOCK) for name in os.listdir(folder))
     except OSError as error:
         raise OutputError(f"cannot look into {str(folder)!r}: {error.strerror or error}") from error
 
 
-def _listed(manifest: Mapping[str, Any]) -> list[str]:
-    names = [*manifest.get("files", ())]
-    for image in manifest.get("images", ()):
-        names += image.get("files", ()) if isinstance(image, Mapping) else ()
-    return [name for name in names if isinstance(name, str)]
+def _remove_leftovers(folder: Path) -> None:
+    """Remove temporary files of killed runs from the folder and from those in it."""
+    try:
+        for file in [file for place in _places(folder) for file in os.scandir(place) if leftover(file.name)]:
+            os.unlink(file.path)
+    except OSError as error:
+        raise OutputError(f"cannot remove {error.filename!r}: {error.strerror or error}") from error
+
+
+def _places(folder: Path) -> Iterator[str]:
+    yield str(folder)
+    for entry in os.scandir(folder):
+        if entry.is_dir(follow_symlinks=False):
+            yield entry.path

@@ -133,6 +133,6 @@ def _image(png: bytes, pixels: NDArray[np.uint8], alt: str) -> str:
 
 def _text(value: Any) -> str:
     """Escaped for HTML, control characters left out."""
-    from ..terminal.table import one_line
+    from ..terminal.echo import one_line
 
     return html.escape(one_line(str(value)), quote=True)

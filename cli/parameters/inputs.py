@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ...engine.errors import UnknownName
+from ..terminal.echo import echo_json, echo_path, say
 
 if TYPE_CHECKING:
     from ...engine.graph.model import Model
@@ -60,7 +60,7 @@ def _card_file(path: Path) -> dict[str, Any]:
 def warn(text: str, quiet: bool) -> None:
     """One line on stderr."""
     if not quiet:
-        click.echo(f"onnxray: {' '.join(text.split())}", err=True)
+        say(text)
 
 
 def card_of(model: Model, quiet: bool) -> Card:
@@ -91,18 +91,13 @@ def find_images(names: Sequence[str]) -> list[Path]:
 
 def finish_run(run: Run, as_json: bool) -> None:
     """The end of a command that fills a folder: prints the manifest, or the folder's name; then as `finish`."""
-    click.echo(json_text(run.document()) if as_json else str(run.folder))
+    echo_json(run.document()) if as_json else echo_path(run.folder)
     finish(run.entries)
-
-
-def json_text(data: Any, default: Callable[[Any], Any] | None = None) -> str:
-    """JSON as every command prints it; `default` makes something of what JSON lacks."""
-    return json.dumps(data, indent=2, ensure_ascii=False, default=default)
 
 
 def finish(entries: Sequence[Mapping[str, Any]]) -> None:
     """The end of a command over images: exit code 1 where some failed."""
     failures = sum(entry["status"] == "failed" for entry in entries)
     if failures:
-        click.echo(f"onnxray: {failures} of {len(entries)} images failed", err=True)
+        say(f"{failures} of {len(entries)} images failed")
         click.get_current_context().exit(1)

@@ -64,7 +64,7 @@ def activations(options: ActivationsOptions) -> Run:
         Progress(len(paths), quiet=common.quiet, bar=common.progress) as bar,
     ):
         work = ImageActivations(LayerValues(model, card, common.runtime), layers, options, run)
-        over_images(run, bar, paths, work.one)
+        over_images(run, bar, paths, work.one, fits=_fits)
         entries = run.entries
         run.manifest["silent_in_all_images"] = silent_in_all(entries)
         run.manifest["files"] = [run.text("statistics.csv", write_csv(entries))]
@@ -248,6 +248,12 @@ def _silent(view: View) -> list[int]:
     import numpy as np
 
     return [int(i) for i in np.flatnonzero(~np.any(view.items != 0, axis=1))]
+
+
+def _fits(entry: dict[str, Any]) -> None:
+    """Raises KeyError, TypeError or ValueError for an entry of an earlier run that is not of this command's form."""
+    silent_in_all([entry])
+    write_csv([entry])
 
 
 def silent_in_all(entries: Sequence[dict[str, Any]]) -> dict[str, list[int]]:

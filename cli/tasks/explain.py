@@ -51,7 +51,6 @@ def explain(options: ExplainOptions) -> Run:
 
     Raises UnknownName, TargetError and MethodError for what is asked for, ModelError, CardError, ImageError for files.
     """
-    from ...engine.errors import MethodError
     from ..files.run import Run
     from ..terminal.progress import Progress
 
@@ -68,11 +67,9 @@ def explain(options: ExplainOptions) -> Run:
         Progress(len(paths), quiet=common.quiet, bar=common.progress) as bar,
     ):
         work = Explainer(model, card, targets, methods, every, options, run, bar.part)
-        over_images(run, bar, paths, work.one, work.news)
-        if every and not work.methods:
-            raise MethodError("no method fits this model: see `onnxray explain --list-methods`")
-        if work.left_out:
-            run.manifest["left_out"] = work.left_out
+        over_images(run, bar, paths, work.one, work.news, _fits)
+        if left_out := left_out_of_all(run.entries):
+            run.manifest["left_out"] = left_out
     return run
 
 
@@ -123,7 +120,7 @@ def check_options(model: Model, options: ExplainOptions, methods: Sequence[Metho
 
 @dataclass
 class Explainer:
-    """One image in, its explanations out. `left_out` holds the methods of `all` that do not fit the model, and why.
+    """One image in, its explanations out.
 
     every: whether `all` is asked for. progress: called with the share of an image that is done, 0 to 1, and the method
     that runs.
@@ -132,14 +129,13 @@ class Explainer:
     model: Model
     card: Card
     targets: Sequence[Target]
-    methods: list[Method]
+    methods: Sequence[Method]
     every: bool
     options: ExplainOptions
     run: Run
     progress: Callable[[float, str], None] | None = None
 
     def __post_init__(self) -> None:
-        self.left_out: dict[str, str] = {}
         self._said: set[str] = set()
         self._news: list[str] = []
 
@@ -148,7 +144,8 @@ class Explainer:
         maps: list[dict[str, Any]] = []
         files: list[str] = []
         shown: list[Explanation] = []
-        for explanation in self.explanations(pixels):
+        left_out: dict[str, str] = {}
+        for explanation in self.explanations(pixels, left_out):
             entry = self._write(explanation, folder)
             maps.append(entry)
             files += entry["files"]
@@ -163,15 +160,20 @@ class Explainer:
             "size": list(pixels.shape[:2]),
             "geometry": None if geometry is None else geometry.to_mapping(),
             "maps": maps,
+            **({"left_out": left_out} if left_out else {}),
         }, files
 
-    def explanations(self, pixels: Pixels) -> Iterator[Explanation]:
-        """Of every target by every method; methods of `all` that do not fit are left out from then on."""
+    def explanations(self, pixels: Pixels, left_out: dict[str, str]) -> Iterator[Explanation]:
+        """Of every target by every method; those of `all` that do not fit go into `left_out`, with the reason.
+
+        The next image is tried with them again: it may be this one alone that they do not fit. Raises MethodError where
+        no method fits.
+        """
         from ...engine.errors import GradientError, MethodError
         from ...engine.explain import problem_of, solve
         from ...engine.inference.batches import RunOptions
 
-        layers = list(self.options.layers)
+        layers, any_fits = list(self.options.layers), False
         for number, target in enumerate(self.targets):
             now: list[Any] = [0, ""]
             progress = functools.partial(self._report, number, now)
@@ -180,16 +182,22 @@ class Explainer:
             plain = with_layers
             if layers:
                 plain = problem_of(self.model, pixels, target, card=self.card, runtime=runtime)
-            for place, method in enumerate(list(self.methods)):
+            for place, method in enumerate(self.methods):
+                if method.name in left_out:
+                    continue
                 now[:] = place, method.name
                 try:
-                    yield from solve(with_layers if method.at_layer else plain, method)
+                    found = solve(with_layers if method.at_layer else plain, method)
                 except (MethodError, GradientError) as error:
                     if not self.every:
                         raise
-                    self.methods.remove(method)
-                    self.left_out[method.name] = str(error)
+                    left_out[method.name] = str(error)
                     self._warn(f"{method.name} left out: {error}")
+                else:
+                    any_fits = True
+                    yield from found
+        if not any_fits:
+            raise MethodError("no method fits this model: see `onnxray explain --list-methods`")
 
     def _report(self, target: int, now: Sequence[Any], done: int, total: int) -> None:
         """How far the method that runs now has come with this target: see `RunOptions.progress`."""
@@ -258,6 +266,20 @@ class Explainer:
         from ...engine.targets.target import Several
 
         return len(self.targets) > 1 or any(isinstance(getattr(t, "inner", t), Several) for t in self.targets)
+
+
+def left_out_of_all(entries: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """The methods of `all` that fit none of the images, and why they do not fit the first."""
+    reasons = [entry.get("left_out", {}) for entry in entries if entry["status"] == "done"]
+    first = reasons[0] if reasons else {}
+    return {name: why for name, why in first.items() if all(name in others for others in reasons)}
+
+
+def _fits(entry: dict[str, Any]) -> None:
+    """Raises KeyError, TypeError or ValueError for an entry of an earlier run that is not of this command's form."""
+    left_out_of_all([entry])
+    for found in entry["maps"]:
+        list(found["files"])
 
 
 def entry_of(e: Explanation, colormap: str | None = None) -> dict[str, Any]:

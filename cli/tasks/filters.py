@@ -69,6 +69,8 @@ def filters(options: FiltersOptions) -> Run:
         run.manifest["filters"] = []
         for base, weights in named:
             entry = _write_weights(run, base, weights, options, order_of(model, card, weights))
+            if broken := not_finite(weights):
+                warn(f"warning: layer {weights.layer.name!r}: {broken}", common.quiet)
             run.manifest["filters"].append(entry)
             run.manifest["files"] += entry["files"]
         if card is not None:
@@ -153,6 +155,14 @@ def _reads_the_image(model: Model, layer: Layer, image: str) -> bool:
     return True
 
 
+def not_finite(weights: Weights) -> str:
+    """How many of the weights are no numbers; "" where all are."""
+    import numpy as np
+
+    broken = int((~np.isfinite(weights.values)).sum())
+    return f"{broken} of {weights.values.size} weights are NaN or infinite" if broken else ""
+
+
 def pick(weights: Weights, most: int, every: bool) -> list[int]:
     """The output channels to show."""
     from ..figures.filters import ranked
@@ -171,7 +181,7 @@ def draw(
     shown = pick(weights, most, every)
     total = len(weights.values)
     sorting = "by number" if every else "largest norm first"
-    lines = [filter_figures.describe(weights)]
+    lines = [part for part in (filter_figures.describe(weights), not_finite(weights)) if part]
     entry: dict[str, Any] = {
         "layer": weights.layer.name,
         "op": weights.layer.op,

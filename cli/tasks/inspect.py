@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..terminal.table import Column, axes_text, count, elide, one_line, shape_text, table, terminal_width
+from ..terminal.echo import one_line
+from ..terminal.table import Column, axes_text, count, elide, shape_text, table, terminal_width
 
 if TYPE_CHECKING:
     from ...engine.inspect.layers import Layer

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..terminal.table import Column, one_line, table, terminal_width
+from ..terminal.echo import one_line
+from ..terminal.table import Column, table, terminal_width
 
 if TYPE_CHECKING:
     from ...models import ModelInfo
@@ -37,7 +38,7 @@ def as_text(info: ModelInfo) -> str:
 
 def to_mapping(info: ModelInfo) -> dict[str, Any]:
     """For JSON."""
-    from ..files.run import plain
+    from ..files.manifest import plain
 
     fields = ("name", "title", "path", "bytes", "sha256", "url", "origin", "licence", "facts", "card")
     mapping: dict[str, Any] = plain({field: getattr(info, field) for field in fields})

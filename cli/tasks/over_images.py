@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ...engine.errors import ImageError, OnnxrayError, OutputError, RuntimeUnavailable, TargetError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,6 +22,18 @@ Entry: TypeAlias = "dict[str, Any]"
 # What came out for one image: results for its entry of the manifest, and the files written.
 Outcome: TypeAlias = "tuple[dict[str, Any], Sequence[str]]"
 
+# So many images in a row, from the first on, fail with the same error before it is taken for one of the model.
+_ALIKE = 3
+
+
+@dataclass(frozen=True)
+class ReadImage:
+    """An image file: uint8 (H, W, 3) RGB `pixels`, and the sha256 of the bytes that they were read from."""
+
+    path: Path
+    pixels: Pixels
+    sha256: str
+
 
 def over_images(
     run: Run,
@@ -25,23 +41,26 @@ def over_images(
     paths: Sequence[Path],
     one: Callable[[Path, Pixels, str], Outcome],
     news: Callable[[], Iterable[str]] = tuple,
+    fits: Callable[[Entry], object] = bool,
 ) -> None:
     """Give every image to `one(path, pixels, folder)`; its entry goes into the manifest.
 
     `pixels` are uint8 (H, W, 3) RGB, `folder` is the image's own in the run's folder. An image that the run keeps from
-    an earlier one is not read. One that cannot be read, or lacks the target, fails alone and the others go on. `news`
-    is what else there is to say after an image.
+    an earlier one is not read. `news` is what else there is to say after an image. For failures and `fits` see
+    `over_batches`.
     """
-    folders = {path: run.name(path.stem) for path in paths}
+    from ..files.run import done
 
-    def alone(images: Sequence[tuple[Path, Pixels]]) -> list[Entry]:
-        ((path, pixels),) = images
-        entry = _attempt(bar, path, lambda: one(path, pixels, folders[path]))
+    folders = {path: run.folder_for(path) for path in paths}
+
+    def alone(images: Sequence[ReadImage]) -> list[Entry]:
+        (image,) = images
+        results, files = one(image.path, image.pixels, folders[image.path])
         for text in news():
             bar.say(text)
-        return [entry]
+        return [done(image.path, image.sha256, files, **results)]
 
-    for _ in over_batches(run, bar, paths, alone, lambda: 1):
+    for _ in over_batches(run, bar, paths, alone, lambda: 1, fits):
         pass
 
 
@@ -49,63 +68,119 @@ def over_batches(
     run: Run | None,
     bar: Progress,
     paths: Sequence[Path],
-    several: Callable[[Sequence[tuple[Path, Pixels]]], Sequence[Entry]],
+    several: Callable[[Sequence[ReadImage]], Sequence[Entry]],
     size: Callable[[], int],
+    fits: Callable[[Entry], object] = bool,
 ) -> Iterator[Entry]:
     """The entry of every image, as it is known; `several` makes those of at most `size()` images together.
 
     Entries go into the manifest of `run` if there is one. Those of images that an earlier run has done, or that cannot
-    be read, come before those of images that wait for their batch.
+    be read, come before those of images that wait for their batch. `fits` is given the entries of an earlier run and
+    raises KeyError, TypeError or ValueError for one that is not of the command's form: that image is done again.
+
+    An image that cannot be read, or for which the work fails, fails alone and the others go on: but an error that is
+    not about images and that the first three share, or all there are, is taken for one of the model and raised. So are
+    OutputError and RuntimeUnavailable at once.
     """
-    for entry in _entries(run, bar, paths, several, size):
+    for entry in _Loop(run, bar, several, size, fits).entries(paths):
         if run:
             run.add(entry)
         bar.step(Path(entry["path"]).name)
         yield entry
 
 
-def _entries(
-    run: Run | None,
-    bar: Progress,
-    paths: Sequence[Path],
-    several: Callable[[Sequence[tuple[Path, Pixels]]], Sequence[Entry]],
-    size: Callable[[], int],
-) -> Iterator[Entry]:
-    from ...engine.errors import ImageError
-    from ..files.images import read
+@dataclass
+class _Loop:
+    """What `over_batches` does. held: failures that may be those of the model, to be said when one image is done."""
 
-    waiting: list[tuple[Path, Pixels]] = []
-    for path in paths:
-        kept = run.kept(path) if run else None
-        if kept is not None:
-            yield kept
-            continue
+    run: Run | None
+    bar: Progress
+    several: Callable[[Sequence[ReadImage]], Sequence[Entry]]
+    size: Callable[[], int]
+    fits: Callable[[Entry], object]
+    held: list[tuple[Path, Exception]] = field(default_factory=list)
+    any_done: bool = False
+
+    def entries(self, paths: Sequence[Path]) -> Iterator[Entry]:
+        waiting: list[ReadImage] = []
+        for path in paths:
+            kept = self._kept(path)
+            if kept is not None:
+                self.any_done = True
+                yield kept
+                continue
+            try:
+                waiting.append(_read(path))
+            except ImageError as error:
+                yield self._fail(path, error)
+            if len(waiting) >= self.size():
+                yield from self._together(waiting)
+                waiting = []
+        yield from self._together(waiting)
+        self._say_held(at_end=True)
+
+    def _kept(self, path: Path) -> Entry | None:
+        entry = self.run.kept(path) if self.run else None
         try:
-            waiting.append((path, read(path)))
-        except ImageError as error:
-            yield _fail(bar, path, error)
-        if len(waiting) >= size():
-            yield from several(waiting)
-            waiting = []
-    if waiting:
-        yield from several(waiting)
+            if entry is not None:
+                self.fits(entry)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return None  # somebody has changed the manifest
+        return entry
+
+    def _together(self, images: Sequence[ReadImage]) -> Iterator[Entry]:
+        if not images:
+            return
+        try:
+            entries = self._made(images)
+        except (OutputError, RuntimeUnavailable):
+            raise  # every further image would meet it as well
+        except OnnxrayError as error:
+            if len(images) == 1:
+                yield self._fail(images[0].path, error)
+            else:
+                for image in images:
+                    yield from self._together([image])
+            return
+        self.any_done = True
+        self._say_held()
+        yield from entries
+
+    def _made(self, images: Sequence[ReadImage]) -> Sequence[Entry]:
+        try:
+            return self.several(images)
+        except MemoryError:
+            raise ImageError(f"{str(images[0].path)!r}: there is not enough memory for it") from None
+
+    def _fail(self, path: Path, error: Exception) -> Entry:
+        """The entry of an image that failed; says so, once it is sure that it is not the model that fails."""
+        from ..files.run import failed
+
+        self.held.append((path, error))
+        if self.any_done or isinstance(error, ImageError | TargetError):
+            self._say_held()
+        elif len(self.held) >= _ALIKE:
+            self._say_held(at_end=True)
+        return failed(path, error)
+
+    def _say_held(self, at_end: bool = False) -> None:
+        """Say the failures held back. Raises the first where all are the same, none of the images is done, and no more
+        are waited for."""
+        texts = {str(error) for _, error in self.held}
+        if at_end and not self.any_done and len(texts) == 1:
+            raise self.held[0][1]
+        for path, error in self.held:
+            _say_failed(self.bar, path, error)
+        self.held.clear()
 
 
-def _attempt(bar: Progress, path: Path, work: Callable[[], Outcome]) -> Entry:
-    from ...engine.errors import ImageError, TargetError
-    from ..files.run import done
+def _read(path: Path) -> ReadImage:
+    from ..files.images import decode, read_bytes
 
-    try:
-        results, files = work()
-        return done(path, files, **results)
-    except (ImageError, TargetError) as error:
-        return _fail(bar, path, error)
+    data = read_bytes(path)
+    return ReadImage(path, decode(data, where=repr(str(path))), hashlib.sha256(data).hexdigest())
 
 
-def _fail(bar: Progress, path: Path, error: Exception) -> Entry:
-    """Say that an image failed; its entry. Errors about images name the file themselves."""
-    from ...engine.errors import ImageError
-    from ..files.run import failed
-
+def _say_failed(bar: Progress, path: Path, error: Exception) -> None:
+    """Errors about images name the file themselves."""
     bar.say(str(error) if isinstance(error, ImageError) else f"{path}: {error}", error=True)
-    return failed(path, error)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...engine.errors import ImageError
 from ..parameters.inputs import card_of, find_images, fixed_batch, open_model
-from ..terminal.table import one_line
-from .over_images import Entry, Pixels, over_batches
+from ..terminal.echo import one_line
+from .over_images import Entry, Pixels, ReadImage, over_batches
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,7 +71,7 @@ def predict(options: PredictOptions) -> Predictions:
     run = Run(options.output, "predict", decisive, about, paths) if options.output else None
     with run or contextlib.nullcontext(), Progress(len(paths), quiet=common.quiet, bar=common.progress) as bar:
         work = BatchPrediction(model, card, answer, options, bar)
-        by_path = {entry["path"]: entry for entry in over_batches(run, bar, paths, work.several, work.size)}
+        by_path = {entry["path"]: entry for entry in over_batches(run, bar, paths, work.several, work.size, _fits)}
         entries = [by_path[str(path)] for path in paths]
         if run is not None:
             run.manifest["files"] = [run.text("predictions.csv", write_csv(entries))]
@@ -94,19 +95,31 @@ class BatchPrediction:
         """How many images run together, at most."""
         return 1 if self._alone else self.options.batch
 
-    def several(self, images: Sequence[tuple[Path, Pixels]]) -> list[Entry]:
+    def several(self, images: Sequence[ReadImage]) -> list[Entry]:
         """The entries of images, in order."""
-        from ..files.run import done
-
-        values = self._scores([pixels for _, pixels in images])
+        values = self._scores([image.pixels for image in images])
         found = _numbers(values, self.answer) if self.answer.kind == "number" else self._classes(values)
-        return [done(path, size=pixels.shape[:2], **entry) for (path, pixels), entry in zip(images, found, strict=True)]
+        return [self._entry(image, results) for image, results in zip(images, found, strict=True)]
 
     def _classes(self, values: NDArray[Any]) -> list[dict[str, Any]]:
         from ...engine.targets.classify import best
 
         rows = best(values, self.answer, self.card.labels, self.options.top)
         return [{"top": [_plain(guess) for guess in row]} for row in rows]
+
+    def _entry(self, image: ReadImage, results: dict[str, Any]) -> Entry:
+        """An image whose scores are no numbers fails alone: the rest of its batch is done."""
+        from ..files.run import done, failed
+
+        scores = results.get("numbers", []) + [guess["score"] for guess in results.get("top", [])]
+        if not all(map(math.isfinite, scores)):
+            error = ImageError(
+                f"{str(image.path)!r}: the model's scores are NaN or infinite: its weights hold such numbers, or it "
+                "overflows on this image"
+            )
+            self.bar.say(str(error), error=True)
+            return failed(image.path, error)
+        return done(image.path, image.sha256, size=image.pixels.shape[:2], **results)
 
     def _scores(self, images: list[Pixels]) -> NDArray[Any]:
         """The class output for all images; one by one where the model does not take several, which is said once."""
@@ -161,6 +174,12 @@ def _numbers(values: NDArray[Any], answer: Answer) -> list[dict[str, Any]]:
 def _plain(guess: Guess) -> dict[str, Any]:
     """A guess for JSON; whether it holds is said of independent labels and of one of two only."""
     return {name: value for name, value in asdict(guess).items() if name != "holds" or value is not None}
+
+
+def _fits(entry: Entry) -> None:
+    """Raises KeyError, TypeError or ValueError for an entry of an earlier run that is not of this command's form."""
+    as_text(Predictions({"scores": ""}, [entry]))
+    write_csv([entry])
 
 
 def as_text(predictions: Predictions) -> str:

@@ -1,1 +1,1 @@
-"""What is written to the terminal: tables and progress."""
+"""What is written to the terminal: text, tables and progress."""

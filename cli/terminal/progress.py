@@ -8,9 +8,8 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-import click
-
-from .table import display_width, elide, one_line
+from .echo import one_line, say
+from .table import display_width, elide
 
 _REDRAW = 0.1  # seconds between two drawings of the bar
 _PATIENCE = 2.0  # seconds before a run is long enough for plain lines
@@ -72,13 +71,13 @@ class Progress:
             self._tenth = tenth
             if self._clock() - self._start > _PATIENCE:
                 done = str(self.done) if not self.inside else f"{self.done + self.inside:.2f}"
-                click.echo(f"onnxray: {done} of {self.total} {self.what}{self._left()}", err=True)
+                say(f"{done} of {self.total} {self.what}{self._left()}")
 
     def say(self, text: str, *, error: bool = False) -> None:
         """A line of its own; errors are said even when quiet."""
         if error or not self.quiet:
             self._clear()
-            click.echo(f"onnxray: {'error: ' if error else ''}{' '.join(text.split())}", err=True)
+            say(f"{'error: ' if error else ''}{text}")
             self._draw("")
 
     def _left(self) -> str:
@@ -157,4 +156,4 @@ class Download:
             self._drawn = now
         elif not self._bar and total and done * 10 // total > self._tenth:
             self._tenth = done * 10 // total
-            click.echo(f"onnxray: {line}", err=True)
+            say(line)

@@ -9,6 +9,8 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .echo import one_line
+
 ELLIPSIS = "…"
 
 
@@ -97,11 +99,6 @@ def _cells(character: str) -> int:
     if unicodedata.combining(character):
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
-
-
-def one_line(text: str) -> str:
-    """Text of a file, for the terminal: no line breaks, no control or direction characters."""
-    return "".join(c if unicodedata.category(c)[0] != "C" else "�" for c in " ".join(text.split()))
 
 
 def count(n: int | None) -> str:

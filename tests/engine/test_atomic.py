@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from onnxray.engine.atomic import atomic
+from onnxray.engine.atomic import atomic, holder_of, leftover, take_lock
 from onnxray.engine.errors import OutputError
 
 
@@ -115,3 +115,41 @@ def test_two_writers_at_once(tmp_path: Path) -> None:
         thread.join()
     assert target.read_text() in {c * 1000 for c in "abcdefgh"}
     assert names(tmp_path) == ["file"]
+
+
+def test_a_lock_is_held_once_and_leaves_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    lock = take_lock(path)
+    assert lock is not None
+    assert take_lock(path) is None
+    assert holder_of(path) == f"process {os.getpid()}"
+    lock.release()
+    assert names(tmp_path) == []
+    assert take_lock(path) is not None
+    assert holder_of(tmp_path / "none") == "another process"
+
+
+def test_one_of_many_has_the_lock(tmp_path: Path) -> None:
+    path, holding, most = tmp_path / "lock", [], []
+
+    def work() -> None:
+        for _ in range(200):
+            lock = take_lock(path)
+            if lock is not None:
+                holding.append(lock)
+                most.append(len(holding))
+                holding.remove(lock)
+                lock.release()
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(most) == {1}
+
+
+def test_names_of_leftovers() -> None:
+    assert leftover(".onnxray-0123456789ab.part")
+    assert not leftover(".onnxray-0123456789ab.part2")
+    assert not leftover("model.onnx.part")

@@ -14,6 +14,7 @@ from click.testing import Result
 import onnxray
 from onnxray.cli.files.images import read, write
 from onnxray.cli.parameters.methods import PATIENT, listing
+from onnxray.engine.errors import MethodError
 from onnxray.engine.methods.registry import methods, options_of
 from onnxray.tests.rounding import ROUNDING, apart
 
@@ -79,7 +80,7 @@ def test_an_interrupted_run_goes_on_to_the_same_files(
     assert run(*arguments, "--out", tmp_path / "whole").exit_code == 0
     import onnxray.cli.files.images
 
-    true, seen = onnxray.cli.files.images.read, []
+    true, seen = onnxray.cli.files.images.read_bytes, []
 
     def interrupted(path: Path, *rest: Any) -> Any:
         seen.append(path)
@@ -87,9 +88,9 @@ def test_an_interrupted_run_goes_on_to_the_same_files(
             raise KeyboardInterrupt
         return true(path, *rest)
 
-    monkeypatch.setattr(onnxray.cli.files.images, "read", interrupted)
+    monkeypatch.setattr(onnxray.cli.files.images, "read_bytes", interrupted)
     assert run(*arguments, "--out", tmp_path / "parts").exit_code == 130
-    monkeypatch.setattr(onnxray.cli.files.images, "read", true)
+    monkeypatch.setattr(onnxray.cli.files.images, "read_bytes", true)
     part = manifest_of(tmp_path / "parts")
     assert not part["complete"]
     assert len(part["images"]) == 1
@@ -197,6 +198,35 @@ def test_wrong_usage_is_said_in_one_line_before_anything_is_written(
     assert not [name for name in contents(out) if name != "manifest.json"] if out.exists() else True
 
 
+def test_a_method_that_one_image_overflows_in_is_there_for_the_others(
+    run: Run, model: Path, photos: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from onnxray.engine import explain as engine
+
+    true = engine.solve
+    tries = []
+
+    def solve(problem: Any, method: Any) -> Any:
+        if method.name == "gradient":
+            tries.append(method)
+        if method.name == "lrp" or (method.name == "gradient" and len(tries) == 1):
+            raise MethodError("the score is not a finite number")
+        return true(problem, method)
+
+    monkeypatch.setattr(engine, "solve", solve)
+    monkeypatch.setattr("onnxray.cli.parameters.methods.PATIENT", set(methods()) - {"gradient", "lrp", "grad-cam"})
+    done = run("explain", model, photos, "--out", out, "-m", "all", "--format", "npy")
+    assert done.exit_code == 0, done.stderr
+    manifest = manifest_of(out)
+    assert [[m["method"] for m in image["maps"]] for image in manifest["images"]] == [
+        ["grad-cam"],
+        ["grad-cam", "gradient"],
+        ["grad-cam", "gradient"],
+    ]
+    assert [sorted(image["left_out"]) for image in manifest["images"]] == [["gradient", "lrp"], ["lrp"], ["lrp"]]
+    assert list(manifest["left_out"]) == ["lrp"]
+
+
 def test_all_means_every_method_that_fits(run: Run, model: Path, photo: Path, out: Path) -> None:
     done = run(
         "explain", model, photo, "--out", out, "-m", "all", "--format", "npy", "-o", "steps=4", "-o", "samples=2"
@@ -288,7 +318,7 @@ def test_progress_within_an_image(model: Path, photo: Path) -> None:
         None,  # type: ignore[arg-type]
         lambda share, name: shown.append((share, name)),
     )
-    assert len(list(work.explanations(read(photo)))) == 4
+    assert len(list(work.explanations(read(photo), {}))) == 4
     shares = [share for share, _ in shown]
     assert shares == sorted(shares)
     assert len(set(shares)) == 60

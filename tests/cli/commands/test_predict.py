@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import pytest
 from click.testing import Result
+from onnx import numpy_helper
 
 from onnxray.cli.files.images import read
 from onnxray.engine.inference.session import run as run_model
@@ -215,3 +216,22 @@ def test_accuracy_on_real_networks(
         else:
             hits += stem.startswith(label)
     assert hits >= right
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_scores_that_are_no_numbers(
+    run: Callable[..., Result], tmp_path: Path, cnn: onnx.ModelProto, photo: Path, value: float
+) -> None:
+    broken = onnx.ModelProto()
+    broken.CopyFrom(cnn)
+    for tensor in broken.graph.initializer:
+        array = numpy_helper.to_array(tensor).copy()
+        if array.dtype.kind == "f":
+            array.reshape(-1)[0] = value
+            tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+    model = tmp_path / "broken.onnx"
+    onnx.save(broken, model)
+    for extra in ((), ("--json",)):
+        done = run("predict", model, photo, "-q", *extra)
+        assert done.exit_code == 1
+        assert done.stderr.startswith(f"onnxray: error: {str(photo)!r}: the model's scores are NaN or infinite")

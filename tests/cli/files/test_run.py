@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from onnxray.cli.files.manifest import plain
 from onnxray.cli.files.output import Output
-from onnxray.cli.files.run import Run, done, failed, made_by, plain, slug
+from onnxray.cli.files.run import Run, done, failed, made_by, slug
 from onnxray.engine.errors import ImageError, OutputError
 
 
@@ -47,7 +52,7 @@ def test_the_manifest_is_written_however_the_run_ends(tmp_path: Path) -> None:
 
     def broken() -> None:
         with Run(Output(folder), "test", {}, {}, [image]) as run:
-            run.add(done(image, ["a.txt"], number=np.float32(1.5)))
+            run.add(done(image, "0" * 64, ["a.txt"], number=np.float32(1.5)))
             raise KeyError
 
     with pytest.raises(KeyError):
@@ -65,7 +70,7 @@ def test_images_are_listed_in_the_order_given(tmp_path: Path) -> None:
         path.write_bytes(b"")
     with Run(Output(tmp_path / "r"), "test", {}, {}, paths) as run:
         run.add(failed(paths[2], ImageError("two\nlines")))
-        run.add(done(paths[0]))
+        run.add(done(paths[0], "0" * 64))
     assert [entry["path"] for entry in run.entries] == [str(paths[0]), str(paths[2])]
     assert run.entries[1]["error"] == "two lines"
 
@@ -116,7 +121,7 @@ def test_the_manifest_s_bytes_are_those_of_its_document(tmp_path: Path) -> None:
             written = (tmp_path / "r" / "manifest.json").read_text(encoding="utf-8")
             assert written == json.dumps(run.document(), indent=2, ensure_ascii=False) + "\n"
             assert len(run.entries) == count
-            run.add(done(image, [f"{count}.npy"], text=hostile, nested={"a": [1.25, None, []], "b": {}}))
+            run.add(done(image, "0" * 64, [f"{count}.npy"], text=hostile, nested={"a": [1.25, None, []], "b": {}}))
             run.flush()
     document = json.loads((tmp_path / "r" / "manifest.json").read_text(encoding="utf-8"))
     assert document == run.document()
@@ -128,7 +133,9 @@ def test_the_manifest_s_bytes_are_those_of_its_document(tmp_path: Path) -> None:
 def test_of_thousands_of_images_little_is_held(tmp_path: Path) -> None:
     image = tmp_path / "i.png"
     image.write_bytes(b"x")
-    entry = done(image, ["a.npy"], maps=[{"method": "grad-cam", "score": 1.5, "values": {"shape": [7, 7]}}] * 4)
+    entry = done(
+        image, "0" * 64, ["a.npy"], maps=[{"method": "grad-cam", "score": 1.5, "values": {"shape": [7, 7]}}] * 4
+    )
     run = Run(Output(tmp_path / "r"), "test", {}, {}, [Path(f"{k}.png") for k in range(2000)])
     run.flush = lambda: None  # type: ignore[method-assign]
     tracemalloc.start()
@@ -137,3 +144,124 @@ def test_of_thousands_of_images_little_is_held(tmp_path: Path) -> None:
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert held / 2000 < 1000
+
+
+def continued(folder: Path, images: list[Path]) -> Run:
+    return Run(Output(folder, resume=True), "test", {}, {}, images)
+
+
+def test_an_image_that_is_done_keeps_its_folder_when_another_of_its_name_comes_first(tmp_path: Path) -> None:
+    first, other = tmp_path / "a.png", tmp_path / "a.bmp"
+    first.write_bytes(b"1")
+    other.write_bytes(b"2")
+    with Run(Output(tmp_path / "r"), "test", {}, {}, [first]) as run:
+        name = run.text(f"{run.folder_for(first)}/map.txt", "first")
+        run.add(done(first, hashlib.sha256(b"1").hexdigest(), [name]))
+    with continued(tmp_path / "r", [other, first]) as run:
+        assert run.folder_for(other) == "a-2"
+        assert run.folder_for(first) == "a"
+        assert run.kept(first) is not None
+
+
+def test_of_two_images_that_share_a_folder_one_is_done_again(tmp_path: Path) -> None:
+    images = [tmp_path / "a.png", tmp_path / "a.bmp"]
+    with Run(Output(tmp_path / "r"), "test", {}, {}, images) as run:
+        run.text("a/map.txt", "one of them")
+        for image in images:
+            image.write_bytes(b"1")
+            run.add(done(image, hashlib.sha256(b"1").hexdigest(), ["a/map.txt"]))
+    with continued(tmp_path / "r", images) as run:
+        assert [run.kept(image) is not None for image in images] == [True, False]
+
+
+HOLDS = """
+import sys, time
+from pathlib import Path
+from onnxray.cli.files.output import Output
+from onnxray.cli.files.run import Run
+with Run(Output(Path(sys.argv[1]), force=True), "test", {}, {}) as run:
+    (run.folder / ".onnxray-0123456789ab.part").write_text("half")
+    print("ready", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_one_run_at_a_time_and_a_killed_one_is_no_obstacle(tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    with subprocess.Popen([sys.executable, "-c", HOLDS, str(folder)], stdout=subprocess.PIPE, text=True) as other:
+        try:
+            assert other.stdout is not None
+            assert other.stdout.readline() == "ready\n"
+            before = sorted(os.listdir(folder))
+            for output in (Output(folder), Output(folder, force=True), Output(folder, resume=True)):
+                with pytest.raises(OutputError, match=rf"{folder.name}' is being written by .*process {other.pid}\)"):
+                    Run(output, "test", {}, {})
+            assert sorted(os.listdir(folder)) == before
+        finally:
+            other.kill()
+    with continued(folder, []):
+        pass
+    assert os.listdir(folder) == ["manifest.json"]
+
+
+def test_leftovers_of_a_killed_run_are_no_files_of_somebody_else(tmp_path: Path) -> None:
+    (tmp_path / ".onnxray-0123456789ab.part").touch()
+    with Run(Output(tmp_path), "test", {}, {}):
+        pass
+    assert made_by(tmp_path) == "test"
+
+
+HOSTILE = {
+    "images are a number": {"images": 5},
+    "files are a number": {"files": 5},
+    "the command is a list": {"command": [1]},
+    "an entry's files are a number": {"images": [{"path": "a.png", "status": "done", "files": 7}]},
+    "an entry's path is a list": {"images": [{"path": ["a.png"], "status": "done", "files": []}]},
+    "names of no file": {"images": [{"path": "a.png", "status": "done", "files": ["\0/x", "../x", "/x"]}]},
+    "names that are too long": {"files": ["x" * 5000, "x/" * 3000]},
+}
+
+
+@pytest.mark.parametrize("changes", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("how", ["none", "force", "resume"])
+def test_manifests_of_wrong_types(tmp_path: Path, changes: dict[str, object], how: str) -> None:
+    with Run(Output(tmp_path), "test", {}, {}) as run:
+        written = run.document()
+    (tmp_path / "manifest.json").write_text(json.dumps({**written, **changes}))
+    try:
+        run = Run(Output(tmp_path, **{how: True} if how != "none" else {}), "test", {}, {}, [Path("a.png")])
+    except OutputError:
+        return
+    with run:
+        assert run.kept(Path("a.png")) is None
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"format": NaN}', '{"format": 1' + "0" * 5000 + "}", "\udcff"])
+def test_manifests_that_are_no_json(tmp_path: Path, text: str) -> None:
+    (tmp_path / "manifest.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+    assert made_by(tmp_path) is None
+
+
+def test_a_number_beyond_every_float_can_be_continued(tmp_path: Path) -> None:
+    image = tmp_path / "a.png"
+    image.write_bytes(b"1")
+    with Run(Output(tmp_path / "r"), "test", {}, {}, [image]) as run:
+        run.add(done(image, hashlib.sha256(b"1").hexdigest(), score=0.5))
+    file = tmp_path / "r" / "manifest.json"
+    file.write_text(file.read_text().replace("0.5", "1e999"))
+    with continued(tmp_path / "r", [image]) as run:
+        entry = run.kept(image)
+        assert entry is not None
+        run.add(entry)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are Unicode there")
+def test_file_names_that_are_no_utf_8(tmp_path: Path) -> None:
+    image = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png"))
+    image.write_bytes(b"1")
+    with Run(Output(tmp_path / "r"), "test", {}, {}, [image]) as run:
+        name = run.text(f"{run.folder_for(image)}/list.csv", f"{image},1\n")
+        run.add(done(image, hashlib.sha256(b"1").hexdigest(), [name]))
+    assert json.loads((tmp_path / "r" / "manifest.json").read_text("utf-8"))["images"][0]["path"] == str(image)
+    with continued(tmp_path / "r", [image]) as run:
+        assert run.kept(image) is not None

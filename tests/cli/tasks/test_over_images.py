@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,9 @@ import pytest
 from onnxray.cli.files.images import write
 from onnxray.cli.files.output import Output
 from onnxray.cli.files.run import Run, done
-from onnxray.cli.tasks.over_images import over_batches, over_images
+from onnxray.cli.tasks.over_images import ReadImage, over_batches, over_images
 from onnxray.cli.terminal.progress import Progress
-from onnxray.engine.errors import MethodError, TargetError
-
-Image = tuple[Path, np.ndarray]
+from onnxray.engine.errors import MethodError, OutputError, TargetError
 
 
 @pytest.fixture
@@ -52,7 +51,7 @@ def test_an_image_that_fails_fails_alone(tmp_path: Path, paths: list[Path], caps
     assert without == f"onnxray: error: {paths[2]}: no such place"
 
 
-def test_other_errors_end_the_run(tmp_path: Path, paths: list[Path]) -> None:
+def test_an_error_that_the_first_images_share_ends_the_run(tmp_path: Path, paths: list[Path]) -> None:
     def one(*_: object) -> tuple[dict[str, Any], list[str]]:
         raise MethodError("fits no image")
 
@@ -92,10 +91,83 @@ def test_batches(paths: list[Path], size: int, batches: list[int]) -> None:
     """Without a run: nothing is written, every image has its entry, one that fails keeps no other waiting."""
     together = []
 
-    def several(images: Sequence[Image]) -> list[dict[str, Any]]:
+    def several(images: Sequence[ReadImage]) -> list[dict[str, Any]]:
         together.append(len(images))
-        return [done(path, rows=len(pixels)) for path, pixels in images]
+        return [done(image.path, image.sha256, rows=len(image.pixels)) for image in images]
 
     entries = {entry["path"]: entry for entry in over_batches(None, Progress(0), paths, several, lambda: size)}
     assert together == batches
     assert [entries[str(path)].get("rows") for path in paths] == [1, None, 3, 4]
+
+
+@pytest.mark.parametrize("bad", [1, 3, 4])
+def test_an_error_of_one_image_does_not_end_the_run(
+    tmp_path: Path, paths: list[Path], bad: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def one(path: Path, pixels: np.ndarray, folder: str) -> tuple[dict[str, Any], list[str]]:
+        if len(pixels) == bad:
+            raise MethodError("overflows")
+        return rows(path, pixels, folder)
+
+    with run_of(tmp_path, paths) as run:
+        over_images(run, Progress(0), paths, one)
+    assert [entry.get("rows") for entry in run.entries] == [None if n in (bad, 2) else n for n in (1, 2, 3, 4)]
+    assert f"onnxray: error: {paths[bad - 1]}: overflows\n" in capsys.readouterr().err
+
+
+def test_errors_that_differ_are_those_of_images(tmp_path: Path, paths: list[Path]) -> None:
+    def one(path: Path, pixels: np.ndarray, folder: str) -> tuple[dict[str, Any], list[str]]:
+        raise MethodError(f"overflows at {len(pixels)}")
+
+    with run_of(tmp_path, paths) as run:
+        over_images(run, Progress(0), paths, one)
+    assert [entry["status"] for entry in run.entries] == ["failed"] * 4
+
+
+def test_one_image_of_a_batch_fails_alone(paths: list[Path]) -> None:
+    def several(images: Sequence[ReadImage]) -> list[dict[str, Any]]:
+        if any(len(image.pixels) == 3 for image in images):
+            raise MemoryError
+        return [done(image.path, image.sha256, rows=len(image.pixels)) for image in images]
+
+    entries = {entry["path"]: entry for entry in over_batches(None, Progress(0), paths, several, lambda: 9)}
+    assert [entries[str(path)].get("rows") for path in paths] == [1, None, None, 4]
+    assert entries[str(paths[2])]["error"] == f"{str(paths[2])!r}: there is not enough memory for it"
+
+
+def test_a_full_disk_ends_the_run(tmp_path: Path, paths: list[Path]) -> None:
+    seen = []
+
+    def one(path: Path, *_: object) -> tuple[dict[str, Any], list[str]]:
+        seen.append(path)
+        raise OutputError("no space left")
+
+    with pytest.raises(OutputError), run_of(tmp_path, paths) as run:
+        over_images(run, Progress(0), paths, one)
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_the_hash_is_that_of_the_bytes_that_were_read(tmp_path: Path, paths: list[Path], gone: bool) -> None:
+    before = hashlib.sha256(paths[0].read_bytes()).hexdigest()
+
+    def one(path: Path, pixels: np.ndarray, folder: str) -> tuple[dict[str, Any], list[str]]:
+        if gone:
+            path.unlink()
+        else:
+            path.write_bytes(b"another")
+        return rows(path, pixels, folder)
+
+    with run_of(tmp_path, paths[:1]) as run:
+        over_images(run, Progress(0), paths[:1], one)
+    assert run.entries[0]["sha256"] == before
+    with run_of(tmp_path, paths[:1], resume=True) as run:
+        assert run.kept(paths[0]) is None
+
+
+def test_entries_of_another_form_are_made_again(tmp_path: Path, paths: list[Path]) -> None:
+    with run_of(tmp_path, paths[:1]) as run:
+        over_images(run, Progress(0), paths[:1], lambda *_: ({}, []))
+    with run_of(tmp_path, paths[:1], resume=True) as run:
+        over_images(run, Progress(0), paths[:1], rows, fits=lambda entry: entry["rows"])
+    assert run.entries[0]["rows"] == 1

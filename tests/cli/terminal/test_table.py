@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from onnxray.cli.terminal.table import Column, axes_text, count, display_width, elide, one_line, shape_text, table
+from onnxray.cli.terminal.echo import one_line
+from onnxray.cli.terminal.table import Column, axes_text, count, display_width, elide, shape_text, table
 
 
 @pytest.mark.parametrize(
