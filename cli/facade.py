@@ -26,10 +26,11 @@ def explain(
     """
     if not isinstance(image, str | os.PathLike):
         return _explain(model, image, method, target, layer, **options)
-    from .files.images import read
+    from .files.images import decode_with_notes, read_bytes
 
-    found = _explain(model, read(image), method, target, layer, **options)
     source = os.fspath(image)
+    pixels, notes = decode_with_notes(read_bytes(image), where=repr(source))
+    found = _explain(model, pixels, method, target, layer, **options)
     if isinstance(found, Explanations):
-        return Explanations([with_source(part, source) for part in found])
-    return with_source(found, source)
+        return Explanations([with_source(part, source, notes) for part in found])
+    return with_source(found, source, notes)

@@ -1,8 +1,8 @@
 """Image files in and out, and text on pictures: the only importer of OpenCV.
 
 Images are uint8 H x W x 3 RGB. What a file holds becomes that by these rules: gray is repeated, palettes are looked
-up, 16 bits become round(v / 257), transparent pixels are laid over white, the EXIF orientation is applied, the first
-page of several is taken. Colour profiles are not applied.
+up, 16 bits become round(v / 257), other ranges are scaled likewise, transparent pixels are laid over white, the EXIF
+orientation is applied, the first page or frame of several is taken. Colour profiles are not applied.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 
 from ...engine.atomic import atomic
 from ...engine.errors import ImageError, OutputError, RuntimeUnavailable, nearest
-from .image_headers import FORMATS, Header, read_header
+from .header import Header
+from .image_headers import FORMATS, read_header
 
 try:
     import cv2
@@ -41,7 +42,11 @@ Image: TypeAlias = NDArray[np.uint8]
 
 MAX_PIXELS = 200_000_000
 MAX_BYTES = 1 << 30
-SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp")
+MAX_DECODED = 1 << 30
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp"),
+    *(".gif", ".pbm", ".pgm", ".ppm", ".pnm", ".avif", ".jp2", ".j2k"),
+)
 WRITABLE = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 if hasattr(cv2, "setLogLevel"):  # OpenCV 4
@@ -78,44 +83,123 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
 
 def decode(data: bytes, max_pixels: int = MAX_PIXELS, where: str = "the image") -> Image:
     """The image in the bytes of a file; `where` names it in messages. Raises ImageError."""
+    return decode_with_notes(data, max_pixels, where)[0]
+
+
+def decode_with_notes(
+    data: bytes, max_pixels: int = MAX_PIXELS, where: str = "the image"
+) -> tuple[Image, tuple[str, ...]]:
+    """As `decode`; and what should be said of the image: only the first of its frames is shown, it is too dark."""
     header = read_header(data, where)
-    pixels = header.width * header.height
-    if pixels == 0:
-        raise ImageError(f"{where} is empty: a {header.format} of {header.width} x {header.height} pixels")
-    if pixels > max_pixels:
-        raise ImageError(
-            f"{where} has {header.width} x {header.height} pixels, more than the limit of {max_pixels / 1e6:g} million"
-        )
+    _check_size(header, max_pixels, where)
     with _quiet() as said:
         try:
             stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
         except (cv2.error, MemoryError) as error:
             raise ImageError(f"{where} cannot be decoded: {header.format} of an unsupported kind, or broken") from error
     if stored is None:
-        raise ImageError(
-            f"{where} cannot be decoded: the {header.format} is truncated, broken or of an unsupported kind"
-        )
+        what = f"the {header.format} is truncated, broken or of an unsupported kind"
+        if header.format in _OPTIONAL:
+            what += f", or this build of OpenCV ({cv2.__version__}) reads no {header.format}: save it as PNG"
+        raise ImageError(f"{where} cannot be decoded: {what}")
     if header.format == "JPEG" and re.search(rb"premature end|bad Huffman", b"".join(said), re.IGNORECASE):
         raise ImageError(f"{where} is a damaged JPEG: part of its picture is missing")
-    return _upright(_as_rgb(stored, header, where), header.orientation)
+    notes = (*header.notes, *_about_range(stored, header))
+    return _upright(_as_rgb(stored, header, where), header.orientation), notes
+
+
+# Formats that OpenCV can be built without.
+_OPTIONAL = ("GIF", "AVIF", "JPEG 2000", "PNM")
+
+
+def _check_size(header: Header, max_pixels: int, where: str) -> None:
+    """Raises ImageError for an image whose size says that it should not be decoded."""
+    pixels = header.width * header.height
+    if pixels <= 0:
+        raise ImageError(f"{where} is empty: a {header.format} of {header.width} x {header.height} pixels")
+    if pixels > max_pixels:
+        raise ImageError(
+            f"{where} has {header.width} x {header.height} pixels, more than the limit of {max_pixels / 1e6:g} million"
+        )
+    if pixels * header.bytes_per_pixel > MAX_DECODED:
+        raise ImageError(
+            f"{where} has {header.width} x {header.height} pixels of {header.bytes_per_pixel} bytes, more than the "
+            f"limit of {MAX_DECODED >> 20} MiB: save it smaller, or with 8 bits a channel"
+        )
+
+
+def _about_range(stored: NDArray[Any], header: Header) -> list[str]:
+    """Whether 16 bits hold so small numbers that they seem to come from a camera of fewer bits."""
+    if stored.dtype != np.uint16 or header.maximum is not None or header.inverted:
+        return []
+    colours = stored if stored.ndim == 2 or stored.shape[2] != 4 else stored[..., :3]
+    greatest = max(int(part.max()) for part in _in_bands(colours))
+    bits = greatest.bit_length()
+    if not 8 <= bits <= 14:
+        return []
+    return [
+        f"the greatest value of this 16-bit image is {greatest} of 65535, so it is shown almost black: if its camera "
+        f"gives {bits} bits, multiply its values by {1 << 16 - bits} first"
+    ]
+
+
+def _in_bands(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """A large image in parts of some rows."""
+    rows = max(1, _BAND // max(1, array[0].size))
+    for start in range(0, len(array), rows):
+        yield array[start : start + rows]
+
+
+_BAND = 1 << 20  # values
 
 
 def _as_rgb(stored: NDArray[Any], header: Header, where: str) -> Image:
-    if stored.dtype == np.uint16:
-        stored = ((stored.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
-    if stored.dtype != np.uint8:
+    """uint8 (H, W, 3) RGB, made some rows at a time; `stored` is overwritten where it has that form already."""
+    if stored.dtype not in (np.uint8, np.uint16):
         raise ImageError(f"{where} holds {stored.dtype} values; images of 8 or 16 bits a channel are supported")
-    if stored.ndim == 2 or stored.shape[2] == 1:
-        return np.repeat(stored.reshape(*stored.shape[:2], 1), 3, axis=2)
-    if stored.shape[2] == 3:
-        return np.asarray(cv2.cvtColor(stored, cv2.COLOR_BGR2RGB))
-    if stored.shape[2] != 4:
+    if stored.ndim == 2:
+        stored = stored[..., None]
+    if stored.shape[2] not in (1, 3, 4):
         raise ImageError(f"{where} has {stored.shape[2]} channels; gray, RGB and RGBA are supported")
-    alpha = stored[..., 3:].astype(np.uint16)
-    colour = stored[..., 2::-1].astype(np.uint16)
+    in_place = stored.dtype == np.uint8 and stored.shape[2] == 3 and stored.flags.writeable
+    out = stored if in_place else np.empty((*stored.shape[:2], 3), np.uint8)
+    for source, goal in zip(_in_bands(stored), _in_bands_of(out, stored), strict=True):
+        goal[...] = _rgb_of(source, header)
+    return out
+
+
+def _in_bands_of(array: NDArray[Any], other: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """The rows of `array` that belong to the bands of `other`."""
+    start = 0
+    for part in _in_bands(other):
+        yield array[start : start + len(part)]
+        start += len(part)
+
+
+def _rgb_of(stored: NDArray[Any], header: Header) -> NDArray[np.uint8]:
+    eight = _eight_bits(stored, header)
+    if stored.shape[2] == 3:
+        return np.asarray(cv2.cvtColor(eight, cv2.COLOR_BGR2RGB))
+    if stored.shape[2] == 1:
+        if header.transparent_gray is not None:
+            eight = np.where(stored == header.transparent_gray, np.uint8(255), eight)
+        return np.repeat(eight, 3, axis=2)
+    alpha = eight[..., 3:].astype(np.uint16)
+    colour = eight[..., 2::-1].astype(np.uint16)
     weighted = colour if header.premultiplied else (colour * alpha + 127) // 255
-    over_white: Image = np.minimum(weighted + (255 - alpha), 255).astype(np.uint8)
-    return over_white
+    return np.minimum(weighted + (255 - alpha), 255).astype(np.uint8)
+
+
+def _eight_bits(stored: NDArray[Any], header: Header) -> NDArray[np.uint8]:
+    whole = 255 if stored.dtype == np.uint8 else 65535
+    most = header.maximum or whole
+    values = stored
+    if header.inverted:
+        values = values.copy()
+        values[..., : 3 if stored.shape[2] == 4 else None] = whole - stored[..., : 3 if stored.shape[2] == 4 else None]
+    if most != 255:
+        values = (np.minimum(values, most).astype(np.uint32) * 255 + most // 2) // most
+    return np.asarray(values, np.uint8)
 
 
 def _upright(image: Image, orientation: int) -> Image:

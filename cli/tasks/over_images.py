@@ -110,7 +110,10 @@ class _Loop:
                 yield kept
                 continue
             try:
-                waiting.append(_read(path))
+                image, notes = _read(path)
+                for note in notes:
+                    self.bar.say(f"warning: {path}: {note}")
+                waiting.append(image)
             except ImageError as error:
                 yield self._fail(path, error)
             if len(waiting) >= self.size():
@@ -174,11 +177,13 @@ class _Loop:
         self.held.clear()
 
 
-def _read(path: Path) -> ReadImage:
-    from ..files.images import decode, read_bytes
+def _read(path: Path) -> tuple[ReadImage, Sequence[str]]:
+    """The image, and what should be said of it."""
+    from ..files.images import decode_with_notes, read_bytes
 
     data = read_bytes(path)
-    return ReadImage(path, decode(data, where=repr(str(path))), hashlib.sha256(data).hexdigest())
+    pixels, notes = decode_with_notes(data, where=repr(str(path)))
+    return ReadImage(path, pixels, hashlib.sha256(data).hexdigest()), notes
 
 
 def _say_failed(bar: Progress, path: Path, error: Exception) -> None:

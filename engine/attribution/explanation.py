@@ -338,6 +338,6 @@ def _small(image: NDArray[np.uint8], side: int = 480) -> NDArray[np.uint8]:
     return np.ascontiguousarray(image[::step, ::step])
 
 
-def with_source(explanation: Explanation, source: str) -> Explanation:
-    """The same with the name of the file that the image came from."""
-    return replace(explanation, source=source)
+def with_source(explanation: Explanation, source: str, notes: Sequence[str] = ()) -> Explanation:
+    """The same with the name of the file that the image came from, and what is to be said of that."""
+    return replace(explanation, source=source, warnings=(*explanation.warnings, *notes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from onnxray.cli.files import images
 from onnxray.engine.errors import ImageError, OutputError
@@ -534,3 +536,182 @@ def test_opencv_that_cannot_be_imported_is_one_clear_line(tmp_path: Path) -> Non
     assert ran.returncode == 1
     assert "RuntimeUnavailable" in ran.stderr.splitlines()[-1]
     assert "apt-get install libgl1" in ran.stderr.splitlines()[-1]
+
+
+def photometric(data: bytes, kind: int) -> bytes:
+    """A TIFF of `tiff` with another meaning of its numbers."""
+    at = data.rindex(struct.pack("<HHI", 262, 3, 1))
+    return data[: at + 8] + struct.pack("<I", kind) + data[at + 12 :]
+
+
+@pytest.mark.parametrize(("depth", "step"), [(8, 1), (16, 257)])
+def test_the_transparent_level_of_a_gray_png_becomes_white(depth: int, step: int) -> None:
+    levels = np.array([[0, 20, 40, 255]]) * step
+    data = png(levels, 0, depth, chunk(b"tRNS", struct.pack(">H", 20 * step)))
+    assert images.decode(data)[0, :, 0].tolist() == [0, 255, 40, 255]
+
+
+def test_a_jpeg_of_fill_bytes_is_refused_at_once(smooth: np.ndarray) -> None:
+    head = cv2.imencode(".jpg", smooth)[1].tobytes()[:2000]
+    code = (
+        "import sys\nfrom onnxray.cli.files.images import decode\nfrom onnxray.engine.errors import ImageError\n"
+        "try: decode(sys.stdin.buffer.read())\nexcept ImageError as e: print(e)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=head + b"\xff" * 3_000_000, capture_output=True, timeout=60
+    )
+    assert b"truncated JPEG" in done.stdout
+
+
+@pytest.mark.parametrize("tiny", [b"\xff\xe0\x00\x02", b"\xff\x01"])
+def test_a_jpeg_of_nothing_but_parts(tiny: bytes) -> None:
+    with pytest.raises(ImageError, match="parts"):
+        images.decode(b"\xff\xd8" + tiny * (1 << 20) + b"\xff\xd9")
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("offset", [2**64 - 1, 2**63 - 1, 2**63, 10**6])
+def test_offsets_of_a_big_tiff_beyond_the_file(order: str, offset: int) -> None:
+    start = (b"II+\0\x08\0\0\0" if order == "<" else b"MM\0+\0\x08\0\0") + struct.pack(order + "Q", offset)
+    with pytest.raises(ImageError, match="cut off in its header"):
+        images.decode(start + bytes(40))
+    inside = start[:8] + struct.pack(order + "QQHHQQ", 16, 1, 256, 3, 2**60, offset)
+    with pytest.raises(ImageError, match="cut off in its header"):
+        images.decode(inside + bytes(40))
+
+
+def test_bits_of_a_camera_are_asked_for(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 4095, 64).astype(np.uint16).reshape(8, 8)
+    pixels, notes = images.decode_with_notes(png(ramp, 0, 16))
+    assert pixels.max() == 16
+    assert len(notes) == 1
+    assert "4095 of 65535" in notes[0]
+    again, none = images.decode_with_notes(png(ramp.astype(int) * 16, 0, 16))
+    assert none == ()
+    assert abs(again[..., 0].astype(float) - ramp / 4095 * 255).max() <= 1
+
+
+def test_16_bits_are_rounded_whatever_the_size_and_channels() -> None:
+    """Bands of rows meet without a seam."""
+    rng = np.random.default_rng(2)
+    values = rng.integers(0, 65536, (700, 900, 3), np.uint16)
+    data = cv2.imencode(".png", values[..., ::-1])[1].tobytes()
+    assert (images.decode(data) == np.floor(values / 257 + 0.5).astype(np.uint8)).all()
+
+
+@pytest.mark.parametrize("kind", [8, 9, 10])
+def test_cielab_is_refused(rgb: np.ndarray, kind: int) -> None:
+    with pytest.raises(ImageError, match="LAB with 8 bits a channel, which is not read: save it as RGB"):
+        images.decode(photometric(tiff(rgb), kind))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_white_is_zero(rgb: np.ndarray, dtype: type) -> None:
+    gray = rgb[..., 0].astype(dtype) * (257 if dtype == np.uint16 else 1)
+    assert (images.decode(photometric(tiff(gray), 0))[..., 0] == 255 - rgb[..., 0]).all()
+
+
+def test_a_small_file_of_many_bytes_is_not_decoded() -> None:
+    data = tiff(np.zeros((4, 4), np.float64))
+    with pytest.raises(ImageError, match="float64"):
+        images.decode(data)
+    head = struct.pack(">IIBBBBB", 13000, 13000, 16, 6, 0, 0, 0)
+    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IEND", b"")
+    with pytest.raises(ImageError, match="pixels of 8 bytes, more than the limit of 1024 MiB"):
+        images.decode(bomb)
+
+
+NAMES = {"P2": "P2\n# c\n4 1 #\n%d\n", "P5": "P5\n4 1\n%d\n", "P3": "P3 4 1\n%d\n", "P6": "P6\n4 1 %d\n"}
+
+
+@pytest.mark.parametrize("kind", NAMES)
+@pytest.mark.parametrize("most", [15, 100, 255, 1023, 4095, 65535])
+def test_netpbm(kind: str, most: int) -> None:
+    values = np.array([0, most // 3, most // 2, most])
+    samples = np.repeat(values, 3) if kind in ("P3", "P6") else values
+    body = samples.astype(">u2" if most > 255 else "u1").tobytes()
+    if kind in ("P2", "P3"):
+        body = " ".join(map(str, samples)).encode() + b"\n"
+    pixels, notes = images.decode_with_notes((NAMES[kind] % most).encode() + body)
+    assert notes == ()
+    assert abs(pixels[0, :, 1].astype(float) - values * 255 / most).max() <= 1
+    if kind in ("P5", "P6"):
+        with pytest.raises(ImageError, match="truncated PNM"):
+            images.decode((NAMES[kind] % most).encode() + body[:-1])
+
+
+def test_netpbm_bits() -> None:
+    assert images.decode(b"P4\n8 1\n\x55")[0, :, 0].tolist() == [255, 0] * 4
+    assert images.decode(b"P1\n4 1\n0 1 0 1\n")[0, :, 0].tolist() == [255, 0, 255, 0]
+
+
+@pytest.mark.parametrize("head", [b"P5\n", b"P5 -1 2 255\n", b"P5 2 2 0\n", b"P6 " + b"#\n" * 10000 + b"1 1 255\n"])
+def test_broken_netpbm(head: bytes) -> None:
+    with pytest.raises(ImageError, match="broken PNM"):
+        images.decode(head + bytes(40))
+
+
+def test_of_several_frames_the_first_is_shown_and_said() -> None:
+    frames = [Image.new("P", (9, 7), color) for color in (0, 1)]
+    for frame in frames:
+        frame.putpalette([200, 10, 20, 0, 0, 0])
+    for suffix in ("GIF", "TIFF", "PNG", "WEBP"):
+        file = io.BytesIO()
+        several = [frame.convert("RGB") if suffix in ("TIFF", "PNG", "WEBP") else frame for frame in frames]
+        several[0].save(file, suffix, save_all=True, append_images=several[1:], lossless=True)
+        pixels, notes = images.decode_with_notes(file.getvalue())
+        assert pixels.shape == (7, 9, 3)
+        assert abs(pixels[3, 4].astype(int) - [200, 10, 20]).max() <= 1, suffix
+        assert len(notes) == 1, suffix
+        assert "of several is shown" in notes[0]
+
+
+def test_gif(smooth: np.ndarray) -> None:
+    picture = Image.fromarray(smooth).convert("P", palette=Image.Palette.ADAPTIVE)
+    file = io.BytesIO()
+    picture.save(file, "GIF", transparency=picture.getpixel((0, 0)))
+    pixels, notes = images.decode_with_notes(file.getvalue())
+    want = np.asarray(picture.convert("RGB")).copy()
+    want[np.asarray(picture) == picture.getpixel((0, 0))] = 255
+    assert notes == ()
+    assert (pixels == want).all()
+    with pytest.raises(ImageError, match="truncated GIF"):
+        images.decode(file.getvalue()[: len(file.getvalue()) // 2])
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12])
+def test_avif(smooth: np.ndarray, bits: int) -> None:
+    values = np.rint(smooth.astype(float) * ((1 << bits) - 1) / 255).astype(np.uint8 if bits == 8 else np.uint16)
+    try:
+        options = [cv2.IMWRITE_AVIF_QUALITY, 100, cv2.IMWRITE_AVIF_DEPTH, bits, cv2.IMWRITE_AVIF_SPEED, 10]
+        data = cv2.imencode(".avif", values[..., ::-1], options)[1].tobytes()
+    except cv2.error:
+        pytest.skip("this OpenCV has no AVIF")
+    assert abs(images.decode(data).astype(int) - smooth).max() <= 4
+    for length in (40, 200, len(data) // 2):
+        with pytest.raises(ImageError):
+            images.decode(data[:length])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_jpeg_2000(smooth: np.ndarray, dtype: type) -> None:
+    values = smooth.astype(dtype) * (257 if dtype == np.uint16 else 1)
+    try:
+        data = cv2.imencode(".jp2", np.ascontiguousarray(values[..., ::-1]))[1].tobytes()
+    except cv2.error:
+        pytest.skip("this OpenCV has no JPEG 2000")
+    assert abs(images.decode(data).astype(int) - smooth).max() <= 1
+    with pytest.raises(ImageError, match="truncated JPEG 2000"):
+        images.decode(data[: len(data) // 2])
+
+
+def test_open_exr_is_named() -> None:
+    with pytest.raises(ImageError, match="an OpenEXR image, .*: save it with 8 or 16 bits"):
+        images.decode(b"\x76\x2f\x31\x01" + bytes(100))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs here")
+def test_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(ImageError, match="not a regular file"):
+        images.read(tmp_path / "a.png")
