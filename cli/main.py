@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from ..engine.errors import OnnxrayError, UnknownName
+from ..engine.runtime.interrupt import interruptible
 from ..engine.version import __version__
 from .commands import COMMANDS
 from .terminal.echo import say
@@ -67,7 +68,7 @@ class LazyGroup(click.Group):
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="replace")  # names from a model can hold what the terminal's encoding lacks
         try:
-            with warnings.catch_warnings():
+            with interruptible(), warnings.catch_warnings():
                 # NumPy's, about NaN and infinities: what is wrong with a result is said in the result's own warnings.
                 warnings.simplefilter("ignore", RuntimeWarning)
                 code: Any = super().main(args, "onnxray", complete_var, standalone_mode=False, **extra)
@@ -77,7 +78,7 @@ class LazyGroup(click.Group):
             return _report(_message(error), error.exit_code)
         except OnnxrayError as error:
             return _report(str(error), FAILED)
-        except click.Abort:  # Click's name for Ctrl-C
+        except (click.Abort, KeyboardInterrupt):  # Click's name for Ctrl-C, and one between two commands
             return _report("interrupted", INTERRUPTED, kind="")
         except OSError as error:
             if error.errno != errno.EPIPE:

@@ -21,6 +21,7 @@ from ..graph.dynamic_batch.make_dynamic import make_dynamic
 from ..graph.model import Model
 from ..proto.values import Value, from_info
 from ..runtime.feeds import check_names, fit, join, pieces
+from ..runtime.interrupt import stoppable
 from ..runtime.memory import shared_arena
 from ..runtime.ort import ORT_ERRORS, create, ort, run_error, session_options
 from ..runtime.ort_values import NOT_IN_NUMPY, from_ort_value, to_ort_value
@@ -135,18 +136,20 @@ class Session:
                 )
             for name in names:
                 binding.bind_output(name, self.device)
-            self._ort.run_with_iobinding(binding)
+            with stoppable(ort.RunOptions) as options:
+                self._ort.run_with_iobinding(binding, options)
         except ORT_ERRORS as error:
             raise run_error(error) from error
         return dict(zip(names, binding.get_outputs(), strict=True))
 
-    def _call(self, names: list[str], feeds: Mapping[str, Any], options: Any = None) -> list[Any]:
+    def _call(self, names: list[str], feeds: Mapping[str, Any]) -> list[Any]:
         try:
-            if self._plain:
-                result: list[Any] = self._ort.run(names, dict(feeds), options)
-                return result
-            values = {name: to_ort_value(array) for name, array in feeds.items()}
-            return [from_ort_value(v) for v in self._ort.run_with_ort_values(names, values, options)]
+            with stoppable(ort.RunOptions) as options:
+                if self._plain:
+                    result: list[Any] = self._ort.run(names, dict(feeds), options)
+                    return result
+                values = {name: to_ort_value(array) for name, array in feeds.items()}
+                return [from_ort_value(v) for v in self._ort.run_with_ort_values(names, values, options)]
         except ORT_ERRORS as error:
             raise run_error(error) from error
 
