@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import http.client
 import os
 import re
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
+from ..engine.atomic import holder_of, take_lock
 from ..engine.errors import DownloadError
 
 Progress: TypeAlias = "Callable[[int, int | None], None]"
@@ -20,6 +24,7 @@ Progress: TypeAlias = "Callable[[int, int | None], None]"
 TIMEOUT = 30.0
 MAX_BYTES = 4 << 30
 _CHUNK = 1 << 18
+_POLL = 0.1  # seconds between two looks at what another process does
 _SCHEMES = ("https", "http")
 
 
@@ -35,8 +40,10 @@ def fetch(
     """Download `url` to `dest`, which appears only when its sha256 (64 hex digits) is as expected.
 
     What an earlier, interrupted call left in `dest`.part is continued where the server can do that, else fetched anew.
-    A `dest` that is already as expected is left alone. `progress(done, total)` is told the bytes so far and the whole
-    number, or None where the server does not say it. `timeout` is in seconds, for each wait for the server.
+    A `dest` that is already as expected is left alone. While another process fetches it, this one waits for that and
+    does with what it then finds as with any `dest`. `progress(done, total)` is given the bytes so far and the whole
+    number, or None where the server does not say it. `timeout` is in seconds, for each wait for the server, and for any
+    progress of the other process.
 
     Raises DownloadError: no http(s) address, no connection, an HTTP error, more than `max_bytes`, an interrupted
     transfer (what came stays for the next call), a wrong checksum (what came is deleted), a folder that cannot be
@@ -52,19 +59,50 @@ def fetch(
         if dest.is_file() and digest_of(dest) == expected:
             return dest
         dest.parent.mkdir(parents=True, exist_ok=True)
-        if not (part.is_file() and digest_of(part) == expected):
-            _transfer(url, part, progress, max_bytes, timeout)
-            found = digest_of(part)
-            if found != expected:
-                part.unlink()
-                raise DownloadError(
-                    f"{url} does not have the expected content: sha256 is {found}, not {expected}; "
-                    "it was deleted. The file may have been replaced, or something on the way may have changed it"
-                )
-        os.replace(part, dest)
+        with _alone(dest, part, timeout):
+            if dest.is_file() and digest_of(dest) == expected:
+                return dest
+            _remove_link(part)
+            if not (part.is_file() and digest_of(part) == expected):
+                _transfer(url, part, progress, max_bytes, timeout)
+                found = digest_of(part)
+                if found != expected:
+                    part.unlink()
+                    raise DownloadError(
+                        f"{url} does not have the expected content: sha256 is {found}, not {expected}; "
+                        "it was deleted. The file may have been replaced, or something on the way may have changed it"
+                    )
+            os.replace(part, dest)
     except OSError as error:
         raise DownloadError(f"cannot write {str(dest)!r}: {error.strerror or error}") from error
     return dest
+
+
+@contextlib.contextmanager
+def _alone(dest: Path, part: Path, timeout: float) -> Iterator[None]:
+    """One process at a time. Raises DownloadError when the other one makes no progress for `timeout` seconds."""
+    name = dest.with_name(dest.name + ".lock")
+    size, patience = -1, time.monotonic() + timeout
+    while (lock := take_lock(name)) is None:
+        now = part.stat().st_size if part.is_file() else -1
+        if now != size:
+            size, patience = now, time.monotonic() + timeout
+        elif time.monotonic() > patience:
+            raise DownloadError(
+                f"{str(dest)!r} is being fetched by {holder_of(name)}, which makes no progress: end it, or wait and "
+                "run this again"
+            )
+        time.sleep(_POLL)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _remove_link(part: Path) -> None:
+    """What is fetched is never written to where a link leads."""
+    if part.is_symlink():
+        part.unlink()
 
 
 def digest_of(path: Path) -> str:
@@ -84,7 +122,7 @@ def _transfer(url: str, part: Path, progress: Progress | None, max_bytes: int, t
         total = _total(response, have)
         if total is not None and total > max_bytes:
             raise DownloadError(f"{url} has {total} bytes, more than the limit of {max_bytes}")
-        with part.open("ab" if have else "wb") as file:
+        with open(part, "ab" if have else "wb", opener=_no_link) as file:
             if progress:
                 progress(have, total)
             while chunk := _read(response, url, part):
@@ -105,7 +143,7 @@ def _open(url: str, have: int, timeout: float) -> tuple[Any, int]:
     if have:
         request.add_header("Range", f"bytes={have}-")
     try:
-        response = urllib.request.urlopen(request, timeout=timeout)  # only http and https come here
+        response = _opener().open(request, timeout=timeout)
     except urllib.error.HTTPError as error:
         error.close()
         if have and error.code == 416:  # what is here is not the beginning of what is there
@@ -114,17 +152,35 @@ def _open(url: str, have: int, timeout: float) -> tuple[Any, int]:
     except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         raise DownloadError(f"cannot download {url}: {reason}; is there a network connection?") from error
-    if urlsplit(response.url).scheme not in _SCHEMES:
-        response.close()
-        raise DownloadError(f"{url} leads to {response.url!r}, which is no http(s) address")
-    if urlsplit(url).scheme == "https" and urlsplit(response.url).scheme != "https":
-        response.close()
-        raise DownloadError(f"{url} leads to {response.url!r}, which is not encrypted")
     continued = have > 0 and response.status == 206 and _range_start(response) == have
     if have and response.status == 206 and not continued:
         response.close()
         return _open(url, 0, timeout)
     return response, have if continued else 0
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Refuses a redirect to another kind of address, or from an encrypted one to one that is not, before a connection
+    is opened."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        scheme = urlsplit(newurl).scheme
+        if scheme not in _SCHEMES:
+            raise DownloadError(f"{req.full_url} leads to {newurl!r}, which is no http(s) address")
+        if urlsplit(req.full_url).scheme == "https" and scheme != "https":
+            raise DownloadError(f"{req.full_url} leads to {newurl!r}, which is not encrypted")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+@functools.cache
+def _opener() -> urllib.request.OpenerDirector:
+    return urllib.request.build_opener(_Redirects)
+
+
+def _no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def _range_start(response: Any) -> int | None:

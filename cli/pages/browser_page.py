@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import importlib.resources
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,9 +80,8 @@ def page(model: Model, source: Model, title: str) -> str:
         "{about}": html.escape(about),
         "{facts}": _json(_facts(source, note)),
     }
-    for mark, text in parts.items():
-        template = template.replace(mark, text)
-    return template
+    # In one pass: what is put in may look like a mark itself.
+    return re.sub("|".join(map(re.escape, parts)), lambda mark: parts[mark.group()], template)
 
 
 def _facts(source: Model, note: dict[str, Any]) -> dict[str, Any]:

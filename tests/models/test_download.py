@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import os
+import socket
+import subprocess
+import sys
 import threading
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from onnxray.engine.atomic import take_lock
 from onnxray.engine.errors import DownloadError
 from onnxray.models import download
 from onnxray.models.download import fetch
@@ -38,9 +44,9 @@ class Server:
         if handler.path == "/missing":
             handler.send_error(404, "Not Found")
             return
-        if handler.path == "/away":
+        if handler.path.startswith("/away"):
             handler.send_response(302)
-            handler.send_header("Location", "file:///etc/hostname")
+            handler.send_header("Location", "file:///etc/hostname" if handler.path == "/away" else handler.path[5:])
             handler.end_headers()
             return
         start = 0
@@ -224,3 +230,60 @@ def test_a_folder_that_is_a_file(server: Server, get: Callable[..., Path], tmp_p
 def test_digest() -> None:
     assert len(SHA) == 64
     assert download.digest_of(Path(__file__)) == hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+
+
+PULL = """
+import sys
+from pathlib import Path
+from onnxray.models.download import fetch
+print(fetch(sys.argv[1], sys.argv[2], Path(sys.argv[3]), timeout=30))
+"""
+
+
+def test_several_processes_fetch_one_file_once(server: Server, tmp_path: Path) -> None:
+    arguments = [sys.executable, "-c", PULL, server.url + "/model", SHA, str(tmp_path / "m.onnx")]
+    started = [
+        subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(3)
+    ]
+    said = [process.communicate(timeout=120)[0].strip() for process in started]
+    assert said == [str(tmp_path / "m.onnx")] * 3
+    assert len(server.ranges) == 1
+    assert os.listdir(tmp_path) == ["m.onnx"]
+
+
+def test_another_process_without_progress_is_not_waited_for_for_ever(server: Server, tmp_path: Path) -> None:
+    lock = take_lock(tmp_path / "m.onnx.lock")
+    assert lock is not None
+    with pytest.raises(DownloadError, match=f"being fetched by process {os.getpid()}, which makes no progress"):
+        fetch(server.url + "/model", SHA, tmp_path / "m.onnx", timeout=0.3)
+    lock.release()
+    assert server.ranges == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_a_part_that_is_a_link_is_not_followed(server: Server, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("keep")
+    (tmp_path / "m.onnx.part").symlink_to(outside)
+    fetch(server.url + "/model", SHA, tmp_path / "m.onnx")
+    assert outside.read_text() == "keep"
+    assert (tmp_path / "m.onnx").read_bytes() == DATA
+
+
+def test_a_redirect_to_ftp_opens_no_connection(server: Server, tmp_path: Path) -> None:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        listening.settimeout(0.2)
+        away = f"ftp://127.0.0.1:{listening.getsockname()[1]}/m"
+        with pytest.raises(DownloadError, match=f"leads to '{away}', which is no http"):
+            fetch(f"{server.url}/away{away}", SHA, tmp_path / "m.onnx")
+        with pytest.raises(TimeoutError):
+            listening.accept()
+
+
+@pytest.mark.parametrize("to", ["http://x/", "ftp://x/", "file:///x"])
+def test_an_encrypted_address_leads_to_no_other(to: str) -> None:
+    asked = urllib.request.Request("https://example.org/m")
+    with pytest.raises(DownloadError, match="leads to"):
+        download._Redirects().redirect_request(asked, None, 302, "", {}, to)

@@ -103,6 +103,18 @@ def test_a_page(run: Callable[..., Result], model: Path, runtime: Path, tmp_path
     assert "--force" in again.stderr
 
 
+@pytest.mark.parametrize("name", ["{facts}", "{about}", "{title}", "a{title}{facts}b", "\\\\1"])
+def test_a_name_like_a_mark_of_the_page_is_only_a_name(
+    run: Callable[..., Result], model: Path, runtime: Path, tmp_path: Path, name: str
+) -> None:
+    file = model.with_name(f"{name}.onnx")
+    file.write_bytes(model.read_bytes())
+    done = run("compile", file, "--html", tmp_path / "page", "--web-runtime", runtime, "-q")
+    assert done.exit_code == 0, done.stderr
+    page = (tmp_path / "page" / "index.html").read_text("utf-8")
+    assert f"<title>{name}</title>" in page
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
