@@ -9,6 +9,9 @@ The map itself is never changed: the range belongs into the figure's legend and 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -48,6 +51,50 @@ def percentile(
         return 0.0, 1.0
     lo, hi = (float(edge) for edge in np.percentile(finite, (lower, upper)))
     return (lo, hi) if lo < hi else minmax(finite)
+
+
+def symmetric_of_parts(parts: Callable[[], Iterable[NDArray[np.float32]]]) -> tuple[float, float]:
+    """As `symmetric` for values in parts that are too large together. parts: gives them anew at each call."""
+    most = max((float(np.abs(part[np.isfinite(part)]).max(initial=0)) for part in parts()), default=0.0)
+    return (-most, most) if most > 0 else (-1.0, 1.0)
+
+
+def percentile_of_parts(parts: Callable[[], Iterable[NDArray[np.float32]]], upper: float = 99.0) -> tuple[float, float]:
+    """As `percentile(values, upper=upper, signed=True)`, the same to the last bit, for float32 values in parts.
+
+    Magnitudes are ordered as their bits are: the upper 16 are counted first, then the lower 16 of the place found.
+    """
+    counts = _counted(parts, lambda bits: bits >> 16)
+    total = int(counts.sum())
+    if not total:
+        return -1.0, 1.0
+    at = upper / 100 * (total - 1)
+    low = int(at)
+    below, above = (_ranked(parts, counts, rank) for rank in (low, min(low + 1, total - 1)))
+    share, step = at - low, above - below  # as NumPy interpolates
+    most = above - step * (1 - share) if share >= 0.5 else below + step * share
+    return (-most, most) if most > 0 else symmetric_of_parts(parts)
+
+
+def _ranked(parts: Callable[[], Iterable[NDArray[np.float32]]], counts: NDArray[np.int64], rank: int) -> float:
+    """The magnitude of this rank; counts: how many have each pattern of the upper 16 bits."""
+    sums = np.cumsum(counts)
+    upper = int(np.searchsorted(sums, rank, side="right"))
+    before = int(sums[upper - 1]) if upper else 0
+    lower = _counted(parts, lambda bits: bits[bits >> 16 == upper] & 0xFFFF)
+    place = int(np.searchsorted(np.cumsum(lower), rank - before, side="right"))
+    return float(np.array(upper << 16 | place, np.uint32).view(np.float32))
+
+
+def _counted(
+    parts: Callable[[], Iterable[NDArray[np.float32]]], pick: Callable[[NDArray[np.uint32]], NDArray[Any]]
+) -> NDArray[np.int64]:
+    """How many finite magnitudes have each value of 16 bits that are picked from theirs."""
+    counts = np.zeros(1 << 16, np.int64)
+    for part in parts():
+        bits = np.abs(part[np.isfinite(part)]).view(np.uint32)
+        counts += np.bincount(pick(bits), minlength=1 << 16)
+    return counts
 
 
 def _finite(values: ArrayLike) -> NDArray[np.float64]:

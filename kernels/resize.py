@@ -56,13 +56,16 @@ def resize(
     *,
     antialias: bool = True,
     region: tuple[float, float, float, float] | None = None,
+    rows: tuple[int, int] | None = None,
     threads: int | None = None,
 ) -> NDArray[Any]:
     """Resample an image to h x w pixels.
 
     image: uint8 or float32, (H, W) or (H, W, C); size: (h, w). Returns the image's dtype; uint8 is rounded to nearest,
     float32 is neither rounded nor clipped. region: the part to resample, (y0, x0, y1, x1) in pixels with fractions,
-    default all; pixels around it still count where the filter reaches them. threads: None for all processors.
+    default all; pixels around it still count where the filter reaches them. rows: which rows of the result to make,
+    first and behind the last, default all: the same numbers, for results that are too large to be made whole. threads:
+    None for all processors.
 
     antialias: False does not stretch the filter when the image becomes smaller, and repeats the image's edge instead
     of leaving out what lies beyond it, and bicubic has a = -3/4: the plain interpolation of OpenCV and of PyTorch.
@@ -78,13 +81,18 @@ def resize(
     if filter not in FILTERS:
         raise ValueError(f"filter must be one of {', '.join(FILTERS)}, got {filter!r}")
     height, width = check_size(size)
+    first, last = (0, height) if rows is None else rows
+    if not 0 <= first < last <= height:
+        raise ValueError(f"rows must be some of the {height} of the result, got {rows}")
     y0, x0, y1, x1 = _check_region(region, pixels.shape[0], pixels.shape[1])
     source = np.ascontiguousarray(pixels).reshape(*pixels.shape[:2], -1)
-    rows, columns = source.shape[:2]
+    lines, columns = source.shape[:2]
     if filter == "nearest":
-        y, x = _nearest(y0, y1, height, rows), _nearest(x0, x1, width, columns)
-        return source[y[:, None], x].reshape(height, width, *pixels.shape[2:])
-    down = _windows(rows, y0, y1, height, filter, antialias)
+        y, x = _nearest(y0, y1, height, lines)[first:last], _nearest(x0, x1, width, columns)
+        return source[y[:, None], x].reshape(last - first, width, *pixels.shape[2:])
+    every = _windows(lines, y0, y1, height, filter, antialias)
+    part = slice(first, last)
+    down = _Windows(every.first[part], every.taps[part], every.weight[part], every.fixed[part])
     across = _windows(columns, x0, x1, width, filter, antialias)
     top, bottom = int(down.first.min()), int((down.first + down.taps).max())
     # An axis that maps every pixel onto itself is left as it is, whatever the filter.
@@ -92,11 +100,13 @@ def resize(
         source = _across(source[top:bottom], across, threads)
     else:
         source = source[top:bottom]
-    if (y0, y1) != (0, rows) or height != rows:
+    if (y0, y1) != (0, lines) or height != lines:
         source = _down(source, down._replace(first=down.first - top), threads)
+    else:
+        source = source[first - top : last - top]
     if np.may_share_memory(source, pixels):
         source = source.copy()
-    return source.reshape(height, width, *pixels.shape[2:])
+    return source.reshape(last - first, width, *pixels.shape[2:])
 
 
 def _across(source: NDArray[Any], windows: _Windows, threads: int | None) -> NDArray[Any]:

@@ -38,6 +38,7 @@ SECOND: Colour = (196, 98, 45)
 # Heights of text in pixels.
 TITLE, BODY, SMALL = 24, 16, 14
 GAP, MARGIN = 14, 28
+_SHORT = 0.4  # of a panel's side: the least height of a wide picture in it, if it is not too long for that
 WIDTH = 1160  # of a full figure, between its margins
 
 
@@ -97,11 +98,15 @@ def fit(values: NDArray[Any], side: int) -> NDArray[np.float32]:
 
 
 def picture(image: Block, side: int) -> Block:
-    """An image as large as fits into side x side: smooth, but the pixels of a tiny one stay squares."""
+    """An image as large as fits into side x side: smooth, but the pixels of a tiny one stay squares.
+
+    A very wide or tall one becomes up to four times as long, so that something can be seen in it.
+    """
     from ...kernels.resize import resize
 
     h, w = image.shape[:2]
-    size = (max(1, round(h * side / max(h, w))), max(1, round(w * side / max(h, w))))
+    longest = min(4 * side, max(side, round(_SHORT * side * max(h, w) / min(h, w))))
+    size = (max(1, round(h * longest / max(h, w))), max(1, round(w * longest / max(h, w))))
     return resize(image, size, "nearest" if 3 * max(h, w) <= side else "bilinear")
 
 

@@ -101,7 +101,8 @@ def _png(data: bytes, where: str) -> Header:
     if data[12:16] != b"IHDR":
         raise ImageError(f"{where} is a broken PNG: it does not begin with its header")
     width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
-    orientation, level, notes = None, None, ()
+    orientation, level = None, None
+    notes: tuple[str, ...] = ()
     at = 8
     for _ in range(_MOST_PARTS):
         if at + 8 > len(data):

@@ -187,7 +187,7 @@ def _rgb_of(stored: NDArray[Any], header: Header) -> NDArray[np.uint8]:
     alpha = eight[..., 3:].astype(np.uint16)
     colour = eight[..., 2::-1].astype(np.uint16)
     weighted = colour if header.premultiplied else (colour * alpha + 127) // 255
-    return np.minimum(weighted + (255 - alpha), 255).astype(np.uint8)
+    return np.asarray(np.minimum(weighted + (255 - alpha), 255), np.uint8)
 
 
 def _eight_bits(stored: NDArray[Any], header: Header) -> NDArray[np.uint8]:
@@ -253,6 +253,10 @@ def encode(image: NDArray[Any], suffix: str = ".png", quality: int = 92) -> byte
 
     `quality` is for JPEG and WebP. Raises OutputError for a suffix that is not WRITABLE or an image it cannot hold.
     """
+    return _encoded(image, suffix, quality).tobytes()
+
+
+def _encoded(image: NDArray[Any], suffix: str, quality: int) -> NDArray[np.uint8]:
     suffix = suffix.lower()
     if suffix not in WRITABLE:
         raise OutputError(f"pictures cannot be written as {suffix!r}: use one of {', '.join(WRITABLE)}")
@@ -262,6 +266,32 @@ def encode(image: NDArray[Any], suffix: str = ".png", quality: int = 92) -> byte
         raise OutputError(f"a picture must be uint8 (H, W), (H, W, 3) or (H, W, 4), got {pixels.dtype} {pixels.shape}")
     if pixels.ndim == 3:
         pixels = pixels[..., [2, 1, 0, 3]] if pixels.shape[2] == 4 else pixels[..., ::-1]
+        if image.nbytes > _LARGE and image.flags.c_contiguous and image.flags.writeable and image.shape[2] == 3:
+            with _turned(image):
+                return _encoded_bgr(image, suffix, quality)
+    return _encoded_bgr(np.ascontiguousarray(pixels), suffix, quality)
+
+
+# Bytes of a picture of which no second copy is made to be written: its own channels are turned round and back.
+_LARGE = 1 << 26
+
+
+@contextlib.contextmanager
+def _turned(image: NDArray[np.uint8]) -> Iterator[None]:
+    """The channels of an image in the other order, in place, for as long as the block lasts."""
+    _turn(image)
+    try:
+        yield
+    finally:
+        _turn(image)
+
+
+def _turn(image: NDArray[np.uint8]) -> None:
+    for part in _in_bands(image):
+        part[...] = part[..., ::-1].copy()
+
+
+def _encoded_bgr(pixels: NDArray[np.uint8], suffix: str, quality: int) -> NDArray[np.uint8]:
     options = {
         ".png": [cv2.IMWRITE_PNG_COMPRESSION, 6],
         ".jpg": [cv2.IMWRITE_JPEG_QUALITY, quality],
@@ -269,12 +299,12 @@ def encode(image: NDArray[Any], suffix: str = ".png", quality: int = 92) -> byte
         ".webp": [cv2.IMWRITE_WEBP_QUALITY, quality],
     }
     try:
-        done, data = cv2.imencode(suffix, np.ascontiguousarray(pixels), options.get(suffix, []))
+        done, data = cv2.imencode(suffix, pixels, options.get(suffix, []))
     except cv2.error as error:
         raise OutputError(f"a picture of {pixels.shape} cannot be written as {suffix}") from error
     if not done:
         raise OutputError(f"a picture of {pixels.shape} cannot be written as {suffix}")
-    return bytes(data)
+    return np.asarray(data, np.uint8)
 
 
 def write(path: str | os.PathLike[str], image: NDArray[Any], quality: int = 92) -> Path:
@@ -283,9 +313,9 @@ def write(path: str | os.PathLike[str], image: NDArray[Any], quality: int = 92) 
     Raises OutputError: no permission, full disk, a format or an image that cannot be written.
     """
     path = Path(path)
-    data = encode(image, path.suffix, quality)
+    data = _encoded(image, path.suffix, quality)
     with atomic(path) as temporary:
-        temporary.write_bytes(data)
+        temporary.write_bytes(data.data)
     return path
 
 

@@ -6,11 +6,11 @@ import importlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..parameters.inputs import BUILTIN, card_of, find_images, open_model
 from .over_images import Outcome, Pixels, over_images
-from .subject import LayerValues, Subject
+from .subject import LayerValues, Photos, Subject
 
 if TYPE_CHECKING:
     from ..figures.parts import Section
@@ -49,11 +49,12 @@ def demo(options: DemoOptions, document: Callable[[str, str, Subject, Sequence[S
     paths = find_images(options.images or [str(samples())])
     about = {"model": describe(model), "card": describe_card(card)}
     with Run(output, "demo", common.runtime, about, paths) as run:
-        images = _read(run, paths, common)
-        if not images:
+        focused = _read(run, paths, common)
+        if focused is None:
             raise ImageError("none of the images can be read")
-        subject = Subject(model, card, images, _focus(images), LayerValues(model, card, common.runtime))
         with Progress(len(SECTIONS), "sections", quiet=common.quiet, bar=common.progress) as bar:
+            images = Photos([(Path(e["path"]), e["sha256"]) for e in run.entries if e["status"] == "done"], bar.say)
+            subject = Subject(model, card, images, focused, LayerValues(model, card, common.runtime))
             parts = []
             for section in sections(subject):
                 parts.append(section)
@@ -82,23 +83,27 @@ def _reused(output: Output) -> Output:
     return replace(output, force=True) if output.default and made_by(output.folder) == "demo" else output
 
 
-def _read(run: Run, paths: Sequence[Path], common: Common) -> tuple[tuple[Path, Pixels], ...]:
-    """The images that can be read; each gets its entry."""
+def _read(run: Run, paths: Sequence[Path], common: Common) -> tuple[Path, Pixels] | None:
+    """Look at every image, which gets its entry; the one to look at closely, None where none can be read.
+
+    That is the first whose name does not call it clean: there is more to see.
+    """
     from ..terminal.progress import Progress
 
-    images = []
+    focused: tuple[Path, Pixels] | None = None
 
     def keep(path: Path, pixels: Pixels, folder: str) -> Outcome:
-        images.append((path, pixels))
+        nonlocal focused
+        if focused is None or (_clean(focused[0]) and not _clean(path)):
+            focused = (path, pixels)
         return {"size": list(pixels.shape[:2])}, ()
 
     over_images(run, Progress(0, quiet=common.quiet), paths, keep)
-    return tuple(images)
+    return focused
 
 
-def _focus(images: Sequence[tuple[Path, Any]]) -> int:
-    """The first image whose name does not call it clean: there is more to see."""
-    return next((i for i, (path, _) in enumerate(images) if "clean" not in path.stem.lower()), 0)
+def _clean(path: Path) -> bool:
+    return "clean" in path.stem.lower()
 
 
 def _write_pictures(run: Run, section: Section) -> None:

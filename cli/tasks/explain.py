@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..figures.explanations import OTHERS, gallery, sheet
+from ..figures.explanations import OTHERS, Sheet, gallery
 from ..parameters.inputs import card_of, find_images, open_model
 from ..parameters.methods import DEFAULT, PATIENT, chosen_methods, plain_options
 from .over_images import Outcome, Pixels, over_images
@@ -143,19 +144,19 @@ class Explainer:
         """Everything about one image: its results for the manifest, and the files written."""
         maps: list[dict[str, Any]] = []
         files: list[str] = []
-        shown: list[Explanation] = []
         left_out: dict[str, str] = {}
+        geometry = None
+        sheet = Sheet(path.name, pixels, self.options.alpha, self.options.colormap)
+        # No map is kept once it is written and in the sheet: together they would be many times the image.
         for explanation in self.explanations(pixels, left_out):
-            entry = self._write(explanation, folder)
+            entry = self._write(explanation, folder, sheet)
             maps.append(entry)
             files += entry["files"]
-            shown.append(explanation)
+            geometry = explanation.geometry
             for text in explanation.warnings:
                 self._warn(f"{explanation.method}: {text}")
-        if "sheet" in self.options.formats and shown:
-            picture = sheet(path.name, pixels, shown, self.options.alpha, self.options.colormap)
-            files.append(self.run.picture(self.run.name("sheet.png", folder), picture))
-        geometry = shown[0].geometry if shown else None
+        if "sheet" in self.options.formats and maps:
+            files.append(self.run.picture(self.run.name("sheet.png", folder), sheet.picture))
         return {
             "size": list(pixels.shape[:2]),
             "geometry": None if geometry is None else geometry.to_mapping(),
@@ -216,32 +217,35 @@ class Explainer:
             self._said.add(text)
             self._news.append(f"warning: {text}")
 
-    def _write(self, e: Explanation, folder: str) -> dict[str, Any]:
-        """Write the files of one explanation; its entry of the manifest."""
+    def _write(self, e: Explanation, folder: str, sheet: Sheet) -> dict[str, Any]:
+        """Write the files of one explanation and put it into the sheet; its entry of the manifest."""
         from ..figures import class_map
 
         name = self.run.name(f"{e.method}-{file_name(e)}" if self._many() else e.method, folder)
-        overlay = e.overlay(self.options.alpha, self.options.colormap)
+        seen = {"overlay", "sheet"} & set(self.options.formats) or self.options.threshold is not None
+        overlay = e.overlay(self.options.alpha, self.options.colormap) if seen else None
+        if "sheet" in self.options.formats:
+            sheet.add(e, overlay)
         entry, files = entry_of(e, self.options.colormap), self._write_map(e, name, overlay)
         if class_map.has_classes(e):
             entry["classes"] = [answer.to_mapping() for answer in class_map.answers(e)]
             if "classes" in self.options.formats:
                 picture = class_map.picture(e, self.options.alpha)
                 files.append(self.run.picture(f"{name}-classes.png", picture))
-        if self.options.threshold is not None:
+        if self.options.threshold is not None and overlay is not None:
             entry["region"], written = self._write_region(e, name, overlay, self.options.threshold)
             files += written
         entry["files"] = files
         return entry
 
-    def _write_map(self, e: Explanation, name: str, overlay: Pixels) -> list[str]:
+    def _write_map(self, e: Explanation, name: str, overlay: Pixels | None) -> list[str]:
         run, options = self.run, self.options
         files = []
         if "npy" in options.formats:
             files.append(run.array(f"{name}.npy", e.values))
         if "heatmap" in options.formats:
             files.append(run.picture(f"{name}-heatmap.png", e.picture(options.colormap)))
-        if "overlay" in options.formats:
+        if "overlay" in options.formats and overlay is not None:
             files.append(run.picture(f"{name}-overlay.png", overlay))
         return files
 
@@ -312,7 +316,7 @@ def section(subject: Subject) -> Section:
     problem_on = functools.partial(
         problem_of, subject.model, card=subject.work.card, runtime=RunOptions(**subject.work.runtime)
     )
-    found: list[Explanation] = []
+    found = Sheet(path.name, pixels, 0.6)
     rows = []
     try:
         problem = problem_on(pixels)
@@ -320,20 +324,20 @@ def section(subject: Subject) -> Section:
             if name in PATIENT:
                 continue
             try:
-                found += solve(problem, make(name))
+                for explanation in solve(problem, make(name)):
+                    found.add(explanation)
             except (MethodError, GradientError) as error:
                 rows.append((name, f"does not fit this model: {error}"))
             else:
                 rows.append((name, (cls.__doc__ or "").strip().splitlines()[0]))
     except TargetError as error:
         return Section("Explanations", f"There is nothing to explain without a target: {error}.")
-    parts: list[Any] = [Picture("explanations", sheet(path.name, pixels, found, 0.6), f"Every map on {path.name}")]
-    others = [(p.name, image) for p, image in subject.images if p != path][:OTHERS]
-    if others:
-        maps = [solve(problem_on(i), make(DEFAULT)) for _, i in others]
-        names = [name for name, _ in others]
+    parts: list[Any] = [Picture("explanations", found.picture, f"Every map on {path.name}")]
+    if len(subject.images) > 1:
+        others = itertools.islice(((p.name, image) for p, image in subject.images if p != path), OTHERS)
+        maps = ((name, solve(problem_on(i), make(DEFAULT))) for name, i in others)
         parts.append(Heading("The other images"))
-        parts.append(Picture(f"{DEFAULT}-of-others", gallery(names, maps, 0.6), f"{DEFAULT} on the other images"))
+        parts.append(Picture(f"{DEFAULT}-of-others", gallery(maps, 0.6), f"{DEFAULT} on the other images"))
     rows += [(name, "left out here: it runs the network hundreds of times") for name in PATIENT]
     parts.append(Table(("method", "what it shows"), tuple(rows)))
     lead = (

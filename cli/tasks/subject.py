@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -107,15 +108,38 @@ class LayerValues:
 
 
 @dataclass(frozen=True)
+class Photos:
+    """Image files, by path and sha256, decoded when their turn comes: of hundreds only one is in memory.
+
+    One that has gone or changed since it was first read is left out, which `say` is called to say.
+    """
+
+    files: Sequence[tuple[Path, str]]
+    say: Callable[[str], None]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __iter__(self) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
+        from ...engine.errors import ImageError
+        from ..files.images import decode, read_bytes
+
+        for path, sha256 in self.files:
+            try:
+                data = read_bytes(path)
+                if hashlib.sha256(data).hexdigest() != sha256:
+                    raise ImageError(f"{str(path)!r} has changed: it is left out from here on")
+                yield path, decode(data, where=repr(str(path)))
+            except ImageError as error:
+                self.say(str(error))
+
+
+@dataclass(frozen=True)
 class Subject:
-    """What a report is about: a model, its card, and images; `focus` is the one to look at closely."""
+    """What a report is about: a model, its card, and images; `focused` is the one to look at closely."""
 
     model: Model
     card: Card
-    images: tuple[tuple[Path, NDArray[np.uint8]], ...]
-    focus: int
+    images: Photos
+    focused: tuple[Path, NDArray[np.uint8]]
     work: LayerValues
-
-    @property
-    def focused(self) -> tuple[Path, NDArray[np.uint8]]:
-        return self.images[self.focus]

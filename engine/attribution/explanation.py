@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ..atomic import atomic
 from ..errors import MethodError, OutputError, UnknownName
+from ..preprocess.image import luminance
 from ..runtime.ort import ort
 from ..version import __version__
 from .maps import Display, Reduce
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
 
 # Pixel-wise maps have single outliers: the colour scale ends at this percentile of the magnitudes.
 PERCENTILE = 99.5
+# The side that saved pictures have at most after small ones are enlarged.
+_READABLE = 224
+# Pixels up to which a map is put on its image in one go.
+_WHOLE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -98,8 +103,8 @@ class Explanation:
         """
         return self._on_image(0.0)
 
-    def _on_image(self, unseen: float) -> NDArray[np.float32]:
-        """The map on the image's pixels, `unseen` where the model does not look."""
+    def _on_image(self, unseen: float, rows: tuple[int, int] | None = None) -> NDArray[np.float32]:
+        """The map on the image's pixels, or on some rows of it, `unseen` where the model does not look."""
         from ...kernels.upsample import upsample
 
         if self.map is None:
@@ -107,10 +112,26 @@ class Explanation:
                 f"values of shape {list(self.values.shape)} over what is no image make no picture: use `values`"
             )
         if self.geometry is not None:
-            return self.geometry.to_image(self.map, fill=unseen)
-        if self.size is None or self.map.shape == self.size:
-            return self.map
-        return upsample(self.map, self.size)
+            return self.geometry.to_image(self.map, fill=unseen, rows=rows)
+        whole = self.map if self.size is None or self.map.shape == self.size else upsample(self.map, self.size)
+        return whole if rows is None else whole[slice(*rows)]
+
+    @property
+    def _height_width(self) -> tuple[int, int]:
+        """Of pictures of the map."""
+        if self.geometry is not None:
+            return self.geometry.original
+        if self.size is not None or self.map is None:
+            return self.size or (0, 0)
+        return self.map.shape[0], self.map.shape[1]
+
+    def _bands(self, unseen: float) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """The map on the image's pixels, some rows at a time: an image may be too large for all its values at once."""
+        height, width = self._height_width
+        step = height if height * width <= _WHOLE or self.geometry is None else max(1, _WHOLE // width)
+        for start in range(0, height, step):
+            stop = min(height, start + step)
+            yield slice(start, stop), self._on_image(unseen, (start, stop))
 
     @cached_property
     def range(self) -> tuple[float, float]:
@@ -121,13 +142,17 @@ class Explanation:
         """
         from ...kernels import normalize
 
-        heat = self.heatmap
-        if self.display == "positive" and (heat > 0).any():
-            heat = np.maximum(heat, 0)
+        if self.map is None:
+            self._on_image(0.0)  # raises
+        clipped = self.display == "positive" and any((heat > 0).any() for _, heat in self._bands(0.0))
+
+        def parts() -> Iterator[NDArray[np.float32]]:
+            return (np.maximum(heat, 0) if clipped else heat for _, heat in self._bands(0.0))
+
         if self.reduce != "none":
-            low, high = normalize.percentile(heat, upper=PERCENTILE, signed=True)
+            low, high = normalize.percentile_of_parts(parts, PERCENTILE)
         else:
-            low, high = normalize.symmetric(heat)
+            low, high = normalize.symmetric_of_parts(parts)
         return (0.0, high) if self.display == "positive" else (low, high)
 
     @property
@@ -141,7 +166,11 @@ class Explanation:
         """The heatmap in colours, uint8 (H, W, 3) RGB; gray where the model does not look."""
         from ...kernels import colormap as colours
 
-        return colours.apply(self._on_image(np.nan), _colours(colormap or self.colormap), *(range or self.range))
+        table, (lo, hi) = _colours(colormap or self.colormap), range or self.range
+        out = np.empty((*self._height_width, 3), np.uint8)
+        for rows, heat in self._bands(np.nan):
+            out[rows] = colours.apply(heat, table, lo, hi)
+        return out
 
     def overlay(
         self, alpha: float = 0.5, colormap: str | None = None, range: tuple[float, float] | None = None
@@ -150,7 +179,8 @@ class Explanation:
 
         alpha: share of the colours, 0 to 1, where there is heat; it falls to 0 with the value, so that the image is
         seen where there is none. range: values at the ends of the colour scale, by default `range`. The image stays as
-        it is where the model does not look. Where a tensor was given, the map lies over what it shows.
+        it is where the model does not look. Under a signed map the image is gray, so that all colours are the map's.
+        Where a tensor was given, the map lies over what it shows.
 
         Raises MethodError for another alpha, UnknownName for an unknown colour map.
         """
@@ -160,16 +190,21 @@ class Explanation:
         lo, hi = range or self.range
         if not (0 <= alpha <= 1 and np.isfinite([lo, hi]).all() and lo <= hi):
             raise MethodError(f"no overlay with alpha {alpha}, colours {lo} to {hi}: alpha is 0 to 1")
-        heat = self._on_image(np.nan)
-        image = self.image if self.image is not None else np.full((*heat.shape, 3), 128, np.uint8)
+        if self.map is None:
+            self._on_image(np.nan)  # raises
+        image = self.image if self.image is not None else np.full((*self._height_width, 3), 128, np.uint8)
         table = _colours(colormap or self.colormap)
-        if self.display == "positive":
-            return render(heat, image, table, lo, hi, alpha, "nearest", alpha_by_value=True)
+        out = np.empty(image.shape, np.uint8)
         most = max(abs(lo), abs(hi)) or 1.0
-        # Colours are near white around 0: they are mixed in fully from a quarter of the range on.
-        share = alpha * np.minimum(np.abs(np.nan_to_num(heat)) * (4 / most), 1)[..., None].astype(np.float32)
-        coloured = colours.apply(heat, table, lo, hi)
-        return np.asarray(np.rint(image * (1 - share) + coloured * share), np.uint8)
+        for rows, heat in self._bands(np.nan):
+            if self.display == "positive":
+                render(heat, image[rows], table, lo, hi, alpha, "nearest", alpha_by_value=True, out=out[rows])
+                continue
+            # Colours are near white around 0: they are mixed in fully from a quarter of the range on.
+            share = alpha * np.minimum(np.abs(np.nan_to_num(heat)) * (4 / most), 1)[..., None].astype(np.float32)
+            coloured = colours.apply(heat, table, lo, hi)
+            out[rows] = np.rint(luminance(image[rows])[..., None] * (1 - share) + coloured * share)
+        return out
 
     def manifest(self) -> dict[str, Any]:
         """Everything needed to know how the map came about, as JSON-like data."""
@@ -208,7 +243,8 @@ class Explanation:
         all.
 
         The files are called `values.npy`, `heatmap.png`, `overlay.png`, `manifest.json`, with `name` and a dot
-        before that if it is given. The manifest is written last: where it is, the rest is complete. Returns the paths.
+        before that if it is given. Pictures of fewer than 112 pixels are enlarged, each pixel to a square, as the
+        manifest's `enlarged` says. The manifest is written last: where it is, the rest is complete. Returns the paths.
 
         Raises OutputError.
         """
@@ -221,15 +257,17 @@ class Explanation:
         paths = {
             kind: folder / f"{prefix}{kind}" for kind in ("values.npy", "heatmap.png", "overlay.png", "manifest.json")
         }
+        factor = max(1, _READABLE // max(1, *self._height_width))
+        about = {**self.manifest(), **({"enlarged": factor} if factor > 1 else {})}
         with atomic(paths["values.npy"]) as temporary, temporary.open("wb") as file:
             np.save(file, self.values)
         if self.map is not None:
-            write(paths["heatmap.png"], self.picture())
-            write(paths["overlay.png"], self.overlay())
+            write(paths["heatmap.png"], _enlarged(self.picture(), factor))
+            write(paths["overlay.png"], _enlarged(self.overlay(), factor))
         else:
             del paths["heatmap.png"], paths["overlay.png"]
         with atomic(paths["manifest.json"]) as temporary:
-            temporary.write_text(json.dumps(self.manifest(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            temporary.write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         return {kind.partition(".")[0]: path for kind, path in paths.items()}
 
     def _repr_html_(self) -> str:
@@ -330,6 +368,11 @@ def _colours(name: str) -> NDArray[np.uint8]:
 
     check_colormap(name)
     return colormap.table(name)
+
+
+def _enlarged(image: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
+    """Each pixel as a square of `factor` pixels."""
+    return image if factor == 1 else np.repeat(np.repeat(image, factor, axis=0), factor, axis=1)
 
 
 def _small(image: NDArray[np.uint8], side: int = 480) -> NDArray[np.uint8]:

@@ -52,13 +52,20 @@ class Geometry:
         return (points - np.asarray(self.offset, np.float64)) * np.divide(self.original, self.resized)
 
     def to_image(
-        self, map: ArrayLike, mode: MapMode = "bilinear", *, fill: float = 0.0, threads: int | None = None
+        self,
+        map: ArrayLike,
+        mode: MapMode = "bilinear",
+        *,
+        fill: float = 0.0,
+        rows: tuple[int, int] | None = None,
+        threads: int | None = None,
     ) -> NDArray[np.float32]:
         """A map over the model's plane, at any resolution, on the pixels of the original image.
 
         map: (h, w), or (n, h, w) for n of them, any real dtype; its cells divide the plane evenly. Returns float32
         (H, W) or (n, H, W), not normalised. Pixels whose centre the model does not see hold `fill` (NaN is possible).
-        Where the image is coarser than the map, the map is averaged over each pixel.
+        Where the image is coarser than the map, the map is averaged over each pixel. rows: which rows of the result to
+        make, first and behind the last, default all.
 
         Raises ShapeError for another shape or an empty map.
         """
@@ -69,11 +76,14 @@ class Geometry:
             )
         stack = maps.astype(np.float32, copy=False)
         grids = stack[None] if maps.ndim == 2 else stack
-        out = np.full((len(grids), *self.original), fill, np.float32)
-        rows, columns = self._on_grid(0, maps.shape[-2]), self._on_grid(1, maps.shape[-1])
-        if rows.count and columns.count:  # else the model sees less than the middle of one pixel
+        top, bottom = rows or (0, self.original[0])
+        out = np.full((len(grids), bottom - top, self.original[1]), fill, np.float32)
+        down, across = self._on_grid(0, maps.shape[-2]), self._on_grid(1, maps.shape[-1])
+        first, last = max(top, down.pixels.start), min(bottom, down.pixels.stop)
+        if first < last and across.count:  # else the model sees less than the middle of one pixel
+            part = (first - down.pixels.start, last - down.pixels.start)
             for grid, image in zip(grids, out, strict=True):
-                image[rows.pixels, columns.pixels] = _sample(grid, rows, columns, mode, threads)
+                image[first - top : last - top, across.pixels] = _sample(grid, down, across, mode, part, threads)
         return out[0] if maps.ndim == 2 else out
 
     def to_mapping(self) -> dict[str, list[int]]:
@@ -109,8 +119,10 @@ class _Axis:
     end: float
 
 
-def _sample(grid: NDArray[np.float32], rows: _Axis, columns: _Axis, mode: MapMode, threads: int | None) -> NDArray[Any]:
-    """Resample the part of the grid that the axes name; beyond its edges the grid repeats its outermost cells."""
+def _sample(
+    grid: NDArray[np.float32], rows: _Axis, columns: _Axis, mode: MapMode, part: tuple[int, int], threads: int | None
+) -> NDArray[Any]:
+    """Rows `part` of what the named part of the grid becomes; beyond its edges the outermost cells repeat."""
     margins = []
     for axis, cells in ((rows, grid.shape[0]), (columns, grid.shape[1])):
         margins.append((int(np.ceil(max(0.0, -axis.start))), int(np.ceil(max(0.0, axis.end - cells)))))
@@ -120,7 +132,8 @@ def _sample(grid: NDArray[np.float32], rows: _Axis, columns: _Axis, mode: MapMod
     region = (rows.start + top, columns.start + left, rows.end + top, columns.end + left)
     coarser = rows.end - rows.start > rows.count or columns.end - columns.start > columns.count
     antialias = coarser if mode == "bicubic" else True
-    return resize(grid, (rows.count, columns.count), mode, antialias=antialias, region=region, threads=threads)
+    size = (rows.count, columns.count)
+    return resize(grid, size, mode, antialias=antialias, region=region, rows=part, threads=threads)
 
 
 def place(card: Card, original: tuple[int, int]) -> Geometry:

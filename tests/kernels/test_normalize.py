@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from onnxray.kernels import normalize
 from onnxray.kernels.normalize import minmax, percentile, symmetric
 
 NOTHING = np.array([np.nan, np.inf, -np.inf])
@@ -69,3 +70,23 @@ def test_misuse():
         percentile([1.0], 50, 50)
     with pytest.raises(ValueError, match="real numbers"):
         minmax(["a"])
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 10, 1000, 50_000])
+@pytest.mark.parametrize("upper", [50.0, 99.0, 99.5, 100.0])
+def test_in_parts_the_ranges_are_the_same(count: int, upper: float) -> None:
+    rng = np.random.default_rng(count)
+    values = (rng.normal(size=count) * rng.choice([0, 1, 1e-30, 1e20], size=count)).astype(np.float32)
+    values[rng.integers(0, count, count // 10)] = rng.choice([np.nan, np.inf, -np.inf])
+
+    def parts() -> list[np.ndarray]:
+        return np.array_split(values, 5)
+
+    assert normalize.percentile_of_parts(parts, upper) == normalize.percentile(values, 0, upper, signed=True)
+    assert normalize.symmetric_of_parts(parts) == normalize.symmetric(values)
+
+
+def test_parts_without_numbers() -> None:
+    nothing = [np.full(3, np.nan, np.float32)]
+    assert normalize.percentile_of_parts(lambda: nothing) == (-1.0, 1.0)
+    assert normalize.symmetric_of_parts(lambda: nothing) == (-1.0, 1.0)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from onnxray.kernels.resize import FILTERS, resize
+from onnxray.kernels.resize import FILTERS, Filter, resize
 
 PILLOW = {
     "nearest": Image.Resampling.NEAREST,
@@ -195,3 +195,17 @@ def test_views_and_copies():
 def test_misuse(image, size, options, message):
     with pytest.raises(ValueError, match=message):
         resize(image, size, **options)
+
+
+@pytest.mark.parametrize("filter", ["nearest", "bilinear", "bicubic", "lanczos", "area"])
+@pytest.mark.parametrize("size", [(17, 90), (90, 20), (40, 50)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_rows_are_those_of_the_whole(filter: Filter, size: tuple[int, int], dtype: type) -> None:
+    image = np.random.default_rng(1).integers(0, 256, (40, 50, 3)).astype(dtype)
+    for region in (None, (1.5, 2.25, 38.0, 49.5)):
+        whole = resize(image, size, filter, region=region)
+        starts = range(0, size[0], 7)
+        parts = [resize(image, size, filter, region=region, rows=(a, min(a + 7, size[0]))) for a in starts]
+        assert np.array_equal(np.concatenate(parts), whole)
+    with pytest.raises(ValueError, match="rows must be some of"):
+        resize(image, size, filter, rows=(0, size[0] + 1))

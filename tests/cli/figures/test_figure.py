@@ -168,3 +168,11 @@ def test_figures_are_repeatable() -> None:
         return figure.page("Title", ["A line."], [figure.colour_bar(scale)]).tobytes()
 
     assert make() == make()
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [((100, 200), (112, 224)), ((100, 640), (90, 573)), ((640, 100), (573, 90)), ((10, 900), (10, 896))],
+)
+def test_wide_and_tall_pictures_can_be_looked_at(size: tuple[int, int], shown: tuple[int, int]) -> None:
+    assert figure.picture(np.zeros((*size, 3), np.uint8), 224).shape[:2] == shown

@@ -15,6 +15,7 @@ import onnxray
 from onnxray.engine.attribution.explanation import Explanation, Explanations
 from onnxray.engine.attribution.maps import problems, reduced
 from onnxray.engine.errors import MethodError, OutputError, UnknownName
+from onnxray.engine.preprocess.image import luminance
 
 RNG = np.random.default_rng(0)
 
@@ -109,9 +110,11 @@ def test_overlays_let_the_image_through_where_there_is_no_heat(
     saliency: Explanation, cam: Explanation, picture: np.ndarray
 ) -> None:
     for e in (saliency, cam):
-        assert np.array_equal(e.overlay(alpha=0), picture)
+        # Under a signed map the image is gray: its reds and blues would be taken for the map's.
+        under = np.repeat(luminance(picture)[..., None], 3, axis=2) if e.display == "signed" else picture
+        assert np.array_equal(e.overlay(alpha=0), under)
         cold = np.abs(e.heatmap) < 1e-3 * e.range[1]
-        assert (np.abs(e.overlay(0.6)[cold].astype(int) - picture[cold]) <= 2).all()
+        assert (np.abs(e.overlay(0.6)[cold].astype(int) - under[cold]) <= 2).all()
         hottest = np.unravel_index(e.heatmap.argmax(), e.heatmap.shape)
         full = e.overlay(1.0, range=(-1e-9, 1e-9) if e.display == "signed" else (0, 1e-9))
         assert (np.abs(full[hottest].astype(int) - e.picture(range=(0, 1e-9))[hottest]) <= 1).all()
@@ -147,9 +150,11 @@ def test_saved_files_say_what_they_are(saliency: Explanation, picture: np.ndarra
     paths = saliency.save(tmp_path / "new", "cat")
     assert {p.name for p in (tmp_path / "new").iterdir()} == {p.name for p in paths.values()}
     assert np.array_equal(np.load(paths["values"]), saliency.values)
-    assert np.array_equal(cv2.imread(str(paths["overlay"]))[..., ::-1], saliency.overlay())
-    assert np.array_equal(cv2.imread(str(paths["heatmap"]))[..., ::-1], saliency.picture())
+    for kind, shown in (("overlay", saliency.overlay()), ("heatmap", saliency.picture())):
+        squares = np.kron(shown, np.ones((3, 3, 1), np.uint8))  # 40 x 60 pixels: too small to be looked at
+        assert np.array_equal(cv2.imread(str(paths[kind]))[..., ::-1], squares)
     manifest = json.loads(paths["manifest"].read_text())
+    assert manifest["enlarged"] == 3
     assert manifest["method"] == "gradient"
     assert manifest["target"] == {"asked": "2", "explained": "2", "label": "c (2)"}
     assert manifest["geometry"]["original"] == [40, 60]
@@ -222,3 +227,17 @@ def test_tabular_values_are_a_strip_and_volumes_no_picture(parse: object) -> Non
     with pytest.raises(MethodError, match="make no picture"):
         _ = e.heatmap
     assert "figure" not in e._repr_html_()
+
+
+def test_of_a_large_image_pictures_are_made_in_bands(
+    saliency: Explanation, cam: Explanation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for e in (saliency, cam):
+        whole = e.range, e.picture(), e.overlay(0.6)
+        monkeypatch.setattr("onnxray.engine.attribution.explanation._WHOLE", 300)
+        in_bands = replace(e)
+        assert in_bands.range == whole[0]
+        assert np.array_equal(in_bands.picture(), whole[1])
+        assert np.array_equal(in_bands.overlay(0.6), whole[2])
+        assert "heatmap" not in vars(in_bands)
+        monkeypatch.undo()
