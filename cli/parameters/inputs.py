@@ -84,7 +84,7 @@ def fixed_batch(model: Model, card: Card) -> int | None:
 
 def find_images(names: Sequence[str]) -> list[Path]:
     """The image files that IMAGES stand for: files, folders, glob patterns. Raises ImageError when there is none."""
-    from ..files.images import find
+    from ..files.find import find
 
     return list(find(names))
 

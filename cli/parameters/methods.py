@@ -67,18 +67,17 @@ def _named_value(text: str) -> tuple[str, str]:
 
 def _arrays(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """Values whose text is the path of an .npy file, read."""
-    import numpy as np
-
     from ...engine.errors import MethodError
     from ...engine.methods.registry import find, options_of
+    from ...engine.preprocess.arrays import read_array
 
     found = dict(values)
     for option in options_of(find(name)):
         value = found.get(option.name)
         if option.free and isinstance(value, str) and value not in option.choices and value.endswith(".npy"):
             try:
-                found[option.name] = np.load(value, allow_pickle=False)
-            except (OSError, ValueError, EOFError) as error:
+                found[option.name] = read_array(value)
+            except ValueError as error:
                 raise MethodError(
                     f"option {option.name} of {name}: {value!r} cannot be read as an array: {error}"
                 ) from None

@@ -110,16 +110,12 @@ def _verify(
 
 
 def _read(feeds: Path | None) -> dict[str, Any] | None:
-    import zipfile
-
-    import numpy as np
-
     from ...engine.errors import ShapeError
+    from ...engine.preprocess.arrays import read_arrays
 
     if feeds is None:
         return None
     try:
-        with np.load(feeds, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+        return dict(read_arrays(feeds))
+    except ValueError as error:
         raise ShapeError(f"cannot read {str(feeds)!r} as an .npz of input arrays: {error}") from error

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
-
-import numpy as np
 
 from ..errors import TargetError
+from ..preprocess.arrays import read_array
 from .target import STRONGEST, Class, Contrast, Cotangent, Element, Predicted, Region, Scale, Several, Target, Unit
 
 
@@ -78,8 +76,8 @@ def _cotangent(text: str) -> Target:
     if not value:
         raise ValueError(text)
     try:
-        array = np.load(Path(file), allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        array = read_array(file)
+    except ValueError as error:
         raise TargetError(f"the cotangent's file {file!r} cannot be read as a NumPy array: {error}") from None
     return Cotangent(value, array)
 
