@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from onnx import NodeProto
 
 from ..graph.model import Model
+from ..inspect.locality.reach import Spans, union
 from ..proto.nodes import reads
 from .locality import Locality
-from .reach import Spans, union
 
 
 class Unfit(Exception):

@@ -21,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto
 
+from ..inspect.locality.reach import Spans
 from .crop_geometry import Along, CropStage, Unfit, snapped
 from .cuts import Cut
 from .locality import Locality, changed
 from .network import Network
-from .reach import Spans
 from .windows import Windows
 
 # Seconds and rates of one core, measured as those of `network.py`.

@@ -1,10 +1,9 @@
 """Region algebra: what of a value changes with a part of the image, and what of its input is needed for a part of it.
 
 Rows and columns are independent of each other in every operator that is treated here, so all of it is about intervals
-of one axis. Position p of a node's output reads the positions floor((p * num + low) / den) ... floor((p * num + high)
-/ den) of its input (`Reach`): a stride of s is num = s, an enlargement by f is den = f. From that follow, exactly, what
-changes (`forward`) and what is needed (`backward`). What has no such form (dense layers, global pooling, attention,
-squeeze and excitation, normalisation over positions) ends the local part of a network.
+of one axis; the rules of `inspect/locality` say which interval of its input a part of a node's output reads. What has
+no such rule (dense layers, global pooling, attention, squeeze and excitation, normalisation over positions) ends the
+local part of a network, and so does a node that cannot be written for a part of its output.
 
 Nakandala, Kumar and Papakonstantinou, "Incremental and approximate inference for faster occlusion-based deep CNN
 explanations", SIGMOD 2019, section 4, is where the idea for chains of convolutions comes from.
@@ -21,14 +20,14 @@ from onnx import NodeProto
 
 from ..errors import ModelError
 from ..graph.model import Model
-from ..inspect.receptive_field import reshaped
-from ..proto.arguments import Unreadable, axes_of, pads_of, permutation_of, slice_of
-from ..proto.attributes import attributes, axis_of, window
-from ..proto.nodes import DOMAIN_NAMES, plain_domain, reads, subgraphs
-from ..proto.operators import MICROSOFT, POINTWISE, POINTWISE_WITH_CHANNELS, weight_of
-from .reach import SAME, Reach, Spans, middle, union
+from ..inspect.locality.reach import SAME, Reach, Spans, middle, union
+from ..inspect.locality.rules import Links, LocalNode, Mixing, Sizes
+from ..inspect.locality.table import links
+from ..inspect.locality.windows import sliding
+from ..proto.arguments import Unreadable, slice_of
+from ..proto.nodes import reads
+from ..proto.operators import CONVOLUTIONS, POINTWISE, POINTWISE_WITH_CHANNELS
 
-Sizes: TypeAlias = Mapping[str, "tuple[int, ...] | None"]
 Axes: TypeAlias = tuple[int, int]
 
 
@@ -69,10 +68,6 @@ class Locality:
         return shape[self.axes[value][axis]]
 
 
-class Mixing(Exception):
-    """The node mixes positions, or is not understood: the local part ends here."""
-
-
 def locality(model: Model, source: str, axes: Axes, sizes: Sizes) -> Locality:
     """What is local in `model` as seen from its input `source`, whose rows and columns are `axes`.
 
@@ -84,17 +79,16 @@ def locality(model: Model, source: str, axes: Axes, sizes: Sizes) -> Locality:
     found = Locality(source, shape[0], sizes)
     found.reached.add(source)
     found.axes[source] = axes
-    fed = {v.name for v in model.inputs if v.name != source}
-    beside = set(fed)  # computed from other inputs
+    others = {v.name for v in model.inputs if v.name != source}  # and what is computed from them
     for node in model.graph.node:
         names = list(reads(node))
         outputs = [name for name in node.output if name]
-        if any(name in beside for name in names):
-            beside.update(outputs)
+        if any(name in others for name in names):
+            others.update(outputs)
         if not any(name in found.reached for name in names):
             continue
         found.reached.update(outputs)
-        if any(name in beside for name in names):
+        if any(name in others for name in names):
             continue
         try:
             step, places = _step(model, node, found)
@@ -106,313 +100,105 @@ def locality(model: Model, source: str, axes: Axes, sizes: Sizes) -> Locality:
 
 
 def _step(model: Model, node: NodeProto, known: Locality) -> tuple[Step, Axes]:
-    """The step of a node, and where rows and columns lie in its outputs. Raises Mixing."""
-    local = [name for name in node.input if name in known.axes]
-    if any(name in known.reached and name not in known.axes for name in reads(node)) or any(subgraphs(node)):
+    """The step of a node, and where rows and columns lie in its outputs. Raises Mixing, Unreadable, ModelError."""
+    if any(name in known.reached and name not in known.axes for name in reads(node)):
         raise Mixing
-    if node.domain not in (*DOMAIN_NAMES, MICROSOFT):
+    # Samples are followed as well: they stay apart, on axis 0.
+    followed = {name: (0, *known.axes[name]) for name in node.input if name in known.axes}
+    local = LocalNode(model, node, followed, known.sizes)
+    found = {name: _of_image(by_axis, followed[name]) for name, by_axis in links(local).items()}
+    places = next(places for places, _ in found.values())
+    if any(other != places for other, _ in found.values()):
         raise Mixing
-    rule = _RULES.get((plain_domain(node.domain), node.op_type))
-    if rule is None:
-        raise Mixing
-    step, places = rule(_View(model, node, known), list(dict.fromkeys(local)))
     for name in filter(None, node.output):
         shape = known.sizes.get(name)
-        if shape is None or not shape or shape[0] != known.batch or max(places) >= len(shape) or 0 in places:
+        if shape is None or shape[0] != known.batch or any(shape[place] < 1 for place in places):
             raise Mixing
-        if any(shape[place] < 1 for place in places):
-            raise Mixing
-    return step, places
+    check = _CHECKS.get(node.op_type)
+    if check is not None:
+        check(local, places)
+    kind = _KINDS.get(node.op_type, "same")
+    windows = tuple(step[:3] for step in sliding(local)) if kind == "window" else ()
+    return Step(node, {name: pair for name, (_, pair) in found.items()}, kind, windows), places
 
 
-class _View:
-    """A node and what is known of its surroundings."""
-
-    def __init__(self, model: Model, node: NodeProto, known: Locality) -> None:
-        self.model, self.node, self.known = model, node, known
-        self.given = attributes(node)
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        found = self.known.sizes.get(name)
-        if found is None:
-            raise Mixing
-        return found
-
-    def only_first(self, local: list[str]) -> tuple[str, Axes]:
-        """The data input, where no other input depends on the image. Raises Mixing."""
-        if local != [self.node.input[0]] or self.node.input[0] in list(self.node.input)[1:]:
-            raise Mixing
-        return local[0], self.known.axes[local[0]]
-
-
-_Rule: TypeAlias = Callable[[_View, "list[str]"], "tuple[Step, Axes]"]
-
-
-def _pointwise(view: _View, local: list[str]) -> tuple[Step, Axes]:
-    """Element by element, with broadcasting: axes are aligned from the right."""
-    out = view.shape(view.node.output[0])
-    places: Axes | None = None
-    for name in view.node.input:
-        if not name:
-            continue
-        shape = view.shape(name)
-        if name in local:
-            height, width = (axis + len(out) - len(shape) for axis in view.known.axes[name])
-            if places not in (None, (height, width)):
-                raise Mixing
-            places = height, width
-            if any(shape[a] != out[p] for a, p in zip(view.known.axes[name], places, strict=True)):
-                raise Mixing  # one position is spread over all
-    assert places is not None
-    _check_constants(view, local, out, places)
-    return _same(view, local), places
-
-
-def _check_constants(view: _View, local: list[str], out: tuple[int, ...], places: Axes) -> None:
-    """Constants that differ from place to place would have to be cut to size with every window."""
-    per_channel = view.node.op_type in ("BatchNormalization", "QuantizeLinear", "DequantizeLinear")
-    for name in filter(None, view.node.input):
-        if name in local:
-            continue
-        shape = view.shape(name)
-        if per_channel and len(shape) == 1:
-            if view.node.op_type != "BatchNormalization" and shape[0] > 1:
-                axis = axis_of(view.node, view.given.get("axis", 1), len(out))
-                if axis in places:
-                    raise Mixing
-            continue
-        for place in places:
-            at = place - (len(out) - len(shape))
-            if at >= 0 and shape[at] != 1:
-                raise Mixing
-
-
-def _same(view: _View, local: list[str]) -> Step:
-    return Step(view.node, dict.fromkeys(local, (SAME, SAME)))
-
-
-def _concat(view: _View, local: list[str]) -> tuple[Step, Axes]:
-    out = view.shape(view.node.output[0])
-    axis = axis_of(view.node, view.given.get("axis", 0), len(out))
-    places = {view.known.axes[name] for name in local}
-    # A constant beside the maps would have to be cut to size.
-    data = [name for name in view.node.input if name]
-    if view.node.op_type == "QLinearConcat":
-        data = data[2::3]
-    if len(places) != 1 or axis == 0 or any(name not in local for name in data):
+def _of_image(by_axis: Links, followed: tuple[int, ...]) -> tuple[Axes, tuple[Reach, Reach]]:
+    """Where rows and columns of an input lie in the output, and how they are read. Raises Mixing if samples move."""
+    places = {link.axis: place for place, link in by_axis.items()}
+    samples, rows, columns = (places[axis] for axis in followed)
+    if samples != 0 or by_axis[0].reach != SAME:
         raise Mixing
-    (found,) = places
-    if axis in found:
-        raise Mixing
-    return _same(view, local), found
+    return (rows, columns), (by_axis[rows].reach, by_axis[columns].reach)
 
 
-def _window(view: _View, local: list[str]) -> tuple[Step, Axes]:
-    node, given = view.node, view.given
-    added = node.op_type == "FusedConv" and len(node.input) > 3 and node.input[3] in local
-    if node.input[0] not in local or len(local) > 1 + added or (added and node.input[3] == node.input[0]):
+def _check_window(node: LocalNode, _: Axes) -> None:
+    given = node.given
+    if node.rank != 4 or node.inputs[0] not in node.followed or set(node.followed.values()) != {(0, 2, 3)}:
         raise Mixing
-    name = node.input[0]
-    shape, axes = view.shape(name), view.known.axes[name]
-    if len(shape) != 4 or axes != (2, 3) or (added and view.known.axes[node.input[3]] != (2, 3)):
+    if len([out for out in node.node.output if out]) > 1 or given.get("storage_order", 0):
         raise Mixing
-    if len([out for out in node.output if out]) > 1 or given.get("storage_order", 0):
-        raise Mixing
-    if given.get("ceil_mode", 0) and given.get("count_include_pad", 0):
+    if given.get("ceil_mode", 0) and (given.get("count_include_pad", 0) or node.op == "QLinearAveragePool"):
         raise Mixing  # what lies beyond the padding is not counted, what lies in it is
-    if given.get("channels_last", 0) or (node.op_type == "QLinearAveragePool" and given.get("ceil_mode", 0)):
+    if given.get("channels_last", 0):
         raise Mixing
-    kernel = given.get("kernel_shape") or view.shape(weight_of(node))[2:]
-    steps = window(node, shape[2:], [int(k) for k in kernel])
-    if len(steps) != 2:
+
+
+def _check_slice(node: LocalNode, places: Axes) -> None:
+    if any(cut.axis not in places for cut in slice_of(node.node, node.rank, node.model.constant, ends=False)):
+        slice_of(node.node, node.rank, node.model.constant)  # what is cut of other axes is written with its end
+
+
+def _check_reshape(node: LocalNode, _: Axes) -> None:
+    if node.before[0] == 1 and 1 in (*node.before[1:2], *node.after[1:2]):
+        raise Mixing  # either of the two may be the samples
+
+
+def _check_concat(node: LocalNode, _: Axes) -> None:
+    """A constant next to the maps would have to be cut to size."""
+    data = node.inputs[2::3] if node.op == "QLinearConcat" else node.inputs
+    if any(name not in node.followed for name in data if name):
         raise Mixing
-    reaches = tuple(Reach(stride, 1, -before, (k - 1) * d - before) for k, stride, d, before in steps)
-    pair = (reaches[0], reaches[1])
-    mapped = {name: pair, **({node.input[3]: (SAME, SAME)} if added else {})}
-    return Step(node, mapped, "window", tuple(step[:3] for step in steps)), axes
 
 
-def _transpose(view: _View, local: list[str]) -> tuple[Step, Axes]:
-    name, axes = view.only_first(local)
-    order = permutation_of(view.node, len(view.shape(name)))
-    if order[0] != 0:
+def _check_product(node: LocalNode, _: Axes) -> None:
+    if len(node.shape(node.inputs[1])) != 2:
         raise Mixing
-    return _same(view, local), (order.index(axes[0]), order.index(axes[1]))
 
 
-def _along_channels(view: _View, local: list[str]) -> tuple[Step, Axes]:
-    """Softmax, normalisation, splitting along an axis that is no position."""
-    name, axes = view.only_first(local)
-    op, rank = view.node.op_type, len(view.shape(name))
-    softmax = op in ("Softmax", "LogSoftmax", "Hardmax")
-    old = softmax and view.model.opset < 13
-    axis = axis_of(view.node, view.given.get("axis", {"Split": 0}.get(op, 1 if old else -1)), rank)
-    onward = old or op in ("LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization")
-    if axis == 0 or axis in axes or (onward and any(a > axis for a in axes)):
-        raise Mixing
-    return _same(view, local), axes
+_PER_CHANNEL = ("BatchNormalization", "QuantizeLinear", "DequantizeLinear")
 
 
-def _reduction(view: _View, local: list[str]) -> tuple[Step, Axes]:
-    name, axes = view.only_first(local)
-    rank = len(view.shape(name))
-    chosen = axes_of(view.node, view.model.constant)
-    if not chosen:
-        raise Mixing
-    gone = {axis_of(view.node, int(a), rank) for a in chosen}
-    if 0 in gone or any(a in gone for a in axes):
-        raise Mixing
-    if view.given.get("keepdims", 1):
-        return _same(view, local), axes
-    height, width = (a - sum(g < a for g in gone) for a in axes)
-    return _same(view, local), (height, width)
-
-
-def _product(view: _View, local: list[str]) -> tuple[Step, Axes]:
-    """Positions are rows of the left factor, as in a dense layer over the channels of NHWC."""
-    name, axes = view.only_first(local)
-    rank = len(view.shape(name))
-    if len(view.shape(view.node.input[1])) != 2 or rank - 1 in axes:
-        raise Mixing
-    return _same(view, local), axes
-
-
-def _pad(view: _View, local: list[str]) -> tuple[Step, Axes]:
-    name, axes = view.only_first(local)
-    pads = pads_of(view.node, len(view.shape(name)), view.model.constant)
-    if any(any(pads[a]) for a in axes) and view.given.get("mode", "constant") != "constant":
-        raise Mixing  # reflections and wrapped borders depend on pixels elsewhere
-    if any(pads[0]):
-        raise Mixing
-    reaches = [Reach(1, 1, -pads[a][0], -pads[a][0]) for a in axes]
-    return Step(view.node, {name: (reaches[0], reaches[1])}, "pad"), axes
-
-
-def _slice(view: _View, local: list[str]) -> tuple[Step, Axes]:
-    name, axes = view.only_first(local)
-    shape = view.shape(name)
-    cuts = slice_of(view.node, len(shape), view.model.constant, ends=False)
-    if any(axis not in axes for axis, *_ in cuts):
-        slice_of(view.node, len(shape), view.model.constant)  # what is cut of other axes is written with its end
-    reaches = dict.fromkeys(axes, SAME)
-    for axis, start, _, stride in cuts:
-        if axis not in axes:
-            if axis == 0:
-                raise Mixing
+def _check_constants(node: LocalNode, places: Axes) -> None:
+    """Constants that differ from place to place would have to be cut to size with every window."""
+    rank = len(node.after)
+    for name in filter(None, node.inputs):
+        if name in node.followed:
             continue
-        if stride < 1:
+        shape = node.shape(name)
+        if node.op in _PER_CHANNEL and len(shape) == 1:
+            if node.op != "BatchNormalization" and shape[0] != 1 and node.axis(1) in places:
+                raise Mixing
+        elif any(size != 1 for axis, size in enumerate(shape, rank - len(shape)) if axis in places):
             raise Mixing
-        first = min(max(start + shape[axis], 0) if start < 0 else start, shape[axis])
-        reaches[axis] = Reach(stride, 1, first, first)
-    return Step(view.node, {name: (reaches[axes[0]], reaches[axes[1]])}, "slice"), axes
 
 
-def _rerank(view: _View, local: list[str]) -> tuple[Step, Axes]:
-    name, axes = view.only_first(local)
-    rank = len(view.shape(name))
-    chosen = axes_of(view.node, view.model.constant)
-    if chosen is None:
-        raise Mixing
-    if view.node.op_type == "Squeeze":
-        gone = [axis_of(view.node, int(a), rank) for a in chosen]
-        if any(a in gone for a in axes):
-            raise Mixing
-        height, width = (a - sum(g < a for g in gone) for a in axes)
-        return _same(view, local), (height, width)
-    new = {axis_of(view.node, int(a), rank + len(chosen)) for a in chosen}
-    places = [a for a in range(rank + len(chosen)) if a not in new]
-    return _same(view, local), (places[axes[0]], places[axes[1]])
-
-
-def _reshape(view: _View, local: list[str]) -> tuple[Step, Axes]:
-    name, axes = view.only_first(local)
-    before, after = view.shape(name), view.shape(view.node.output[0])
-    places = reshaped(before, after, sorted(axes))
-    if places is None or before[0] != after[0] or (view.known.batch == 1 and 1 in (*before[1:2], *after[1:2])):
-        raise Mixing
-    return Step(view.node, {name: (SAME, SAME)}, "reshape"), (places[axes[0]], places[axes[1]])
-
-
-def _gather(view: _View, local: list[str]) -> tuple[Step, Axes]:
-    name, axes = view.only_first(local)
-    axis = axis_of(view.node, view.given.get("axis", 0), len(view.shape(name)))
-    if axis == 0 or axis in axes:
-        raise Mixing
-    added = len(view.shape(view.node.input[1])) - 1
-    height, width = (a + (added if a > axis else 0) for a in axes)
-    return _same(view, local), (height, width)
-
-
-def _space_to_depth(view: _View, local: list[str]) -> tuple[Step, Axes]:
-    name, axes = view.only_first(local)
-    block = int(view.given.get("blocksize", 1))
-    if axes != (2, 3):
-        raise Mixing
-    reach = Reach(block, 1, 0, block - 1)
-    return Step(view.node, {name: (reach, reach)}), axes
-
-
-def _resize(view: _View, local: list[str]) -> tuple[Step, Axes]:
-    """Enlargement by whole factors, and shrinking by 2, 4, 8, ..., in coordinates that move along with the map."""
-    name, axes = view.only_first(local)
-    before, after = view.shape(name), view.shape(view.node.output[0])
-    given = view.given
-    mode = given.get("mode", "nearest")
-    old = view.node.op_type == "Upsample" or view.model.opset < 11
-    coordinates = "asymmetric" if old else given.get("coordinate_transformation_mode", "half_pixel")
-    if mode not in ("nearest", "linear") or coordinates not in ("asymmetric", "half_pixel", "pytorch_half_pixel"):
-        raise Mixing
-    if given.get("antialias", 0) or len(before) != len(after) or given.get("axes") is not None:
-        raise Mixing
-    for axis in range(len(before)):
-        shrink = before[axis] // max(after[axis], 1)
-        # By 3, the coordinates would be rounded otherwise in a crop than in the whole map.
-        whole = after[axis] % before[axis] == 0 or (shrink * after[axis] == before[axis] and not shrink & (shrink - 1))
-        if not whole or (axis not in axes and before[axis] != after[axis]):
-            raise Mixing
-        if coordinates == "pytorch_half_pixel" and after[axis] == 1 and before[axis] > 1:
-            raise Mixing
-    reaches = []
-    for axis in axes:
-        factor, shrink = after[axis] // before[axis], before[axis] // after[axis]
-        if factor == 1:
-            reaches.append(SAME)
-        elif shrink > 1:
-            reaches.append(Reach(shrink, 1, 0, shrink - 1))
-        else:  # the two neighbours of p / f, or of (p + 0.5) / f - 0.5
-            low = 0 if coordinates == "asymmetric" else 1 - factor
-            reaches.append(Reach(2, 2 * factor, low, low + 2 * factor))
-    return Step(view.node, {name: (reaches[0], reaches[1])}, "resize"), axes
-
-
-_RULES: dict[tuple[str, str], _Rule] = {
-    **dict.fromkeys((*POINTWISE, *POINTWISE_WITH_CHANNELS), _pointwise),
-    **{("", op): _window for op in ("Conv", "QLinearConv", "ConvInteger", "MaxPool", "AveragePool", "LpPool")},
-    **{(MICROSOFT, op): _window for op in ("FusedConv", "QLinearAveragePool")},
-    ("", "Concat"): _concat,
-    (MICROSOFT, "QLinearConcat"): _concat,
-    **{
-        ("", op): _along_channels
-        for op in (
-            *("Softmax", "LogSoftmax", "Hardmax", "LpNormalization", "Split"),
-            *("LayerNormalization", "RMSNormalization"),
-        )
-    },
-    ("", "SimplifiedLayerNormalization"): _along_channels,
-    **{("", f"Reduce{name}"): _reduction for name in "Mean Sum Max Min Prod L1 L2 LogSum LogSumExp SumSquare".split()},
-    ("", "ArgMax"): _reduction,
-    ("", "ArgMin"): _reduction,
-    ("", "MatMul"): _product,
-    ("", "Transpose"): _transpose,
-    ("", "Pad"): _pad,
-    ("", "Slice"): _slice,
-    ("", "Squeeze"): _rerank,
-    ("", "Unsqueeze"): _rerank,
-    ("", "Reshape"): _reshape,
-    ("", "Gather"): _gather,
-    ("", "SpaceToDepth"): _space_to_depth,
-    ("", "Resize"): _resize,
-    ("", "Upsample"): _resize,
+_WINDOWS = (*CONVOLUTIONS, *"MaxPool AveragePool LpPool QLinearAveragePool NhwcMaxPool".split())
+_KINDS: dict[str, str] = {
+    **dict.fromkeys(_WINDOWS, "window"),
+    "Pad": "pad",
+    "Slice": "slice",
+    "Reshape": "reshape",
+    "Resize": "resize",
+    "Upsample": "resize",
+}
+# What more it takes than a rule for a node to be written for a part of its output. All raise Mixing.
+_CHECKS: dict[str, Callable[[LocalNode, Axes], None]] = {
+    **{op: _check_constants for _, op in POINTWISE | POINTWISE_WITH_CHANNELS},
+    **dict.fromkeys(_WINDOWS, _check_window),
+    **dict.fromkeys(("Concat", "QLinearConcat"), _check_concat),
+    "Slice": _check_slice,
+    "Reshape": _check_reshape,
+    "MatMul": _check_product,
 }
 
 

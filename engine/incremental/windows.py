@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .reach import Spans
+from ..inspect.locality.reach import Spans
 
 
 @dataclass(frozen=True)

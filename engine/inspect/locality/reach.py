@@ -1,4 +1,9 @@
-"""Intervals of positions, and what of them an operator touches."""
+"""Intervals of positions of one axis, and what of them an operator reads and changes.
+
+Position p of an output reads the positions floor((p * num + low) / den) ... floor((p * num + high) / den) of its input:
+a stride of s is num = s, an enlargement by f is den = f. From that follow, exactly, what changes of the output
+(`forward`) and what is needed of the input (`backward`).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +19,7 @@ Spans: TypeAlias = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Reach:
-    """Which positions of its input the position p of an output reads: see the head of this file."""
+    """Position p of an output reads floor((p * num + low) / den) ... floor((p * num + high) / den) of its input."""
 
     num: int = 1
     den: int = 1
