@@ -12,7 +12,7 @@ explanations", SIGMOD 2019, section 4, is where the idea for chains of convoluti
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -24,9 +24,9 @@ from ..inspect.locality.reach import SAME, Reach, Spans, middle, union
 from ..inspect.locality.rules import Links, LocalNode, Mixing, Sizes
 from ..inspect.locality.table import links
 from ..inspect.locality.windows import sliding
-from ..proto.arguments import Unreadable, slice_of
+from ..proto.arguments import Unreadable
 from ..proto.nodes import reads
-from ..proto.operators import CONVOLUTIONS, POINTWISE, POINTWISE_WITH_CHANNELS
+from .writable import KINDS, check_writable
 
 Axes: TypeAlias = tuple[int, int]
 
@@ -114,10 +114,8 @@ def _step(model: Model, node: NodeProto, known: Locality) -> tuple[Step, Axes]:
         shape = known.sizes.get(name)
         if shape is None or shape[0] != known.batch or any(shape[place] < 1 for place in places):
             raise Mixing
-    check = _CHECKS.get(node.op_type)
-    if check is not None:
-        check(local, places)
-    kind = _KINDS.get(node.op_type, "same")
+    check_writable(local, places)
+    kind = KINDS.get(node.op_type, "same")
     windows = tuple(step[:3] for step in sliding(local)) if kind == "window" else ()
     return Step(node, {name: pair for name, (_, pair) in found.items()}, kind, windows), places
 
@@ -129,77 +127,6 @@ def _of_image(by_axis: Links, followed: tuple[int, ...]) -> tuple[Axes, tuple[Re
     if samples != 0 or by_axis[0].reach != SAME:
         raise Mixing
     return (rows, columns), (by_axis[rows].reach, by_axis[columns].reach)
-
-
-def _check_window(node: LocalNode, _: Axes) -> None:
-    given = node.given
-    if node.rank != 4 or node.inputs[0] not in node.followed or set(node.followed.values()) != {(0, 2, 3)}:
-        raise Mixing
-    if len([out for out in node.node.output if out]) > 1 or given.get("storage_order", 0):
-        raise Mixing
-    if given.get("ceil_mode", 0) and (given.get("count_include_pad", 0) or node.op == "QLinearAveragePool"):
-        raise Mixing  # what lies beyond the padding is not counted, what lies in it is
-    if given.get("channels_last", 0):
-        raise Mixing
-
-
-def _check_slice(node: LocalNode, places: Axes) -> None:
-    if any(cut.axis not in places for cut in slice_of(node.node, node.rank, node.model.constant, ends=False)):
-        slice_of(node.node, node.rank, node.model.constant)  # what is cut of other axes is written with its end
-
-
-def _check_reshape(node: LocalNode, _: Axes) -> None:
-    if node.before[0] == 1 and 1 in (*node.before[1:2], *node.after[1:2]):
-        raise Mixing  # either of the two may be the samples
-
-
-def _check_concat(node: LocalNode, _: Axes) -> None:
-    """A constant next to the maps would have to be cut to size."""
-    data = node.inputs[2::3] if node.op == "QLinearConcat" else node.inputs
-    if any(name not in node.followed for name in data if name):
-        raise Mixing
-
-
-def _check_product(node: LocalNode, _: Axes) -> None:
-    if len(node.shape(node.inputs[1])) != 2:
-        raise Mixing
-
-
-_PER_CHANNEL = ("BatchNormalization", "QuantizeLinear", "DequantizeLinear")
-
-
-def _check_constants(node: LocalNode, places: Axes) -> None:
-    """Constants that differ from place to place would have to be cut to size with every window."""
-    rank = len(node.after)
-    for name in filter(None, node.inputs):
-        if name in node.followed:
-            continue
-        shape = node.shape(name)
-        if node.op in _PER_CHANNEL and len(shape) == 1:
-            if node.op != "BatchNormalization" and shape[0] != 1 and node.axis(1) in places:
-                raise Mixing
-        elif any(size != 1 for axis, size in enumerate(shape, rank - len(shape)) if axis in places):
-            raise Mixing
-
-
-_WINDOWS = (*CONVOLUTIONS, *"MaxPool AveragePool LpPool QLinearAveragePool NhwcMaxPool".split())
-_KINDS: dict[str, str] = {
-    **dict.fromkeys(_WINDOWS, "window"),
-    "Pad": "pad",
-    "Slice": "slice",
-    "Reshape": "reshape",
-    "Resize": "resize",
-    "Upsample": "resize",
-}
-# What more it takes than a rule for a node to be written for a part of its output. All raise Mixing.
-_CHECKS: dict[str, Callable[[LocalNode, Axes], None]] = {
-    **{op: _check_constants for _, op in POINTWISE | POINTWISE_WITH_CHANNELS},
-    **dict.fromkeys(_WINDOWS, _check_window),
-    **dict.fromkeys(("Concat", "QLinearConcat"), _check_concat),
-    "Slice": _check_slice,
-    "Reshape": _check_reshape,
-    "MatMul": _check_product,
-}
 
 
 def changed(model: Model, known: Locality, windows: Spans, axis: int, cap: float | None = None) -> dict[str, Spans]:
