@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from onnx import NodeProto
 
-from ..errors import ShapeError, UnknownName
+from ..errors import UnknownName
 from ..graph.model import Model
 from ..proto.nodes import plain_domain, reads
 from ..proto.values import Shape, Value
@@ -191,12 +191,3 @@ def _cam_fit(
     if channels < 4:
         return False, f"it has only {channels} channels"
     return True, f"{channels} channels of {height}x{width} cells along the image"
-
-
-def check_layer_is_map(model: Model, layer: Layer) -> tuple[int, ...]:
-    """The layer's (height, width) axes. Raises ShapeError if it has none."""
-    if layer.map_axes is None or len(layer.map_axes) != 2:
-        fitting = [other.name for other in model.layers if other.map_axes is not None][-3:]
-        remedy = f"choose one such as {', '.join(fitting)}" if fitting else "the model has no maps"
-        raise ShapeError(f"layer {layer.name!r} is no map ({layer.cam_reason}): {remedy}")
-    return layer.map_axes

@@ -1,13 +1,13 @@
 """A model card: how an image becomes the input tensor of a model, and what its classes are called.
 
-A card is data. It can be written by hand as JSON beside a model, read from other tools' files (`find.py`), and goes
+A card is data. It can be written by hand as JSON next to a model, read from other tools' files (`find.py`), and goes
 into every manifest. Whatever it holds is checked here, once, whoever wrote it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -135,13 +135,38 @@ class Card:
             plain[f.name] = list(value) if isinstance(value, tuple) else dict(value) if f.name == "about" else value
         return plain
 
-    def with_labels(self, labels: object) -> Card:
-        return replace(self, labels=labels)  # type: ignore[arg-type]  # checked on construction
-
 
 FIELDS: tuple[str, ...] = tuple(f.name for f in fields(Card))
 # The fields that say what the model answers; the others say how its images are prepared.
 ANSWER_FIELDS = ("labels", "output", "answer", "scores", "decision_threshold")
+
+
+_PARSERS: dict[str, Callable[[Any], Any]] = {
+    "input": to_text,
+    "size": to_size,
+    "mean": lambda v: to_numbers(v, positive=False),
+    "std": lambda v: to_numbers(v, positive=True),
+    "order": choice_of(get_args(Order), True, {"GREY": "GRAY", "L": "GRAY", "GRAYSCALE": "GRAY", "GREYSCALE": "GRAY"}),
+    "layout": choice_of(get_args(Layout), True, {}),
+    "resize": choice_of(get_args(Resize), False, {}),
+    "shortest_edge": to_edge,
+    "stretch_to": to_size,
+    "crop_fraction": to_fraction,
+    "rounding": choice_of(get_args(Rounding), False, {}),
+    "interpolation": choice_of(FILTERS, False, {"linear": "bilinear", "cubic": "bicubic", "lanczos3": "lanczos"}),
+    "antialias": to_flag,
+    "pad_value": to_pixel,
+    "align": choice_of(get_args(Align), False, {"centre": "center"}),
+    "dtype": choice_of(DTYPES, False, {}),
+    "labels": lambda v: v,
+    "output": to_text,
+    "answer": choice_of(KINDS, False, {}),
+    "scores": choice_of(SCORES, False, {}),
+    "decision_threshold": to_probability,
+    "source": to_text,
+    "warnings": to_texts,
+    "about": to_entries,
+}
 
 
 def check(
@@ -149,8 +174,8 @@ def check(
 ) -> dict[str, Any]:
     """The fields of `mapping`, each checked and in its normal form; fields that are None are left out.
 
-    `where` says in messages whose values they are. Label files are read; `confined` ones must lie in `folder`.
-    Raises CardError.
+    `where` says in messages whose values they are. Label files are read; `confined` ones must lie in `folder`. Raises
+    CardError.
     """
     if not isinstance(mapping, Mapping):
         raise CardError(f"{where} is no set of named fields: write one JSON object")
@@ -182,31 +207,3 @@ def per_channel(name: str, values: tuple[float, ...], channels: int, order: str)
     if len(set(values)) == 1:
         return values[:1] * channels
     raise CardError(f"{name} has {len(values)} values but an image of order {order} has {channels} channels")
-
-
-_PARSERS: dict[str, Callable[[Any], Any]] = {
-    "input": to_text,
-    "size": to_size,
-    "mean": lambda v: to_numbers(v, positive=False),
-    "std": lambda v: to_numbers(v, positive=True),
-    "order": choice_of(get_args(Order), True, {"GREY": "GRAY", "L": "GRAY", "GRAYSCALE": "GRAY", "GREYSCALE": "GRAY"}),
-    "layout": choice_of(get_args(Layout), True, {}),
-    "resize": choice_of(get_args(Resize), False, {}),
-    "shortest_edge": to_edge,
-    "stretch_to": to_size,
-    "crop_fraction": to_fraction,
-    "rounding": choice_of(get_args(Rounding), False, {}),
-    "interpolation": choice_of(FILTERS, False, {"linear": "bilinear", "cubic": "bicubic", "lanczos3": "lanczos"}),
-    "antialias": to_flag,
-    "pad_value": to_pixel,
-    "align": choice_of(get_args(Align), False, {"centre": "center"}),
-    "dtype": choice_of(DTYPES, False, {}),
-    "labels": lambda v: v,
-    "output": to_text,
-    "answer": choice_of(KINDS, False, {}),
-    "scores": choice_of(SCORES, False, {}),
-    "decision_threshold": to_probability,
-    "source": to_text,
-    "warnings": to_texts,
-    "about": to_entries,
-}
