@@ -21,7 +21,7 @@ from .errors import OutputError
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` to write to; it takes the name `path` when the block ends without an error.
+    """A temporary path next to `path` to write to; it takes the name `path` when the block ends without an error.
 
     Raises OutputError (no permission, full disk, no such folder); a failed block leaves nothing behind.
     """

@@ -75,8 +75,8 @@ def decisions(model: Model) -> tuple[Decision, ...]:
     try:
         image = image_input(model)
         size = "x".join("any" if s is None else str(s) for s in image.size)
-        told = f"{image.name} ({image.layout}, {size}, {image.channels} channels, {image.dtype})"
-        found.append(Decision("image input", told, image.reason, "--input NAME, --layout NCHW|NHWC"))
+        chosen = f"{image.name} ({image.layout}, {size}, {image.channels} channels, {image.dtype})"
+        found.append(Decision("image input", chosen, image.reason, "--input NAME, --layout NCHW|NHWC"))
     except (ModelError, CardError, UnknownName) as error:
         found.append(Decision("image input", "none", str(error), "--input NAME, --layout NCHW|NHWC"))
     try:

@@ -23,7 +23,7 @@ from .jit import kernel
 _STEP = 16
 
 # Rows are gathered until there are this many pixels, for every start of a loop costs: their entries must stay in the
-# first-level cache, beside the tables.
+# first-level cache, next to the tables.
 _GATHER = 2048
 
 # How many bytes ahead image and output are fetched. Large images are streamed from memory, and with five streams of

@@ -156,6 +156,9 @@ def _smooth(at: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float
     return ends + step * (slope[i] * t * (1 - t) ** 2 + slope[i + 1] * t * t * (t - 1))
 
 
+_LUMINANCE = np.array([0.2126390059, 0.7151686788, 0.0721923154])
+
+
 def _srgb(lightness: NDArray[np.float64], hue: NDArray[np.float64], chroma: NDArray[np.float64]) -> NDArray[np.uint8]:
     """The sRGB colours of CIE lightness L*, Oklab hue (degrees) and Oklab chroma; each (n,) -> uint8 (n, 3)."""
     luminance = np.where(lightness > 8, ((lightness + 16) / 116) ** 3, lightness * (27 / 24389))
@@ -181,7 +184,6 @@ _RGB = np.array(
         [-0.0041960863, -0.7034186147, 1.7076147010],
     ]
 )
-_LUMINANCE = np.array([0.2126390059, 0.7151686788, 0.0721923154])
 
 
 def _linear_rgb(lightness: NDArray[np.float64], a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:

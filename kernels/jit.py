@@ -1,10 +1,10 @@
-"""The one way kernels are compiled: Numba, without the GIL, cached on disk where that is possible.
+"""The one way kernels are compiled: Numba, without the GIL, cached on disk if that is possible.
 
 A kernel is a function over arrays and numbers, decorated with `@kernel`. Importing its module imports neither Numba nor
 LLVM and compiles nothing: the first call does (about 0.2 s to import Numba, some milliseconds to read compiled code
 from the cache, or seconds to compile it for the first time on this machine).
 
-Where the cache lies is Numba's choice: `NUMBA_CACHE_DIR`, else `__pycache__` beside the source, else the user's cache
+Where the cache lies is Numba's choice: `NUMBA_CACHE_DIR`, else `__pycache__` next to the source, else the user's cache
 folder. Where none of them can be written (read-only site-packages and no home) or the disk is full, kernels work all
 the same and are compiled once per process.
 

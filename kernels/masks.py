@@ -101,6 +101,9 @@ def accumulate(
     maskrows.accumulate(total, masks, np.ascontiguousarray(weights.T), yi, yw, xi, xw, at, order)
 
 
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
 @dataclass(frozen=True)
 class Rise:
     """The random masks of RISE for pictures of `size` (H, W), mask i from `seed` and i alone.
@@ -136,7 +139,7 @@ class Rise:
 
     @property
     def enlarged(self) -> tuple[int, int]:
-        """What `apply` and `accumulate` are to be told."""
+        """Height and width of the enlarged grid, which `apply` and `accumulate` take."""
         return (self.cells + 1) * self.cell[0], (self.cells + 1) * self.cell[1]
 
     def draw(self, first: int, count: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -225,8 +228,6 @@ def _enlarge(
 
 
 # --- SplitMix64 ---
-
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:

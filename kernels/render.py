@@ -116,7 +116,7 @@ def _look_up(
     """Packed tables (colours, weights), each with one entry more than the range has, for NaN: see-through.
 
     colours: alpha * c in 8.8 fixed point plus one half, red in the lowest 16 bits, then green and blue. weights:
-    (1 - alpha) * 2^16, at most 2^16 - 1, three times beside one another likewise. Last, the first entry's weight alone.
+    (1 - alpha) * 2^16, at most 2^16 - 1, three times in a row likewise. Last, the first entry's weight alone.
     """
     colours = np.frombuffer(table, np.uint8).reshape(256, 3).astype(np.float64)
     share = np.arange(256) / 255 * alpha if by_value else np.full(256, alpha)

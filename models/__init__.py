@@ -91,8 +91,9 @@ def path(name: str) -> Path:
 def pull(name: str, progress: Progress | None = None) -> Path:
     """Download the model's file, or find it already here; its sha256 is checked either way.
 
-    `progress(done, total)` is told the bytes so far and in all. Raises UnknownName, or DownloadError when there is
-    nothing to download under this name, or the download fails (what came is kept and the next call goes on from there).
+    `progress(done, total)` is called with the bytes so far and in all. Raises UnknownName, or DownloadError when there
+    is nothing to download under this name, or the download fails (what came is kept and the next call goes on from
+    there).
     """
     from .download import fetch
 

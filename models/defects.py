@@ -217,7 +217,7 @@ def dent(rng: np.random.Generator, grid: Grid, surface: Surface, strength: float
 
 
 def stain(rng: np.random.Generator, grid: Grid, surface: Surface, strength: float) -> Mask:
-    """A dried liquid: irregular outline, darker edge where the pigment gathered, sometimes drops beside it."""
+    """A dried liquid: irregular outline, darker edge where the pigment gathered, sometimes drops next to it."""
     radius = float(np.exp(rng.uniform(np.log(10), np.log(42))))
     centre = _place(rng, grid, min(radius, 16))
     wander = fractal_noise(rng, grid, rng.uniform(0.5, 1.2) * radius + 5, 2.8)

@@ -98,8 +98,7 @@ class Explanation:
         """float32 (H, W) on the original image's pixels (the tensor's, where one was given), not normalised.
 
         Channels are reduced as `reduce` says. Pixels that the model does not see are 0. Raises MethodError where the
-        input
-        is no image.
+        input is no image.
         """
         return self._on_image(0.0)
 
@@ -271,7 +270,7 @@ class Explanation:
         return {kind.partition(".")[0]: path for kind, path in paths.items()}
 
     def _repr_html_(self) -> str:
-        """The overlay beside the image, with what was explained, for notebooks."""
+        """The overlay next to the image, with what was explained, for notebooks."""
         from .png import data_url
 
         if self.map is None:

@@ -188,8 +188,8 @@ def picture(model: Model, given: Input, sample: int) -> NDArray[np.uint8] | None
 class Input:
     """What is explained: `x` (N, ...) for the model's input `name`, and what the other inputs are fed.
 
-    `layout` and `geometries` are known where it is an image: the tensor's axes ("NCHW", ...), and where each
-    sample's pixels lie on the original image. `images` are the originals, uint8 (H, W, 3) RGB.
+    `layout` and `geometries` are known where it is an image: the tensor's axes ("NCHW", ...), and where each sample's
+    pixels lie on the original image. `images` are the originals, uint8 (H, W, 3) RGB.
     """
 
     name: str

@@ -50,7 +50,7 @@ class WindowGrid:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """How many windows stand below and beside each other."""
+        """How many windows stand below and next to each other."""
         return len(self.rows), len(self.columns)
 
     @cached_property

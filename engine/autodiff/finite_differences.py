@@ -59,7 +59,7 @@ def verify(
     cotangents. Each `wrt` is perturbed where it is: what comes before it in the graph stays as it was. Directions, and
     how far both may be apart: the gradient itself and `directions` random halves of its elements, 2 % (a wrong element
     shows); as many random directions, 20 % (an element that is wrongly zero shows; the derivative along them is small
-    beside what kinks do to differences in float32).
+    besides what kinks do to differences in float32).
 
     Raises ShapeError when an input needs `feeds` (its shape is not known), ModelError when the model does not run.
     """

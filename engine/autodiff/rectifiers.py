@@ -1,10 +1,10 @@
 """Backward rules that replace the derivative of rectifiers: "guided" and "deconvnet".
 
-Deconvnet (Zeiler & Fergus, ECCV 2014, section 2.1) sends the signal coming from above through the layer's own
-rectifier and ignores what the layer saw on the way up; max pooling goes back through its switches, which is the rule of
-MaxPool anyway. Guided backpropagation (Springenberg, Dosovitskiy, Brox and Riedmiller, arXiv:1412.6806, section 3.3)
-demands both: the signal passes that rectifier and the layer's own derivative. With f the layer and dy the cotangent of
-its output:
+Deconvnet (Zeiler & Fergus, ECCV 2014, section 2.1) sends the signal coming from above through the layer's own rectifier
+and ignores what the layer saw on the way up; max pooling goes back through its switches, which is the rule of MaxPool
+anyway. Guided backpropagation (Springenberg, Dosovitskiy, Brox and Riedmiller, arXiv:1412.6806, section 3.3) demands
+both: the signal passes that rectifier and the layer's own derivative. With f the layer and dy the cotangent of its
+output:
 
                     derivative      deconvnet       guided
     rectifier f     f'(x) dy        f(dy)           f'(x) f(dy)

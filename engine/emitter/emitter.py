@@ -159,8 +159,8 @@ class Emitter(TypedGraph):
     # ---- constants
 
     def const(self, value: Any, like: str | None = None, dtype: Any = None) -> str:
-        """A shared constant: an array as it is, a number or list in the type of the value `like` or in `dtype`
-        (else int64 for ints, float32 for floats)."""
+        """A shared constant: an array as it is, a number or list in the type of the value `like` or in `dtype` (else
+        int64 for ints, float32 for floats)."""
         if like is not None:
             dtype = self.dtype(like)
         if self.parent is not None:

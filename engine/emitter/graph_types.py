@@ -157,7 +157,7 @@ class GraphTypes:
 
 
 def _floor_mode(node: NodeProto, sizes: Shape, outputs: Shape) -> bool:
-    """Set ceil_mode=0 with padding that gives the same windows; False, and nothing changed, where that cannot be."""
+    """Set ceil_mode=0 with padding that gives the same windows; False, and nothing changed, if there is none."""
     given = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
     rank = len(sizes)
     kernel, strides = given["kernel_shape"], given.get("strides", [1] * rank)

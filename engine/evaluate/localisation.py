@@ -1,7 +1,7 @@
 """Whether the heat lies on the object: measures against a mask of its pixels.
 
 A mask tells where the object is, not where the network looks. A high value says that both agree; a low one may be the
-map's fault, or the network's, which then uses something beside the object.
+map's fault, or the network's, which then uses something other than the object.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def energy(explanation: Explanation) -> NDArray[np.float32]:
 
 
 def pointing_game(heat: ArrayLike, mask: ArrayLike, tolerance: float = 0) -> float:
-    """1 if the hottest pixel of `heat` (H, W) lies in `mask` (H, W) or at most `tolerance` pixels beside it, else 0.
+    """1 if the hottest pixel of `heat` (H, W) lies in `mask` (H, W) or at most `tolerance` pixels from it, else 0.
 
     Of several equally hot pixels, the share that does: what is expected of one taken by chance, so that a map that is
     the same everywhere gets the mask's share of the image.

@@ -134,7 +134,7 @@ def where(node: Node, dy: str, op: Emitter) -> Cotangents:
     ]
 
 
-# ---- one operand: dx = dy f'(x), written with y = f(x) where that is cheaper
+# ---- one operand: dx = dy f'(x), written with y = f(x) if that is cheaper
 
 
 @gradient("Identity", inputs=(0,))

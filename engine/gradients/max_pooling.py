@@ -55,6 +55,9 @@ class Stage:
     maximum: str
 
 
+LEAST_COMPARISONS = 50_000
+
+
 def pays_off(op: Emitter, x: str, axes: Sequence[Axis]) -> bool:
     """Whether all sizes are known and the pool is large enough for some dozen nodes to be faster than indices."""
     channels = op.shape(x)[1]
@@ -62,9 +65,6 @@ def pays_off(op: Emitter, x: str, axes: Sequence[Axis]) -> bool:
         return False
     compared = channels * math.prod((a.count or 0) * a.kernel for a in axes)
     return compared >= LEAST_COMPARISONS
-
-
-LEAST_COMPARISONS = 50_000
 
 
 def max_pool_by_stages(op: Emitter, dy: str, x: str, y: str, axes: Sequence[Axis]) -> str:

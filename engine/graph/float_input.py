@@ -22,7 +22,7 @@ _MOVES = frozenset("Transpose Reshape Squeeze Unsqueeze Flatten Identity Slice".
 
 @of_model
 def with_real_input(model: Model, name: str) -> Model:
-    """The model with its integer input `name` turned into float32; the model itself where that cannot be done."""
+    """The model with its integer input `name` turned into float32; the model itself if that is impossible."""
     return _converted(model, name) or model
 
 

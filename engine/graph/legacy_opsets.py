@@ -1,8 +1,7 @@
 """Models older than opset 7, the oldest that ONNX Runtime runs, brought there: operator by operator, by what changed.
 
-onnx.version_converter refuses several of these (broadcasting along a given axis, `Cast` to a named type, `Pad`
-with `paddings`), hence this table. An operator whose definition did not change from the model's opset to 7 stays as it
-is.
+onnx.version_converter refuses several of these (broadcasting along a given axis, `Cast` to a named type, `Pad` with
+`paddings`), hence this table. An operator whose definition did not change from the model's opset to 7 stays as it is.
 """
 
 from __future__ import annotations

@@ -281,7 +281,7 @@ def _infos(graph: GraphProto) -> tuple[ValueInfoProto, ...]:
 
 
 def save(model: Model, path: str | os.PathLike[str]) -> Path:
-    """Write `model` to `path`, whole or not at all; over 1 GiB of weights, they go to `<path>.data` beside it.
+    """Write `model` to `path`, whole or not at all; over 1 GiB of weights, they go to `<path>.data` next to it.
 
     Raises OutputError when the place cannot be written.
     """

@@ -92,6 +92,9 @@ def _inline_functions(proto: ModelProto) -> ModelProto:
         ) from None
 
 
+_DEEPEST_CALL = 200
+
+
 def _check_functions(proto: ModelProto) -> None:
     """Functions that call each other in a circle or grow beyond measure cannot be inlined."""
     functions = {(plain_domain(f.domain), f.name, f.overload): f for f in proto.functions}
@@ -119,9 +122,6 @@ def _check_functions(proto: ModelProto) -> None:
         raise ModelError(
             f"the model's functions expand to more than {_MOST_INLINED_NODES} nodes: export it without functions"
         )
-
-
-_DEEPEST_CALL = 200
 
 
 def _function_nodes(function: FunctionProto) -> list[NodeProto]:

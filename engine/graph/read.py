@@ -19,6 +19,9 @@ from ..runtime import trial
 from .model import Model, Source
 from .prepare import prepare
 
+# Protobuf's limit, less what a rewrite adds.
+_MOST_PROTO_BYTES = (2 << 30) - (64 << 20)
+
 
 def read(source: Source) -> Model:
     """A model from a path, the bytes of a file or an onnx.ModelProto (left as it is); a Model as it is.
@@ -55,10 +58,6 @@ def read(source: Source) -> Model:
     proto = prepare(proto)
     _type_rest(proto, folder)
     return Model(proto, path=path, folder=folder, sha256=digest)
-
-
-# Protobuf's limit, less what a rewrite adds.
-_MOST_PROTO_BYTES = (2 << 30) - (64 << 20)
 
 
 def _type_rest(proto: ModelProto, folder: Path | None) -> None:

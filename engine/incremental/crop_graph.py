@@ -16,6 +16,8 @@ from ..proto.writer import Writer
 from .crop_geometry import Along, CropStage
 from .locality import Locality, Step
 
+CROP = "/crop"
+
 
 def build(model: Model, known: Locality, part: CropStage, rows: Along, row: int, columns: Along, column: int) -> Model:
     """The section for windows of the kinds `row` and `column`: crops of the entry in, crops of the exit out.
@@ -47,9 +49,6 @@ def build(model: Model, known: Locality, part: CropStage, rows: Along, row: int,
     entry = {name: [geometry.length[kind][name] for geometry, kind in sides] for name in part.entry}
     exits = {name: [geometry.handed[kind][name][1] for geometry, kind in sides] for name in part.exit}
     return writer.model_of(entry, exits)
-
-
-CROP = "/crop"
 
 
 class _CropWriter(Writer):
@@ -187,16 +186,16 @@ class _CropWriter(Writer):
         model = self.model
         given = set(entry)
         needed = {name for node in self.nodes for name in reads(node)}
-        beside = []  # what is computed from constants alone
+        constants = []  # what is computed from constants alone
         for node in reversed(model.graph.node):
             if any(name in needed for name in node.output) and not set(node.output) & self.known.reached:
-                beside.append(node)
+                constants.append(node)
                 needed.update(reads(node))
         proto = ModelProto(ir_version=max(model.proto.ir_version, MIN_IR))
         proto.opset_import.extend(model.proto.opset_import)
         graph = proto.graph
         graph.name = model.graph.name
-        graph.node.extend([*beside[::-1], *self.nodes])
+        graph.node.extend([*constants[::-1], *self.nodes])
         graph.initializer.extend(t for t in model.graph.initializer if t.name in needed and t.name not in given)
         graph.initializer.extend(self.initializers.values())
         graph.input.extend(self._info(name, name, sides) for name, sides in entry.items())

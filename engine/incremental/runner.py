@@ -54,7 +54,7 @@ class HiddenInput:
 
 
 class Runner(Protocol):
-    """A model made ready for many windows of one image size. plan: the stages and the reason for them."""
+    """A model prepared for many windows of one image size. plan: the stages and the reason for them."""
 
     @property
     def plan(self) -> Plan: ...

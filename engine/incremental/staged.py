@@ -195,7 +195,7 @@ class _Batch:
 
 
 class _Task:
-    """One sample and its windows, on a model made ready."""
+    """One sample and its windows, on a prepared model."""
 
     def __init__(
         self,

@@ -35,6 +35,9 @@ def parameters(model: Model, node: NodeProto) -> dict[str, int]:
     return found
 
 
+_FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
+
+
 def _inner(graph: GraphProto) -> Iterator[tuple[str, int]]:
     for tensor in graph.initializer:
         if tensor.dims and tensor.data_type in _FLOATS:
@@ -42,9 +45,6 @@ def _inner(graph: GraphProto) -> Iterator[tuple[str, int]]:
     for node in graph.node:
         for inner in subgraphs(node):
             yield from _inner(inner)
-
-
-_FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
 
 
 def _stored(model: Model, name: str) -> str:
@@ -115,6 +115,16 @@ def macs(model: Model, node: NodeProto, shapes: Shapes) -> int | None:
         return count(node, shapes)
     except (_Unknown, IndexError):
         return None  # a shape on the way is not known, or an argument is missing
+
+
+_FREE_MS = frozenset(
+    """BiasGelu FastGelu QuickGelu Gelu QLinearAdd QLinearMul QLinearLeakyRelu QLinearSigmoid QLinearSoftmax
+    QLinearConcat QLinearAveragePool QLinearGlobalAveragePool NhwcMaxPool SkipLayerNormalization
+    EmbedLayerNormalization BiasSoftmax SimplifiedLayerNormalization SkipSimplifiedLayerNormalization
+    QuantizeLinear DequantizeLinear BiasSplitGelu GroupNorm SkipGroupNorm Pad Unique ExpandDims""".split()
+)
+# Products that are not counted, so that nothing is said of a model that has them.
+_UNCOUNTED = frozenset("DFT STFT Det SVMClassifier SVMRegressor".split())
 
 
 def _is_free(node: NodeProto) -> bool:
@@ -225,11 +235,3 @@ _COUNTS: dict[tuple[str, str], Callable[[NodeProto, Shapes], int]] = {
     **dict.fromkeys(((MICROSOFT, op) for op in ("Attention", "QAttention")), _fused_attention),
     **dict.fromkeys(((ML, op) for op in ("LinearClassifier", "LinearRegressor")), _linear),
 }
-# Products that are not counted, so that nothing is said of a model that has them.
-_UNCOUNTED = frozenset("DFT STFT Det SVMClassifier SVMRegressor".split())
-_FREE_MS = frozenset(
-    """BiasGelu FastGelu QuickGelu Gelu QLinearAdd QLinearMul QLinearLeakyRelu QLinearSigmoid QLinearSoftmax
-    QLinearConcat QLinearAveragePool QLinearGlobalAveragePool NhwcMaxPool SkipLayerNormalization
-    EmbedLayerNormalization BiasSoftmax SimplifiedLayerNormalization SkipSimplifiedLayerNormalization
-    QuantizeLinear DequantizeLinear BiasSplitGelu GroupNorm SkipGroupNorm Pad Unique ExpandDims""".split()
-)

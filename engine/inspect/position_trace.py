@@ -190,9 +190,9 @@ def _transpose(trace: Trace, index: int, node: NodeProto, shape: tuple[int, ...]
 def _concat(trace: Trace, index: int, node: NodeProto, shape: tuple[int, ...]) -> list[Positions | None]:
     axis = attributes(node).get("axis", 0) % len(shape)
     known = [trace.positions[name] for name in node.input if name in trace.positions]
-    beside = all(p.ndim == len(shape) + 1 and p.shape[axis + 1] == 1 for p in known)
-    if beside and len(known) == len(node.input):
-        return [max(known, key=_spread)]  # channels beside one another: the map that reaches furthest
+    side_by_side = all(p.ndim == len(shape) + 1 and p.shape[axis + 1] == 1 for p in known)
+    if side_by_side and len(known) == len(node.input):
+        return [max(known, key=_spread)]  # channels next to one another: the map that reaches furthest
     parts = []
     for name in node.input:
         own = trace.shapes.get(name)

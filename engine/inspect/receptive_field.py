@@ -35,7 +35,7 @@ class AxisReach:
         return AxisReach(self.axis, self.stride, min(self.low, other.low), max(self.high, other.high))
 
     def through(self, link: Link) -> AxisReach:
-        """After an operator that reads this axis so. Raises Mixing where that is no stride."""
+        """After an operator that reads this axis so. Raises Mixing if that is no stride."""
         if not link.exact:
             raise Mixing
         low, high = (self.stride * end for end in (link.reach.low, link.reach.high))

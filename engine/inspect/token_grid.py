@@ -1,11 +1,10 @@
 """Where the elements of a value lie in the image, found by following positions through the graph.
 
 Convolutional maps keep their height and width as two axes. Transformers do not: patches become a sequence, a class
-token is put before them, windows are cut, rolled and merged. So every value is given the image position of each of
-its elements, or none, and each operator moves positions as it moves data: a reshape reshapes them, a concatenation
-puts tokens without a position beside those with one, a product of matrices takes them from its rows. A value whose
-positions form a complete grid
-is a map, whatever its axes.
+token is put before them, windows are cut, rolled and merged. So every value is given the image position of each of its
+elements, or none, and each operator moves positions as it moves data: a reshape reshapes them, a concatenation puts
+tokens without a position next to those with one, a product of matrices takes them from its rows. A value whose
+positions form a complete grid is a map, whatever its axes.
 
 Positions are arrays (2, ...) of (y, x) in 0..1, with axes of size 1 where nothing changes along them; NaN is no
 position.
@@ -28,11 +27,10 @@ SAME = 1e-4
 
 @dataclass(frozen=True)
 class Grid:
-    """A value as maps. `shape` (h, w); `axes` of the value (N, ...) that hold the places; `channel` that
-    of channels.
+    """A value as maps. `shape` (h, w); `axes` of the value (N, ...) that hold the places; `channel` that of channels.
 
     `order` (h * w,) says which of the places, counted along `axes`, lie at each cell, row by row; None: the axes are
-    height and width themselves. `others` is the number of places beside the grid (class tokens).
+    height and width themselves. `others` is the number of places besides the grid (class tokens).
     """
 
     shape: tuple[int, int]

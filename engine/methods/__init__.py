@@ -10,9 +10,8 @@
         def __call__(self, problem: Problem) -> Maps: ...
 
 The fields are the options: type, default, help, limits and choices of each are checked here once; the command line's
-options, the documentation and the common tests come from the registry. Modules are found by `pkgutil`: a new method
-is one
-new file.
+options, the documentation and the common tests come from the registry. Modules are found by `pkgutil`: a new method is
+one new file.
 """
 
 from __future__ import annotations

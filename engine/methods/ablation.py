@@ -1,8 +1,8 @@
 """Feature ablation.
 
 N. Kokhlikyan, V. Miglani, M. Martin, E. Wang, B. Alsallakh, J. Reynolds, A. Melnikov, N. Kliushkina, C. Araya, S. Yan
-and O. Reblitz-Richardson, "Captum: A unified and generic model interpretability library for PyTorch",
-arXiv:2009.07896, 2020, section 3:
+and O. Reblitz-Richardson, "Captum: A unified and generic model interpretability library for PyTorch", arXiv:2009.07896,
+2020, section 3:
 
     value of a feature = score(input) - score(input with the feature replaced)
 """

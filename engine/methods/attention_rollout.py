@@ -41,7 +41,7 @@ class AttentionRollout(Method):
     discard: float = option(
         0.0, "Share of every token's attention weights, the smallest ones, that is dropped.", low=0, high=1
     )
-    residual: float = option(0.5, "Weight of the residual connection beside the attention.", low=0, high=1)
+    residual: float = option(0.5, "Weight of the residual connection next to the attention.", low=0, high=1)
     start: int = option(0, "The first attention layer that counts, from 0.", low=0)
     token: int | None = option(None, "The token whose row is shown; none: the one that the answer reads.")
     needs: ClassVar[Needs] = "forward"

@@ -1,7 +1,7 @@
 """The gradient of the target's score by the input.
 
-K. Simonyan, A. Vedaldi and A. Zisserman, "Deep Inside Convolutional Networks: Visualising Image Classification
-Models and Saliency Maps", ICLR workshop 2014, section 3.
+K. Simonyan, A. Vedaldi and A. Zisserman, "Deep Inside Convolutional Networks: Visualising Image Classification Models
+and Saliency Maps", ICLR workshop 2014, section 3.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Guided backpropagation.
 
 J. T. Springenberg, A. Dosovitskiy, T. Brox and M. Riedmiller, "Striving for Simplicity: The All Convolutional Net",
-ICLR
-workshop 2015, section 3.3.
+ICLR workshop 2015, section 3.3.
 """
 
 from __future__ import annotations

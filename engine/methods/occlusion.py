@@ -44,7 +44,7 @@ class Occlusion(Method):
 
     Values are clean minus hidden score, (ny, nx) for the windows at 0, stride, 2 stride, ...; one more, flush with the
     border, if they would not cover it. Several patch sizes, or segments in place of windows, give one value per pixel.
-    The exact mode computes only what a window changes, where that pays, and gives what the plain one gives. `details`
+    The exact mode computes only what a window changes, if that pays, and gives what the plain one gives. `details`
     hold the most probable class with each window hidden (`classes`) and at every pixel of the model's input
     (`class_map`: that of most windows over it, -1 where none is). On inputs that are no image, windows slide along the
     last axis.

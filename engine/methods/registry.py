@@ -50,7 +50,7 @@ class Method:
         raise TypeError(f"{type(self).__name__} defines no __call__")
 
     def emit(self, build: Build) -> Emitted:
-        """What `__call__` does, as nodes of a graph: for `onnxray.compile`. Raises MethodError where that cannot be."""
+        """What `__call__` does, as nodes of a graph: for `onnxray.compile`. Raises MethodError if there is none."""
         fitting = ", ".join(name for name, cls in methods().items() if cls.can_be_compiled())
         raise MethodError(
             f"{self.name} cannot be compiled into a model, its passes are too many or not fixed; these can: {fitting}"
@@ -88,7 +88,7 @@ def method(name: str) -> Callable[[M], M]:
 
 
 def _reserved() -> set[str]:
-    """Names that `explain` takes beside a method's own options."""
+    """Names that `explain` takes besides a method's own options."""
     from ..preprocess.card import FIELDS
 
     running = ("providers", "threads", "batch", "progress")
@@ -136,7 +136,7 @@ def make(name: str | Method, options: Mapping[str, Any] | None = None) -> Method
     """
     if isinstance(name, Method):
         if options:
-            raise MethodError(f"options {', '.join(options)} were given beside a {name.name} that has its own")
+            raise MethodError(f"options {', '.join(options)} were given with a {name.name} that has its own")
         return name
     cls = find(name)
     known = {o.name: o for o in options_of(cls)}

@@ -42,9 +42,9 @@ class Rise(Method):
     """The mean score of randomly masked inputs in which a pixel is seen. Needs no gradient.
 
     Runs the network once per mask, for all targets of a sample together. The values are the paper's, divided by the
-    expected mask: around the mean score, larger where seeing a pixel raises the score. The heatmap shows them less
-    that mean. `details` tells how far two halves of the masks agree: `half_correlation`, and `relative_error`, the
-    standard deviation of the map's estimated error, in parts of the map's own. Where the mean score is large beside its
+    expected mask: around the mean score, larger where seeing a pixel raises the score. The heatmap shows them less that
+    mean. `details` tells how far two halves of the masks agree: `half_correlation`, and `relative_error`, the standard
+    deviation of the map's estimated error, in parts of the map's own. Where the mean score is large compared with its
     changes, `centre` reaches the same error with a fraction of the masks.
     """
 

@@ -1,8 +1,7 @@
 """SmoothGrad: the gradient averaged over noisy copies of the input.
 
 D. Smilkov, N. Thorat, B. Kim, F. Viegas and M. Wattenberg, "SmoothGrad: removing noise by adding noise",
-arXiv:1706.03825,
-2017.
+arXiv:1706.03825, 2017.
 """
 
 from __future__ import annotations

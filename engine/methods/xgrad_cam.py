@@ -1,8 +1,7 @@
 """XGrad-CAM.
 
-R. Fu, Q. Hu, X. Dong, Y. Guo, Y. Gao and B. Li, "Axiom-based Grad-CAM: Towards Accurate Visualization and
-Explanation of
-CNNs", BMVC 2020, section 3.
+R. Fu, Q. Hu, X. Dong, Y. Guo, Y. Gao and B. Li, "Axiom-based Grad-CAM: Towards Accurate Visualization and Explanation
+of CNNs", BMVC 2020, section 3.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ def read_labels(value: Any, where: str, folder: Path | None = None, *, confined:
     """Class names, in the order of the classes, from a list, an {id: label} object, or the path of a file with either.
 
     A text file has one label a line, line i is class i, and the whole line is the label ("n01440764 tench, Tinca
-    tinca"); a JSON file, or a text that begins with a bracket, holds a list or an object. A `confined` path
-    is relative to `folder` and must not leave it. Raises CardError.
+    tinca"); a JSON file, or a text that begins with a bracket, holds a list or an object. A `confined` path is relative
+    to `folder` and must not leave it. Raises CardError.
     """
     if isinstance(value, Path) or (isinstance(value, str) and value):
         path = _label_file(value, where, folder, confined)

@@ -1,4 +1,4 @@
-"""Tensors whose bytes lie in files beside the model: checked, confined to the model's folder, read lazily.
+"""Tensors whose bytes lie in files next to the model: checked, confined to the model's folder, read lazily.
 
 A model file is untrusted. ONNX lets a tensor name any file (`location`); here only plain relative paths that stay
 inside the model's own folder, symbolic links resolved, are followed (ONNX specification, External Data).
@@ -83,14 +83,6 @@ def count(tensor: TensorProto) -> int:
     return math.prod(tensor.dims)
 
 
-def nbytes(tensor: TensorProto) -> int:
-    """Bytes of the tensor's data as `raw_data` would hold it; 0 for strings."""
-    bits = BITS.get(tensor.data_type)
-    if bits is None:
-        bits = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)).itemsize * 8
-    return (count(tensor) * bits + 7) // 8
-
-
 # Types of less than a byte, which are packed, as far as the installed onnx has them; strings have no size of their own.
 BITS = {TensorProto.STRING: 0} | {
     getattr(TensorProto, name): bits
@@ -98,6 +90,14 @@ BITS = {TensorProto.STRING: 0} | {
     for name in names.split()
     if hasattr(TensorProto, name)
 }
+
+
+def nbytes(tensor: TensorProto) -> int:
+    """Bytes of the tensor's data as `raw_data` would hold it; 0 for strings."""
+    bits = BITS.get(tensor.data_type)
+    if bits is None:
+        bits = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)).itemsize * 8
+    return (count(tensor) * bits + 7) // 8
 
 
 def locate(tensor: TensorProto, folder: Path | None) -> tuple[Path, int, int]:
@@ -120,7 +120,7 @@ def locate(tensor: TensorProto, folder: Path | None) -> tuple[Path, int, int]:
         if not Path(os.path.realpath(path)).is_relative_to(home):
             raise ExternalDataError(f"{what}, which links to a place outside the model's folder: copy the data there")
         if not path.is_file():
-            raise ExternalDataError(f"{what}, but there is no such file in {str(folder)!r}: copy it beside the model")
+            raise ExternalDataError(f"{what}, but there is no such file in {str(folder)!r}: copy it next to the model")
         size = path.stat().st_size
     except OSError as error:
         raise ExternalDataError(f"{what}, which cannot be read: {error.strerror or error}") from None
@@ -159,8 +159,7 @@ def read(tensor: TensorProto, folder: Path | None) -> np.ndarray:
 def settle(proto: ModelProto, folder: Path | None) -> bool:
     """Check every external tensor and read them in; True if some initializers stay outside, being too large in all.
 
-    Only initializers of the main graph can stay outside; ONNX Runtime finds no others there.
-    Raises ExternalDataError.
+    Only initializers of the main graph can stay outside; ONNX Runtime finds no others there. Raises ExternalDataError.
     """
     initializers = [(t, locate(t, folder)) for t in proto.graph.initializer if is_external(t)]
     others = [(t, locate(t, folder)) for t in (*_others(proto.graph), *_of_functions(proto)) if is_external(t)]
@@ -197,6 +196,11 @@ def _inline(tensor: TensorProto, path: Path, offset: int, length: int) -> None:
     tensor.ClearField("data_location")
 
 
+# Page-aligned (64 KiB is the granularity on Windows), so that readers can memory-map each tensor.
+_ALIGNMENT = 1 << 16
+_DATA_FIELDS = ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data")
+
+
 def move_out(proto: ModelProto, folder: Path | None, data: Path, location: str) -> None:
     """Write every larger initializer into the file `data` and let `proto` point to it as `location`."""
     with open(data, "wb") as file:
@@ -215,10 +219,7 @@ def move_out(proto: ModelProto, folder: Path | None, data: Path, location: str) 
                 tensor.external_data.add(key=key, value=value)
 
 
-# Page-aligned (64 KiB is the granularity on Windows), so that readers can memory-map each tensor.
-_ALIGNMENT = 1 << 16
 _BLOCK = 1 << 24
-_DATA_FIELDS = ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data")
 
 
 def _copy_bytes(tensor: TensorProto, folder: Path | None, file: BinaryIO) -> None:

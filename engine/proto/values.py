@@ -113,7 +113,7 @@ def without_invented_sizes(value: Value, named: Collection[str]) -> Value:
 def to_info(value: Value) -> ValueInfoProto:
     """`value` as ONNX declares it. Raises ShapeError when its type is unknown."""
     if value.dtype is None:
-        raise ShapeError(f"the type of the value {value.name!r} cannot be known: choose a value beside it")
+        raise ShapeError(f"the type of the value {value.name!r} cannot be known: choose a value near it")
     return onnx.helper.make_tensor_value_info(
         value.name, onnx.helper.np_dtype_to_tensor_dtype(value.dtype), value.shape
     )

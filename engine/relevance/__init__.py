@@ -1,8 +1,8 @@
 """Layer-wise relevance propagation (LRP): the registry of rules, and tables of them for `vjp`.
 
-LRP (Bach et al. 2015, PLOS ONE 10(7): e0130140; Montavon et al. 2019, "Layer-Wise Relevance Propagation: An
-Overview") hands the score back from layer to layer. What a unit y_j gets is shared out among the values x_i that it was
-made of, in proportion to their contributions z_ij; nothing is added, and only the share of constants (biases) is lost:
+LRP (Bach et al. 2015, PLOS ONE 10(7): e0130140; Montavon et al. 2019, "Layer-Wise Relevance Propagation: An Overview")
+hands the score back from layer to layer. What a unit y_j gets is shared out among the values x_i that it was made of,
+in proportion to their contributions z_ij; nothing is added, and only the share of constants (biases) is lost:
 
     R_i = sum_j  z_ij / (sum_i z_ij + what constants contributed)  R_j
 

@@ -2,7 +2,7 @@
 
 The share of a unit is decided where units are summed up, in layers, not by what is done to the sum (Bach et al. 2015;
 Montavon et al. 2019, section 10.2.1). For Relu, LeakyRelu and PRelu, y / x is the derivative. Where x is 0, so is its
-relevance; the multiplier there is y / x nearby, or 0 where that has no limit.
+relevance; the multiplier there is y / x nearby, or 0 where y / x has no limit.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @relevance("Conv", "ConvTranspose")
 def convolution(node: Node, m: str, op: Emitter, lrp: LrpPass) -> Multipliers | Mapping[str, str]:
-    """Kernels that depend on the input count as constants beside what they are applied to."""
+    """Kernels that depend on the input count as constants."""
     layer = layer_of(node, op)
     if layer is not None:
         return through(layer, m, op, lrp)

@@ -35,6 +35,10 @@ from .zone import carried
 if TYPE_CHECKING:
     from ..emitter.emitter import Emitter
 
+LayerRule: TypeAlias = "Callable[[Flow], str]"
+RULES: dict[str, LayerRule] = {}
+FIRST_RULES: dict[str, LayerRule] = {}
+
 # ---- the operators
 
 
@@ -75,9 +79,6 @@ def _on_single_positions(op: Emitter, layer: AffineLayer) -> bool:
     return all(size == 1 for size in sizes)
 
 
-LayerRule: TypeAlias = "Callable[[Flow], str]"
-RULES: dict[str, LayerRule] = {}
-FIRST_RULES: dict[str, LayerRule] = {}
 # Denominators below this count as 0, and what they would share out is lost; in half precision a larger one.
 TINY, TINY_HALF = 1e-9, 1e-4
 

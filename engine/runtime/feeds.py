@@ -89,9 +89,9 @@ def pieces(feeds: Mapping[str, Any], inputs: Mapping[str, Value], at_once: int =
         return None
     (given, size), *rest = fixed.values()
     if any(r != (given, size) for r in rest) or size == 0 or given % size or given == 0:
-        told = "; ".join(f"{inputs[name]} was given {count}" for name, (count, _) in fixed.items())
+        counts = "; ".join(f"{inputs[name]} was given {count}" for name, (count, _) in fixed.items())
         raise ShapeError(
-            f"the model takes {size} sample{'s' * (size != 1)} at a time ({told}): give a multiple of that"
+            f"the model takes {size} sample{'s' * (size != 1)} at a time ({counts}): give a multiple of that"
         )
     cut = set(fixed)
     for name, array in feeds.items():

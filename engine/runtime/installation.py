@@ -1,4 +1,4 @@
-"""Whether exactly one onnxruntime is installed, and what to do where that is not so."""
+"""Whether exactly one onnxruntime is installed, and what to do if not."""
 
 from __future__ import annotations
 

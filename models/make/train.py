@@ -150,7 +150,7 @@ def evaluate(network: Network, seeds: range, cache: Path) -> tuple[float, list[f
 
 
 def pointing(network: Network, seeds: range, cache: Path) -> float:
-    """How often the maximum of Grad-CAM lies on the defect's cells or beside them, over the defects found."""
+    """How often the maximum of Grad-CAM lies on the defect's cells or next to them, over the defects found."""
     images, labels, shares = dataset(seeds, cache)
     network.eval()
     hits = total = 0

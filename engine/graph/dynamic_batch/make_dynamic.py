@@ -1,10 +1,10 @@
-"""Give a model that was exported for a fixed batch size a dynamic one, where that provably changes nothing else.
+"""Give a model that was exported for a fixed batch size a dynamic one, if that provably changes nothing else.
 
 The proof walks the graph once. A value *carries the batch* if its axis 0 runs along the samples and its entry i is
-computed from sample i alone, in the same way for every i. The inputs do; an operator hands this on if it
-has a rule (`proof.py`) and keeps axis 0 to itself. Where the batch size is written into an argument (the shape of
-a Reshape, the sizes of a Resize), the argument is rewritten. Any other operator that reads a value that carries the
-batch ends the proof.
+computed from sample i alone, in the same way for every i. The inputs do; an operator hands this on if it has a rule
+(`proof.py`) and keeps axis 0 to itself. Where the batch size is written into an argument (the shape of a Reshape, the
+sizes of a Resize), the argument is rewritten. Any other operator that reads a value that carries the batch ends the
+proof.
 """
 
 from __future__ import annotations

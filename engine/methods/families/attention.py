@@ -105,8 +105,8 @@ def gradient_maps(maps: AttentionMaps, method: str) -> tuple[NDArray[np.float32]
 
 
 def token_maps(maps: AttentionMaps, rows: NDArray[np.float64], read: str) -> Maps:
-    """What a method returns for (R, T) numbers, one per token: on the image's patches where tokens are those, beside
-    one another where the input is a sequence of as many, else as they are.
+    """What a method returns for (R, T) numbers, one per token: on the image's patches where tokens are those, side
+    by side where the input is a sequence of as many, else as they are.
     """
     problem, tokens = maps.problem, maps.tokens
     layers = f"{len(maps.layers)} attention layer{'s' * (len(maps.layers) > 1)}"
@@ -196,7 +196,7 @@ def read_tokens(maps: AttentionMaps, token: int | None, method: str) -> tuple[ND
     """(R, T): how much the target reads of every token after the last attention, rows summing to 1; and in words.
 
     `token` as given by the user, else followed from the last attention to the target: the class token where only that
-    is read, the mean over the tokens where they are averaged. Raises MethodError where that cannot be found out.
+    is read, the mean over the tokens where they are averaged. Raises MethodError if that is unknown.
     """
     problem, count = maps.problem, maps.tokens.count
     if token is not None:

@@ -101,6 +101,10 @@ def row_batches(count: int, each: int, most: int) -> Iterator[NDArray[np.int64]]
         yield np.arange(start, min(start + size, count))
 
 
+# Elements of the variants that are made at once: 16 MiB of float32.
+_TAIL_ELEMENTS = 1 << 22
+
+
 def tail_scores(problem: Problem, place: MapPlace, make: Any, count: int) -> NDArray[np.float64]:
     """Scores (R, count) of variants of the layer's value, the rest of the network run on them in batches.
 
@@ -117,10 +121,6 @@ def tail_scores(problem: Problem, place: MapPlace, make: Any, count: int) -> NDA
             values = place.put(np.repeat(clean[sample : sample + 1], len(numbers), 0), variants)
             scores[row, numbers] = tail.scores(values, np.full(len(numbers), row))
     return scores
-
-
-# Elements of the variants that are made at once: 16 MiB of float32.
-_TAIL_ELEMENTS = 1 << 22
 
 
 def emit_cam(method: Cam, build: Build) -> Emitted:

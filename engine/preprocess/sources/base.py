@@ -6,7 +6,7 @@ with a note.
 
     Hugging Face    preprocessor_config.json, config.json    (transformers, "Image Processor" documentation)
     timm            config.json with pretrained_cfg          (timm, `data/config.py` and `data/transforms_factory.py`)
-    OpenVINO        rt_info/model_info of an .xml beside the model or of the ONNX metadata    (Model API)
+    OpenVINO        rt_info/model_info of an .xml next to the model or of the ONNX metadata    (Model API)
     Ultralytics     ONNX metadata: names, imgsz, stride, task
     Triton          config.pbtxt    (Triton Inference Server, "Model Configuration")
     ONNX            Image.* metadata properties    (ONNX, "MetadataProps")

@@ -1,4 +1,4 @@
-"""rt_info/model_info of OpenVINO's Model API, in an .xml beside the model or in its metadata."""
+"""rt_info/model_info of OpenVINO's Model API, in an .xml next to the model or in its metadata."""
 
 from __future__ import annotations
 

@@ -69,6 +69,6 @@ def _timm_labels(config: Mapping[str, Any], inner: Mapping[str, Any]) -> list[st
     names = config.get("label_names") or inner.get("label_names")
     if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
         return None
-    told = config.get("label_descriptions") or inner.get("label_descriptions")
-    told = told if isinstance(told, Mapping) else {}
-    return [f"{n} {told[n]}" if isinstance(told.get(n), str) else n for n in names]
+    descriptions = config.get("label_descriptions") or inner.get("label_descriptions")
+    descriptions = descriptions if isinstance(descriptions, Mapping) else {}
+    return [f"{n} {descriptions[n]}" if isinstance(descriptions.get(n), str) else n for n in names]
