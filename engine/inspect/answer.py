@@ -244,12 +244,11 @@ def _read(model: Model, value: Value, hints: Hints) -> Answer | str:
         told = f"{scores}: it comes out of {function.where}" + _DIALECT.get(function.kind, "")
     else:
         told = f"{scores}: no softmax or sigmoid after {_last(model, source)}"
-    told = told if answer.has_classes or answer.kind == "map" else ""
     if threshold is not None and function is None:
         threshold = float(1 / (1 + np.exp(-threshold)))
     limit = hints.threshold if hints.threshold is not None else 0.5 if threshold is None else threshold
-    parts = [part for part in (why, answer.reason, told) if part]
-    return replace(answer, scores=scores, logits=logits, threshold=limit, reason="; ".join(parts))
+    parts = (why, answer.reason, told if answer.has_classes or answer.kind == "map" else "")
+    return replace(answer, scores=scores, logits=logits, threshold=limit, reason="; ".join(filter(None, parts)))
 
 
 _DIALECT = {"softmax": "", "sigmoid": "", "votes": ", a classifier"}

@@ -20,8 +20,10 @@ As text, on the command line (`Target.parse`):
     element:VALUE:9,1    element:VALUE:max,1      cotangent:VALUE:FILE.npy
     region:CLASS         region:CLASS:Y0,X0,Y1,X1
 
-`classes` and `contrast` take `;` between the classes where a label holds a comma. Boxes are in pixels of the
-original image. The reader of these texts is `syntax.py`.
+`classes` and `contrast` take `;` between the classes where a label holds a comma. Boxes are in pixels of the original
+image. The reader of these texts is `syntax.py`.
+
+Longer than 450 lines: `Target` makes all its forms (`Target.unit(...)`), so they stand in its file.
 """
 
 from __future__ import annotations
