@@ -1,4 +1,4 @@
-"""Real networks with a card file beside them reach the accuracy that was measured for them elsewhere, to the photo."""
+"""Real networks with a card file next to them reach the accuracy that was measured for them elsewhere, to the photo."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from onnxray.engine.inference.session import run
 from onnxray.engine.load import load
 from onnxray.engine.preprocess.find import find_card
 from onnxray.engine.preprocess.image import prepare_batch
+from onnxray.tests.engine.zoo import card_of, manifest_of
 
 pytestmark = pytest.mark.slow
 
@@ -36,22 +37,7 @@ NETWORKS = {
 
 @pytest.fixture(scope="module")
 def manifest(zoo: Path) -> dict[str, dict[str, Any]]:
-    entries = json.loads((zoo / "manifest.json").read_text())["files"]
-    return {entry["file"]: entry for entry in entries}
-
-
-def card_of(entry: dict[str, Any]) -> dict[str, Any]:
-    """The manifest's words as a card."""
-    told = entry["preprocessing"]
-    return {
-        "size": told["size"],
-        "mean": told["mean"],
-        "std": told["std"],
-        "order": told["order"].upper().replace("GREY", "GRAY"),
-        "layout": entry["layout"],
-        "resize": "crop" if "short side" in told.get("resize", "") else "stretch",
-        "labels": "labels.txt",
-    }
+    return manifest_of(zoo)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -60,7 +46,7 @@ def test_accuracy_is_what_was_measured(name: str, zoo: Path, manifest: dict[str,
     model_path = tmp_path / f"{name}.onnx"
     model_path.symlink_to(zoo / entry["file"])
     (tmp_path / "labels.txt").symlink_to(zoo / entry["labels"])
-    (tmp_path / f"{name}.card.json").write_text(json.dumps(card_of(entry)))
+    (tmp_path / f"{name}.card.json").write_text(json.dumps(card_of(entry) | {"labels": "labels.txt"}))
 
     model = load(model_path)
     card = find_card(model)
@@ -93,11 +79,10 @@ def test_wrong_preprocessing_would_be_noticed(zoo: Path, manifest: dict[str, Any
     photos = [e for file, e in manifest.items() if file.startswith("images/imagenet_samples/")]
     pictures = [images.read(zoo / e["file"]) for e in photos]
     truth = np.array([e["label_index"] for e in photos]) + 1
-    fields = {k: v for k, v in card_of(entry).items() if k != "labels"}
     model = load(zoo / entry["file"])
     right = {}
     for order in ("RGB", "BGR"):
-        card = find_card(model, **(fields | {"order": order}))
+        card = find_card(model, **(card_of(entry) | {"order": order}))
         (scores,) = run(model, {card.input: prepare_batch(pictures, card)[0]}).values()
         right[order] = int((scores.argmax(axis=1) == truth).sum())
     assert right["RGB"] == 45

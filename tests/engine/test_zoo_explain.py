@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from onnxray.engine.evaluate.localisation import energy, energy_in_mask, pointin
 from onnxray.engine.methods.registry import find, methods
 from onnxray.engine.preprocess.find import find_card
 from onnxray.engine.preprocess.image import prepare
+from onnxray.tests.engine.zoo import opened
 
 pytestmark = pytest.mark.slow
 
@@ -70,31 +70,9 @@ ENOUGH: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def manifest(zoo: Path) -> dict[str, dict[str, Any]]:
-    entries = json.loads((zoo / "manifest.json").read_text())["files"]
-    return {entry["file"]: entry for entry in entries}
-
-
-def opened(zoo: Path, manifest: dict[str, Any], name: str) -> onnxray.Model:
-    entry = manifest[f"models/{name}.onnx"]
-    told = entry["preprocessing"]
-    card = {
-        "size": told["size"],
-        "mean": told["mean"],
-        "std": told["std"],
-        "order": told["order"].upper().replace("GREY", "GRAY"),
-        "layout": entry["layout"],
-        "resize": "crop" if "short side" in told.get("resize", "") else "stretch",
-    }
-    if entry.get("labels"):
-        card["labels"] = str(zoo / entry["labels"])
-    return onnxray.load(zoo / entry["file"], **card)
-
-
 @pytest.mark.parametrize("name", CLASSIFIERS)
-def test_every_method_explains_every_classifier(name: str, zoo: Path, manifest: dict[str, Any]) -> None:
-    model = opened(zoo, manifest, name)
+def test_every_method_explains_every_classifier(name: str, zoo: Path) -> None:
+    model = opened(zoo, name)
     place = zoo / CLASSIFIERS[name]
     photo = files.read(place if place.is_file() else sorted(p for p in place.rglob("*") if p.is_file())[0])
     made = set()
@@ -123,10 +101,8 @@ def test_every_method_explains_every_classifier(name: str, zoo: Path, manifest: 
 @pytest.mark.parametrize("method", ["grad-cam", "hires-cam", "layer-cam", "recipro-cam", "guided-backprop", *ENOUGH])
 @pytest.mark.parametrize("network", ["mobilenet_v2_100_224", "squeezenet_v1_1"])
 @pytest.mark.parametrize(("picture", "is_object"), [("bird_segmentation", lambda m: m == 3), ("dog_segmentation", lambda m: m == 0)])  # fmt: skip
-def test_the_heat_is_on_the_animal(
-    method: str, network: str, picture: str, is_object: Any, zoo: Path, manifest: dict[str, Any]
-) -> None:
-    model = opened(zoo, manifest, network)
+def test_the_heat_is_on_the_animal(method: str, network: str, picture: str, is_object: Any, zoo: Path) -> None:
+    model = opened(zoo, network)
     photo = files.read(zoo / "images" / "photos" / f"{picture}.bmp")
     mask = is_object(cv2.imread(str(zoo / "images" / "photos" / f"{picture}_mask.bmp"), cv2.IMREAD_GRAYSCALE))
     e = onnxray.explain(model, photo, method, **ENOUGH.get(method, {}))
@@ -139,9 +115,9 @@ def test_the_heat_is_on_the_animal(
 
 
 @pytest.fixture(scope="module")
-def cat(zoo: Path, manifest: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+def cat(zoo: Path) -> tuple[np.ndarray, np.ndarray]:
     """A photograph, and the pixels where the segmentation network sees the cat."""
-    model = opened(zoo, manifest, "deeplabv3_mnv2_257")
+    model = opened(zoo, "deeplabv3_mnv2_257")
     photo = files.read(zoo / "images" / "photos" / "cat.bmp")
     tensor = prepare(photo, find_card(model)).tensor
     winner = onnxray.activations(model, tensor, model.outputs[0].name)[model.outputs[0].name][0].argmax(axis=0)
@@ -150,11 +126,9 @@ def cat(zoo: Path, manifest: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("method", ON_THE_CAT)
 @pytest.mark.parametrize("name", [name for name, image in CLASSIFIERS.items() if "cat.bmp" in image])
-def test_the_cats_heat_is_on_the_cat(
-    name: str, method: str, zoo: Path, manifest: dict[str, Any], cat: tuple[np.ndarray, np.ndarray]
-) -> None:
+def test_the_cats_heat_is_on_the_cat(name: str, method: str, zoo: Path, cat: tuple[np.ndarray, np.ndarray]) -> None:
     photo, mask = cat
-    model = opened(zoo, manifest, name)
+    model = opened(zoo, name)
     if name in FULLY_INTEGER and find(method).needs == "gradient":
         with pytest.raises((GradientError, MethodError)):
             onnxray.explain(model, photo, method)
@@ -169,11 +143,9 @@ def test_the_cats_heat_is_on_the_cat(
     assert energy_in_mask(heat, mask) > ON_THE_CAT[method] * mask[y0:y1, x0:x1].mean()
 
 
-def test_a_cat_in_a_scene_is_found_by_the_segmentation_network(
-    zoo: Path, manifest: dict[str, Any], cat: tuple[np.ndarray, np.ndarray]
-) -> None:
+def test_a_cat_in_a_scene_is_found_by_the_segmentation_network(zoo: Path, cat: tuple[np.ndarray, np.ndarray]) -> None:
     photo, mask = cat
-    e = onnxray.explain(opened(zoo, manifest, "deeplabv3_mnv2_257"), photo, "hires-cam", "region:cat")
+    e = onnxray.explain(opened(zoo, "deeplabv3_mnv2_257"), photo, "hires-cam", "region:cat")
     assert "answer is a map" in str(e.reason)
     assert energy_in_mask(energy(e), mask) > 2 * mask.mean()
 
@@ -195,8 +167,8 @@ def test_the_command_needs_nothing_but_the_method(name: str, zoo: Path, tmp_path
     assert files.read(folder / "sheet.png").shape[1] >= 680
 
 
-def test_a_face_is_found_by_the_detector(zoo: Path, manifest: dict[str, Any]) -> None:
-    model = opened(zoo, manifest, "ultraface_rfb_320")
+def test_a_face_is_found_by_the_detector(zoo: Path) -> None:
+    model = opened(zoo, "ultraface_rfb_320")
     photo = files.read(zoo / "images" / "photos" / "grace_hopper.bmp")
     e = onnxray.explain(model, photo, "hires-cam", "element:scores:max,1")
     tensor = prepare(photo, find_card(model)).tensor

@@ -6,9 +6,6 @@ Each model is tried as it is, and once more with nothing declared of its inputs'
 from __future__ import annotations
 
 import importlib.util
-import json
-import os
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -19,16 +16,7 @@ from onnx.reference import ReferenceEvaluator
 from onnxray.engine.autodiff.vjp import vjp
 from onnxray.engine.errors import GradientError
 from onnxray.engine.load import load
-
-
-def _cases():
-    place = os.environ.get("ONNXRAY_ZOO")
-    index = Path(place, "frameworks", "index.json") if place else None
-    if index is None or not index.is_file():
-        return [
-            pytest.param("", marks=pytest.mark.skip(reason="ONNXRAY_ZOO does not name the folder of the model zoo"))
-        ]
-    return [case["name"] for case in json.loads(index.read_text())["cases"]]
+from onnxray.tests.engine.zoo import cases
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +54,7 @@ def judge(checker, folder, model, rules=None):
     assert {node.domain for node in gradient.graph.node} <= own | {"", "ai.onnx"}
 
 
-@pytest.mark.parametrize("case", _cases())
+@pytest.mark.parametrize("case", cases())
 def test_gradients(case, zoo, checker):
     folder = zoo / "frameworks" / case
     meta, arrays = checker.load(folder)
@@ -88,7 +76,7 @@ def test_gradients(case, zoo, checker):
             assert checker.rel(found, arrays[f"{rules}:{name}"]) < 1e-3
 
 
-@pytest.mark.parametrize("case", _cases())
+@pytest.mark.parametrize("case", cases())
 def test_gradients_of_models_that_declare_no_sizes(case, zoo, checker):
     folder = zoo / "frameworks" / case
     meta, arrays = checker.load(folder)

@@ -13,20 +13,7 @@ from onnx import helper
 from onnxray.engine.autodiff.vjp import vjp
 from onnxray.engine.gradients.convolution import data_form
 from onnxray.engine.gradients.windows import Axis
-
-
-def model_of(node, feeds, dynamic=False, opset=18, dtype=np.float32):
-    """A model of one node; `dynamic`: batch and spatial sizes of x are symbolic."""
-    inputs = []
-    for name, array in feeds.items():
-        shape = list(array.shape)
-        if dynamic and name == "x":
-            shape = ["N", shape[1], *[f"S{i}" for i in range(len(shape) - 2)]]
-        inputs.append(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), shape))
-    elem = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-    output = helper.make_tensor_value_info("y", elem, [None] * feeds["x"].ndim)
-    graph = helper.make_graph([node], "one", inputs, [output])
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+from onnxray.tests.engine.gradients.graphs import model_of
 
 
 def paddings(sizes, kernel, strides, dilations, pads, auto_pad):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import numpy as np
@@ -9,18 +10,9 @@ import onnx
 import pytest
 from onnx import helper
 
+from onnxray.tests.engine.gradients import graphs
 
-def model_of(node, feeds, dynamic=False, opset=19):
-    inputs = []
-    for name, array in feeds.items():
-        shape = list(array.shape)
-        if dynamic and name in ("x", "offset", "mask"):
-            shape = ["N", shape[1], f"{name}2", f"{name}3"]
-        inputs.append(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), shape))
-    elem = helper.np_dtype_to_tensor_dtype(feeds["x"].dtype)
-    output = helper.make_tensor_value_info("y", elem, [None] * 4)
-    graph = helper.make_graph([node], "one", inputs, [output])
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
+model_of = functools.partial(graphs.model_of, opset=19, symbolic=("x", "offset", "mask"))
 
 
 def read(image, y, x):

@@ -7,14 +7,7 @@ import pytest
 from onnx import helper
 
 import onnxray.engine.inference.session
-
-
-def model_of(node, feeds, dynamic=False):
-    shape = list(feeds["x"].shape)
-    given = ["N", shape[1], *[f"S{i}" for i in range(len(shape) - 2)]] if dynamic else shape
-    inputs = [helper.make_tensor_value_info("x", 1, given)]
-    graph = helper.make_graph([node], "one", inputs, [helper.make_tensor_value_info("y", 1, [None] * len(shape))])
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+from onnxray.tests.engine.gradients.graphs import model_of
 
 
 @pytest.mark.parametrize("dynamic", [False, True], ids=["static", "dynamic"])

@@ -7,20 +7,7 @@ import onnx
 import pytest
 from onnx import helper
 
-
-def model_of(node, feeds, dynamic=False, opset=18):
-    """A model of one node; `dynamic`: batch and all sizes of x behind the channels are symbolic."""
-    inputs = []
-    for name, array in feeds.items():
-        shape = list(array.shape)
-        if dynamic and name == "x":
-            shape = ["N", shape[1], *[f"S{i}" for i in range(len(shape) - 2)]]
-        inputs.append(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), shape))
-    elem = helper.np_dtype_to_tensor_dtype(feeds["x"].dtype)
-    ranks = {name: 1 if name.startswith("running") else feeds["x"].ndim for name in node.output}
-    made = [helper.make_tensor_value_info(name, elem, [None] * rank) for name, rank in ranks.items()]
-    graph = helper.make_graph([node], "one", inputs, made)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
+from onnxray.tests.engine.gradients.graphs import model_of
 
 
 def draw(seed, *shapes, dtype=np.float32, **more):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 
@@ -12,20 +13,9 @@ from onnx import helper
 
 import onnxray.engine.inference.session
 from onnxray.engine.gradients import max_pooling
+from onnxray.tests.engine.gradients import graphs
 
-
-def model_of(node, feeds, dynamic=False, opset=19, dtype=np.float32, outputs=("y",)):
-    """A model of one node; `dynamic`: batch and spatial sizes of x are symbolic."""
-    inputs = []
-    for name, array in feeds.items():
-        shape = list(array.shape)
-        if dynamic and name == "x":
-            shape = ["N", shape[1], *[f"S{i}" for i in range(len(shape) - 2)]]
-        inputs.append(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), shape))
-    elem = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-    made = [helper.make_tensor_value_info(name, elem, [None] * feeds["x"].ndim) for name in outputs]
-    graph = helper.make_graph([node], "one", inputs, made)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
+model_of = functools.partial(graphs.model_of, opset=19)
 
 
 class Window:
@@ -165,7 +155,7 @@ def test_indices_in_use_are_taken(check_gradient):
     """A MaxPool whose second output the model has a use for keeps its name; gradients do not run through it."""
     x = np.random.default_rng(0).standard_normal((2, 3, 6, 6)).astype(np.float32)
     node = helper.make_node("MaxPool", ["x"], ["y", "places"], kernel_shape=[3, 3], strides=[2, 2])
-    model = model_of(node, {"x": x})
+    model = model_of(node, {"x": x}, outputs=["y"])
     model.graph.output.append(helper.make_tensor_value_info("places", onnx.TensorProto.INT64, [None] * 4))
     gradient = check_gradient(model, {"x": x}, of=["y"])
     pools = [n for n in gradient.graph.node if n.op_type == "MaxPool"]

@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 import onnxray
 from onnxray.engine.graph import constant_folding as fold
 from onnxray.engine.inference.session import run
+from onnxray.tests.engine.zoo import feeds_of
 
 Parse = Callable[..., onnx.ModelProto]
 
@@ -236,8 +237,7 @@ def test_folding_does_not_change_results(zoo: Path) -> None:
         if len(model.graph.node) == len(proto.graph.node) or proto.functions:
             continue
         folded += 1
-        with np.load(case / "io.npz") as arrays:
-            feeds = {k[3:]: arrays[k] for k in arrays.files if k.startswith("in:")}
+        feeds = feeds_of(case)
         names = {v.name for v in model.inputs}
         feeds = {k: v for k, v in feeds.items() if k in names}
         wanted = unfolded(proto, feeds)

@@ -12,6 +12,7 @@ import pytest
 import onnxray
 from onnxray.engine.errors import SplitError, UnknownName
 from onnxray.engine.inference.session import Session
+from onnxray.tests.engine.zoo import feeds_of
 
 RESIDUAL = """g (float[N,3] x) => (float[N,3] y, float[N,3] early)
 { a = Sin(x)  early = Neg(a)  b = Cos(a)  c = Add(a, b)  d = Exp(c)  y = Mul(d, c) }"""
@@ -63,8 +64,7 @@ def test_values_become_outputs(parse: Callable[..., onnx.ModelProto]) -> None:
 @pytest.mark.parametrize("case", ["t_resnet_basic_op17", "hf_vit_op17", "k_mobilenet_op15", "t_yolo_op13", "t_if_op17"])
 def test_every_single_value_that_cuts_a_real_network(case: str, zoo: Path) -> None:
     model = onnxray.load(zoo / "frameworks" / case / "model.onnx")
-    with np.load(zoo / "frameworks" / case / "io.npz") as stored:
-        feeds = {name[3:]: stored[name] for name in stored.files if name.startswith("in:")}
+    feeds = feeds_of(zoo / "frameworks" / case)
     cuts = 0
     for layer in model.layers[:: max(1, len(model.layers) // 12)]:
         try:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-from pathlib import Path
-
 import numpy as np
 import onnx
 import onnxruntime
@@ -14,6 +10,7 @@ import pytest
 from onnxray.engine.errors import OpsetError
 from onnxray.engine.graph.upgrade import upgrade
 from onnxray.engine.load import load
+from onnxray.tests.engine.zoo import cases, feeds_of
 from onnxray.tests.rounding import ROUNDING, apart
 
 TARGET = 18
@@ -165,22 +162,11 @@ def test_newer_models_and_other_domains_are_left_alone(parse):
     assert nodes[0].SerializeToString() == foreign.graph.node[0].SerializeToString()
 
 
-def _old_zoo_cases():
-    place = os.environ.get("ONNXRAY_ZOO")
-    index = Path(place, "frameworks", "index.json") if place else None
-    if index is None or not index.is_file():
-        return [
-            pytest.param("", marks=pytest.mark.skip(reason="ONNXRAY_ZOO does not name the folder of the model zoo"))
-        ]
-    return [c["name"] for c in json.loads(index.read_text())["cases"] if c["opset"].get("ai.onnx", TARGET) < TARGET]
-
-
-@pytest.mark.parametrize("case", _old_zoo_cases())
+@pytest.mark.parametrize("case", cases(lambda case: case["opset"].get("ai.onnx", TARGET) < TARGET))
 def test_zoo_models_compute_the_same(case, zoo):
     model = load(zoo / "frameworks" / case / "model.onnx")
     after = upgrade(model.proto, TARGET)
-    with np.load(zoo / "frameworks" / case / "io.npz") as arrays:
-        feeds = {key[3:]: arrays[key] for key in arrays.files if key.startswith("in:")}
+    feeds = feeds_of(zoo / "frameworks" / case)
     for found, expected in zip(run(after, feeds), run(model.proto, feeds), strict=True):
         if isinstance(expected, np.ndarray) and expected.dtype.kind == "f":
             np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5 * max(1, np.abs(expected).max()))

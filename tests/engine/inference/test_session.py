@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -17,10 +13,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import onnxray
 from onnxray.engine.caches import Kept
-from onnxray.engine.errors import ModelError, OnnxrayError, RuntimeUnavailable, ShapeError, UnknownName
+from onnxray.engine.errors import ModelError, OnnxrayError, ShapeError, UnknownName
 from onnxray.engine.inference import session
 from onnxray.engine.inference.session import Session, run
-from onnxray.engine.runtime import installation, ort_values, providers, trial
+from onnxray.engine.runtime import ort_values, providers
 from onnxray.tests.rounding import ROUNDING, apart
 
 Parse = Callable[..., onnx.ModelProto]
@@ -252,125 +248,6 @@ def test_every_optimization_level_computes_the_same(cnn: onnx.ModelProto, optimi
     assert apart(got["logits"], expected["logits"]) <= ROUNDING
 
 
-# --- providers ------------------------------------------------------------------------------------------------------
-
-
-def test_the_cpu_always_works(cnn: onnx.ModelProto) -> None:
-    assert providers.providers()[-1] == "CPUExecutionProvider"
-    assert providers.unusable_reason("CPUExecutionProvider") is None
-    assert providers.resolve_providers(["cpu"]) == ("CPUExecutionProvider",)
-    assert providers.resolve_providers("CPUExecutionProvider") == ("CPUExecutionProvider",)
-    assert providers.resolve_providers([]) == ("CPUExecutionProvider",)
-    assert providers.resolve_providers(None) == providers.providers()
-    assert Session(onnxray.load(cnn), providers="cpu").device == "cpu"
-
-
-ASK = """
-import sys
-import onnx, onnxray
-from onnxray.engine.inference import session
-from onnxray.engine.runtime import providers
-proto = onnx.parser.parse_model('<ir_version: 8, opset_import: ["" : 17]> g (float[1] x) => (float[1] y) {{ y = Neg (x) }}')
-usable = "CUDAExecutionProvider" in providers.providers()
-print("usable" if usable else "not usable")
-try:
-    session.session(onnxray.load(proto), providers={asked!r})
-    print("made")
-except onnxray.OnnxrayError as error:
-    print(type(error).__name__)
-    print(error)
-"""
-
-
-@pytest.mark.parametrize("asked", ["cuda", "CUDAExecutionProvider", ["tensorrt", "cpu"]])
-def test_asking_for_a_gpu_that_is_not_there_is_one_line(asked: object, tmp_path: Path) -> None:
-    """The loader of ONNX Runtime writes to stderr by itself, so a process of its own is watched."""
-    done = subprocess.run(
-        [sys.executable, "-c", ASK.format(asked=asked)], capture_output=True, text=True, timeout=300, cwd=tmp_path
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    lines = done.stdout.splitlines()
-    if lines[0] == "usable" and "tensorrt" not in str(asked):
-        assert lines[1:] == ["made"]
-        return
-    assert lines[1] == "RuntimeUnavailable"
-    assert len(lines) == 3
-    name = asked if isinstance(asked, str) else "tensorrt"
-    assert lines[2].startswith(f"execution provider {name!r} cannot be used: ")
-    assert "usable here: " in lines[2]
-
-
-def test_asking_for_nothing_is_quiet(tmp_path: Path, cnn: onnx.ModelProto) -> None:
-    onnx.save(cnn, tmp_path / "m.onnx")
-    script = (
-        "import numpy as np, onnxray\n"
-        "x = np.zeros((1, 3, 16, 16), np.float32)\n"
-        "onnxray.activations('m.onnx', x, 'logits')\n"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300, cwd=tmp_path)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-
-
-def test_a_closed_stdout_does_not_matter(tmp_path: Path) -> None:
-    script = "import os, sys; os.close(1); os.close(2); sys.stdout = sys.stderr = None\nfrom onnxray.engine.runtime import providers; providers.unusable_reason.cache_clear(); providers.providers(); open('done', 'w').close()"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=300, cwd=tmp_path)
-    assert done.returncode == 0
-    assert (tmp_path / "done").exists()
-
-
-def test_native_noise_is_caught(capfd: pytest.CaptureFixture[str]) -> None:
-    with providers._quiet() as said:
-        os.write(1, b"to stdout")
-        os.write(2, b" to stderr")
-    os.write(1, b"after")
-    assert said == ["to stdout to stderr"]
-    assert capfd.readouterr() == ("after", "")
-
-
-def test_no_provider_is_replaced_by_another(cnn: onnx.ModelProto) -> None:
-    """ONNX Runtime's Python layer goes on without a provider that fails, and prints that: never asked for."""
-    assert Session(onnxray.load(cnn))._ort._enable_fallback is False
-
-
-def test_exactly_one_onnxruntime() -> None:
-    installation.check_installation(["numpy", "onnxruntime-gpu"])
-    with pytest.raises(RuntimeUnavailable, match="pip install onnxruntime-gpu"):
-        installation.check_installation([])
-    with pytest.raises(RuntimeUnavailable, match="onnxruntime and onnxruntime-gpu are installed together") as raised:
-        installation.check_installation(["onnxruntime", "onnxruntime-gpu"])
-    assert "pip uninstall -y onnxruntime onnxruntime-gpu`, then `pip install onnxruntime-gpu`" in str(raised.value)
-    assert len(installation.installed_distributions()) == 1
-
-
-@pytest.mark.parametrize("broken", ["missing", "half", "two"])
-def test_the_import_guard(tmp_path: Path, broken: str) -> None:
-    """What a user sees, in a process where the module is missing, is an empty folder, or comes from two distributions."""
-    if broken == "missing":
-        (tmp_path / "onnxruntime.py").write_text("raise ImportError('no such library')")
-    elif broken == "half":
-        (tmp_path / "onnxruntime.py").write_text("")
-    else:
-        for name in ("onnxruntime", "onnxruntime_gpu", "onnxruntime_directml"):
-            folder = tmp_path / f"{name}-1.0.dist-info"
-            folder.mkdir()
-            (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: 1.0\n")
-    script = (
-        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
-        "from onnxray.engine.errors import RuntimeUnavailable\n"
-        "try:\n    import onnxray.engine.inference.session\nexcept RuntimeUnavailable as error:\n    print(error)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, cwd=tmp_path)
-    assert done.stderr == ""
-    expected = {
-        "missing": "cannot be imported (no such library)",
-        "half": "half installed",
-        "two": "installed together",
-    }
-    assert expected[broken] in done.stdout
-    assert len(done.stdout.splitlines()) == 1
-
-
 # --- errors of ONNX Runtime -----------------------------------------------------------------------------------------
 
 
@@ -393,31 +270,3 @@ def test_types_that_do_not_go_together(parse: Parse) -> None:
     with pytest.raises(ModelError, match="cannot run this model") as raised:
         run(onnxray.load(proto), {"x": np.ones(2, np.float32), "k": np.ones(2, np.int64)})
     assert "\n" not in str(raised.value)
-
-
-# --- trial runs -----------------------------------------------------------------------------------------------------
-
-ENDLESS = """
-g (float[1] x) => (float[k] y)
-{ y = Loop (many, yes, x) <body = b (int64 i, bool c, float[m] v) => (bool d, float[n] w) { d = Identity (c) w = STEP }> }
-"""
-
-
-@pytest.mark.parametrize("step", ["Neg (v)", "Concat <axis = 0> (v, v)"])
-def test_a_loop_without_end_is_stopped(parse: Parse, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
-    monkeypatch.setattr(trial, "_LOOP_SECONDS", 0.2)
-    model = onnxray.load(parse(ENDLESS.replace("STEP", step), many=np.array(1 << 62), yes=np.array(True)))
-    with pytest.raises(ModelError, match="terminate|allocate|memory"):
-        trial.trial_run(model.proto, model.folder, {"x": np.ones(1, np.float32)})
-    assert model.layers[0].op == "Loop"
-
-
-def test_a_trial_run_gives_what_a_run_gives(cnn: onnx.ModelProto) -> None:
-    model = onnxray.load(cnn)
-    x = np.random.default_rng(0).random((2, 3, 16, 16), np.float32)
-    assert (
-        apart(trial.trial_run(model.proto, model.folder, {"image": x})["logits"], run(model, {"image": x})["logits"])
-        <= ROUNDING
-    )
-    with pytest.raises(ShapeError, match="also needs"):
-        trial.trial_run(model.proto, model.folder, {})

@@ -11,6 +11,7 @@ import onnx
 import pytest
 
 import onnxray
+from onnxray.tests.engine.zoo import feeds_of
 
 Parse = Callable[..., onnx.ModelProto]
 RNG = np.random.default_rng(2)
@@ -121,8 +122,7 @@ def test_segments_in_pixels_of_the_image_are_brought_to_the_models_input(cnn: on
 @pytest.mark.parametrize("name", ["ablation", "lime", "kernel-shap", "sobol"])
 def test_any_model_that_runs_can_be_explained(zoo: Path, case: str, name: str) -> None:
     folder = zoo / "frameworks" / case
-    with np.load(folder / "io.npz") as arrays:
-        x = {k[3:]: arrays[k] for k in arrays.files if k.startswith("in:")}
+    x = feeds_of(folder)
     quick: dict[str, dict[str, Any]] = {
         "lime": {"samples": 40},
         "kernel-shap": {"samples": 150},

@@ -11,9 +11,10 @@ import onnx
 import pytest
 
 import onnxray
-from onnxray.cli.files.images import read
 from onnxray.engine.errors import MethodError
 from onnxray.engine.methods.registry import find
+from onnxray.tests.engine.methods.random_weights import kept_by_random_weights
+from onnxray.tests.engine.zoo import feeds_of
 
 FORMS = (
     "plain",
@@ -30,7 +31,6 @@ FORMS = (
 X = np.random.default_rng(8).standard_normal((3, 2, 4, 6)).astype(np.float32)
 Make = Callable[..., Any]
 METHOD = "attention-rollout"
-MNIST: dict[str, Any] = {"mean": [33.3285], "std": [78.5655], "size": 28, "order": "GRAY", "layout": "NCHW"}
 
 
 def textbook(maps: list[np.ndarray], fuse: Callable[..., Any] = np.mean, residual: float = 0.5) -> np.ndarray:
@@ -108,8 +108,7 @@ def test_the_layer_to_start_at(transformer: Make) -> None:
 def test_what_every_token_takes_adds_up_to_one(zoo: Path) -> None:
     """Over a model of sequences all tokens are shown."""
     case = zoo / "frameworks" / "hf_distilbert_op17"
-    with np.load(case / "io.npz") as io:
-        feeds = {key[3:]: io[key] for key in io.files if key.startswith("in:")}
+    feeds = feeds_of(case)
     found = onnxray.explain(onnxray.load(case / "model.onnx"), feeds, "attention-rollout")
     for e, mask in zip(found, feeds["attention_mask"], strict=True):
         assert e.values.shape == (feeds["input_ids"].shape[1],)
@@ -135,8 +134,7 @@ def test_what_every_token_takes_adds_up_to_one(zoo: Path) -> None:
 )
 def test_transformers_of_many_frameworks(case: str, shape: tuple[int, ...], read: str, zoo: Path) -> None:
     folder = zoo / "frameworks" / case
-    with np.load(folder / "io.npz") as io:
-        feeds = {key[3:]: io[key] for key in io.files if key.startswith("in:")}
+    feeds = feeds_of(folder)
     for e in onnxray.explain(onnxray.load(folder / "model.onnx"), feeds, "attention-rollout"):
         assert e.values.shape == shape
         assert (e.values >= 0).all()
@@ -182,22 +180,6 @@ def test_models_without_attention_are_told_what_to_do(cnn: onnx.ModelProto, zoo:
 
 def test_it_largely_survives_random_weights_in_the_upper_layers(zoo: Path) -> None:
     """As the documentation says of it (`randomisation`), measured as for the other methods; Grad-CAM's maps change."""
-    model = onnxray.load(zoo / "models" / "vit_mnist.onnx", **MNIST)
-    proto = onnx.ModelProto.FromString(model.proto.SerializeToString())
-    rng = np.random.default_rng(0)
-    weights = [t for t in proto.graph.initializer if t.data_type == onnx.TensorProto.FLOAT and len(t.dims) >= 2]
-    for tensor in weights[-4:]:
-        array = onnx.numpy_helper.to_array(tensor)
-        drawn = (rng.standard_normal(array.shape) * array.std()).astype(np.float32)
-        tensor.CopyFrom(onnx.numpy_helper.from_array(drawn, tensor.name))
-    randomised = onnxray.load(proto, **MNIST)
-    kept: dict[str, list[float]] = {METHOD: [], "grad-cam": []}
-    for file in sorted((zoo / "images" / "mnist").iterdir())[:10]:
-        for name, found in kept.items():
-            first = onnxray.explain(model, read(file), name)
-            second = onnxray.explain(randomised, read(file), name, first.target)
-            ranks = [np.argsort(np.argsort(np.abs(e.values).ravel())) for e in (first, second)]
-            found.append(np.corrcoef(*ranks)[0, 1])
     assert find(METHOD).randomisation == "fails"
-    assert np.mean(kept[METHOD]) > 0.8
-    assert np.mean(kept["grad-cam"]) < 0.7
+    assert kept_by_random_weights(zoo, METHOD) > 0.8
+    assert kept_by_random_weights(zoo, "grad-cam") < 0.7

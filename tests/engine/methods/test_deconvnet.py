@@ -10,24 +10,16 @@ import onnx
 import pytest
 
 import onnxray
+from onnxray.tests.engine.methods.rectifiers import CASES, cotangent_of, two_layers
 from onnxray.tests.rounding import ROUNDING, apart
 
 
-@pytest.mark.parametrize("case", ["t_resnet_basic_op17", "t_vgg_op13", "t_plaincnn_b1_op11", "t_squeezenet_op11"])
+@pytest.mark.parametrize("case", CASES)
 def test_it_matches_torch(load_reference: Any, difference: Any, case: str) -> None:
     reference = load_reference(case)
-    ((name, cotangent),) = ((k[4:], a) for k, a in reference.arrays.items() if k.startswith("cot:"))
-    target = onnxray.Target.cotangent(name, cotangent)
-    e = onnxray.explain(reference.model, reference.x, "deconvnet", target)
+    e = onnxray.explain(reference.model, reference.x, "deconvnet", cotangent_of(reference))
     expected = reference.arrays[f"deconvnet:{reference.input}"]
     assert difference(np.asarray(e.values).reshape(expected.shape), expected) < reference.meta["tolerance"]["grad_rel"]
-
-
-def two_layers(parse: Callable[..., onnx.ModelProto]) -> tuple[onnx.ModelProto, np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(0)
-    w1, w2 = rng.standard_normal((6, 8)).astype(np.float32), rng.standard_normal((8, 3)).astype(np.float32)
-    text = "m (float[N, 6] x) => (float[N, 3] y) { a = MatMul (x, w1) b = Relu (a) y = MatMul (b, w2) }"
-    return parse(text, w1=w1, w2=w2), w1, w2
 
 
 def test_signals_are_rectified_and_what_the_unit_saw_is_not_asked(parse: Callable[..., onnx.ModelProto]) -> None:

@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 import onnxray
+from onnxray.tests.engine.zoo import feeds_of
 from onnxray.tests.rounding import ROUNDING, apart
 
 
@@ -55,8 +56,7 @@ def test_the_layer_lies_before_the_target(cnn: onnx.ModelProto) -> None:
 
 def test_maps_with_channels_last_are_read_as_they_lie(zoo: Any) -> None:
     folder = zoo / "frameworks" / "t_uint8_nhwc_op17"
-    with np.load(folder / "io.npz") as arrays:
-        x = next(arrays[k] for k in arrays.files if k.startswith("in:"))
+    x = next(iter(feeds_of(folder).values()))
     e = onnxray.explain(folder / "model.onnx", x)
     assert e.values.shape == (10, 11)
     assert e.heatmap.shape == (40, 44)

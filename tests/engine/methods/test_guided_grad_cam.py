@@ -10,6 +10,7 @@ import pytest
 
 import onnxray
 from onnxray.kernels.upsample import upsample
+from onnxray.tests.engine.zoo import feeds_of
 from onnxray.tests.rounding import ROUNDING, apart
 
 
@@ -25,8 +26,7 @@ def test_it_is_the_product(cnn: onnx.ModelProto) -> None:
 
 def test_channels_last(zoo: Any) -> None:
     folder = zoo / "frameworks" / "t_uint8_nhwc_op17"
-    with np.load(folder / "io.npz") as arrays:
-        x = next(arrays[k] for k in arrays.files if k.startswith("in:"))
+    x = next(iter(feeds_of(folder).values()))
     both = onnxray.explain(folder / "model.onnx", x, "guided-grad-cam", 1).values
     guided = onnxray.explain(folder / "model.onnx", x, "guided-backprop", 1).values
     cam = np.maximum(onnxray.explain(folder / "model.onnx", x, "grad-cam", 1).values, 0)

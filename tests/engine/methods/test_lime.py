@@ -10,6 +10,7 @@ import pytest
 
 import onnxray
 from onnxray.engine.methods.lime import draw, proximity, ridge
+from onnxray.tests.engine.zoo import feeds_of
 from onnxray.tests.rounding import ROUNDING, apart
 
 Parse = Callable[..., onnx.ModelProto]
@@ -71,8 +72,7 @@ def test_a_linear_model_is_found_exactly_without_regularisation(parse: Parse) ->
 
 def test_random_forests_have_no_gradient_and_need_none(zoo: object) -> None:
     folder = zoo / "frameworks" / "s_random_forest_op17"  # type: ignore[operator]
-    with np.load(folder / "io.npz") as arrays:
-        x = next(arrays[k] for k in arrays.files if k.startswith("in:"))
+    x = next(iter(feeds_of(folder).values()))
     first, again = (onnxray.explain(folder / "model.onnx", x, "lime") for _ in range(2))
     for e, same in zip(first, again, strict=True):
         assert e.values.shape == x.shape[1:]

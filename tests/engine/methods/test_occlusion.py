@@ -19,6 +19,7 @@ from onnxray.engine.inference.batches import RunOptions
 from onnxray.engine.inference.session import run
 from onnxray.engine.methods import occlusion as module
 from onnxray.engine.methods.registry import make
+from onnxray.tests.engine.zoo import feeds_of
 from onnxray.tests.rounding import HALF, ROUNDING, apart
 
 Parse = Callable[..., onnx.ModelProto]
@@ -332,8 +333,7 @@ def test_a_signal(parse: Parse) -> None:
 def test_any_model_that_runs_can_be_explained(zoo: Path, case: str) -> None:
     """Trees, control flow, half and double precision, integers, several inputs, sequences, one sample only."""
     folder = zoo / "frameworks" / case
-    with np.load(folder / "io.npz") as arrays:
-        x = {k[3:]: arrays[k] for k in arrays.files if k.startswith("in:")}
+    x = feeds_of(folder)
     exact = onnxray.explain(folder / "model.onnx", x, "occlusion")
     plain = onnxray.explain(folder / "model.onnx", x, "occlusion", mode="plain")
     for e, p in zip(exact, plain, strict=True):
@@ -344,8 +344,7 @@ def test_any_model_that_runs_can_be_explained(zoo: Path, case: str) -> None:
 
 def test_one_of_several_inputs(zoo: Path) -> None:
     folder = zoo / "frameworks" / "t_multimodal_op17"
-    with np.load(folder / "io.npz") as arrays:
-        x = {k[3:]: arrays[k] for k in arrays.files if k.startswith("in:")}
+    x = feeds_of(folder)
     model = onnxray.load(folder / "model.onnx")
     out = model.outputs[0].name
     found = onnxray.explain(model, x, "occlusion", 3, patch=8, stride=8, fill="zero")

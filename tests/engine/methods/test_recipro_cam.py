@@ -11,6 +11,7 @@ import pytest
 
 import onnxray
 from onnxray.engine.methods.recipro_cam import spots
+from onnxray.tests.engine.zoo import feeds_of
 
 
 def test_on_a_linear_head_a_place_gives_what_it_holds(pooled: Any) -> None:
@@ -56,8 +57,7 @@ def test_skips_around_the_layer_keep_their_values(cnn: onnx.ModelProto) -> None:
 
 def test_tokens_are_masked_and_class_tokens_stay(zoo: Any) -> None:
     folder = zoo / "frameworks" / "hf_vit_op17"
-    with np.load(folder / "io.npz") as arrays:
-        x = next(arrays[k] for k in arrays.files if k.startswith("in:"))[:1]
+    x = next(iter(feeds_of(folder).values()))[:1]
     e = onnxray.explain(folder / "model.onnx", x, "recipro-cam", mask="single")
     assert e.values.shape == (4, 4)
     assert e.values.any()

@@ -17,6 +17,7 @@ from onnxray.engine.inference.batches import RunOptions
 from onnxray.engine.methods.registry import make
 from onnxray.engine.methods.rise import Halves
 from onnxray.kernels.masks import Rise as Masks
+from onnxray.tests.engine.zoo import feeds_of
 from onnxray.tests.rounding import ROUNDING, apart
 
 Parse = Callable[..., onnx.ModelProto]
@@ -257,8 +258,7 @@ def test_scores_that_overflow(parse: Parse) -> None:
 
 def test_every_model_gives_a_map_or_says_why_not(zoo_case: Path) -> None:
     """All frameworks, operators and dtypes of the zoo; what is no image is sent to another method in one line."""
-    with np.load(zoo_case / "io.npz") as arrays:
-        x = {k[3:]: arrays[k] for k in arrays.files if k.startswith("in:")}
+    x = feeds_of(zoo_case)
     found: Any = ()
     said = ""
     try:

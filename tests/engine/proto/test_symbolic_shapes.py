@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-from pathlib import Path
-
 import numpy as np
 import onnx
 import onnxruntime
@@ -16,6 +12,7 @@ from onnxray.engine.graph.upgrade import upgrade
 from onnxray.engine.load import load
 from onnxray.engine.proto.expressions import Expressions
 from onnxray.engine.proto.values import shape_of
+from onnxray.tests.engine.zoo import cases, feeds_of
 
 
 def knowledge_of(proto):
@@ -50,21 +47,10 @@ def judge(known_types, feeds):
                 assert claim == size, f"{name} axis {axis}"
 
 
-def _cases():
-    place = os.environ.get("ONNXRAY_ZOO")
-    index = Path(place, "frameworks", "index.json") if place else None
-    if index is None or not index.is_file():
-        return [
-            pytest.param("", marks=pytest.mark.skip(reason="ONNXRAY_ZOO does not name the folder of the model zoo"))
-        ]
-    return [case["name"] for case in json.loads(index.read_text())["cases"]]
-
-
-@pytest.mark.parametrize("case", _cases())
+@pytest.mark.parametrize("case", cases())
 def test_zoo_models_without_declared_sizes(case, zoo):
     folder = zoo / "frameworks" / case
-    with np.load(folder / "io.npz") as arrays:
-        feeds = {key[3:]: arrays[key] for key in arrays.files if key.startswith("in:")}
+    feeds = feeds_of(folder)
     proto = onnx.load(folder / "model.onnx")
     del proto.graph.value_info[:]
     for value in proto.graph.input:

@@ -1,7 +1,11 @@
-"""Execution providers that are asked for with options."""
+"""Execution providers: usable or not is said in one line; options go with them."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +19,84 @@ from onnxray.engine.inference.batches import RunOptions
 from onnxray.engine.inference.session import Session
 from onnxray.engine.runtime import ort, providers
 from onnxray.engine.runtime.providers import CPU, CUDA, Provider, asked_providers, resolve, resolve_providers
+
+
+def test_the_cpu_always_works(cnn: onnx.ModelProto) -> None:
+    assert providers.providers()[-1] == "CPUExecutionProvider"
+    assert providers.unusable_reason("CPUExecutionProvider") is None
+    assert providers.resolve_providers(["cpu"]) == ("CPUExecutionProvider",)
+    assert providers.resolve_providers("CPUExecutionProvider") == ("CPUExecutionProvider",)
+    assert providers.resolve_providers([]) == ("CPUExecutionProvider",)
+    assert providers.resolve_providers(None) == providers.providers()
+    assert Session(onnxray.load(cnn), providers="cpu").device == "cpu"
+
+
+ASK = """
+import sys
+import onnx, onnxray
+from onnxray.engine.inference import session
+from onnxray.engine.runtime import providers
+proto = onnx.parser.parse_model('<ir_version: 8, opset_import: ["" : 17]> g (float[1] x) => (float[1] y) {{ y = Neg (x) }}')
+usable = "CUDAExecutionProvider" in providers.providers()
+print("usable" if usable else "not usable")
+try:
+    session.session(onnxray.load(proto), providers={asked!r})
+    print("made")
+except onnxray.OnnxrayError as error:
+    print(type(error).__name__)
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("asked", ["cuda", "CUDAExecutionProvider", ["tensorrt", "cpu"]])
+def test_asking_for_a_gpu_that_is_not_there_is_one_line(asked: object, tmp_path: Path) -> None:
+    """The loader of ONNX Runtime writes to stderr by itself, so a process of its own is watched."""
+    done = subprocess.run(
+        [sys.executable, "-c", ASK.format(asked=asked)], capture_output=True, text=True, timeout=300, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    if lines[0] == "usable" and "tensorrt" not in str(asked):
+        assert lines[1:] == ["made"]
+        return
+    assert lines[1] == "RuntimeUnavailable"
+    assert len(lines) == 3
+    name = asked if isinstance(asked, str) else "tensorrt"
+    assert lines[2].startswith(f"execution provider {name!r} cannot be used: ")
+    assert "usable here: " in lines[2]
+
+
+def test_asking_for_nothing_is_quiet(tmp_path: Path, cnn: onnx.ModelProto) -> None:
+    onnx.save(cnn, tmp_path / "m.onnx")
+    script = (
+        "import numpy as np, onnxray\n"
+        "x = np.zeros((1, 3, 16, 16), np.float32)\n"
+        "onnxray.activations('m.onnx', x, 'logits')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_closed_stdout_does_not_matter(tmp_path: Path) -> None:
+    script = "import os, sys; os.close(1); os.close(2); sys.stdout = sys.stderr = None\nfrom onnxray.engine.runtime import providers; providers.unusable_reason.cache_clear(); providers.providers(); open('done', 'w').close()"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=300, cwd=tmp_path)
+    assert done.returncode == 0
+    assert (tmp_path / "done").exists()
+
+
+def test_native_noise_is_caught(capfd: pytest.CaptureFixture[str]) -> None:
+    with providers._quiet() as said:
+        os.write(1, b"to stdout")
+        os.write(2, b" to stderr")
+    os.write(1, b"after")
+    assert said == ["to stdout to stderr"]
+    assert capfd.readouterr() == ("after", "")
+
+
+def test_no_provider_is_replaced_by_another(cnn: onnx.ModelProto) -> None:
+    """ONNX Runtime's Python layer goes on without a provider that fails, and prints that: never asked for."""
+    assert Session(onnxray.load(cnn))._ort._enable_fallback is False
 
 
 @pytest.fixture
