@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .errors import CardError, ModelError, ShapeError, UnknownName
-from .graph.dynamic_batch.make_dynamic import make_dynamic
+from .graph.dynamic_batch.make_dynamic import fixed_batches, make_dynamic
 from .graph.model import Model, Source
 from .graph.read import read
 from .inspect.answer import Answer
@@ -55,7 +55,7 @@ def inspect(model: Source) -> Report:
 
 def _batch(model: Model) -> str:
     """One line on the batch size."""
-    fixed = sorted({v.shape[0] for v in model.inputs if v.shape and isinstance(v.shape[0], int)})
+    fixed = fixed_batches(model)
     if not fixed:
         return "dynamic" if model.inputs else "none: the model has no input"
     if len(fixed) > 1:

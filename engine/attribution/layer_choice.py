@@ -129,6 +129,12 @@ def reached(problem: Problem) -> list[MapPlace]:
     return []
 
 
+def _has_plane(layer: Layer, sizes: tuple[int, ...] | None) -> bool:
+    """Whether the layer's value is (N, C, h, w) in some order behind N."""
+    axes = layer.map_axes or ()
+    return sizes is not None and len(sizes) == 4 and len(set(axes)) == 2 and 0 not in axes
+
+
 @of_model
 def _candidates(model: Model) -> tuple[Layer, ...]:
     """Layers that class activation mapping fits, in graph order: convolutional maps, and residual streams of tokens."""
@@ -137,7 +143,8 @@ def _candidates(model: Model) -> tuple[Layer, ...]:
     return tuple(
         layer
         for layer in model.layers
-        if layer.cam or (layer.output in sources and _is_stream(layer) and found.grid(layer.output) is not None)
+        if (layer.cam and _has_plane(layer, found.shapes.get(layer.output)))
+        or (layer.output in sources and _is_stream(layer) and found.grid(layer.output) is not None)
     )
 
 
@@ -147,7 +154,8 @@ _ZERO_POINTS = {"QuantizeLinear": 2, "QLinearConv": 7, "QLinearAdd": 7, "QLinear
 
 def _is_quantised_map(model: Model, layer: Layer) -> bool:
     value = model.value(layer.output)
-    if value.dtype is None or value.dtype.kind not in "iu" or value.rank != 4 or len(layer.map_axes or ()) != 2:
+    sizes = trace(model).shapes.get(layer.output) or ()
+    if value.dtype is None or value.dtype.kind not in "iu" or len(sizes) != 4 or len(layer.map_axes or ()) != 2:
         return False
     grid = trace(model).grid(layer.output)
     return layer.op.rpartition(".")[2] in _ZERO_POINTS and grid is not None
@@ -173,8 +181,8 @@ def _is_stream(layer: Layer) -> bool:
 def _grid(problem: Problem, layer: Layer) -> Grid | None:
     """How the layer's value is read as maps, at the size of this problem's input."""
     model = problem.model
-    rank = model.value(layer.output).rank
-    if layer.map_axes is not None and rank == 4 and 0 not in layer.map_axes:
+    sizes = trace(model).shapes.get(layer.output)  # as `layer.cam` was decided: where inference ends, by a run
+    if layer.map_axes is not None and _has_plane(layer, sizes):
         (channel,) = [a for a in range(1, 4) if a not in layer.map_axes]
         shape = (layer.shape or (None,) * 4)[layer.map_axes[0]], (layer.shape or (None,) * 4)[layer.map_axes[1]]
         known = tuple(d if isinstance(d, int) else 0 for d in shape)

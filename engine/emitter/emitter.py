@@ -247,6 +247,48 @@ class Emitter(TypedGraph):
             return value
         return self.Reshape(value, self.shape_of(like), allowzero=1)
 
+    def Pad(
+        self,
+        value: str,
+        pads: str | Sequence[int] | np.ndarray,
+        fill: Input = None,
+        axes: str | Sequence[int] | np.ndarray | None = None,
+        mode: str | None = None,
+    ) -> str:
+        """Emit a Pad with an amount for every axis of `value`, whatever `axes` the amounts are given for.
+
+        ONNX Runtime's transpose optimiser takes the amounts for those of all axes even where the node names some.
+        """
+        if axes is None or self.rank(value) == 1:
+            return self.emit("Pad", value, pads, fill, mode=mode)
+        rank = self.rank(value)
+        known = self.constant_value(axes) if isinstance(axes, str) else np.asarray(axes, np.int64)
+        if known is None:
+            return self.emit("Pad", value, self.pads_of_all(pads, str(axes), rank), fill, mode=mode)
+        places = [int(axis) % rank for axis in known.reshape(-1)]
+        amounts = self.constant_value(pads) if isinstance(pads, str) else np.asarray(pads, np.int64)
+        if amounts is not None:
+            whole = np.zeros((2, rank), np.int64)
+            whole[:, places] = amounts.reshape(2, -1)
+            return self.emit("Pad", value, whole.ravel(), fill, mode=mode)
+        # The entry that follows the given ones is 0, for axes that are not named.
+        count = len(places)
+        order = [places.index(axis) if axis in places else -1 for axis in range(rank)]
+        chosen = [-1 if i < 0 else i + side * count for side in (0, 1) for i in order]
+        ended = self.Concat(self._int64(str(pads)), [0], axis=0)
+        return self.emit("Pad", value, self.Gather(ended, [2 * count if i < 0 else i for i in chosen]), fill, mode=mode)
+
+    def pads_of_all(self, pads: str | Sequence[int] | np.ndarray, axes: str, rank: int) -> str:
+        """The amounts of all axes, where those that `pads` are for are known at run time only."""
+        places = self._int64(axes)
+        places = self.Where(self.Less(places, 0), self.Add(places, rank), places)
+        both = self.Concat(places, self.Add(places, rank), axis=0)
+        given = self._int64(pads) if isinstance(pads, str) else self.const(np.asarray(pads, np.int64))
+        return self.ScatterElements(np.zeros(2 * rank, np.int64), both, given)
+
+    def _int64(self, value: str) -> str:
+        return value if self.elem_type(value) == TensorProto.INT64 else self.Cast(value, to=TensorProto.INT64)
+
     def cast(self, value: str, like: str) -> str:
         """`value` in the element type of `like`."""
         elem = self.elem_type(like)

@@ -14,6 +14,7 @@ from onnx import NodeProto, TensorProto, TypeProto
 
 from ..errors import ShapeError
 from ..proto.nodes import reads
+from ..proto.operators import CONVOLUTIONS
 from ..proto.values import FLOATS, Shape, elem_of, shape_of, tensor_type
 from ..proto.writer import Writer
 from .graph_types import GraphTypes
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 # Constants of at most so many bytes may be shapes, axes, ...: inference looks at their values.
 _SMALL = 4096
+# Axes of the inputs X, W, R, B, sequence_lens, initial_h, initial_c, P.
+_RECURRENT = (3, 3, 3, 2, 1, 3, 3, 2)
+_RANKS = {"LSTM": _RECURRENT, "GRU": _RECURRENT, "RNN": _RECURRENT}
 
 
 class TypedGraph(Writer):
@@ -158,6 +162,7 @@ class TypedGraph(Writer):
         domain = "" if node.domain == "ai.onnx" else node.domain
         if not onnx.defs.has(node.op_type, self.opset, domain):
             return
+        self._take_standard_ranks(node)
         schema = onnx.defs.get_schema(node.op_type, self.opset, domain)
         types = {name: self.type(name) or TypeProto() for name in (*reads(node), *node.input) if name}
         data = {name: tensor for name in node.input if (tensor := self._small_tensor(name)) is not None}
@@ -171,8 +176,23 @@ class TypedGraph(Writer):
                 f"emitted node {node.name!r} ({node.op_type}) does not fit its inputs {known}: {reason}"
             ) from error
         for name, kind in found.items():
-            if name and kind.WhichOneof("value") is not None:
+            loses = shape_of(kind) is None and shape_of(self._types.get(name)) is not None
+            if name and kind.WhichOneof("value") is not None and not loses:
                 self._types[name] = kind
+
+    def _take_standard_ranks(self, node: NodeProto) -> None:
+        """Record the number of axes that the standard gives an input of which nothing else tells it.
+
+        As of the result of an If whose branches differ: no trial run looks into the graphs of an If.
+        """
+        ranks: tuple[int, ...] = _RANKS.get(node.op_type, ())
+        if node.op_type in CONVOLUTIONS and len(node.input) > 1:
+            weights = shape_of(self.type(node.input[1]))
+            ranks = () if weights is None else (len(weights),)
+        for name, rank in zip(node.input, ranks, strict=False):
+            kind = self.type(name) if name else None
+            if kind is not None and elem_of(kind) and shape_of(kind) is None:
+                self._types[name] = tensor_type(elem_of(kind), (None,) * rank)
 
     def _small_tensor(self, name: str) -> TensorProto | None:
         """The constant as a proto, if it is so small that it may be a shape, axes, ..."""

@@ -13,7 +13,7 @@ import onnx
 from onnx import NodeProto, ValueInfoProto
 
 from ..errors import NoGradient
-from ..proto.values import tensor_type
+from ..proto.values import shape_of, tensor_type
 from .registry import decompose
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ Cell: TypeAlias = "Callable[[Emitter, str, Sequence[str]], list[str]]"
 
 _ALPHA = {"affine": 1.0, "leakyrelu": 0.01, "thresholdedrelu": 1.0, "scaledtanh": 1.0, "hardsigmoid": 0.2, "elu": 1.0}
 _BETA = {"affine": 0.0, "scaledtanh": 1.0, "hardsigmoid": 0.5}
+
+# Of the inputs X, W, R, B, sequence_lens, initial_h, initial_c, P of an LSTM; GRU and RNN have the first six.
+_RANKS = (3, 3, 3, 2, 1, 3, 3, 2)
 
 
 def _activations(node: Node, defaults: Sequence[str], directions: int) -> list[list[Activation]]:
@@ -77,6 +80,9 @@ class _Layer:
         self.node, self.op, self.gates = node, op, gates
         self.batch_first = node.attribute("layout", 0) == 1
         x = node.inputs[0]
+        for name, rank in zip(node.inputs, _RANKS, strict=False):
+            if name and shape_of(op.type(name)) is None:  # as in and behind an If: the standard says it
+                op.set_type(name, tensor_type(op.elem_type(name), (None,) * rank))
         self.x = op.Transpose(x, perm=[1, 0, 2]) if self.batch_first else x
         hidden = node.attribute("hidden_size") or op.shape(node.inputs[2])[-1]
         if not isinstance(hidden, int):

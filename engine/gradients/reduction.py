@@ -11,6 +11,7 @@ from onnx import TensorProto
 
 from ..emitter.emitter import Emitter
 from ..emitter.node import Node
+from ..proto.values import shape_of
 from .registry import Cotangents, gradient
 
 _TRUE = onnx.numpy_helper.from_array(np.array([True]))
@@ -27,6 +28,8 @@ def _constant_axes(node: Node, op: Emitter) -> list[int] | None:
         values = [int(axis) for axis in constant.reshape(-1)]
     if not values:
         return [] if node.attribute("noop_with_empty_axes", 0) else list(range(op.rank(node.inputs[0])))
+    if min(values) >= 0:
+        return sorted(values)  # right of a value of unknown rank too, as the result of an If may be
     return sorted(axis % op.rank(node.inputs[0]) for axis in values)
 
 
@@ -68,7 +71,8 @@ def reduce_sum(node: Node, dy: str, op: Emitter) -> Cotangents:
 def reduce_mean(node: Node, dy: str, op: Emitter) -> Cotangents:
     x, dy = node.inputs[0], _kept(node, op, dy)
     axes = _constant_axes(node, op)
-    sizes = None if axes is None else [op.shape(x)[axis] for axis in axes]
+    known = shape_of(op.type(x))
+    sizes = None if axes is None or known is None else [known[axis] for axis in axes]
     if sizes is not None and all(isinstance(size, int) for size in sizes):
         count = op.const(float(np.prod([int(s or 0) for s in sizes], dtype=np.int64)), like=x)
     else:

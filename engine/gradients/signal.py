@@ -90,8 +90,13 @@ def dft(node: Node, dy: str, op: Emitter) -> Cotangents:
 
 @decompose("STFT")
 def stft(node: Node, op: Emitter) -> Sequence[str | None]:
-    """Frames of the signal (batch, length, 1 or 2) taken by index, times the window, transformed."""
+    """Frames of the signal (batch, length, 1 or 2) taken by index, times the window, transformed.
+
+    PyTorch and ONNX Runtime leave out the last axis of a real signal.
+    """
     signal, step, window, given = node.inputs[0], node.inputs[1], node.input(2), node.input(3)
+    if op.rank(signal) == 2:
+        signal = op.Unsqueeze(signal, [2])
     if given is not None:
         length = op.Reshape(op.Cast(given, to=TensorProto.INT64), [1])
     else:

@@ -132,7 +132,7 @@ def _copied_border(node: Node, op: Emitter, dy: str, known: np.ndarray | None) -
     if node.input(3) is not None:
         constant = op.constant_value(node.inputs[3])
         if constant is None:
-            pads, known = _on_all_axes(node, op, rank), None
+            pads, known = op.pads_of_all(pads, node.inputs[3], rank), None
         else:
             axes = [int(axis) % rank for axis in constant]
     for index, axis in enumerate(axes):
@@ -156,14 +156,6 @@ def _copied_border(node: Node, op: Emitter, dy: str, known: np.ndarray | None) -
             shape = op.Concat(*outer, op.size_of(x, axis), *inner, axis=0)
             dy = scatter_along(op, dy, sources, shape, axis)
     return dy
-
-
-def _on_all_axes(node: Node, op: Emitter, rank: int) -> str:
-    """The pads with an entry for every axis, where the axes are known at run time only."""
-    axes = int64(op, node.inputs[3])
-    axes = op.Where(op.Less(axes, 0), op.Add(axes, rank), axes)
-    both = op.Concat(axes, op.Add(axes, rank), axis=0)
-    return op.ScatterElements(np.zeros(2 * rank, np.int64), both, node.inputs[1])
 
 
 @gradient("Expand", inputs=(0,))

@@ -51,8 +51,17 @@ def resize(node: Node, dy: str, op: Emitter) -> Cotangents:
     made = dy
     changed.sort(key=lambda r: _growth(op, r, x, made))
     for resized in changed:
-        dy = along(op, dy, op.cast(_matrix(node, op, resized, axes, x), x), resized.axis)
+        matrix = _sized(op, _matrix(node, op, resized, axes, x), resized.axis, x, made)
+        dy = along(op, dy, op.cast(matrix, x), resized.axis)
     return [dy]
+
+
+def _sized(op: Emitter, matrix: str, axis: int, x: str, dy: str) -> str:
+    """The matrix with the sizes that are known of it: shape inference rounds scale times size in another way."""
+    after, before = op.shape(dy)[axis], op.shape(x)[axis]
+    if not isinstance(after, int) or not isinstance(before, int) or op.static_shape(matrix) == (after, before):
+        return matrix
+    return op.Reshape(matrix, [after, before])
 
 
 def _growth(op: Emitter, resized: Resized, x: str, dy: str) -> float:

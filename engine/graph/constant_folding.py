@@ -9,17 +9,19 @@ made. Matrices in `Constant` nodes are parameters as well: several exporters kee
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 import onnx
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
+import onnx.shape_inference
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto
 
 from ..errors import ModelError, ShapeError
 from ..proto import external_data as external
 from ..proto.edit import replace_nodes
-from ..proto.nodes import DOMAIN_NAMES, subgraphs
+from ..proto.nodes import DOMAIN_NAMES, opset_of, subgraphs
 from ..proto.shape_inference import infer_shapes
-from ..proto.values import Shape, Value, constant_tensor, from_info
+from ..proto.values import Shape, Value, constant_tensor, dtype_of, from_info, tensor_type
 from ..runtime import trial
 
 # Results of random operators are no constants; quantised weights stay in the form that integer kernels want.
@@ -31,11 +33,16 @@ _NEVER = frozenset(
 # what it is computed from, and of all results together.
 _MOST_BYTES = 16 << 20
 _MOST_BYTES_IN_ALL = 64 << 20
-_MOST_ROUNDS = 8
+_ARGUMENT_BYTES = 4096  # of a constant that inference looks into
+# One round carries sizes through the whole graph: more than two are for what inference node by node leaves open.
+_MOST_ROUNDS = 100
 
 
 def fold_constants(proto: ModelProto) -> ModelProto:
-    """Fold `proto` in place, until nothing more folds, and infer shapes. Returns it."""
+    """Fold `proto` in place, until nothing more folds, and infer shapes. Returns it.
+
+    Warns (UserWarning) where that takes more rounds than the limit.
+    """
     parameters = {t.name for t in proto.graph.initializer}
     parameters |= _constants_to_initializers(proto.graph)
     fed = {v.name for v in proto.graph.input}
@@ -43,9 +50,14 @@ def fold_constants(proto: ModelProto) -> ModelProto:
     for _ in range(_MOST_ROUNDS):
         before = len(proto.graph.node)
         infer_shapes(proto)
-        budget -= _fold_once(proto, parameters, fed, budget)
+        budget -= _Round(proto, parameters, fed, budget).fold()
         if len(proto.graph.node) == before:
             return proto
+    warnings.warn(
+        f"constants of the model are still being computed after {_MOST_ROUNDS} rounds: sizes that depend on the rest "
+        "count as unknown; simplify the model (onnxsim) to have them",
+        stacklevel=2,
+    )
     return infer_shapes(proto)
 
 
@@ -72,39 +84,116 @@ def _is_float(elem_type: int) -> bool:
     return bool(onnx.helper.tensor_dtype_to_np_dtype(elem_type).kind == "f")
 
 
-def _fold_once(proto: ModelProto, parameters: set[str], fed: set[str], budget: int) -> int:
-    """Fold what can be folded now; bytes of the results."""
-    target = proto.graph
-    known = {t.name: t for t in target.initializer if t.name not in fed and not external.is_external(t)}
-    infos = (*target.value_info, *target.output, *target.input)
-    shapes = {v.name: from_info(v) for v in infos}
-    outputs = {v.name for v in target.output}
-    constant = set(known)
-    folded: list[NodeProto] = []
-    direct: list[TensorProto] = []
-    kept: list[NodeProto] = []
-    spent = 0
-    for node in target.node:
-        size = None
-        if any(name in outputs for name in node.output) or node.domain not in DOMAIN_NAMES:
-            kept.append(node)
-        elif (tensor := _static_shape(node, shapes, known)) is not None:
-            direct.append(tensor)
-        elif (size := _foldable(node, constant, parameters, shapes, known)) is not None and spent + size <= budget:
-            folded.append(node)
-            constant.update(node.output)
-            spent += size
-        else:
-            kept.append(node)
-    results = _evaluate(proto, folded, known) if folded else []
-    if results is None:
-        kept = [node for node in target.node if not any(t.name in node.output for t in direct)]
-        results = []
-    if direct or results:
-        target.initializer.extend(direct)
-        target.initializer.extend(results)
-        replace_nodes(target, kept)
-    return spent
+class _Round:
+    """One walk over the graph, which folds what can be folded and carries the sizes so found to the nodes behind.
+
+    known    name -> constant; those of folded nodes once somebody needs them
+    waiting  folded nodes whose results nobody has needed yet: they are computed together
+    fresh    values of which this walk found out more than the inference before it knew
+    """
+
+    def __init__(self, proto: ModelProto, parameters: set[str], fed: set[str], budget: int) -> None:
+        self.proto, self.parameters, self.budget = proto, parameters, budget
+        graph = proto.graph
+        self.known = {t.name: t for t in graph.initializer if t.name not in fed and not external.is_external(t)}
+        infos = (*graph.value_info, *graph.output, *graph.input)
+        self.types: dict[str, TypeProto] = {v.name: v.type for v in infos}
+        self.shapes = {v.name: from_info(v) for v in infos}
+        self.opset = opset_of(proto)
+        self.fresh: set[str] = set()
+        self.constant = set(self.known)
+        self.waiting: list[NodeProto] = []
+        self.found: dict[str, TensorProto] = {}
+        self.refused: set[str] = set()
+
+    def fold(self) -> int:
+        """Fold; bytes of the results."""
+        outputs = {v.name for v in self.proto.graph.output}
+        spent, folded = 0, []
+        for index, node in enumerate(self.proto.graph.node):
+            if node.domain not in DOMAIN_NAMES:
+                continue
+            self._carry(node)
+            if any(name in outputs for name in node.output):
+                continue
+            tensor = _static_shape(node, self.shapes, self.known)
+            if tensor is not None:
+                self._settle(tensor)
+                folded.append(index)
+                continue
+            size = _foldable(node, self.constant, self.parameters, self.shapes, self.known)
+            if size is not None and spent + size <= self.budget:
+                folded.append(index)
+                self.constant.update(node.output)
+                self.fresh.update(node.output)
+                self.waiting.append(node)
+                spent += size
+        self._compute()
+        gone = {i for i in folded if not self.refused.intersection(self.proto.graph.node[i].output)}
+        if gone:
+            self.proto.graph.initializer.extend(self.found.values())
+            kept = [node for i, node in enumerate(self.proto.graph.node) if i not in gone]
+            replace_nodes(self.proto.graph, kept)
+        return spent
+
+    def _settle(self, tensor: TensorProto) -> None:
+        self.found[tensor.name] = self.known[tensor.name] = tensor
+        self.constant.add(tensor.name)
+        self.fresh.add(tensor.name)
+        self.types[tensor.name] = tensor_type(tensor.data_type, tuple(tensor.dims))
+        self.shapes[tensor.name] = Value(tensor.name, dtype_of(tensor.data_type), tuple(tensor.dims))
+
+    def _compute(self) -> None:
+        """Have the waiting nodes computed. Where ONNX Runtime refuses that, they stay in the graph."""
+        if not self.waiting:
+            return
+        results = _evaluate(self.proto, self.waiting, self.known)
+        names = {name for node in self.waiting for name in node.output if name}
+        self.waiting = []
+        if results is None:
+            self.refused |= names
+            self.constant -= names
+            return
+        for tensor in results:
+            self._settle(tensor)
+
+    def _carry(self, node: NodeProto) -> None:
+        """Infer the node's outputs anew where this walk knows more of its inputs and their sizes are open."""
+        if self.fresh.isdisjoint(node.input) or any(subgraphs(node)):
+            return
+        if all(name in self.shapes and _is_static(self.shapes[name]) for name in node.output if name):
+            return
+        if not onnx.defs.has(node.op_type, self.opset, ""):
+            return
+        if any(name in done.output for done in self.waiting for name in node.input):
+            self._compute()
+        small = {
+            name: self.known[name]
+            for name in node.input
+            if name in self.known and external.nbytes(self.known[name]) <= _ARGUMENT_BYTES
+        }
+        types = {name: self._type(name) for name in node.input if name}
+        schema = onnx.defs.get_schema(node.op_type, self.opset, "")
+        imports = [onnx.helper.make_opsetid("", self.opset)]
+        try:
+            found = onnx.shape_inference.infer_node_outputs(schema, node, types, small, opset_imports=imports)
+        except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
+            return  # a contradiction: ONNX Runtime is its judge
+        for name, kind in found.items():
+            value = from_info(ValueInfoProto(name=name, type=kind))
+            if name and _is_static(value) and value != self.shapes.get(name):
+                self.types[name], self.shapes[name] = kind, value
+                self.fresh.add(name)
+
+    def _type(self, name: str) -> TypeProto:
+        if name not in self.types and name in self.known:
+            tensor = self.known[name]
+            return tensor_type(tensor.data_type, tuple(tensor.dims))
+        return self.types.get(name, TypeProto())
+
+
+def _is_static(value: Value) -> bool:
+    return value.dtype is not None and value.shape is not None and all(isinstance(d, int) for d in value.shape)
 
 
 def _static_shape(node: NodeProto, shapes: dict[str, Value], known: dict[str, TensorProto]) -> TensorProto | None:

@@ -1,6 +1,7 @@
 """From a parsed file to a graph that everything else can rely on.
 
 opsets checked -> functions inlined -> opset >= 7 -> order, names -> shapes inferred and constants folded
+-> forms that others misread
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from ..errors import ModelError, OpsetError
 from ..proto.nodes import MIN_IR, RUNTIME_OPSET, all_nodes, label, opset_of, plain_domain, subgraphs
 from ..proto.validate import check_order, check_wellformed
 from .constant_folding import fold_constants
+from .dialects import settle_dialects
 from .legacy_opsets import upgrade_ancient
 
 # A function may call another one ten times, which calls another one ten times, ...
@@ -38,7 +40,7 @@ def prepare(proto: ModelProto) -> ModelProto:
     proto.ir_version = max(proto.ir_version, MIN_IR)
     proto.graph.name = proto.graph.name or "graph"  # the checker wants one
     check_order(proto.graph)
-    return fold_constants(proto)
+    return settle_dialects(fold_constants(proto))
 
 
 def _drop_negative_sizes(graph: GraphProto) -> None:

@@ -326,7 +326,12 @@ def _pad(trace: Trace, index: int, node: NodeProto, shape: tuple[int, ...]) -> l
     positions, before = trace.positions.get(node.input[0]), trace.shapes.get(node.input[0])
     if positions is None or before is None:
         return [None]
-    pads = pads_of(node, len(before), trace.model.constant)
+    try:
+        pads = pads_of(node, len(before), trace.model.constant)
+    except Unreadable:
+        if shape != before:
+            raise
+        return [positions]  # the amounts are computed and come out as 0
     if any(min(pair) < 0 for pair in pads):
         return [None]
     wide = np.broadcast_to(positions, (2, *before))

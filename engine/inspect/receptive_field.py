@@ -135,8 +135,14 @@ def spatial_axes(
         except (Mixing, Unreadable):
             continue
         if moved is not None:
-            places.update((name, moved) for name in node.output if name)
+            places.update((name, moved) for name in node.output if name and _has_axes(model, sizes or {}, name, moved))
     return places
+
+
+def _has_axes(model: Model, sizes: Sizes, name: str, axes: Axes) -> bool:
+    """Whether the value has that many axes: not every output of a node is a map (DynamicQuantizeLinear's scale)."""
+    shape = sizes.get(name) or model.values[name].shape
+    return shape is not None and max(axes) < len(shape)
 
 
 # They move axes by their arguments; other operators keep them in their places.

@@ -10,6 +10,7 @@ from onnx import GraphProto, ModelProto, TensorProto, TypeProto, ValueInfoProto
 from . import external_data as external
 from .edit import copy_fields
 from .nodes import DOMAIN_NAMES
+from .values import shape_of
 
 # Arguments that hold sizes or axes have to be seen by the inference, weights have not.
 _SHAPE_ARGUMENT_BYTES = 4096
@@ -43,7 +44,23 @@ def infer_shapes(proto: ModelProto) -> ModelProto:
     proto.graph.value_info.extend(infos)
     for mine, theirs in zip(proto.graph.output, inferred.output, strict=True):
         _settle_output(mine, theirs)
+    _settle_resized(proto.graph)
     return proto
+
+
+def _settle_resized(graph: GraphProto) -> None:
+    """Of a Resize whose size is written behind it as a Reshape, take that size: see `graph/dialects.py`."""
+    shapers = {node.input[0]: node for node in graph.node if node.op_type == "Reshape" and node.input}
+    if not shapers:
+        return
+    pairs = [(n.output[0], shapers[n.output[0]].output[0]) for n in graph.node
+             if n.op_type == "Resize" and n.output[0] in shapers]  # fmt: skip
+    infos = {v.name: v for v in (*graph.value_info, *graph.output)} if pairs else {}
+    for raw, sized in pairs:
+        if raw in infos and sized in infos:
+            wrong, right = shape_of(infos[raw].type) or (), shape_of(infos[sized].type) or ()
+            if len(wrong) == len(right):
+                infos[raw].type.CopyFrom(infos[sized].type)
 
 
 def _infer(bare: ModelProto, known: list[ValueInfoProto], data: bool = False) -> GraphProto:

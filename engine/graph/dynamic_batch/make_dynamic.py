@@ -28,8 +28,7 @@ def make_dynamic(model: Model) -> Model:
     For any number of samples the result gives what the model gives for each of them (but for the rounding of kernels
     that ONNX Runtime chooses by size). Raises ShapeError, naming the node that prevents it.
     """
-    fixed = {v.shape[0] for v in model.inputs if v.shape and isinstance(v.shape[0], int)}
-    if not fixed:
+    if not fixed_batches(model):
         return model
     size = _batch_size(model)
     batch = Batch(model, size)
@@ -58,6 +57,19 @@ def make_dynamic(model: Model) -> Model:
     made = model.with_graph(_rewritten(model, batch))
     _check(made, batch)
     return made
+
+
+def fixed_batches(model: Model) -> list[int]:
+    """The first sizes of the inputs that are numbers, ascending, each once.
+
+    Where another input has an open first size, an input with an open size further back has its samples there: as the
+    state of a recurrent network, (layers x directions, batch, hidden).
+    """
+    shapes = [v.shape for v in model.inputs if v.shape]
+    is_open = any(not isinstance(shape[0], int) for shape in shapes)
+    fixed = [shape for shape in shapes if isinstance(shape[0], int)]
+    states = [shape for shape in fixed if is_open and not all(isinstance(d, int) for d in shape)]
+    return sorted({int(shape[0] or 0) for shape in fixed if shape not in states})
 
 
 def _batch_size(model: Model) -> int:

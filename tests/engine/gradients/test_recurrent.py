@@ -9,6 +9,9 @@ import numpy as np
 import onnx
 import pytest
 
+import onnxray
+from onnxray.engine.inference.session import run
+
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 TIME, BATCH, INPUT, HIDDEN = 4, 3, 2, 5
 Judge = Callable[..., dict[str, np.ndarray]]
@@ -91,3 +94,42 @@ def test_length_of_the_sequence_stays_dynamic(op_type: str, judge: Judge) -> Non
     short = judge(model, feeds, ["y"], ["x"], reference=False)["x"]
     assert short.shape == (TIME, BATCH, INPUT)
     assert judge(model, longer, ["y"], ["x"], reference=False)["x"].shape == (9, BATCH, INPUT)
+
+
+def test_lstm_behind_an_if_whose_branches_differ_in_rank() -> None:
+    """The standard says that the inputs of an LSTM have three axes: the inference of such an If knows nothing.
+
+    The judge is the same network without the If, whose other branch is never taken.
+    """
+    make, info = onnx.helper.make_node, onnx.helper.make_tensor_value_info
+    branches = [
+        onnx.helper.make_graph([make(op, given, [out])], out, [], [onnx.ValueInfoProto(name=out)])
+        for op, given, out in (("Unsqueeze", ["x", "zero"], "a"), ("Identity", ["x"], "b"))
+    ]
+    choice = [
+        make("ReduceSum", ["x"], ["some"], keepdims=0),
+        make("Less", ["some", "much"], ["is"]),
+        make("If", ["is"], ["v"], then_branch=branches[0], else_branch=branches[1]),
+    ]
+    stored = {
+        "W": draw(1, 4 * HIDDEN, INPUT),
+        "R": draw(1, 4 * HIDDEN, HIDDEN),
+        "zero": np.array([0]),
+        "much": np.array(1e9, np.float32),
+    }
+    x = draw(TIME, INPUT)
+    found = []
+    for nodes in (choice, [make("Unsqueeze", ["x", "zero"], ["v"])]):
+        graph = onnx.helper.make_graph(
+            [*nodes, make("LSTM", ["v", "W", "R"], ["y"], hidden_size=HIDDEN)],
+            "g",
+            [info("x", 1, [TIME, INPUT])],
+            [info("y", 1, [1, 1, TIME, HIDDEN])],
+            [onnx.numpy_helper.from_array(array, name) for name, array in stored.items()],
+        )
+        model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8)
+        grad = onnxray.vjp(model, of="y", wrt="x")
+        feeds = {"x": x, "cotangent/y": np.ones((1, 1, TIME, HIDDEN), np.float32)}
+        found.append(run(grad, feeds)["grad/x"])
+    assert found[0].any()
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-5, atol=1e-6)

@@ -247,3 +247,17 @@ def test_folding_does_not_change_results(zoo: Path) -> None:
         computed = {name for node in proto.graph.node for name in node.output if name}
         assert computed <= set(model.values) | {""}, case.name
     assert folded > 30
+
+
+def test_paddings_computed_from_shapes_one_behind_the_other_are_all_folded(parse: Parse) -> None:
+    """timm's Swin pads every map to a multiple of its window, by amounts computed from Shape: 20 of them here."""
+    nodes, last = [], "x"
+    for i in range(20):
+        nodes.append(f"s{i} = Shape ({last}) p{i} = Mod (s{i}, two) q{i} = Concat <axis = 0> (p{i}, p{i})")
+        nodes.append(f"v{i} = Pad ({last}, q{i})")
+        last = f"v{i}"
+    proto = parse("g (float[1, 2, 8, 8] x) => (float[a, b, c, d] y) { " + " ".join(nodes) + f" y = Relu ({last}) }}")
+    proto.graph.initializer.append(numpy_helper.from_array(np.array([1, 2, 2, 2]), "two"))
+    model = onnxray.load(proto)
+    assert {node.op_type for node in model.graph.node} == {"Pad", "Relu"}
+    assert model.value("y").shape == (1, 2, 8, 8)
