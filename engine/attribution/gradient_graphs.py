@@ -12,6 +12,7 @@ from ..caches import Kept
 from ..errors import GradientError
 from ..graph.model import Model
 from ..graph.split import expose, extract, value_infos
+from ..graph.widen import widened
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,16 @@ def gradient_graph(
     """The graph that differentiates `of` by `wrt`, with classes chosen inside it along `class_axis`, else by a
     cotangent.
 
+    A model in float16 is differentiated in float32: see `graph/widen.py`.
+
     Kept for the next call with the same model and arguments. Raises GradientError and its subclasses, whose messages
     end with what to do.
     """
 
     def make() -> GradientGraph:
+        real = widened(model)
         try:
-            graph = vjp(model, of, list(wrt), rules)
+            graph = vjp(real, of, list(wrt), rules)
         except GradientError as error:
             text = str(error)
             if "gradient-free" not in text:
@@ -67,7 +71,7 @@ def gradient_graph(
         totals = graph.untyped.graph.output[len(model.outputs) :]
         outputs = [v.name for v in totals]
         # The model's own values are typed already: nothing has to be inferred of the new graph.
-        own = value_infos(model, list(dict.fromkeys([of, *also])))
+        own = value_infos(real, list(dict.fromkeys([of, *also])))
         exposed = extract(graph, outputs=[*own, *totals])
         if class_axis is not None:
             rank = model.value(of).rank

@@ -8,7 +8,7 @@ from onnx import NodeProto
 
 from ..emitter.emitter import Emitter
 from ..emitter.node import Node
-from ..errors import NoGradient
+from ..errors import GradientError, NoGradient
 from ..gradients.registry import Entry, Gradient, Refusal
 from .path import Lookup, Path
 
@@ -81,7 +81,10 @@ def _check_shape(op: Emitter, node: Node, name: str, cotangent: str) -> None:
     """A cotangent has its value's shape: record it, and stop a rule that gets it wrong."""
     due, have = op.static_shape(name), op.static_shape(cotangent)
     if due is not None and have is not None and due != have:
-        raise ValueError(f"the rule of {node.op_type} gives {name!r} of shape {due} a cotangent of shape {have}")
+        raise GradientError(
+            f"node {node.label!r} ({node.op_type}) gets for {name!r} of shape {list(due)} a cotangent of shape "
+            f"{list(have)}: shapes of the model contradict each other, or a rule given for {node.op_type} is wrong"
+        )
     op.take_shape(cotangent, name)
 
 

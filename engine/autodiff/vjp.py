@@ -18,6 +18,7 @@ from ..emitter.emitter import Emitter
 from ..emitter.graph_types import GraphTypes
 from ..emitter.trial_types import learn
 from ..errors import Disconnected, GradientError, UnknownName
+from ..graph.contradictions import check_consistent
 from ..graph.model import Model, Source
 from ..graph.read import read
 from ..graph.upgrade import GRADIENT_OPSET, upgraded
@@ -51,6 +52,7 @@ def vjp(model: Source, of: str | Sequence[str], wrt: str | Sequence[str], rules:
     model = read(model)
     of, wrt = _names(model, of, "of"), _names(model, wrt, "wrt")
     lookup = lookup_of(rules)
+    check_consistent(model)
     model = upgraded(model, GRADIENT_OPSET)
     known_types = GraphTypes(model, [copied(node) for node in model.graph.node], model.opset)
     _check_floats(known_types, of, wrt)

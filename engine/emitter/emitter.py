@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto
 
+from ..errors import ShapeError
 from ..proto.edit import rename
 from ..proto.values import Shape, constant_tensor, shape_of, tensor_type
 from .graph_types import GraphTypes
@@ -304,6 +305,11 @@ class Emitter(TypedGraph):
             return value
         target, source = self.shape(like), self.shape(value)
         extra = len(source) - len(target)
+        if extra < 0:
+            raise ShapeError(
+                f"the shapes of the model contradict each other: {like!r} has {len(target)} axes, what was computed "
+                f"from it by broadcasting {len(source)}"
+            )
         axes, unsure = self._broadcast_axes(source[extra:], target, others)
         if unsure:
             self.learn()

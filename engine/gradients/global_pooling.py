@@ -16,7 +16,8 @@ def global_average_pool(node: Node, dy: str, op: Emitter) -> Cotangents:
     x = node.inputs[0]
     sizes = op.shape(x)[2:]
     if all(isinstance(d, int) for d in sizes):
-        each = op.Mul(dy, 1 / float(np.prod([d for d in sizes if isinstance(d, int)])))
+        count = float(np.prod([d for d in sizes if isinstance(d, int)]))
+        each = op.Mul(dy, 1 / count if count else 0.0)
     else:
         each = op.Div(dy, op.Cast(op.ReduceProd(op.shape_of(x, 2), [0], keepdims=0), to=op.elem_type(dy)))
     return [to_blocks(op, op.expand_like(each, x))]

@@ -23,9 +23,7 @@ def infer_shapes(proto: ModelProto) -> ModelProto:
     where onnx cannot infer any, as behind operators of other domains; of outputs, where the inference leaves a size
     open. Computed sizes are followed as well, symbolic ones included.
     """
-    bare = ModelProto()
-    copy_fields(proto, bare, but=("graph",))
-    _bare_graph(proto.graph, bare.graph)
+    bare = bare_copy(proto)
     foreign = {name for node in proto.graph.node if node.domain not in DOMAIN_NAMES for name in node.output}
     declared = {v.name: v for v in proto.graph.value_info if v.type.WhichOneof("value")}
     for info in bare.graph.output:
@@ -46,6 +44,14 @@ def infer_shapes(proto: ModelProto) -> ModelProto:
         _settle_output(mine, theirs)
     _settle_resized(proto.graph)
     return proto
+
+
+def bare_copy(proto: ModelProto) -> ModelProto:
+    """A copy for shape inference: large tensors have no data."""
+    bare = ModelProto()
+    copy_fields(proto, bare, but=("graph",))
+    _bare_graph(proto.graph, bare.graph)
+    return bare
 
 
 def _settle_resized(graph: GraphProto) -> None:

@@ -52,6 +52,11 @@ def infer_types(model: ModelProto, folder: Path | None, names: Sequence[str]) ->
     return found
 
 
+def check_loads(model: ModelProto, folder: Path | None) -> None:
+    """Raise ModelError, with ONNX Runtime's reason, if it does not load `model`."""
+    create(model, [CPU], session_options(1, "none", folder=str(folder) if folder else None))
+
+
 # A loop that does not end also piles up what it returns, outside the allocator.
 TRIAL_BYTES = 2 << 30
 _TRIAL_SECONDS = 20.0

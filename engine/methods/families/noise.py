@@ -47,7 +47,8 @@ def moments(
         for one, k, r in zip(made, copy, row, strict=True):
             np.multiply(drawn[k], scale[r], out=one)
             one += x[r]
-        return made.astype(x.dtype, copy=False), row
+        # A float16 model is differentiated in float32: its input need not be rounded.
+        return (made if x.dtype == np.float16 else made.astype(x.dtype, copy=False)), row
 
     def add(numbers: NDArray[np.int64], gradients: NDArray[np.float32]) -> None:
         for one, row in zip(gradients, numbers % len(x), strict=True):
