@@ -118,7 +118,8 @@ class Runs:
 
     def run(self, model: Model, rows: Mapping[str, NDArray[Any]], outputs: Sequence[str]) -> dict[str, NDArray[Any]]:
         """Outputs (R', ...) of a part of the model for `rows`, with what the inputs shared by all rows are fed."""
-        return run_batches(model, rows, outputs, shared=self.shared, runtime=self.options)
+        # A value may be asked for twice: as what is explained and as the layer.
+        return run_batches(model, rows, list(dict.fromkeys(outputs)), shared=self.shared, runtime=self.options)
 
     def feeds(self, x: NDArray[Any], rows: NDArray[np.int64] | None = None) -> dict[str, NDArray[Any]]:
         """Feeds of the inputs that have a row for every sample, the explained one among them.

@@ -21,6 +21,7 @@ from ..proto.values import to_info
 # float32 rounds those over short ones; in between lies a plateau.
 _STEPS = tuple(2.0**-k for k in range(5, 17))
 _CLOSE, _ROUGH = 0.02, 0.2
+_ROUNDINGS = 2.0
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,48 @@ def verify(
     cotangents. Each `wrt` is perturbed where it is: what comes before it in the graph stays as it was. Directions, and
     how far both may be apart: the gradient itself and `directions` random halves of its elements, 2 % (a wrong element
     shows); as many random directions, 20 % (an element that is wrongly zero shows; the derivative along them is small
-    besides what kinks do to differences in float32).
+    besides what kinks do to differences in float32). What rounding of the values alone does to a difference is no error:
+    saturated sigmoids and gradients of zero can be judged no closer. Where a check fails, two points nearby decide.
 
     Raises ShapeError when an input needs `feeds` (its shape is not known), ModelError when the model does not run.
     """
     model = read(model)
     rng = np.random.default_rng(seed)
     given = dict(feeds) if feeds is not None else random_feeds(model, rng)
+    first = _checks(model, gradient, of, wrt, given, rng, directions)
+    if all(check.passed for check in first):
+        return first
+    others = [_checks(model, gradient, of, wrt, _nearby(given, rng), rng, directions) for _ in range(_OTHER_POINTS)]
+    return others[0] if all(check.passed for checks in others for check in checks) else first
+
+
+# Next to a kink (two maxima that nearly tie) differences are right on neither side: a wrong gradient is wrong at points
+# nearby as well.
+_OTHER_POINTS = 2
+_NEARBY = 0.02
+
+
+def _nearby(feeds: Mapping[str, np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """The feeds with a little noise on floats."""
+    moved = {}
+    for name, array in feeds.items():
+        moved[name] = array
+        if array.dtype.kind == "f" and array.size:
+            noise = rng.standard_normal(array.shape) * _NEARBY * float(np.std(array) or 1.0)
+            moved[name] = (array + noise).astype(array.dtype)
+    return moved
+
+
+def _checks(
+    model: Model,
+    gradient: Model,
+    of: Sequence[str],
+    wrt: Sequence[str],
+    given: Mapping[str, np.ndarray],
+    rng: np.random.Generator,
+    directions: int,
+) -> list[Check]:
+    """What `verify` gives, at one point."""
     whole = expose(model, [*of, *wrt])
     at = Session(whole, providers="cpu").run(given, [*of, *wrt])
     cotangents = {name: rng.standard_normal(at[name].shape).astype(at[name].dtype) for name in of}
@@ -73,6 +109,9 @@ def verify(
     grads = Session(gradient, providers="cpu").run({**given, **seeds}, [f"grad/{name}" for name in wrt])
 
     outputs = [to_info(whole.value(name)) for name in of]
+    # What rounding may do to the sum: that of the values, and of the steps within the network that lead to them.
+    size = sum(float(np.sum(np.abs(at[n].astype(np.float64) * cotangents[n]))) for n in of)
+    rounding = _ROUNDINGS * size * float(max(np.finfo(at[n].dtype).eps for n in of))
 
     def along(name: str) -> Callable[[np.ndarray], float]:
         """sum(cotangent * of) as a function of the value `name`, all else as it was."""
@@ -101,16 +140,21 @@ def verify(
         for kind, d, limit in ways:
             exact = float(np.sum(g * d))
             spans = [h * scale for h in _STEPS]
-            numeric = _plateau([(value(x + h * d) - value(x - h * d)) / (2 * h) for h in spans])
-            error = abs(numeric - exact) / max(abs(exact), abs(numeric), length, 1e-12)
+            numeric, span = _plateau([(value(x + h * d) - value(x - h * d)) / (2 * h) for h in spans], spans)
+            missed = max(abs(numeric - exact) - rounding / span, 0.0)
+            error = missed / max(abs(exact), abs(numeric), length, 1e-12)
             checks.append(Check(name, kind, exact, numeric, error, limit))
     return checks
 
 
-def _plateau(differences: Sequence[float]) -> float:
-    """The mean of the two neighbours that differ least: chosen without a look at the value that is judged."""
-    closest = min(itertools.pairwise(differences), key=lambda pair: abs(pair[0] - pair[1]))
-    return (closest[0] + closest[1]) / 2
+def _plateau(differences: Sequence[float], spans: Sequence[float]) -> tuple[float, float]:
+    """The mean of the two neighbours that differ least, and the shorter span of both.
+
+    They are chosen without a look at the value that is judged.
+    """
+    pairs = list(itertools.pairwise(differences))
+    best = min(range(len(pairs)), key=lambda i: abs(pairs[i][0] - pairs[i][1]))
+    return sum(pairs[best]) / 2, spans[best + 1]
 
 
 def random_feeds(model: Model, rng: np.random.Generator) -> dict[str, np.ndarray]:

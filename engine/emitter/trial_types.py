@@ -16,6 +16,7 @@ import onnx
 from onnx import NodeProto, TensorProto
 
 from ..errors import OnnxrayError, ShapeError
+from ..proto.categories import category
 from ..proto.nodes import reads
 from ..proto.values import Shape, elem_of, shape_of, tensor_type
 from ..runtime.trial import trial_runner
@@ -162,7 +163,7 @@ def _feeds(known_types: GraphTypes, sizes: Mapping[str, int], seed: int) -> dict
         if math.prod(shape) > _MOST_ELEMENTS:
             raise ShapeError(f"input {info.name!r} of shape {shape} is too large for a trial run")
         if elem == TensorProto.STRING:
-            feeds[info.name] = np.full(shape, "a", object)
+            feeds[info.name] = np.full(shape, category(known_types.nodes, info.name), object)
         elif elem == TensorProto.BOOL:
             feeds[info.name] = np.ones(shape, bool)
         elif dtype.kind in "iu":

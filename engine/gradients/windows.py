@@ -186,7 +186,8 @@ def tap_counts(node: Node, op: Emitter, read: str, count: str, axes: Sequence[Ax
     """
     mode = node.attribute("auto_pad", "NOTSET")
     unpadded = mode == "VALID" or (mode == "NOTSET" and not any(node.attribute("pads") or []))
-    if (padding or unpadded) and (mode != "NOTSET" or not node.attribute("ceil_mode", 0)):
+    hangs_over = bool(node.attribute("ceil_mode", 0)) and not mode.startswith("SAME")
+    if (padding or unpadded) and not hangs_over:
         return op.const(float(np.prod([axis.kernel for axis in axes])), like=count)
     known: np.ndarray | float = 1.0
     computed = []

@@ -15,6 +15,7 @@ from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, TypeProto
 from ..caches import of_model
 from ..proto import external_data as external
 from ..proto.edit import replace_nodes
+from ..proto.values import elem_of
 from .model import Model
 
 _HALF, _SINGLE = int(TensorProto.FLOAT16), int(TensorProto.FLOAT)
@@ -36,7 +37,7 @@ def widened(model: Model) -> Model:
 
 
 def _is_half(kind: TypeProto) -> bool:
-    return kind.HasField("tensor_type") and kind.tensor_type.elem_type == _HALF
+    return elem_of(kind) == _HALF
 
 
 def _widen_graph(graph: GraphProto, folder: Path | None) -> None:

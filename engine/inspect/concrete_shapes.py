@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import CardError, ModelError, ShapeError
 from ..graph.model import Model
 from ..graph.split import expose
+from ..proto.categories import category
 from ..proto.edit import copied
 from ..proto.operators import CONVOLUTIONS
 from ..proto.values import Value
@@ -109,7 +110,8 @@ def _run(model: Model, inputs: dict[str, tuple[int, ...] | None], shapes: Sizes)
         shape = inputs[value.name]
         if shape is None or value.dtype is None or math.prod(shape) * value.dtype.itemsize > _MOST_BYTES:
             return
-        feeds[value.name] = np.full(shape, "", object) if value.dtype.kind == "O" else np.zeros(shape, value.dtype)
+        word = category(model.graph.node, value.name) if value.dtype.kind == "O" else ""
+        feeds[value.name] = np.full(shape, word, object) if value.dtype.kind == "O" else np.zeros(shape, value.dtype)
     if not unknown:
         return
     try:

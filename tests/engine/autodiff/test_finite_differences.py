@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import onnx.parser
 import pytest
+from onnx import helper, numpy_helper
 
 import onnxray
 from onnxray.engine.autodiff.finite_differences import verify
@@ -69,3 +70,44 @@ def test_inputs_that_cannot_be_made_up() -> None:
     )), of="y", wrt="x")  # fmt: skip
     with pytest.raises(ShapeError, match="--feeds"):
         verify(model, gradient, ["y"], ["x"])
+
+
+def _verified(nodes, stored, x, rules=None):
+    """The checks of one network of x and y at x."""
+    infos = [helper.make_tensor_value_info("x", 1, list(x.shape))], [helper.make_tensor_value_info("y", 1, None)]
+    tensors = [numpy_helper.from_array(np.array(a, np.float32), name) for name, a in stored.items()]
+    graph = helper.make_graph(nodes, "g", *infos, tensors)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    gradient = onnxray.vjp(model, of="y", wrt="x", rules=rules)
+    return verify(model, gradient, ["y"], ["x"], feeds={"x": x})
+
+
+SATURATED = [
+    helper.make_node("Mul", ["x", "half"], ["m"]),
+    helper.make_node("Add", ["m", "much"], ["a"]),
+    helper.make_node("Sigmoid", ["a"], ["y"]),
+]
+
+
+def test_saturated_sigmoids_pass_and_a_wrong_gradient_of_them_does_not():
+    x = np.random.default_rng(0).standard_normal((1, 3, 6, 6)).astype(np.float32)
+    assert all(check.passed for check in _verified(SATURATED, {"half": 0.5, "much": 14}, x))
+    wrong = {"Sigmoid": lambda node, dy, op: [op.Mul(dy, 0.9)]}
+    assert not all(check.passed for check in _verified(SATURATED, {"half": 0.5, "much": 14}, x, wrong))
+
+
+def test_a_gradient_of_zero_passes():
+    nodes = [
+        helper.make_node("Mul", ["x", "x"], ["m"]),
+        helper.make_node("Neg", ["m"], ["q"]),
+        helper.make_node("Relu", ["q"], ["r"]),
+        helper.make_node("Add", ["r", "b"], ["y"]),
+    ]
+    x = np.random.default_rng(0).standard_normal((1, 3, 6, 6)).astype(np.float32)
+    assert all(check.passed for check in _verified(nodes, {"b": 3.3}, x))
+
+
+def test_near_ties_of_a_maximum_pass():
+    x = np.random.default_rng(0).standard_normal((1, 3, 6, 6)).astype(np.float32)
+    x[0, 0].flat[(x[0, 0].argmax() + 3) % 36] = x[0, 0].max() - 1e-4
+    assert all(check.passed for check in _verified([helper.make_node("GlobalMaxPool", ["x"], ["y"])], {}, x))

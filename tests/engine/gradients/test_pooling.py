@@ -215,3 +215,29 @@ def test_max_unpool(duplicates, check_gradient):
         return [y.reshape(1, 1, 6, 6)]
 
     check_gradient(model_of(node, feeds), feeds, forward=forward)
+
+
+@pytest.mark.parametrize("opset", [19, 22])
+@pytest.mark.parametrize("include", [0, 1])
+@pytest.mark.parametrize(("size", "kernel", "stride"), [(7, 2, 2), (7, 2, 3), (8, 3, 2), (8, 3, 3)])
+def test_average_pool_with_valid_and_ceil_mode(size, kernel, stride, include, opset):
+    """The last window hangs over the end: its mean is over what is there. The judge is ONNX Runtime, which is linear."""
+    node = helper.make_node(
+        "AveragePool",
+        ["x"],
+        ["y"],
+        auto_pad="VALID",
+        ceil_mode=1,
+        count_include_pad=include,
+        kernel_shape=[kernel],
+        strides=[stride],
+    )
+    infos = [helper.make_tensor_value_info("x", 1, [1, 1, size])], [helper.make_tensor_value_info("y", 1, None)]
+    graph = helper.make_graph([node], "g", *infos)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
+    rows = np.eye(size, dtype=np.float32).reshape(size, 1, 1, size)
+    run = onnxray.engine.inference.session.run
+    slopes = np.concatenate([run(onnxray.load(model), {"x": row})["y"] for row in rows])
+    dy = np.random.default_rng(0).standard_normal(slopes[:1].shape).astype(np.float32)
+    got = run(onnxray.vjp(model, of="y", wrt="x"), {"x": rows[0], "cotangent/y": dy})["grad/x"]
+    np.testing.assert_allclose(got.ravel(), (slopes * dy).sum((1, 2)), atol=1e-6)

@@ -90,3 +90,10 @@ def test_of_two_branches_the_one_that_the_target_depends_on(parse: Any) -> None:
     assert (early.layer, early.values.shape) == ("a", (8, 8))
     assert early.reason == "the last map that this target depends on"
     assert np.argwhere(early.values).tolist() == [[1, 1]]
+
+
+def test_a_unit_of_the_layer_that_the_map_is_taken_at(cnn: onnx.ModelProto) -> None:
+    """The value is asked for once, though it is what is explained and the layer."""
+    x = np.random.default_rng(0).standard_normal((1, 3, 16, 16)).astype(np.float32)
+    e = onnxray.explain(cnn, x, "grad-cam", "unit:features:1", layer="features")
+    assert e.values.any()
