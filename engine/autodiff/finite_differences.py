@@ -60,8 +60,9 @@ def verify(
     cotangents. Each `wrt` is perturbed where it is: what comes before it in the graph stays as it was. Directions, and
     how far both may be apart: the gradient itself and `directions` random halves of its elements, 2 % (a wrong element
     shows); as many random directions, 20 % (an element that is wrongly zero shows; the derivative along them is small
-    besides what kinks do to differences in float32). What rounding of the values alone does to a difference is no error:
-    saturated sigmoids and gradients of zero can be judged no closer. Where a check fails, two points nearby decide.
+    compared to what kinks do to differences in float32). What rounding of the values alone does to a difference is no
+    error: saturated sigmoids and gradients of zero can be judged no closer. Where a check fails, two points nearby
+    decide.
 
     Raises ShapeError when an input needs `feeds` (its shape is not known), ModelError when the model does not run.
     """
