@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 from ..caches import of_model
 from ..errors import MethodError
 from ..graph.model import Model
-from ..inspect.layers import Layer, find_layer
+from ..inspect.blocked_layout import BLOCKED, blocked_values
+from ..inspect.layers import Layer, along_signal, find_layer
 from ..inspect.position_trace import trace
 from ..inspect.token_grid import Grid
+from ..proto.nodes import label
+from ..proto.operators import CONVOLUTIONS
 from ..targets.resolved import ClassTarget
 
 if TYPE_CHECKING:
@@ -29,7 +32,9 @@ _NORMS = frozenset(
 class MapPlace:
     """A layer to make a map at: its `name`, its `value`, how that is read as maps, and why it was taken.
 
-    `zero` is the integer that stands for 0 in a quantised value.
+    `zero` is the integer that stands for 0 in a quantised value. `sizes` are those of the axes of places where these
+    are no rows and columns of an image: along a signal (1) or a volume (3). `warnings` say what speaks against the
+    layer.
     """
 
     name: str
@@ -37,6 +42,8 @@ class MapPlace:
     grid: Grid
     reason: str
     zero: int = 0
+    sizes: tuple[int, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def maps(self, value: NDArray[Any]) -> NDArray[np.float32]:
         """(N, ...) -> (N, C, h, w) in real numbers (of a quantised value: up to its scale)."""
@@ -71,17 +78,28 @@ def choose(problem: Problem, gradients: bool = True) -> list[MapPlace]:
 def _named(problem: Problem, name: str) -> MapPlace:
     layer = find_layer(problem.model, name)
     grid = _grid(problem, layer)
+    reason = "as given"
+    if grid is None and _is_plain_map(problem, layer):
+        grid, reason = Grid((0, 0), (2, 3), 1), "as given, read as (N, channels, rows, columns)"
     if grid is None:
         shape = None if layer.shape is None else list(layer.shape)
         what = (
             f"its values of shape {shape} are a token sequence that is no grid of the image"
-            if layer.shape is not None and len(layer.shape) == 3
+            if layer.shape is not None and len(layer.shape) == 3 and layer.output not in blocked_values(problem.model)
             else layer.cam_reason
         )
         fitting = [entry.name for entry in _candidates(problem.model)][-3:]
         hint = f"; layers that are maps: {', '.join(fitting)}" if fitting else ""
         raise MethodError(f"layer {layer.name!r} ({layer.op}) is no map of the image: {what}{hint}")
-    return MapPlace(layer.name, layer.output, grid, "as given", _zero(problem.model, layer))
+    return _place(problem, layer, grid, reason)
+
+
+def _place(problem: Problem, layer: Layer, grid: Grid, reason: str, warnings: tuple[str, ...] = ()) -> MapPlace:
+    sizes: tuple[int, ...] = ()
+    if layer.map_axes is not None and len(layer.map_axes) != 2:
+        value = problem.runs.activations([layer.output])[layer.output]
+        sizes = tuple(value.shape[a] for a in layer.map_axes)
+    return MapPlace(layer.name, layer.output, grid, reason, _zero(problem.model, layer), sizes, warnings)
 
 
 def _best(problem: Problem, gradients: bool) -> MapPlace:
@@ -91,10 +109,13 @@ def _best(problem: Problem, gradients: bool) -> MapPlace:
     if not fitting and not gradients:
         fitting = [layer for layer in model.layers if layer.output in before and _is_quantised_map(model, layer)]
     if not fitting:
+        if before & blocked_values(model):
+            raise MethodError(f"no layer before {of!r} is a map of the image: {BLOCKED}")
         raise MethodError(
             f"no layer before {of!r} is a float map of the image: name one with layer=, or use another method "
             "(gradient and occlusion need no layer, recipro-cam and score-cam no floats)"
         )
+    warnings: tuple[str, ...] = ()
     if _is_dense(problem):
         # At full resolution a dense answer looks at its own place only: the coarsest maps have seen the most.
         fitting = _features(problem, fitting) or fitting
@@ -104,16 +125,71 @@ def _best(problem: Problem, gradients: bool) -> MapPlace:
         reason = "the last layer of the coarsest maps, as the answer is a map itself"
     else:
         chosen = fitting[-1]
+        warnings = _passed_over(problem, chosen, fitting)
         reason = f"the last layer of {chosen.cam_reason}"
-        if not chosen.cam and chosen.map_axes is not None:
+        if chosen.map_axes is not None and len(chosen.map_axes) != 2:
+            what = "signal" if len(chosen.map_axes) == 1 else "volume"
+            reason = f"the last layer with channels along the {what}"
+        elif not chosen.cam and chosen.map_axes is not None:
             reason = "the last quantised map of the image"
+        elif not chosen.cam and _is_followed_map(model, chosen):
+            reason = "the last layer that is a map of the image, by the positions followed through the graph"
         elif chosen.map_axes is None:
             reason = "the last layer that holds a vector for every patch of the image and that the answer listens to"
     grid = _grid(problem, chosen)
     assert grid is not None
     if grid.others:
         reason += f"; {grid.others} token{'s' * (grid.others > 1)} without a place left out"
-    return MapPlace(chosen.name, chosen.output, grid, reason, _zero(model, chosen))
+    return _place(problem, chosen, grid, reason, warnings)
+
+
+def _passed_over(problem: Problem, chosen: Layer, fitting: list[Layer]) -> tuple[str, ...]:
+    """A warning where layers behind the chosen one may be maps too and could not be taken for ones."""
+    model, of = problem.model, problem.target.of
+    before, known = model.ancestors(of), {layer.output for layer in fitting}
+    blocked = blocked_values(model)
+    behind = [
+        layer
+        for layer in model.layers
+        if layer.output in before and layer.output not in known and chosen.output in model.ancestors(layer.output)
+    ]
+    missed = [layer for layer in behind if layer.output in blocked or _may_be_map(model, layer)]
+    if not missed:
+        return ()
+    last = missed[-1]
+    told = f"the layer {chosen.name!r} is not the last that may be a map: {last.name!r} ({last.op}) lies behind it"
+    if last.output in blocked:
+        return (f"{told}, but {BLOCKED}",)
+    lost = [node for node in trace(model).lost() if chosen.output in model.ancestors(node.output[0])]
+    where = [label(node) for node in lost if node.output[0] in model.ancestors(last.output)]
+    why = f" (they are lost at {where[0]})" if where else ""
+    plain = _is_plain_map(problem, last)
+    remedy = f"compare with layer={last.name!r}" if plain else "compare with another method, such as occlusion"
+    return (f"{told}, and where its values lie in the image could not be followed{why}: {remedy}",)
+
+
+def _may_be_map(model: Model, layer: Layer) -> bool:
+    """Whether a layer that is not known to be a map has the shape of one: a convolution, or a stream of tokens."""
+    shape = trace(model).shapes.get(layer.output)
+    if shape is None or trace(model).grid(layer.output) is not None:
+        return False
+    if layer.op.rpartition(".")[2] in CONVOLUTIONS:
+        return len(shape) == 4 and shape[1] >= 4 and shape[2] >= 2 and shape[3] >= 2
+    return len(shape) == 3 and shape[1] >= 4 and _is_stream(layer) and bool(trace(model).positions)
+
+
+def _is_plain_map(problem: Problem, layer: Layer) -> bool:
+    """Whether a layer that the positions were lost before can be read as (N, C, H, W) where the user says so."""
+    shape = trace(problem.model).shapes.get(layer.output)
+    return (
+        problem.input.axes is not None
+        and layer.op.rpartition(".")[2] in CONVOLUTIONS
+        and layer.output not in blocked_values(problem.model)
+        and shape is not None
+        and len(shape) == 4
+        and shape[2] >= 2
+        and shape[3] >= 2
+    )
 
 
 def reached(problem: Problem) -> list[MapPlace]:
@@ -125,7 +201,7 @@ def reached(problem: Problem) -> list[MapPlace]:
         if gradients[layer.output].any():
             grid = _grid(problem, layer)
             assert grid is not None
-            return [MapPlace(layer.name, layer.output, grid, "the last map that this target depends on")]
+            return [_place(problem, layer, grid, "the last map that this target depends on")]
     return []
 
 
@@ -144,8 +220,24 @@ def _candidates(model: Model) -> tuple[Layer, ...]:
         layer
         for layer in model.layers
         if (layer.cam and _has_plane(layer, found.shapes.get(layer.output)))
+        or along_signal(model, layer)
         or (layer.output in sources and _is_stream(layer) and found.grid(layer.output) is not None)
+        or (layer.output in sources and _is_followed_map(model, layer))
     )
+
+
+def _is_followed_map(model: Model, layer: Layer) -> bool:
+    """Whether the layer is a map (N, C, H, W) behind height and width that were merged and restored: a channel shuffle.
+
+    Convolutions only: what they give is the next layer's input, whatever lies between.
+    """
+    if layer.map_axes is not None or layer.op.rpartition(".")[2] not in CONVOLUTIONS:
+        return False
+    value, shape = model.values[layer.output], trace(model).shapes.get(layer.output)
+    if value.dtype is None or value.dtype.kind != "f" or shape is None or len(shape) != 4 or shape[1] < 4:
+        return False
+    grid = trace(model).grid(layer.output)
+    return grid is not None and grid.order is None and grid.channel == 1
 
 
 # Which input of a node holds its output's zero point.
@@ -181,8 +273,10 @@ def _is_stream(layer: Layer) -> bool:
 def _grid(problem: Problem, layer: Layer) -> Grid | None:
     """How the layer's value is read as maps, at the size of this problem's input."""
     model = problem.model
+    if along_signal(model, layer):
+        return _along(problem, layer)
     sizes = trace(model).shapes.get(layer.output)  # as `layer.cam` was decided: where inference ends, by a run
-    if layer.map_axes is not None and _has_plane(layer, sizes):
+    if layer.map_axes is not None and len(layer.map_axes) == 2 and 0 not in layer.map_axes and _has_plane(layer, sizes):
         (channel,) = [a for a in range(1, 4) if a not in layer.map_axes]
         shape = (layer.shape or (None,) * 4)[layer.map_axes[0]], (layer.shape or (None,) * 4)[layer.map_axes[1]]
         known = tuple(d if isinstance(d, int) else 0 for d in shape)
@@ -191,6 +285,16 @@ def _grid(problem: Problem, layer: Layer) -> Grid | None:
     if grid is None or grid.order is None:
         return grid
     return _fitted(problem, layer, grid)
+
+
+def _along(problem: Problem, layer: Layer) -> Grid:
+    """A map along a signal as one row, a volume's with all rows of a slice in one."""
+    assert layer.map_axes is not None
+    value = problem.runs.activations([layer.output])[layer.output]
+    sizes = [value.shape[a] for a in layer.map_axes]
+    (channel,) = [a for a in range(1, value.ndim) if a not in layer.map_axes]
+    rows, columns = (1, sizes[0]) if len(sizes) == 1 else (sizes[0], sizes[1] * sizes[2])
+    return Grid((rows, columns), tuple(layer.map_axes), channel, np.arange(rows * columns))
 
 
 def _fitted(problem: Problem, layer: Layer, grid: Grid) -> Grid:

@@ -12,6 +12,7 @@ from ..errors import UnknownName
 from ..graph.model import Model
 from ..proto.nodes import plain_domain, reads
 from ..proto.values import Shape, Value
+from .blocked_layout import BLOCKED, blocked_values
 from .concrete_shapes import Sizes, concrete_shapes, spatial_input
 from .macs import macs as count_macs
 from .macs import parameters
@@ -89,7 +90,7 @@ def layers(model: Model) -> tuple[Layer, ...]:
     if source is not None:
         fields = receptive_fields(model, *source, shapes)
         places = spatial_axes(model, *source, shapes)
-    batch = _fixed_batch(model)
+    batch, blocked = _fixed_batch(model), blocked_values(model)
     on_input = {v.name for v in model.inputs}
     chosen: list[tuple[NodeProto, str]] = []
     for node in model.graph.node:
@@ -100,8 +101,8 @@ def layers(model: Model) -> tuple[Layer, ...]:
                 chosen.append((node, output))
     found = []
     for (node, output), name in zip(chosen, _names(model, chosen), strict=True):
-        axes = places.get(output)
-        cam, reason = _cam_fit(model, node, output, axes, shapes)
+        axes = None if output in blocked else places.get(output)
+        cam, reason = (False, BLOCKED) if output in blocked else _cam_fit(model, node, output, axes, shapes)
         count = count_macs(model, node, shapes)
         domain = plain_domain(node.domain)
         found.append(
@@ -191,3 +192,18 @@ def _cam_fit(
     if channels < 4:
         return False, f"it has only {channels} channels"
     return True, f"{channels} channels of {height}x{width} cells along the image"
+
+
+def along_signal(model: Model, layer: Layer) -> bool:
+    """Whether the layer is a feature map along a signal (one axis) or a volume (three), to make class activation maps
+    of."""
+    if layer.map_axes is None or len(layer.map_axes) == 2 or layer.op not in _CAM_OPS or layer.shape is None:
+        return False
+    value = model.values[layer.output]
+    rest = [a for a in range(1, len(layer.shape)) if a not in layer.map_axes]
+    if (value.dtype is not None and value.dtype.kind != "f") or len(rest) != 1 or 0 in layer.map_axes:
+        return False
+    cells = [d for a in layer.map_axes if isinstance(d := layer.shape[a], int)]
+    channels = layer.shape[rest[0]]
+    few = len(cells) == len(layer.map_axes) and math.prod(cells) < 4
+    return not few and (not isinstance(channels, int) or channels >= 4)

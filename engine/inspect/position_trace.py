@@ -15,6 +15,7 @@ from ..graph.model import Model
 from ..proto.arguments import Unreadable, axes_of, pads_of, permutation_of, slice_of
 from ..proto.attributes import attributes
 from ..proto.nodes import reads
+from .blocked_layout import blocked_values
 from .concrete_shapes import concrete_shapes
 from .signature import image_input
 from .token_grid import LARGEST, SAME, Grid, Positions, complete
@@ -50,6 +51,8 @@ class Trace:
     def grid(self, value: str) -> Grid | None:
         """The value as maps, None where it is none. Its first axis must be the batch."""
         shape, positions = self.shapes.get(value), self.positions.get(value)
+        if value in blocked_values(self.model):
+            return None
         if shape is None or positions is None or shape[0] != 1 or len(shape) not in (3, 4):
             return None
         axes = tuple(a for a in range(1, len(shape)) if positions.shape[a + 1] > 1)
@@ -88,6 +91,19 @@ class Trace:
             for name in reads(node):
                 if (passes and name in self.positions) or (index, name) in self.mixed:
                     found.add(name)
+        return found
+
+    def lost(self) -> list[NodeProto]:
+        """The nodes behind which positions are not known though they read values that have several."""
+        found = []
+        for index, node in enumerate(self.model.graph.node):
+            wide = [n for n in reads(node) if n in self.positions and _spread(self.positions[n]) > SAME]
+            if not wide or any(name in self.positions for name in node.output):
+                continue
+            value = self.model.values.get(node.output[0]) if node.output else None
+            real = value is not None and (value.dtype is None or value.dtype.kind == "f")
+            if real and not any((index, name) in self.mixed for name in wide):
+                found.append(node)
         return found
 
     def _follow(self, index: int, node: NodeProto) -> None:
@@ -240,7 +256,10 @@ def _gather(trace: Trace, index: int, node: NodeProto, shape: tuple[int, ...]) -
 
 
 def _product(trace: Trace, index: int, node: NodeProto, shape: tuple[int, ...]) -> list[Positions | None]:
-    """Rows of the first factor, else columns of the second; what is summed over is mixed."""
+    """Rows of the first factor, else columns of the second; what is summed over is mixed.
+
+    Of queries times keys the rows stay: attention gives every query its values, however far the keys reach.
+    """
     left, right = node.input[0], node.input[1]
     given = attributes(node)
     rows, columns = trace.positions.get(left), trace.positions.get(right)
@@ -255,7 +274,7 @@ def _product(trace: Trace, index: int, node: NodeProto, shape: tuple[int, ...]) 
             trace.mixed.add((index, right))
         if axis >= 0 and columns.ndim - 1 == len(shape) and not given.get("transB"):
             mean = _average(columns, (axis,))
-            if result is None or _spread(mean) > _spread(result) + SAME:
+            if result is None or _spread(result) <= SAME < _spread(mean):
                 result = mean
     return [result]
 
@@ -277,7 +296,7 @@ def _einsum(trace: Trace, index: int, node: NodeProto, shape: tuple[int, ...]) -
         left = [letter for letter in letters if letter in result]
         mean = mean.transpose(0, *(left.index(letter) + 1 for letter in result if letter in left))
         mean = np.expand_dims(mean, tuple(a + 1 for a, letter in enumerate(result) if letter not in left))
-        if best is None or _spread(mean) > _spread(best) + SAME:
+        if best is None or _spread(best) <= SAME < _spread(mean):
             best = mean
     return [best]
 

@@ -42,7 +42,7 @@ class GuidedGradCam(Method):
         shape = [len(mask)] + [1] * (detail.ndim - 1)
         shape[axes[0]], shape[axes[1]] = plane
         values = detail * mask.reshape(shape)
-        return InputMaps(values, reduce="max-abs", layer=where.layer, reason=where.reason)
+        return InputMaps(values, reduce="max-abs", layer=where.layer, reason=where.reason, warnings=where.warnings)
 
     def emit(self, build: Build) -> Emitted:
         if build.problem.input.axes is None:

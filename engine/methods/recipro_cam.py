@@ -41,6 +41,8 @@ class ReciproCam(Cam):
     needs: ClassVar[Needs] = "tail"
 
     def map(self, problem: Problem, place: MapPlace) -> NDArray[np.float32]:
+        if len(place.sizes) == 3 and self.mask == "gaussian":
+            raise MethodError("the Gaussian of recipro-cam is for images and signals: use mask='single' on volumes")
         height, width = activations(problem, place).shape[2:]
         masks = spots(height, width, self.mask == "gaussian")
 

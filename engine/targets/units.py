@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import TargetError
 from ..graph.model import Model
+from ..inspect.blocked_layout import BLOCKED, blocked_values
 from ..inspect.layers import value_of
 
 
@@ -17,6 +18,8 @@ def unit_axes(model: Model, layer: str) -> tuple[str, int, tuple[int, ...]]:
     """The value of a layer, its channel axis and the axes of places, in rows (N, ...)."""
     name = value_of(model, layer)
     rank = model.value(name).rank
+    if name in blocked_values(model):
+        raise TargetError(f"the layer {layer!r} has no units to name: {BLOCKED}")
     found = next((entry for entry in model.layers if entry.output == name), None)
     axes = found.map_axes if found is not None else None
     if rank is None and axes is None:

@@ -57,11 +57,17 @@ class Cam(Method):
         reason = "; ".join(dict.fromkeys(place.reason for place in places))
         if len(places) > 1:
             reason += "; maps of several layers: each divided by its greatest magnitude, brought to one size, averaged"
+        values, plane = maps[0] if len(maps) == 1 else merged(maps), None
+        if places[0].sizes and len(places) == 1:
+            plane, values = values, values.reshape(len(values), *places[0].sizes)
+        warnings = tuple(dict.fromkeys(text for place in places for text in place.warnings))
         return GridMaps(
-            maps[0] if len(maps) == 1 else merged(maps),
+            values,
             display="positive",
             layer="+".join(place.name for place in places),
             reason=reason,
+            plane=plane,
+            warnings=(warnings,) * len(values),
         )
 
     def emit(self, build: Build) -> Emitted:
@@ -132,6 +138,8 @@ def emit_cam(method: Cam, build: Build) -> Emitted:
 
 def at_places(method: Cam, build: Build, places: list[MapPlace], gradients: list[str]) -> Emitted:
     """The map of one layer, or the merged maps of several, once the gradients by them are there."""
+    if any(place.sizes for place in places):
+        raise MethodError("maps along a signal or a volume cannot be compiled into a model: use onnxray.explain")
     found = [method.emit_map(build, place, gradient) for place, gradient in zip(places, gradients, strict=True)]
     reason = "; ".join(dict.fromkeys(place.reason for place in places))
     if len(places) > 1:

@@ -1,0 +1,138 @@
+"""The layer of class activation maps: what is taken where positions are hard to follow, and what is said about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+import onnxray
+from onnxray.engine.inspect.blocked_layout import blocked_values
+
+RNG = np.random.default_rng(5)
+X = RNG.normal(size=(1, 3, 16, 16)).astype(np.float32)
+
+
+def normal(*shape: int) -> np.ndarray:
+    return (RNG.normal(size=shape) * 0.3).astype(np.float32)
+
+
+def ints(*values: int) -> np.ndarray:
+    return np.array(values, np.int64)
+
+
+HEAD = "p = GlobalAveragePool(b)  f = Flatten(p)  y = MatMul(f, v) }"
+
+
+def test_height_and_width_merged_and_restored_do_not_move_the_layer_back(parse: Callable[..., onnx.ModelProto]) -> None:
+    text = f"""g (float[N, 3, 16, 16] x) => (float[N, 2] y) {{
+        a = Conv <pads = [1, 1, 1, 1]> (x, k)
+        r = Reshape(a, groups)  t = Transpose <perm = [0, 2, 1, 3]> (r)  s = Reshape(t, image)
+        b = Conv <pads = [1, 1, 1, 1]> (s, k2) {HEAD}"""
+    model = parse(
+        text, k=normal(8, 3, 3, 3), k2=normal(8, 8, 3, 3), v=normal(8, 2), groups=ints(-1, 2, 4, 256),
+        image=ints(-1, 8, 16, 16),
+    )  # fmt: skip
+    found = onnxray.explain(model, X, method="grad-cam", target=1)
+    assert found.layer == "b"
+    assert not [w for w in found.warnings if "not the last" in w]
+    maps = onnxray.activations(model, X, ["b"])["b"][0]
+    weights = onnx.numpy_helper.to_array(next(t for t in model.graph.initializer if t.name == "v"))[:, 1] / 256
+    np.testing.assert_allclose(found.values, np.einsum("c,chw->hw", weights, maps), atol=1e-5)
+
+
+def test_attention_of_fewer_queries_than_keys_keeps_the_places_of_the_queries(
+    parse: Callable[..., onnx.ModelProto],
+) -> None:
+    # 8 x 8 keys, 4 x 4 queries: what LeViT does where it makes the map smaller.
+    text = """g (float[1, 3, 16, 16] x) => (float[1, 2] y) {
+        a = Conv <strides = [2, 2], kernel_shape = [2, 2]> (x, k)
+        small = AveragePool <kernel_shape = [2, 2], strides = [2, 2]> (a)
+        kt = Reshape(a, tokens)  q0 = Reshape(small, queries)  q = Transpose <perm = [0, 2, 1]> (q0)
+        s = MatMul(q, kt)  w = Softmax <axis = 2> (s)  v0 = Transpose <perm = [0, 2, 1]> (kt)
+        o = MatMul(w, v0)  z = Add(o, q)  m = ReduceMean <axes = [1], keepdims = 0> (z)  y = MatMul(m, v)
+    }"""
+    model = parse(text, k=normal(8, 3, 2, 2), v=normal(8, 2), tokens=ints(1, 8, 64), queries=ints(1, 8, 16))
+    found = onnxray.explain(model, X, method="grad-cam", target=1)
+    assert (found.layer, found.values.shape) == ("z", (4, 4))
+
+
+def test_a_layer_that_may_be_a_map_and_is_passed_over_is_named(parse: Callable[..., onnx.ModelProto]) -> None:
+    text = f"""g (float[1, 3, 16, 16] x) => (float[1, 2] y) {{
+        a = Conv <pads = [1, 1, 1, 1]> (x, k)
+        r = Reshape(a, flat)  t = GatherElements <axis = 1> (r, every)  s = Reshape(t, image)
+        b = Conv <pads = [1, 1, 1, 1]> (s, k2) {HEAD}"""
+    model = parse(
+        text, k=normal(8, 3, 3, 3), k2=normal(8, 8, 3, 3), v=normal(8, 2), flat=ints(1, 2048),
+        every=np.arange(2048, dtype=np.int64)[None], image=ints(1, 8, 16, 16),
+    )  # fmt: skip
+    found = onnxray.explain(model, X, method="grad-cam", target=1)
+    assert found.layer == "a"
+    (warning,) = [w for w in found.warnings if "not the last" in w]
+    assert all(text in warning for text in ("'b' (Conv)", "GatherElements", "layer='b'"))
+    # The advice works on this very model.
+    followed = onnxray.explain(model, X, method="grad-cam", target=1, layer="b")
+    assert followed.values.shape == (16, 16)
+
+
+@pytest.mark.parametrize("method", ["grad-cam", "layer-cam", "recipro-cam", "eigen-cam"])
+def test_signals_have_class_activation_maps(parse: Callable[..., onnx.ModelProto], method: str) -> None:
+    text = """g (float[N, 2, 64] x) => (float[N, 3] y) {
+        c = Conv <pads = [2, 2], strides = [2]> (x, k)  r = Relu(c)
+        m = ReduceMean <axes = [2], keepdims = 0> (r)  y = MatMul(m, v)
+    }"""
+    model = parse(text, k=normal(8, 2, 5), v=normal(8, 3))
+    x = RNG.normal(size=(2, 2, 64)).astype(np.float32)
+    found = onnxray.explain(model, x, method=method, target=2)
+    assert found.values.shape == (2, 32)
+    assert found[0].map.shape == (1, 32)
+    if method == "grad-cam":
+        maps = onnxray.activations(model, x, ["r"])["r"]
+        weights = onnx.numpy_helper.to_array(next(t for t in model.graph.initializer if t.name == "v"))[:, 2] / 32
+        np.testing.assert_allclose(found.values, np.einsum("c,ncl->nl", weights, maps), atol=1e-5)
+
+
+def test_volumes_have_class_activation_maps(parse: Callable[..., onnx.ModelProto]) -> None:
+    text = """g (float[N, 1, 4, 6, 8] x) => (float[N, 3] y) {
+        c = Conv <pads = [1, 1, 1, 1, 1, 1]> (x, k)  r = Relu(c)
+        m = ReduceMean <axes = [2, 3, 4], keepdims = 0> (r)  y = MatMul(m, v)
+    }"""
+    model = parse(text, k=normal(8, 1, 3, 3, 3), v=normal(8, 3))
+    x = RNG.normal(size=(1, 1, 4, 6, 8)).astype(np.float32)
+    found = onnxray.explain(model, x, method="grad-cam", target=2)
+    maps = onnxray.activations(model, x, ["r"])["r"][0]
+    weights = onnx.numpy_helper.to_array(next(t for t in model.graph.initializer if t.name == "v"))[:, 2] / 192
+    np.testing.assert_allclose(found.values, np.einsum("c,cdhw->dhw", weights, maps), atol=1e-5)
+    with pytest.raises(onnxray.OnnxrayError, match="mask='single'"):
+        onnxray.explain(model, x, method="recipro-cam", target=2)
+    assert onnxray.explain(model, x, method="recipro-cam", target=2, mask="single").values.shape == (4, 6, 8)
+
+
+def test_values_in_the_blocked_layout_are_no_maps(parse: Callable[..., onnx.ModelProto], tmp_path) -> None:
+    text = f"""g (float[N, 3, 16, 16] x) => (float[N, 2] y) {{
+        c = Conv <pads = [1, 1, 1, 1]> (x, k)  a = Relu(c)  d = Conv <pads = [1, 1, 1, 1]> (a, k2)
+        b = Relu(d) {HEAD}"""
+    model = parse(text, k=normal(16, 3, 3, 3), k2=normal(16, 16, 3, 3), v=normal(16, 2))
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "saved.onnx")
+    options.log_severity_level = 4
+    onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    saved = onnxray.load(tmp_path / "saved.onnx")
+    if not blocked_values(saved):
+        pytest.skip("this processor has no blocked layout")
+    for method in ("recipro-cam", "score-cam", "eigen-cam", "ablation-cam"):
+        with pytest.raises(onnxray.OnnxrayError, match="nchwc.*ORT_ENABLE_EXTENDED"):
+            onnxray.explain(saved, X, method=method)
+    (last, *_) = sorted(blocked_values(saved))
+    with pytest.raises(onnxray.OnnxrayError, match="nchwc"):
+        onnxray.explain(saved, X, method="occlusion", target=onnxray.Target.unit(last, 0))
+    # The advice works.
+    options.optimized_model_filepath = str(tmp_path / "extended.onnx")
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    right = onnxray.explain(model, X, method="recipro-cam", target=1).values
+    again = onnxray.explain(tmp_path / "extended.onnx", X, method="recipro-cam", target=1).values
+    np.testing.assert_allclose(again, right, atol=1e-5)
