@@ -42,9 +42,10 @@ def explain(
 ) -> Explanation | Any:
     """Why `model` answers as it does for `image`.
 
-    image: uint8 (H, W, 3) RGB or (H, W), which is prepared as the model's card says; or a ready tensor in the model's
-        layout, (N, ...) or one sample; or {input name: tensor} for several inputs. Given tensors, everything is in the
-        tensor's units and pixels.
+    image: uint8 (H, W, 3) RGB or (H, W), which is prepared as the model's card says, RGBA over white; several in a list
+        or (N, H, W, 3); or a ready tensor in the model's layout, (N, ...) or one sample; or {input name: tensor or
+        image} for several inputs, of which one is explained: the option `input` names it, else it is the one that
+        takes images, else the first one of floats. Given tensors, everything is in the tensor's units and pixels.
     target: None (the predicted class), a class index, a label, a list of them, or a `Target`.
     layer: for methods that work at a layer; by default it is chosen, with the reason in the result.
     options: the method's own; fields of the model card (`size`, `mean`, `std`, `order`, `layout`, `resize`, ...),
@@ -109,6 +110,7 @@ def _part(problem: Problem, method: Method, maps: Maps, row: int) -> Explanation
     warnings += [*problem.notices, *_about_score(problem, method, score, scores)]
     if problem.input.geometries is not None:
         warnings += [f"preprocessing: {text}" for text in problem.input.warnings]
+    warnings += [*problem.input.notes, *_held(problem)]
     return Explanation(
         values=values,
         method=method.name,
@@ -131,6 +133,24 @@ def _part(problem: Problem, method: Method, maps: Maps, row: int) -> Explanation
         label=title(target),
         asked=str(problem.asked),
     )
+
+
+# Inputs that a warning names.
+_MOST_NAMED = 5
+
+
+def _held(problem: Problem) -> list[str]:
+    """A warning about the inputs that the score depends on as well and that are not explained."""
+    before = problem.model.ancestors(problem.target.of)
+    held = [name for name in problem.input.others if name in before]
+    if not held:
+        return []
+    more = f" and {len(held) - _MOST_NAMED} more" if len(held) > _MOST_NAMED else ""
+    named = ", ".join(map(repr, held[:_MOST_NAMED])) + more
+    return [
+        f"only the input {problem.input.name!r} is explained, {named} kept the values given: explain another one with "
+        f"input={held[0]!r}"
+    ]
 
 
 def _about_score(problem: Problem, method: Method, score: float, scores: NDArray[np.float32]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from ..preprocess.card import FIELDS, Card
 from ..preprocess.find import find_card
 from ..preprocess.image import pixels_of, prepare
 from ..preprocess.labels import read_labels
+from ..proto.values import Value
 
 if TYPE_CHECKING:
     from ..preprocess.geometry import Geometry
@@ -31,17 +32,13 @@ CARD_OPTIONS = FIELDS
 def example_input(model: Model, card: Card | None = None) -> Input:
     """Zeros in the place of the input that is explained: to choose layers by, and to try the model on.
 
-    Raises ModelError for a model without inputs, MethodError for one without a batch axis.
+    Raises ModelError for a model without inputs, MethodError for one without a batch axis, UnknownName for an input
+    that does not exist, CardError for a layout that does not fit.
     """
     if not model.inputs:
         raise ModelError("the model has no input: there is nothing to explain its answer by")
     shapes = concrete_shapes(model)
-    layout = None
-    try:
-        found = image_input(model)
-        name, layout = found.name, found.layout
-    except (ModelError, CardError):
-        name = _explained(model)
+    name, layout = _explained(model)
     if card is not None:
         if layout is None:
             raise MethodError("the model takes no images: there is nothing to preprocess")
@@ -70,30 +67,30 @@ def input_of(model: Model, image: ArrayLike | Mapping[str, ArrayLike], card: Car
     CardError, ModelError.
     """
     if not isinstance(image, Mapping):
-        array = np.asarray(image)
-        if _is_picture(model, array):
-            return _from_picture(array, card_of(model) if card is None else card, model)
+        photos = photos_of(model, image)
+        if photos is not None:
+            return _from_pictures(photos, card_of(model) if card is None else card, model)
         if len(model.inputs) != 1:
             wanted = ", ".join(str(v) for v in model.inputs)
             raise ShapeError(f"the model has {len(model.inputs)} inputs ({wanted}): give a dict of name to array")
-        image = {model.inputs[0].name: array}
-    feeds = {name: np.asarray(array) for name, array in image.items()}
-    for name in feeds:
+        image = {model.inputs[0].name: _array(image)}
+    for name in image:
         model.value(name)
-    layout = None
-    try:
-        found = image_input(model)
-        name, layout = found.name, found.layout
-    except (ModelError, CardError):
-        name = _explained(model)
-    if name not in feeds:
-        raise ShapeError(f"the explained input {name!r} is not among those given ({', '.join(feeds)}): give it too")
+    name, layout = _explained(model)
+    if name not in image:
+        raise ShapeError(f"the explained input {name!r} is not among those given ({', '.join(image)}): give it too")
+    photos = photos_of(model, image[name]) if layout is not None else None
+    feeds = {key: _array(value) for key, value in image.items() if key != name or photos is None}
+    if photos is not None:
+        return _from_pictures(photos, card_of(model) if card is None else card, model, feeds)
     declared = model.value(name)
     x = feeds.pop(name)
     batched = layout is None or "N" in layout
     samples = None if declared.rank is None else declared.rank + (not batched)
     if samples is not None and x.ndim == samples - 1:
         x = x[None]
+    if layout is not None:
+        _check_is_no_picture(declared, x, layout)
     if samples is not None and x.ndim != samples:
         raise ShapeError(f"input {declared} was given an array of shape {list(x.shape)}: the number of axes differs")
     if not x.size:
@@ -105,31 +102,110 @@ def input_of(model: Model, image: ArrayLike | Mapping[str, ArrayLike], card: Car
     else:
         card = card or _card(model)
         labels = None if card is None else card.labels
-    return Input(name, x, feeds, layout, labels=labels)
+    return Input(name, x, feeds, layout, labels=labels, notes=_unused(model, layout))
 
 
-def _is_picture(model: Model, array: NDArray[Any]) -> bool:
-    """Whether an array is an image, not a ready tensor: uint8, with a rank or a type that the input does not have."""
-    if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3):
-        return False
-    if array.ndim == 3:
-        return True
-    declared = model.inputs[0] if model.inputs else None
-    return declared is None or declared.rank != 2
+def _array(given: Any) -> NDArray[Any]:
+    try:
+        return np.asarray(given)
+    except ValueError as error:
+        raise ShapeError(f"the arrays given differ in their shapes ({error}): give samples of one shape") from None
 
 
-def _from_picture(array: NDArray[np.uint8], card: Card, model: Model) -> Input:
+def photos_of(model: Model, given: Any) -> list[NDArray[np.uint8]] | None:
+    """The images that `given` holds, uint8 (H, W, 3) or (H, W) each; None where it is a ready tensor.
+
+    Images are uint8 with a rank or a type that the input does not have: one, several in a list, or (N, H, W, 3). An
+    axis of one channel is left out, transparent pixels are laid over white.
+    """
+    if isinstance(given, (list, tuple)) and given and all(isinstance(part, np.ndarray) for part in given):
+        found = [_photo(model, part) for part in given]
+        return None if any(part is None for part in found) else [part for part in found if part is not None]
+    array = _array(given)
+    if array.ndim == 4 and array.shape[3] in (1, 3, 4) and not _takes_bytes(model):
+        return [part for photo in array if (part := _photo(model, photo)) is not None] or None
+    one = _photo(model, array)
+    return None if one is None else [one]
+
+
+def _photo(model: Model, array: NDArray[Any]) -> NDArray[np.uint8] | None:
+    """An array as an image of RGB or gray, None where it is none."""
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or 0 in array.shape:
+        return None
+    if array.ndim == 2:
+        declared = model.inputs[0] if model.inputs else None
+        return None if declared is not None and declared.rank == 2 else array
+    if array.shape[2] == 3:
+        return array
+    if _takes_bytes(model) or array.shape[2] not in (1, 4):
+        return None
+    return array[..., 0] if array.shape[2] == 1 else over_white(array)
+
+
+def _takes_bytes(model: Model) -> bool:
+    """Whether an input is of uint8: arrays of that type may be ready tensors."""
+    return any(v.dtype == np.uint8 for v in model.inputs)
+
+
+def over_white(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """uint8 (H, W, 4), the last channel opacity -> uint8 (H, W, 3): what is transparent lies over white."""
+    colour, alpha = image[..., :3].astype(np.uint16), image[..., 3:].astype(np.uint16)
+    return np.asarray((colour * alpha + 127) // 255 + (255 - alpha), np.uint16).clip(0, 255).astype(np.uint8)
+
+
+def _check_is_no_picture(declared: Value, x: NDArray[Any], layout: str) -> None:
+    """Raise ShapeError for pixels that would be taken for a tensor, with what to do about them."""
+    floats = declared.dtype is not None and declared.dtype.kind == "f"
+    if floats and x.dtype.kind in "iu":
+        raise ShapeError(
+            f"input {declared} was given {x.dtype} values of shape {list(x.shape)}: give photos as uint8 (H, W, 3), "
+            "one, a list or (N, H, W, 3), which are prepared as the card says, or a prepared tensor of "
+            f"{declared.dtype}"
+        )
+    wanted = layout if "N" in layout else "N" + layout
+    channel = wanted.find("C")
+    last = x.shape[-1] if x.ndim == 4 else 0
+    channels = declared.shape[channel - ("N" not in layout)] if declared.shape and channel > 0 else None
+    if channel == 1 and last in (1, 3, 4) and isinstance(channels, int) and x.shape[1] != channels:
+        raise ShapeError(
+            f"input {declared} was given {x.dtype} values of shape {list(x.shape)}, channels last: a photo is given as "
+            f"uint8 (H, W, 3) of 0..255, which is prepared as the card says; a prepared tensor is {layout}"
+        )
+
+
+# Card fields that have no meaning once a tensor is made: how it is made, but for what turns it into pixels again.
+_PREPARING = (
+    *("size", "resize", "shortest_edge", "stretch_to", "crop_fraction", "rounding", "interpolation", "antialias"),
+    *("pad_value", "align", "dtype"),
+)
+_SHOWING = ("mean", "std", "order")
+
+
+def _unused(model: Model, layout: str | None) -> tuple[str, ...]:
+    """What to say of options that prepare images where a ready tensor was given."""
+    idle = [name for name in (*_PREPARING, *(_SHOWING if layout is None else ())) if name in model.overrides]
+    if not idle:
+        return ()
+    why = "the input is no image" if layout is None else "a ready tensor was given"
+    return (f"{why}: the options {', '.join(idle)} prepare images and have no effect",)
+
+
+def _from_pictures(
+    photos: Sequence[NDArray[np.uint8]], card: Card, model: Model, others: Mapping[str, NDArray[Any]] | None = None
+) -> Input:
     name = card.input or _image_name(model)
-    others = [v for v in model.inputs if v.name != name]
-    if others:
-        wanted = ", ".join(str(v) for v in others)
-        raise ShapeError(f"the model also needs {wanted}: prepare the image and give a dict of name to array")
-    prepared = prepare(array, card)
-    x = prepared.tensor if card.batched else prepared.tensor[None]
-    picture = array if array.ndim == 3 else np.repeat(array[..., None], 3, axis=2)
-    return Input(
-        name, x, {}, card.layout, (prepared.geometry,), (picture,), card.labels, card.warnings, card.to_mapping()
-    )
+    others = {key: array for key, array in (others or {}).items() if key != name}
+    missing = [v for v in model.inputs if v.name != name and v.name not in others]
+    if missing:
+        wanted = ", ".join(str(v) for v in missing)
+        raise ShapeError(f"the model also needs {wanted}: give a dict of input name to array, the image in it as it is")
+    if len(photos) > 1 and not card.batched:
+        raise ShapeError(f"the model's input ({card.layout}) has no batch axis: explain one image at a time")
+    prepared = [prepare(photo, card) for photo in photos]
+    x = np.concatenate([p.tensor if card.batched else p.tensor[None] for p in prepared])
+    pictures = tuple(p if p.ndim == 3 else np.repeat(p[..., None], 3, axis=2) for p in photos)
+    geometries = tuple(p.geometry for p in prepared)
+    return Input(name, x, others, card.layout, geometries, pictures, card.labels, card.warnings, card.to_mapping())
 
 
 def _image_name(model: Model) -> str:
@@ -154,12 +230,26 @@ def _labels(model: Model) -> tuple[str, ...] | None:
     return read_labels(given, "the options given") if given is not None else None
 
 
-def _explained(model: Model) -> str:
-    """The input that is explained where none takes images: the first one of floats, else the first one."""
-    floats = [v.name for v in model.inputs if v.dtype is not None and v.dtype.kind == "f"]
+def _explained(model: Model) -> tuple[str, str | None]:
+    """The input that is explained, and its layout where it takes images.
+
+    It is the one that the option `input` names, else the one that takes images, else the first one of floats, else the
+    first one. Raises UnknownName, ModelError, CardError (a layout given that does not fit).
+    """
     if not model.inputs:
         raise ModelError("the model has no input: there is nothing to explain its answer by")
-    return floats[0] if floats else model.inputs[0].name
+    given = model.overrides.get("input")
+    try:
+        found = image_input(model)
+    except (ModelError, CardError):
+        if "layout" in model.overrides:
+            raise
+    else:
+        return found.name, found.layout
+    if given is not None:
+        return str(given), None
+    floats = [v.name for v in model.inputs if v.dtype is not None and v.dtype.kind == "f"]
+    return floats[0] if floats else model.inputs[0].name, None
 
 
 def picture(model: Model, given: Input, sample: int) -> NDArray[np.uint8] | None:
@@ -189,7 +279,8 @@ class Input:
     """What is explained: `x` (N, ...) for the model's input `name`, and what the other inputs are fed.
 
     `layout` and `geometries` are known where it is an image: the tensor's axes ("NCHW", ...), and where each sample's
-    pixels lie on the original image. `images` are the originals, uint8 (H, W, 3) RGB.
+    pixels lie on the original image. `images` are the originals, uint8 (H, W, 3) RGB. `warnings` are the card's;
+    `notes` say what else to know about the input.
     """
 
     name: str
@@ -201,6 +292,7 @@ class Input:
     labels: tuple[str, ...] | None = None
     warnings: tuple[str, ...] = ()
     card: Mapping[str, Any] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def axes(self) -> tuple[int, int] | None:

@@ -160,7 +160,7 @@ def test_wrong_arguments_get_one_clear_line(
         np.zeros((1, 3, 16, 16), complex),
         np.array([["a"]]),
         np.zeros((0, 3, 16, 16), np.float32),
-        RNG.integers(0, 9, (5, 5, 4), np.uint8),
+        RNG.integers(0, 9, (5, 5, 2), np.uint8),
         "/nowhere/a.png",
     ],
 )
