@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import pickle
 import threading
 from collections.abc import Callable
@@ -88,9 +89,43 @@ def _dispatcher(function: Callable[..., Any], fastmath: bool | set[str]) -> Any:
     return dispatcher
 
 
+# What reading a damaged index may raise: pickle runs into anything.
+_DAMAGED = (
+    *(EOFError, pickle.UnpicklingError, ValueError, TypeError, LookupError, AttributeError, ImportError, MemoryError),
+    *(OverflowError, AssertionError, RecursionError),
+)
+
+
+def _with_checksums(file: Any) -> None:
+    """Compiled code is saved with its hash and read back only if that fits: LLVM may crash on damaged code."""
+
+    def seal(obj: Any) -> bytes:
+        data: bytes = dump(obj)
+        return data + hashlib.sha256(data).digest()
+
+    def load_data(name: str) -> Any:
+        with open(file._data_path(name), "rb") as opened:
+            found = opened.read()
+        data, digest = found[:-_DIGEST], found[-_DIGEST:]
+        if hashlib.sha256(data).digest() != digest:
+            raise EOFError(f"{name} is damaged, or older than its checksums")
+        return pickle.loads(data)
+
+    def save_data(name: str, obj: Any) -> None:
+        with file._open_for_write(file._data_path(name)) as opened:
+            opened.write(seal(obj))
+
+    dump = file._dump
+    file._load_data, file._save_data = load_data, save_data
+
+
+_DIGEST = hashlib.sha256().digest_size
+
+
 def _tolerate_disk_errors(cache: Any) -> None:
     """A cache that cannot be written (disk full) or read (a file cut short by a crash) must not fail the call."""
     save, load = cache.save_overload, cache.load_overload
+    _with_checksums(cache._cache_file)
 
     def save_overload(signature: Any, result: Any) -> None:
         try:
@@ -101,7 +136,7 @@ def _tolerate_disk_errors(cache: Any) -> None:
     def load_overload(signature: Any, context: Any) -> Any:
         try:
             return load(signature, context)
-        except (EOFError, pickle.UnpicklingError):
+        except _DAMAGED:
             with contextlib.suppress(OSError):
                 cache.flush()  # forget what is there: compiled afresh, and saved again
         except OSError:

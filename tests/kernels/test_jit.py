@@ -162,6 +162,21 @@ def _add_doubles(values):
     return total
 
 
+@pytest.mark.slow
+def test_damaged_code_is_compiled_afresh(warm, tmp_path):
+    """A page of zeros, as a power cut leaves it: LLVM crashes on such code."""
+    cache = tmp_path / "cache"
+    shutil.copytree(warm[0], cache)
+    for file in cache.rglob("*.nbc"):
+        data = bytearray(file.read_bytes())
+        data[4096:12288] = bytes(8192)
+        file.write_bytes(data)
+    for expected in ("misses", "hits"):
+        result = json.loads(run(CALL_ALL, NUMBA_CACHE_DIR=str(cache)))
+        assert result["checks"] == warm[1]["checks"]
+        assert result[expected] > 8
+
+
 def test_kernels_call_kernels():
     assert _add_doubles.py_func is not _add_doubles
     assert _add_doubles(np.arange(4.0)) == 12.0
