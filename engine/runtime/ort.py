@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from typing import Any
 
 from google.protobuf.message import EncodeError
@@ -15,7 +16,17 @@ from ..proto.nodes import DOMAIN_NAMES, all_nodes, label
 from .installation import check_installation, installed_distributions
 
 
+def silence_telemetry(environment: MutableMapping[str, str]) -> None:
+    """Keep ONNX Runtime from writing a device id and from reporting where it runs, unless ONNXRAY_TELEMETRY is 1.
+
+    It looks at ORT_DISABLE_TELEMETRY when it is imported, and not later; what the user has set stays.
+    """
+    if environment.get("ONNXRAY_TELEMETRY") != "1":
+        environment.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
 def _import_onnxruntime() -> Any:
+    silence_telemetry(os.environ)
     try:
         import onnxruntime
     except ImportError as error:

@@ -1,11 +1,16 @@
-"""Errors of ONNX Runtime in our words."""
+"""Errors of ONNX Runtime in our words, and what is set before it is imported."""
 
 from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from onnxray.engine.errors import ModelError, OutOfMemory, ShapeError
-from onnxray.engine.runtime.ort import run_error
+from onnxray.engine.runtime.ort import run_error, silence_telemetry
 
 NODE = "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Non-zero status code returned while running "
 
@@ -43,3 +48,26 @@ def test_other_errors_are_not_out_of_memory() -> None:
     assert type(run_error(reshape)) is ModelError
     assert type(run_error(ValueError("CUDA failure 29: driver shutting down"))) is ModelError
     assert type(run_error(RuntimeError("Got invalid dimensions for input: x"))) is ShapeError
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, "1"),
+        ({"ONNXRAY_TELEMETRY": "0"}, "1"),
+        ({"ONNXRAY_TELEMETRY": "1"}, None),
+        ({"ORT_DISABLE_TELEMETRY": "0"}, "0"),
+    ],
+)
+def test_telemetry_is_off_unless_asked_for(before: dict[str, str], after: str | None) -> None:
+    environment = dict(before)
+    silence_telemetry(environment)
+    assert environment.get("ORT_DISABLE_TELEMETRY") == after
+
+
+@pytest.mark.slow
+def test_nothing_is_written_into_the_home_folder(tmp_path: Path) -> None:
+    kept = {k: v for k, v in os.environ.items() if k not in ("ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME")}
+    code = "from onnxray.engine.runtime.ort import ort"
+    subprocess.run([sys.executable, "-c", code], env={**kept, "HOME": str(tmp_path)}, check=True, timeout=120)
+    assert not [p for p in tmp_path.rglob("*") if "Microsoft" in str(p)]
