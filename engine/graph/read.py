@@ -41,7 +41,7 @@ def read(source: Source) -> Model:
         elif isinstance(source, (str, os.PathLike)):
             path = Path(source)
             data, where = _read_file(path), repr(str(path))
-            folder = path.resolve().parent
+            folder = external.home_of(path)
         else:
             kind = type(source).__name__
             raise ModelError(

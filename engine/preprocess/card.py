@@ -18,6 +18,7 @@ from .fields import (
     DTYPES,
     FieldRefused,
     choice_of,
+    shown,
     to_edge,
     to_entries,
     to_flag,
@@ -194,9 +195,7 @@ def check(
         try:
             found[name] = parse(value)
         except FieldRefused as refused:
-            shown = repr(value)
-            shown = shown if len(shown) <= 80 else shown[:77] + "..."
-            raise CardError(f"{name} in {where} must be {refused}, got {shown}") from None
+            raise CardError(f"{name} in {where} must be {refused}, got {shown(value)}") from None
     return found
 
 

@@ -105,6 +105,15 @@ def choice_of(choices: Sequence[str], upper: bool, also: Mapping[str, str]) -> C
     return parse
 
 
+def shown(value: Any, most: int = 80) -> str:
+    """A value in a message, cut to `most` characters; numbers of thousands of digits cannot be written at all."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        return "a value with a number of thousands of digits in it"
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
 def _is_number(value: Any) -> bool:
     """A finite real number; True and False are none. NumPy's count as well."""
     if isinstance(value, bool) or not hasattr(value, "__float__") or isinstance(value, str):

@@ -26,9 +26,10 @@ from ..errors import CardError, ModelError
 from ..inspect.answer import Hints, find_answer
 from ..inspect.own_scaling import own_scaling
 from ..inspect.signature import image_input
+from ..proto.external_data import leaves
 from .card import ANSWER_FIELDS, FIELDS, Card, check, per_channel
 from .known_cards import known_cards
-from .labels import parse_json, read_labels, read_text
+from .labels import check_stays, parse_json, read_labels, read_text
 from .sources.base import Found
 from .sources.onnx_metadata import onnx_image
 from .sources.registry import READERS
@@ -136,6 +137,7 @@ def _label_files(path: Path | None) -> Iterator[Found]:
     for name in (f"{path.stem}.labels.txt", "labels.txt") if path is not None else ():
         file = path.with_name(name) if path is not None else Path(name)
         if file.is_file():
+            check_stays(file, file.parent, "the label file")
             yield Found(name, {"labels": read_labels(file, name)})
             return
 
@@ -165,6 +167,7 @@ def _known_found(model: Model, family: str, card: Mapping[str, Any], notes: tupl
         and "labels" not in fields
         and model.path is not None
         and (file := model.path.with_name(labels)).is_file()
+        and not leaves(file, file.parent)
     ):
         fields["labels"] = read_labels(file, where)
     return Found(where, fields, notes=notes)

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from ..errors import CardError
+from ..proto.external_data import leaves
 
 MAX_LABELS = 1_000_000
 MAX_LABEL_LENGTH = 1000
@@ -35,7 +36,14 @@ def _label_file(value: str | Path, where: str, folder: Path | None, confined: bo
     parts = {*PurePosixPath(value).parts, *PureWindowsPath(value).parts}
     if folder is None or ".." in parts or path.is_absolute() or PureWindowsPath(value).anchor:
         raise CardError(f"{where} names the label file {str(value)!r}: it must lie in the folder of the card")
+    check_stays(folder / path, folder, "the label file")
     return folder / path
+
+
+def check_stays(path: Path, folder: Path, what: str) -> None:
+    """Raise CardError for a file that is a link out of `folder`: nobody asked for what lies elsewhere."""
+    if leaves(path, folder):
+        raise CardError(f"{what} {str(path)!r} is a link out of the folder: copy the file there, or name it yourself")
 
 
 def _parse_labels(text: str, path: Path) -> Any:
@@ -50,7 +58,7 @@ def _parse_labels(text: str, path: Path) -> Any:
 def _labels_of(value: Any, where: str) -> tuple[str, ...]:
     if isinstance(value, Mapping):
         try:
-            numbered = {int(key): label for key, label in value.items()}
+            numbered = {_class_number(key): label for key, label in value.items()}
         except (TypeError, ValueError):
             raise CardError(f"{where}: the keys must be class numbers") from None
         if len(numbered) != len(value) or (numbered and set(numbered) != set(range(len(numbered)))):
@@ -64,9 +72,25 @@ def _labels_of(value: Any, where: str) -> tuple[str, ...]:
         raise CardError(f"{where}: there is no label in it")
     if len(names) > MAX_LABELS:
         raise CardError(f"{where}: {len(names)} labels are more than {MAX_LABELS}")
-    if not all(isinstance(n, (str, int, float)) and not isinstance(n, bool) for n in names):
+    if not all(isinstance(n, str) or _is_short_number(n) for n in names):
         raise CardError(f"{where}: every label must be a text")
     return tuple(_clean(str(n)) or f"class {i}" for i, n in enumerate(names))
+
+
+def _class_number(key: Any) -> int:
+    """Raises ValueError for what is none."""
+    if isinstance(key, str):
+        if not (0 < len(key.strip()) < 10):
+            raise ValueError
+        return int(key)
+    if not _is_short_number(key) or key != int(key):
+        raise ValueError
+    return int(key)
+
+
+def _is_short_number(value: Any) -> bool:
+    """Whether it is a number that can stand for a name: an integer of thousands of digits cannot even be written."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1 << 63
 
 
 def _clean(label: str) -> str:
@@ -78,6 +102,8 @@ def _clean(label: str) -> str:
 def read_text(path: Path, what: str, most: int = MAX_FILE_BYTES) -> str:
     """The text of a small UTF-8 file, or CardError saying `what` cannot be read."""
     try:
+        if path.exists() and not path.is_file():
+            raise CardError(f"{what} {str(path)!r} is no regular file")
         with path.open("rb") as file:
             data = file.read(most + 1)
     except (OSError, ValueError) as error:

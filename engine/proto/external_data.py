@@ -100,6 +100,27 @@ def nbytes(tensor: TensorProto) -> int:
     return (count(tensor) * bits + 7) // 8
 
 
+def home_of(path: Path) -> Path:
+    """The folder whose files belong to a model file: that of the file, a link followed.
+
+    In the Hugging Face cache, `snapshots/REVISION/` holds links to `blobs/HASH`: the files lie together under their
+    names where the links are.
+    """
+    real = path.resolve()
+    return path.parent.resolve() if _is_blob_of(real, path.parent.resolve()) else real.parent
+
+
+def leaves(path: Path, folder: Path) -> bool:
+    """Whether a file, links followed, lies outside `folder` (and not among the blobs of a Hugging Face cache)."""
+    real, home = Path(os.path.realpath(path)), Path(os.path.realpath(folder))
+    return not (real.is_relative_to(home) or _is_blob_of(real, home))
+
+
+def _is_blob_of(real: Path, folder: Path) -> bool:
+    """Whether `real` is a blob of the same Hugging Face repository as the snapshot that `folder` is, or lies in."""
+    return real.parent.name == "blobs" and folder.is_relative_to(real.parent.parent / "snapshots")
+
+
 def locate(tensor: TensorProto, folder: Path | None) -> tuple[Path, int, int]:
     """(file, offset, length in bytes) of an external tensor, checked. Raises ExternalDataError."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
@@ -116,8 +137,7 @@ def locate(tensor: TensorProto, folder: Path | None) -> tuple[Path, int, int]:
         raise ExternalDataError(f"{what}: only files inside the model's own folder are read; move the data there")
     path = folder / location
     try:
-        home = os.path.realpath(folder)
-        if not Path(os.path.realpath(path)).is_relative_to(home):
+        if leaves(path, folder):
             raise ExternalDataError(f"{what}, which links to a place outside the model's folder: copy the data there")
         if not path.is_file():
             raise ExternalDataError(f"{what}, but there is no such file in {str(folder)!r}: copy it next to the model")

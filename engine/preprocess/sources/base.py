@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ...errors import CardError
 from ..card import check
+from ..fields import shown
 from ..labels import parse_json, read_text
 
 if TYPE_CHECKING:
@@ -66,16 +67,20 @@ def found_in(
     return Found(where, check(fields, where, folder), notes=tuple(notes or ()))
 
 
+# Of every number in a file of another tool: pixels, shares, factors. What is computed from such ones stays finite.
+MOST = 1e9
+
+
 def to_number(value: Any, default: float) -> float:
-    """A finite number, from a number or its text; `default` for None."""
+    """A number of magnitude up to 1e9, from a number or its text; `default` for None. Raises CardError."""
     if value is None:
         return default
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
-    if not math.isfinite(number) or isinstance(value, bool):
-        raise CardError(f"{str(value)[:40]!r} is no number")
+    if not abs(number) <= MOST or isinstance(value, bool):
+        raise CardError(f"{shown(value, 40)} is no number of up to {MOST:g}")
     return number
 
 

@@ -18,10 +18,10 @@ MAX_DEPTH = 64
 _TOKEN = re.compile(
     r"""\s+|\#[^\n]*                                    # space, comment
     |(?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')
-    |(?P<number>-?(?:0[xX][0-9a-fA-F]+|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)[fF]?(?![\w.]))
+    |(?P<number>-?(?:0[xX][0-9a-fA-F]+|(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)[fF]?(?![\w.]))
     |(?P<name>-?[A-Za-z_][\w.]*)
     |(?P<mark>[{}\[\]<>:,;])""",
-    re.VERBOSE,
+    re.VERBOSE | re.ASCII,
 )
 
 
@@ -114,6 +114,8 @@ class _Parser:
 
 
 def _number(token: str) -> int | float:
+    if len(token) > 400:
+        raise CardError(f"it holds a number of {len(token)} characters")
     if token.lower().lstrip("-").startswith("0x"):
         return int(token, 16)
     token = token.rstrip("fF")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..labels import read_text
 from . import pbtxt
-from .base import Found, folders, found_in
+from .base import Found, folders, found_in, to_number
 
 if TYPE_CHECKING:
     from ...graph.model import Model
@@ -29,7 +29,7 @@ def triton(model: Model) -> Iterator[Found]:
             if name not in names or layout not in ("NCHW", "NHWC"):
                 continue
             fields |= {"input": name, "layout": layout}
-            dims = [int(d) for d in entry.get("dims", []) if isinstance(d, (int, float))]
+            dims = [int(to_number(d, 0)) for d in entry.get("dims", []) if isinstance(d, (int, float))]
             dims = dims[1:] if len(dims) == 4 else dims
             sides = (dims[1:] if layout == "NCHW" else dims[:2]) if len(dims) == 3 else []
             if sides and min(sides) > 0:

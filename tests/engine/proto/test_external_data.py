@@ -283,3 +283,30 @@ def test_more_than_two_gigabytes(tmp_path: Path) -> None:
     assert_array_equal(session(tail, threads=1).run(between)["y"], expected)
     assert tail.save(tmp_path / "tail.onnx").stat().st_size < 100_000
     assert model.layers[0].params == rows * columns
+
+
+def blobs(tmp_path: Path, outside: Path) -> Path:
+    """The model as the Hugging Face cache keeps it: links with names to files with hashes."""
+    snapshot = tmp_path / "repo" / "snapshots" / "1" / "onnx"
+    snapshot.mkdir(parents=True)
+    (tmp_path / "repo" / "blobs").mkdir()
+    for name, blob in ((outside, "aa"), (outside.with_name("w.bin"), "bb")):
+        name.rename(tmp_path / "repo" / "blobs" / blob)
+        os.symlink(f"../../../blobs/{blob}", snapshot / name.name)
+    return snapshot / outside.name
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege")
+def test_the_hugging_face_cache(tmp_path: Path, outside: Path) -> None:
+    model = onnxray.load(blobs(tmp_path, outside))
+    assert_array_equal(onnx.numpy_helper.to_array(model.initializers["w"]), WEIGHTS)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege")
+def test_a_link_out_of_the_hugging_face_cache_is_not_followed(tmp_path: Path, outside: Path) -> None:
+    file = blobs(tmp_path, outside)
+    (tmp_path / "repo" / "blobs" / "bb").rename(tmp_path / "secret")
+    (file.parent / "w.bin").unlink()
+    os.symlink(tmp_path / "secret", file.parent / "w.bin")
+    with pytest.raises(ExternalDataError, match="outside the model's folder"):
+        onnxray.load(file)
