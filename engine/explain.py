@@ -17,6 +17,7 @@ from .errors import MethodError
 from .graph.model import Model, Source
 from .graph.zipmap import with_tensor_scores
 from .inference.batches import RunOptions
+from .inspect.finite import why_not_finite
 from .load import load
 from .methods.registry import Method, make
 from .preprocess.answers import answer_of
@@ -106,7 +107,10 @@ def _part(problem: Problem, method: Method, maps: Maps, row: int) -> Explanation
         else np.array([score], np.float32)
     )
     geometry = None if problem.input.geometries is None else problem.input.geometries[sample]
-    warnings = [*problems(values, maps.display), *(maps.warnings[row] if maps.warnings else ())]
+    warnings = [
+        *problems(values, maps.display, lambda: why_not_finite(problem.source)),
+        *(maps.warnings[row] if maps.warnings else ()),
+    ]
     warnings += [*problem.notices, *_about_score(problem, method, score, scores)]
     if problem.input.geometries is not None:
         warnings += [f"preprocessing: {text}" for text in problem.input.warnings]
@@ -156,7 +160,7 @@ def _held(problem: Problem) -> list[str]:
 def _about_score(problem: Problem, method: Method, score: float, scores: NDArray[np.float32]) -> list[str]:
     """Warnings about the explained number: not finite, tiny, or a probability that has no slope left."""
     if not np.isfinite(score):
-        return ["the score is not a finite number: the model overflows on this input"]
+        return [f"the score is not a finite number: {why_not_finite(problem.source)}"]
     if not isinstance(problem.target, ClassTarget):
         return []
     found = []

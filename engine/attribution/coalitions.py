@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ...kernels.masks import coalitions
 from ..errors import MethodError
+from ..inspect.finite import why_not_finite
 from .baselines import INPAINT, baseline, inpainted
 from .segments import Features
 
@@ -80,7 +81,7 @@ class Coalitions:
         count = problem.target.count
         self.clean = problem.scores[sample * count : (sample + 1) * count]
         if not np.isfinite(self.clean).all():
-            raise MethodError("the score is not a finite number: the model overflows on this input")
+            raise MethodError(f"the score is not a finite number: {why_not_finite(problem.source)}")
 
     def scores(self, keep: NDArray[Any]) -> NDArray[np.float64]:
         """The scores (B, K) with the features where keep (B, F) is False hidden; shares in 0..1 mix input and fill.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -81,13 +81,13 @@ def reduced(values: NDArray[np.float32], channel: int | None, how: Reduce) -> ND
     return strongest
 
 
-def problems(values: NDArray[np.float32], display: Display) -> tuple[str, ...]:
-    """What is wrong with a map: NaN, all zero, saturated, nothing positive."""
+def problems(values: NDArray[np.float32], display: Display, why: Callable[[], str] | None = None) -> tuple[str, ...]:
+    """What is wrong with a map: NaN, all zero, saturated, nothing positive. why: where values that are not finite come
+    from."""
     finite = np.isfinite(values)
     if not finite.all():
-        return (
-            f"{int((~finite).sum())} of {values.size} values are NaN or infinite: the model overflows on this input",
-        )
+        cause = "the model overflows on this input" if why is None else why()
+        return (f"{int((~finite).sum())} of {values.size} values are NaN or infinite: {cause}",)
     if not values.any():
         return ("the map is zero everywhere: the score does not depend on the input here",)
     if display == "positive" and values.max() <= 0:

@@ -17,6 +17,7 @@ from ..proto.validate import check_wellformed
 from ..proto.values import to_info
 from ..runtime import trial
 from .model import Model, Source
+from .other_formats import HEAD_BYTES, known_format
 from .prepare import prepare
 
 # Protobuf's limit, less what a rewrite adds.
@@ -88,6 +89,8 @@ def _read_file(path: Path) -> bytes:
         if path.exists() and not path.is_file():
             raise ModelError(f"{str(path)!r} is no regular file: give an .onnx file")
         if path.is_file() and path.stat().st_size >= 2 << 30:
+            with path.open("rb") as file:
+                _refuse_other_format(file.read(HEAD_BYTES), repr(str(path)))
             raise ModelError(f"{str(path)!r} is larger than a protobuf can be (2 GiB): save it with external data")
         data = path.read_bytes()
     except FileNotFoundError:
@@ -105,18 +108,32 @@ def _parse(data: bytes, where: str) -> ModelProto:
     try:
         proto.ParseFromString(data)
     except DecodeError:
+        _refuse_other_format(data[:HEAD_BYTES], where)
         kind = "a text file" if _is_text(data[:4096]) else "truncated, or another format"
         raise ModelError(f"{where} is not an ONNX model ({kind}): give a complete .onnx file") from None
+    if not _is_model(proto):
+        _refuse_other_format(data[:HEAD_BYTES], where)
     _check_is_model(proto, where)
     return proto
+
+
+def _refuse_other_format(head: bytes, where: str) -> None:
+    """Raise ModelError for a file that is known to be something else."""
+    known = known_format(head)
+    if known is not None:
+        raise ModelError(f"{where} is not an ONNX model but {known[0]}: {known[1]}")
 
 
 def _is_text(data: bytes) -> bool:
     return not any(byte < 32 and byte not in b"\t\n\v\f\r\x1b" for byte in data)
 
 
+def _is_model(proto: ModelProto) -> bool:
+    return proto.HasField("graph") and bool(proto.graph.node or proto.graph.output)
+
+
 def _check_is_model(proto: ModelProto, where: str) -> None:
-    if not proto.HasField("graph") or not (proto.graph.node or proto.graph.output):
+    if not _is_model(proto):
         raise ModelError(
             f"{where} is not an ONNX model, or a truncated one (no graph in it): give a complete .onnx file"
         )

@@ -91,7 +91,18 @@ def _joined(outputs: Sequence[str], batches: Iterable[Mapping[str, np.ndarray]])
     for done in batches:
         for name in outputs:
             parts[name].append(done[name])
-    return {name: found[0] if len(found) == 1 else np.concatenate(found) for name, found in parts.items()}
+    return {name: _joined(name, found) for name, found in parts.items()}
+
+
+def _joined(name: str, parts: Sequence[np.ndarray]) -> np.ndarray:
+    """The rows of all parts. Raises ShapeError where their shapes differ."""
+    if len({part.shape[1:] for part in parts}) > 1:
+        shapes = " and ".join(str(list(shape)) for shape in sorted({part.shape[1:] for part in parts})[:2])
+        raise ShapeError(
+            f"the value {name!r} has another shape for every input ({shapes}), as behind a choice that the model makes "
+            "(non-maximum suppression, NonZero, TopK): explain a value before that choice, with output= or a target"
+        )
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _in_batches(

@@ -20,6 +20,7 @@ from ..errors import ShapeError, UnknownName
 from ..graph.dynamic_batch.make_dynamic import make_dynamic
 from ..graph.model import Model
 from ..proto.values import Value, from_info
+from ..runtime.empty_maps import EmptyMaps
 from ..runtime.feeds import check_names, fit, join, pieces
 from ..runtime.interrupt import stoppable
 from ..runtime.memory import shared_arena
@@ -64,6 +65,8 @@ class Session:
         if pooled:
             self.model = _without_weights(model)
         elements = (*self._ort.get_inputs(), *self._ort.get_outputs())
+        # Pooled ones run crops of maps that a checked model has.
+        self._empty_maps = None if pooled else EmptyMaps(model.untyped)
         self._plain = not any(e.type.removeprefix("tensor(").rstrip(")") in NOT_IN_NUMPY for e in elements)
 
     @property
@@ -128,6 +131,8 @@ class Session:
                 raise UnknownName("output", name, self.outputs, "onnxray.expose makes any value an output")
         check_names(feeds, self.inputs, self.defaults)
         known = {**self.defaults, **self.inputs}
+        if self._empty_maps is not None:
+            self._empty_maps.check(feeds)
         binding = self._ort.io_binding()
         try:
             for name, x in feeds.items():
@@ -143,6 +148,8 @@ class Session:
         return dict(zip(names, binding.get_outputs(), strict=True))
 
     def _call(self, names: list[str], feeds: Mapping[str, Any]) -> list[Any]:
+        if self._empty_maps is not None:
+            self._empty_maps.check(feeds)
         try:
             with stoppable(ort.RunOptions) as options:
                 if self._plain:

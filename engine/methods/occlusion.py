@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..attribution.baselines import FILLS, INPAINT, baseline, inpainted, usual_fill
-from ..attribution.maps import GridMaps, Maps
+from ..attribution.maps import GridMaps, InputMaps, Maps
 from ..attribution.segments import NAMES, features_of
+from ..attribution.signal_windows import signal_windows
 from ..attribution.windows import WindowGrid, most_frequent, patches, refine, sample
 from ..errors import MethodError
 from ..incremental.windows import Hidden
@@ -46,14 +47,16 @@ class Occlusion(Method):
     border, if they would not cover it. Several patch sizes, or segments in place of windows, give one value per pixel.
     The exact mode computes only what a window changes, if that pays, and gives what the plain one gives. `details`
     hold the most probable class with each window hidden (`classes`) and at every pixel of the model's input
-    (`class_map`: that of most windows over it, -1 where none is). On inputs that are no image, windows slide along the
-    last axis.
+    (`class_map`: that of most windows over it, -1 where none is). Signals are hidden along their axis, samples of rows
+    and columns (time, features) over both; what is longer than 1024 elements in stretches. `reason` says which windows,
+    and how many runs they take.
     """
 
     patch: int | str | tuple[int | str, ...] | None = option(
         None,
         "Side of the window in pixels of the model's input; 24x48: rows x columns; 16,32: several sizes, averaged. "
-        "None: a 7th of the shorter side (1 on inputs that are no image).",
+        "None: a 7th of the shorter side. On inputs that are no image a number runs along the last axis, 8x2 over the "
+        "rows and columns of samples that have them (time, features); None: one element, or stretches of long inputs.",
     )
     stride: int | None = option(None, "Step of the window in pixels. None: half the patch.", low=1)
     fill: str | float | np.ndarray | None = option(  # noqa: RUF009
@@ -83,7 +86,7 @@ class Occlusion(Method):
     def __call__(self, problem: Problem) -> Maps:
         _check_depends(problem)
         if problem.input.axes is None:
-            return self._along_last_axis(problem)
+            return self._on_signal(problem)
         if self.segments is not None:
             return self._by_segments(problem)
         plane = problem.input.plane
@@ -170,33 +173,58 @@ class Occlusion(Method):
 
     # --- other inputs ---
 
-    def _along_last_axis(self, problem: Problem) -> Maps:
+    def _on_signal(self, problem: Problem) -> Maps:
+        """Windows, or segments, of an input that is no image."""
         x = problem.input.x
         if x.ndim < 2:
             raise MethodError("occlusion hides a part of a sample, and the samples are single numbers")
-        size = x.shape[-1]
-        sizes = [(1, 1)] if self.patch is None else patches(self.patch, (size, size))
-        if len(sizes) > 1 or self.segments is not None or self.mode not in ("exact", "plain"):
-            raise MethodError("the input is no image: windows of one size slide along its last axis, in the exact mode")
-        grid = WindowGrid((1, size), (1, sizes[0][1]), (1, self._stride(sizes[0])[1]))
-        fills = self._fills(problem)
-        values, done = [], _Done(problem, len(grid.boxes) * len(x))
-        for number in range(len(x)):
-            boxes = grid.boxes
+        if self.mode not in ("exact", "plain"):
+            raise MethodError(f"mode {self.mode!r} is for images and the input is none: use 'exact' or 'plain'")
+        if self.segments is not None:
+            return self._signal_segments(problem, self.segments)
+        windows = signal_windows(problem.source, problem.input.name, x.shape[1:], self.patch, self.stride)
+        grid, count = windows.grid, len(windows.grid.boxes)
+        done = _Done(problem, count * len(x))
+        drops = [self._drops_of(problem, number, count, windows.hides, done) for number in range(len(x))]
+        found = np.concatenate(drops).reshape(-1, *grid.shape)
+        values = found[:, 0] if windows.axis is not None else found
+        return GridMaps(np.asarray(values, np.float32), plane=grid.mean_cover(found), reason=windows.reason)
 
-            def make(numbers: NDArray[np.int64], number: int = number, boxes: Any = boxes) -> NDArray[Any]:
-                out = np.repeat(x[number : number + 1], len(numbers), 0)
-                for place, window in enumerate(numbers):
-                    columns = slice(boxes[window, 1], boxes[window, 3])
-                    out[place, ..., columns] = fills[number][..., columns]
-                return out
+    def _signal_segments(self, problem: Problem, segments: int | str | NDArray[Any]) -> Maps:
+        parts = features_of(problem, segments, self.grid, self.compactness)
+        done = _Done(problem, sum(map(len, parts)))
+        values, details = [], []
+        for number, features in enumerate(parts):
+            if features.covers is not None:
+                raise MethodError("segments of occlusion are labels of elements: for masks that overlap use `ablation`")
+            labels = features.labels
 
-            first = number * problem.target.count
-            clean = problem.scores[first : first + problem.target.count]
-            values.append((clean - problem.runs.scores_generated(len(boxes), make, number, done)).T)
-        found = np.concatenate(values)
-        plane = grid.mean_cover(found[:, None, :])[:, 0]
-        return GridMaps(np.asarray(found, np.float32), plane=plane[:, None, :])
+            def hides(segment: int, labels: NDArray[np.int32] = labels) -> NDArray[np.bool_]:
+                return np.asarray(labels == segment)
+
+            for row in self._drops_of(problem, number, len(features), hides, done):
+                values.append(features.spread(row))
+                details.append({"features": features.kind, "weights": tuple(row.tolist()), "segments": labels})
+        return InputMaps(np.stack(values), details=tuple(details))
+
+    def _drops_of(
+        self, problem: Problem, number: int, count: int, hides: Callable[[int], Any], done: _Done
+    ) -> NDArray[np.float64]:
+        """Clean minus hidden scores (K, count) of a sample, each with what `hides` says of it filled."""
+        x, fill = problem.input.x, self._fills(problem)[number]
+
+        def make(numbers: NDArray[np.int64]) -> NDArray[Any]:
+            out = np.repeat(x[number : number + 1], len(numbers), 0)
+            for place, window in enumerate(numbers):
+                part = hides(int(window))
+                out[place][part] = fill[part]
+            return out
+
+        first = number * problem.target.count
+        clean = problem.scores[first : first + problem.target.count]
+        hidden = problem.runs.scores_generated(count, make, number, done)
+        with np.errstate(invalid="ignore"):  # the explanation says that scores are not finite
+            return np.asarray((clean - hidden).T)
 
 
 def _about_classes(problem: Problem, number: int, class_map: NDArray[np.int32] | None) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def infer_shapes(proto: ModelProto) -> ModelProto:
     if any(name not in typed for name in declared if name not in foreign):
         known = [v for name, v in declared.items() if name in foreign or name not in typed]
         inferred = _infer(bare, known)
-    if not _is_complete(inferred) and not _is_risky(bare.graph, inferred):
+    if not _is_complete(inferred) and not is_risky(bare.graph, inferred):
         inferred = _infer(bare, known, data=True)
     infos = [ValueInfoProto.FromString(v.SerializeToString()) for v in inferred.value_info]
     del proto.graph.value_info[:]
@@ -50,7 +50,7 @@ def bare_copy(proto: ModelProto) -> ModelProto:
     """A copy for shape inference: large tensors have no data."""
     bare = ModelProto()
     copy_fields(proto, bare, but=("graph",))
-    _bare_graph(proto.graph, bare.graph)
+    bare_graph(proto.graph, bare.graph)
     return bare
 
 
@@ -103,7 +103,7 @@ _LONGEST_VECTOR = 1 << 20
 _NO_LIMIT = (1 << 31) - 1  # "to the end", as an argument of Slice
 
 
-def _is_risky(bare: GraphProto, inferred: GraphProto) -> bool:
+def is_risky(bare: GraphProto, inferred: GraphProto) -> bool:
     """Whether following computed sizes might take memory without measure."""
     for info in (*inferred.input, *inferred.value_info, *inferred.output):
         dims = info.type.tensor_type.shape.dim
@@ -144,7 +144,7 @@ def _settle_output(mine: ValueInfoProto, theirs: ValueInfoProto) -> None:
             after.CopyFrom(before)
 
 
-def _bare_graph(graph: GraphProto, out: GraphProto) -> None:
+def bare_graph(graph: GraphProto, out: GraphProto) -> None:
     """A copy of `graph` whose large tensors have lost their data."""
     copy_fields(graph, out, but=("initializer",))
     for tensor in graph.initializer:

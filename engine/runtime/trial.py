@@ -13,6 +13,7 @@ from onnx import ModelProto
 
 from ..proto.nodes import all_nodes
 from ..proto.values import Value, fed, from_info
+from .empty_maps import EmptyMaps
 from .feeds import check_names, fit
 from .memory import shared_arena
 from .ort import ORT_ERRORS, create, ort, run_error, session_options
@@ -81,6 +82,7 @@ def trial_runner(
     names = [v.name for v in model.graph.output] if outputs is None else list(outputs)
     known = {v.name: v for v in map(from_info, model.graph.input)}
     required = {v.name: v for v in fed(model.graph)}
+    empty_maps = EmptyMaps(model)
     loops = any(node.op_type in ("Loop", "Scan") for node in all_nodes(model.graph))
     options = session_options(1 if loops else None, "none", spin=False, folder=str(folder) if folder else None)
     options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
@@ -89,6 +91,7 @@ def trial_runner(
 
     def run(feeds: Mapping[str, Any]) -> dict[str, np.ndarray]:
         check_names(feeds, required, known)
+        empty_maps.check(feeds)
         limits = ort.RunOptions()
         limits.log_severity_level = 4
         limits.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")

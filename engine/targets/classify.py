@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import ModelError
 from ..inspect.answer import Answer
 
 
@@ -31,10 +32,16 @@ def best(
     """The `top` most probable classes of every sample of a batch, best first; of equal ones the lower index first.
 
     values: what the model gives for `answer.value`. Raises ShapeError where that is not one score per class, ModelError
-    for an answer without classes.
+    for an answer without classes and for scores that are not finite.
     """
     rows = answer.rows(values)
     shown, raw = answer.probabilities(rows), answer.sides(rows)
+    if not np.isfinite(shown).all():
+        bad = int((~np.isfinite(shown).all(axis=1)).sum())
+        raise ModelError(
+            f"the scores of {bad} of {len(shown)} samples are not finite numbers: the model's weights hold NaN or "
+            "infinity, or it overflows (float16, a wrong mean= or std=)"
+        )
     named = labels if labels is not None and len(labels) == shown.shape[1] else None
     order = np.argsort(-shown, axis=1, kind="stable")[:, :top]
 

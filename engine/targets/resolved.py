@@ -132,9 +132,16 @@ def score(
 ) -> NDArray[np.float64]:
     """sum(y * cotangent) per row, in float64; elements whose cotangent is 0 do not count, even if they are infinite.
 
-    y: (R, ...). cotangents: (R, ...), or those of the rows `rows` (R,) among them. Returns (R,).
+    y: (R, ...). cotangents: (R, ...), or those of the rows `rows` (R,) among them. Returns (R,). Raises TargetError
+    where their shapes differ.
     """
     rows = np.arange(len(y)) if rows is None else rows
+    if y.shape[1:] != cotangents.shape[1:]:
+        raise TargetError(
+            f"the explained value has the shape {list(cotangents.shape[1:])} for the input as it is and "
+            f"{list(y.shape[1:])} for a changed one, as behind a choice that the model makes (non-maximum suppression, "
+            "NonZero): explain a value before that choice"
+        )
     flat, weights = y.reshape(len(y), -1), cotangents.reshape(len(cotangents), -1)
     total = np.empty(len(y), np.float64)
     for row in np.unique(rows):

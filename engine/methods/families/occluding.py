@@ -86,7 +86,8 @@ class Occluder:
         details: dict[str, Any] = {"inference": runner.plan.reason, "stages": len(runner.plan.stages)}
         if several:
             details["classes"] = best
-        return problem.scores[first : first + target.count, None] - scores, details
+        with np.errstate(invalid="ignore"):  # the explanation says that scores are not finite
+            return problem.scores[first : first + target.count, None] - scores, details
 
     def _runner(self, hidden: Hidden, others: Mapping[str, NDArray[Any]]) -> Runner:
         problem, given = self.problem, self.problem.input

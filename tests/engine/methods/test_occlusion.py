@@ -324,6 +324,52 @@ def test_a_signal(parse: Parse) -> None:
         check(e, np.array([shares[a : a + 4].sum() for a in (0, 4, 6)]))
 
 
+def test_a_sequence(parse: Parse) -> None:
+    """Windows over time and features, and segments of them."""
+    w = RNG.standard_normal((6, 4)).astype(np.float32)
+    proto = parse(
+        "m (float[N, 6, 4] x) => (float[N, 1] y) { p = Mul (x, w) s = ReduceSum <keepdims = 0> (p, both) y = Unsqueeze (s, one) }",
+        w=w,
+        both=np.array([1, 2]),
+        one=np.array([1]),
+    )
+    x = RNG.standard_normal((1, 6, 4)).astype(np.float32)
+    shares = x[0] * w
+    check(onnxray.explain(proto, x, "occlusion", 0), shares)
+    stretch = onnxray.explain(proto, x, "occlusion", 0, patch="3x4", stride=3)
+    check(stretch, np.array([[shares[:3].sum()], [shares[3:].sum()]]))
+    for mode in ("exact", "plain"):
+        found = onnxray.explain(proto, x, "occlusion", 0, mode=mode, segments=np.repeat(np.arange(3), 8).reshape(6, 4))
+        check(found, np.repeat(shares.reshape(3, 8).sum(axis=1), 8).reshape(6, 4))
+
+
+def test_an_answer_whose_length_varies(parse: Parse) -> None:
+    """Behind non-maximum suppression or NonZero every input has another number of results."""
+    proto = parse(
+        """m (float[1, 4, 4] x) => (float[1, K] y) {
+            f = Reshape (x, flat)  l = Reshape (x, line)  z = Greater (l, half)  y = Compress <axis = 1> (f, z) }""",
+        flat=np.array([1, 16]),
+        line=np.array([16]),
+        half=np.array(0.5, np.float32),
+    )
+    x = np.where(np.eye(4)[None] > 0, 1, 0).astype(np.float32)
+    with pytest.raises(onnxray.OnnxrayError, match="behind a choice that the model makes"):
+        onnxray.explain(proto, x, "occlusion", onnxray.Target.element("y", (0,)))
+
+
+def test_a_long_signal_is_hidden_in_stretches(parse: Parse) -> None:
+    w = RNG.standard_normal((4000, 1)).astype(np.float32)
+    proto = parse("m (float[N, 4000] x) => (float[N, 1] y) { y = MatMul (x, w) }", w=w)
+    x = RNG.standard_normal((1, 4000)).astype(np.float32)
+    found = onnxray.explain(proto, x, "occlusion", 0)
+    assert found.values.size <= 130
+    assert "one by one would take 4000 runs" in found.reason
+    assert f"{found.values.size} runs" in found.reason
+    shares = x[0] * w[:, 0]
+    np.testing.assert_allclose(found.values[:2], [shares[:63].sum(), shares[31:94].sum()], atol=1e-3)
+    assert onnxray.explain(proto, x, "occlusion", 0, patch=1000).values.shape == (7,)
+
+
 @pytest.mark.parametrize(
     "case",
     """s_knn_op13 s_pipeline_scaler_mlp_op17 t_if_op17 t_loop_op17 t_fp64_op17 t_fp16_cnn_op17 t_uint8_nhwc_op17
@@ -525,8 +571,13 @@ def test_a_target_that_does_not_depend_on_the_image(parse: Parse) -> None:
 def test_inputs_that_are_no_image(parse: Parse) -> None:
     table = parse("m (float[N, 5] x) => (float[N, 3] y) { y = MatMul (x, w) }", w=np.ones((5, 3), np.float32))
     x = np.ones((1, 5), np.float32)
-    for options in ({"patch": "1,2"}, {"mode": "coarse-to-fine"}, {"segments": "grid"}):
-        with pytest.raises(onnxray.OnnxrayError, match="the input is no image: windows of one size slide"):
+    for options, said in (
+        ({"patch": "1,2"}, "give one patch, not 2 sizes"),
+        ({"patch": "1x2"}, "windows slide along axis 1 .* give one number"),
+        ({"mode": "coarse-to-fine"}, "mode 'coarse-to-fine' is for images"),
+        ({"segments": "grid"}, "parts of an image and the input is none"),
+    ):
+        with pytest.raises(onnxray.OnnxrayError, match=said):
             onnxray.explain(table, x, "occlusion", 0, **options)
     with pytest.raises(onnxray.OnnxrayError, match="a patch of 6 columns is larger than the model's input of 5"):
         onnxray.explain(table, x, "occlusion", 0, patch=6)

@@ -1,0 +1,47 @@
+"""Numbers that are not finite: said or refused, with the cause."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import pytest
+
+import onnxray
+from onnxray.engine.inspect.answer import find_answer
+from onnxray.engine.inspect.finite import why_not_finite
+from onnxray.engine.targets.classify import best
+
+Parse = Callable[..., onnx.ModelProto]
+
+
+def model(parse: Parse, weight: float) -> onnx.ModelProto:
+    k = np.ones((4, 3, 3, 3), np.float32)
+    k[0] = weight
+    return parse(
+        """g (float[N, 3, 8, 8] x) => (float[N, 4] y) {
+            c = Conv <pads = [1, 1, 1, 1]> (x, k)  r = Relu(c)  p = GlobalAveragePool(r)  y = Flatten(p) }""",
+        k=k,
+    )
+
+
+@pytest.mark.parametrize("weight", [np.nan, np.inf])
+@pytest.mark.parametrize("method", ["gradient", "grad-cam", "occlusion"])
+def test_weights_are_named(parse: Parse, weight: float, method: str) -> None:
+    found = onnxray.explain(model(parse, weight), np.ones((1, 3, 8, 8), np.float32), method=method, target=0)
+    assert any("27 of 108 numbers of the weights 'k' are NaN or infinite" in text for text in found.warnings)
+    for method in ("kernel-shap", "rise"):
+        with pytest.raises(onnxray.OnnxrayError, match="weights 'k' are NaN or infinite"):
+            onnxray.explain(model(parse, weight), np.ones((1, 3, 8, 8), np.float32), method=method, target=0)
+
+
+def test_a_model_that_overflows(parse: Parse) -> None:
+    assert why_not_finite(onnxray.load(model(parse, 1.0))) == "the model overflows on this input"
+
+
+@pytest.mark.parametrize("score", [np.nan, np.inf])
+def test_there_is_no_best_class_of_such_scores(parse: Parse, score: float) -> None:
+    answer = find_answer(onnxray.load(model(parse, 1.0)))
+    with pytest.raises(onnxray.OnnxrayError, match="1 of 2 samples are not finite"):
+        best(np.array([[0, 1, 2, 3], [0, score, 2, 3]], np.float32), answer, None)
