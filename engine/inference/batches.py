@@ -91,10 +91,10 @@ def _joined(outputs: Sequence[str], batches: Iterable[Mapping[str, np.ndarray]])
     for done in batches:
         for name in outputs:
             parts[name].append(done[name])
-    return {name: _joined(name, found) for name, found in parts.items()}
+    return {name: _stacked(name, found) for name, found in parts.items()}
 
 
-def _joined(name: str, parts: Sequence[np.ndarray]) -> np.ndarray:
+def _stacked(name: str, parts: Sequence[np.ndarray]) -> np.ndarray:
     """The rows of all parts. Raises ShapeError where their shapes differ."""
     if len({part.shape[1:] for part in parts}) > 1:
         shapes = " and ".join(str(list(shape)) for shape in sorted({part.shape[1:] for part in parts})[:2])
