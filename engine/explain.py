@@ -24,7 +24,7 @@ from .preprocess.answers import answer_of
 from .preprocess.card import Card
 from .proto.operators import MICROSOFT
 from .targets.resolved import ClassTarget
-from .targets.target import Target, title
+from .targets.target import Region, Target, title
 
 # What `explain` takes besides a method's own options.
 RUN_OPTIONS = ("providers", "threads", "batch", "progress")
@@ -114,7 +114,7 @@ def _part(problem: Problem, method: Method, maps: Maps, row: int) -> Explanation
     warnings += [*problem.notices, *_about_score(problem, method, score, scores)]
     if problem.input.geometries is not None:
         warnings += [f"preprocessing: {text}" for text in problem.input.warnings]
-    warnings += [*problem.input.notes, *_held(problem)]
+    warnings += [*problem.input.notes, *_held(problem), *_idle(problem)]
     return Explanation(
         values=values,
         method=method.name,
@@ -137,6 +137,20 @@ def _part(problem: Problem, method: Method, maps: Maps, row: int) -> Explanation
         label=title(target),
         asked=str(problem.asked),
     )
+
+
+# Targets about classes ask what the output holds; the others name a value.
+_OF_ANSWER = ("output", "answer", "scores", "decision_threshold")
+
+
+def _idle(problem: Problem) -> list[str]:
+    """A warning about options that say what the model answers where the target does not ask for it."""
+    given = [name for name in _OF_ANSWER if name in problem.source.overrides]
+    if given and not problem.asked.of_classes and not isinstance(problem.asked, Region):
+        return [f"the options {', '.join(given)} have no effect on the target {problem.asked}, which names its value"]
+    if "decision_threshold" in given and problem.asked.of_classes:
+        return ["the option decision_threshold says which labels are true and has no effect on their explanation"]
+    return []
 
 
 # Inputs that a warning names.

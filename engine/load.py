@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .errors import CardError
 from .graph.model import Model, Source
 from .graph.read import read
 from .preprocess.card import check
@@ -24,6 +25,9 @@ def load(source: Source, **card: Any) -> Model:
     model's folder), OpsetError (older than opset 7 and not convertible), CardError (unknown field).
     """
     model = read(source)
+    for name in ("warnings", "about"):
+        if card.get(name) is not None:
+            raise CardError(f"{name} describes a card file and has no effect as an option: leave it out")
     options = check({name: value for name, value in card.items() if value is not None}, "the options", confined=False)
     if not options:
         return model

@@ -15,7 +15,7 @@ from ..errors import CardError, MethodError, ModelError, ShapeError
 from ..graph.model import Model
 from ..inspect.concrete_shapes import concrete_shapes
 from ..inspect.signature import image_input
-from ..preprocess.card import FIELDS, Card
+from ..preprocess.card import OPTION_FIELDS, Card
 from ..preprocess.find import find_card
 from ..preprocess.image import pixels_of, prepare
 from ..preprocess.labels import read_labels
@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 
 # What `explain` and `compile` take to say how the input is made and what the output holds.
-CARD_OPTIONS = FIELDS
+CARD_OPTIONS = OPTION_FIELDS
+
+
+_MOST_BYTES = 4 << 30
 
 
 def example_input(model: Model, card: Card | None = None) -> Input:
@@ -50,6 +53,8 @@ def example_input(model: Model, card: Card | None = None) -> Input:
         shape = shapes.get(value.name)
         if shape is None or value.dtype is None:
             raise ModelError(f"the shape of input {value} is not known: it cannot be compiled")
+        if math.prod(shape) * value.dtype.itemsize > _MOST_BYTES:
+            raise ModelError(f"the input {value} of {list(shape)} is larger than {_MOST_BYTES >> 30} GiB")
         arrays[value.name] = np.zeros(shape, value.dtype)
     if layout is not None and card is not None:
         size = {"N": arrays[name].shape[0], "H": card.size[0], "W": card.size[1], "C": card.channels}
@@ -260,7 +265,8 @@ def picture(model: Model, given: Input, sample: int) -> NDArray[np.uint8] | None
         return None
     x = given.x[sample]
     card = _card(model)
-    if card is not None and not card.warnings:
+    given_by_user = not {"mean", "std", "order"}.isdisjoint(model.overrides)
+    if card is not None and (given_by_user or not card.warnings):
         try:
             fields = {**card.to_mapping(), "size": given.plane, "layout": given.layout}
             shown = pixels_of(x, Card.from_mapping(fields))

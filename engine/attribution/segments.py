@@ -64,6 +64,14 @@ class Features:
         return np.append(atoms, 0.0).astype(np.float32)[self.labels]
 
 
+def idle_segment_options(segments: int | str | NDArray[Any] | None) -> dict[str, str]:
+    """Options `grid` and `compactness` that have no effect with these segments -> what they need."""
+    named = segments if isinstance(segments, str) else None
+    superpixels = named in (AUTO, SLIC) or isinstance(segments, int)
+    found = {} if named == GRID else {"grid": "segments='grid'"}
+    return found if superpixels else {**found, "compactness": "superpixels (segments='slic' or a number)"}
+
+
 def features_of(problem: Problem, segments: int | str | NDArray[Any], grid: int, compactness: float) -> list[Features]:
     """The features of every sample of the problem.
 

@@ -58,8 +58,8 @@ def signal_windows(
     if axis is not None:
         if two:
             raise MethodError(
-                f"windows slide along axis {axis + 1} of the input {name!r} alone, through all others: give one number "
-                f"as the patch, not {patch}"
+                f"windows slide along axis {axis + 1} of the input {name!r} alone: give one number as the patch, "
+                f"not {patch}"
             )
         return _along(name, shape[axis], axis, None if sizes[0] is None else sizes[0][1], stride)
     if sizes[0] is not None and not two:

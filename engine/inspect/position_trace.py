@@ -200,6 +200,8 @@ def _reshape(trace: Trace, index: int, node: NodeProto, shape: tuple[int, ...]) 
 
 def _transpose(trace: Trace, index: int, node: NodeProto, shape: tuple[int, ...]) -> list[Positions | None]:
     positions = trace.positions[node.input[0]]
+    if positions.ndim != len(shape) + 1:
+        return [None]
     return [positions.transpose(0, *(p + 1 for p in permutation_of(node, len(shape))))]
 
 

@@ -9,6 +9,7 @@ summed up, score(x) - score(b) ("completeness"). How far the sum is from that me
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,9 @@ class IntegratedGradients(Method):
     tolerance: float | None = option(None, "Double the steps until the relative completeness error is below.", low=0)
     max_steps: int = option(1600, "The most steps that `tolerance` may lead to.", low=1, high=100_000)
     seed: int = option(0, "Of the baseline `noise`.", low=0)
+
+    def idle(self) -> Mapping[str, str]:
+        return {} if self.tolerance is not None else {"max_steps": "a tolerance"}
 
     def __call__(self, problem: Problem) -> Maps:
         base = baseline(problem, self.baseline, self.seed)[problem.sample]

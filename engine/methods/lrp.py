@@ -8,6 +8,7 @@ rules' formulas are in `engine/relevance/rules.py`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -96,6 +97,12 @@ class Lrp(Method):
     bias: bool = option(True, "Biases take their share of the relevance, and keep it.")
     low: float | None = option(None, "Least value of the input, for `box`; none: that of a pixel.")
     high: float | None = option(None, "Greatest value of the input, for `box`; none: that of a pixel.")
+
+    def idle(self) -> Mapping[str, str]:
+        conv, dense, first = COMPOSITES[self.composite]
+        used = {self.conv or conv, self.dense or dense, self.first or first}
+        needs = {"gamma": "gamma", "alpha": "alpha-beta", "low": "box", "high": "box"}
+        return {name: f"a composite or rule with {rule!r}" for name, rule in needs.items() if rule not in used}
 
     def __call__(self, problem: Problem) -> Maps:
         problem = problem.before_softmax()

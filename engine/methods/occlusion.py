@@ -11,7 +11,7 @@ approximate inference for faster occlusion-based deep CNN explanations", SIGMOD 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ..attribution.baselines import FILLS, INPAINT, baseline, inpainted, usual_fill
 from ..attribution.maps import GridMaps, InputMaps, Maps
-from ..attribution.segments import NAMES, features_of
+from ..attribution.segments import NAMES, features_of, idle_segment_options
 from ..attribution.signal_windows import signal_windows
 from ..attribution.windows import WindowGrid, most_frequent, patches, refine, sample
 from ..errors import MethodError
@@ -82,6 +82,16 @@ class Occlusion(Method):
     seed: int = option(0, "Of the fill `noise`, and of the places at which an approximation is checked.", low=0)
     needs: ClassVar[Needs] = "forward"
     randomisation: ClassVar[Sanity] = "passes"
+
+    def idle(self) -> Mapping[str, str]:
+        found = idle_segment_options(self.segments)
+        if self.mode != "coarse-to-fine":
+            found["budget"] = "mode='coarse-to-fine'"
+        if self.mode != "capped":
+            found["cap"] = "mode='capped'"
+        if self.segments is not None:
+            found |= {"patch": "windows (no segments)", "stride": "windows (no segments)"}
+        return found
 
     def __call__(self, problem: Problem) -> Maps:
         _check_depends(problem)

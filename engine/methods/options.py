@@ -96,6 +96,8 @@ def checked(method: str, spec: Option, value: Any) -> Any:
         if bool in spec.kinds:
             return bool(value)
     elif isinstance(value, int | float | np.integer | np.floating):
+        if isinstance(value, int) and abs(value) > 1 << 62:
+            raise MethodError(f"option {spec.name} of {method} must be {describe(spec)}, got a number beyond 2^62")
         number = float(value)
         if int in spec.kinds and number.is_integer() and float not in spec.kinds:
             return _limited(method, spec, int(value))
@@ -115,7 +117,11 @@ def _limited(method: str, spec: Option, value: Any) -> Any:
 
 
 def _shown(value: Any, spec: Option) -> str:
-    shown = repr(value) if len(repr(value)) <= 60 else f"a {type(value).__name__}"
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # an integer of thousands of digits
+        text = "a" * 61
+    shown = text if len(text) <= 60 else f"a {type(value).__name__}"
     close = nearest(value, spec.choices, 1) if isinstance(value, str) else []
     return shown + (f" (nearest: {close[0]!r})" if close else "")
 

@@ -45,6 +45,16 @@ class Method:
     def __post_init__(self) -> None:
         for f in fields(self):
             object.__setattr__(self, f.name, checked(self.name, spec_of(type(self), f), getattr(self, f.name)))
+        defaults = {f.name: f.default for f in fields(self)}
+        for name, wanted in self.idle().items():
+            if getattr(self, name) != defaults[name]:
+                raise MethodError(
+                    f"option {name} of {self.name} has no effect without {wanted}: give that, or leave {name} out"
+                )
+
+    def idle(self) -> Mapping[str, str]:
+        """Numbers among the options that have no effect with the others as they are -> what they need."""
+        return {}
 
     def __call__(self, problem: Problem) -> Maps:
         raise TypeError(f"{type(self).__name__} defines no __call__")

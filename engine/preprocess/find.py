@@ -196,7 +196,24 @@ class _Merge:
         self.labels()
         self.values.pop("source", None)
         told = self.values.pop("warnings", ())
+        self.warnings += self.idle()
         return Card(**self.values, source=self.source(), warnings=(*told, *dict.fromkeys(self.warnings)))
+
+    def idle(self) -> list[str]:
+        """What to say of options that have no effect with the others as they are."""
+        resize = self.values.get("resize", "stretch")
+        crop, letterbox = "resize='crop'", "resize='letterbox'"
+        needs = {"align": letterbox} if resize != "letterbox" else {}
+        if resize == "stretch":
+            needs["pad_value"] = f"{crop} or 'letterbox'"
+        if resize != "crop":
+            needs |= dict.fromkeys(("shortest_edge", "stretch_to", "crop_fraction", "rounding"), crop)
+        else:
+            for name, over in (("shortest_edge", ("stretch_to",)), ("crop_fraction", ("stretch_to", "shortest_edge"))):
+                stronger = [other for other in over if other in self.values]
+                needs |= {name: f"{stronger[0]} left out"} if stronger else {}
+        mine = [name for name in needs if name in self.origin and self.origin[name].where == OPTIONS]
+        return [f"{OPTIONS}: {name} has no effect without {needs[name]}" for name in mine]
 
     def contradiction(self, name: str, message: str) -> None:
         """Raise CardError if the field is the user's or a card file's; else drop it with a warning."""

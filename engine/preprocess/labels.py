@@ -42,6 +42,8 @@ def _label_file(value: str | Path, where: str, folder: Path | None, confined: bo
 
 def check_stays(path: Path, folder: Path, what: str) -> None:
     """Raise CardError for a file that is a link out of `folder`: nobody asked for what lies elsewhere."""
+    if "\0" in str(path):
+        raise CardError(f"{what} {str(path)!r} is no file name")
     if leaves(path, folder):
         raise CardError(f"{what} {str(path)!r} is a link out of the folder: copy the file there, or name it yourself")
 

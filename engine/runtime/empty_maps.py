@@ -16,7 +16,7 @@ from onnx import GraphProto, ModelProto
 from ..errors import ShapeError
 from ..proto.edit import copy_fields
 from ..proto.nodes import all_nodes, label
-from ..proto.shape_inference import bare_graph, is_risky
+from ..proto.shape_inference import bare_graph, is_risky, onnx_inference
 
 _WINDOWS = frozenset(
     """Conv FusedConv NhwcFusedConv ConvInteger QLinearConv ConvTranspose DeformConv MaxPool AveragePool LpPool
@@ -86,9 +86,9 @@ def _sizes(proto: ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> dict[str
         if info.type.HasField("tensor_type"):
             info.type.tensor_type.ClearField("shape")
     try:
-        inferred = onnx.shape_inference.infer_shapes(bare).graph
+        inferred = onnx_inference(bare)
         if not is_risky(bare.graph, inferred):
-            inferred = onnx.shape_inference.infer_shapes(bare, data_prop=True).graph
+            inferred = onnx_inference(bare, data=True)
     except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
         return {}
     return _known(inferred)

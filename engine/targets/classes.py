@@ -156,7 +156,7 @@ def class_index(which: int | str, labels: Sequence[str] | None, count: int | Non
     letters of either case.
     """
     if isinstance(which, int):
-        if which < 0 or (count is not None and which >= count):
+        if which < 0 or which >= 1 << 31 or (count is not None and which >= count):
             known = f"the model has classes 0 to {count - 1}" if count is not None else "classes are counted from 0"
             first, last = (f" ({labels[0]!r}", f" ... {labels[-1]!r})") if labels and len(labels) == count else ("", "")
             raise TargetError(f"class {which} does not exist: {known}{first}{last}")

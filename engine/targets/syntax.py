@@ -13,19 +13,29 @@ from .target import STRONGEST, Class, Contrast, Cotangent, Element, Predicted, R
 def parse(text: str) -> Target:
     """A target from its text; what is no other form is a label. Raises TargetError."""
     text = text.strip()
+    if len(text) > _LONGEST:
+        raise TargetError(f"a target of {len(text)} characters is none: write at most {_LONGEST}")
     kind, colon, rest = text.partition(":")
     if text == "predicted":
         return Predicted()
-    if re.fullmatch(r"[+-]?\d+", text):
+    if _is_number(text):
         return Class(int(text))
     if colon and kind in _FORMS:
         try:
             return _FORMS[kind](rest.strip())
-        except ValueError:
+        except (ValueError, RecursionError):
             raise TargetError(f"the target {text!r} cannot be read: write {_SYNTAX[kind]}") from None
     if not text:
         raise TargetError("the target is empty: give 'predicted', a class index or a label")
     return Class(text)
+
+
+# Of characters: a label has at most 1000, numbers of thousands of digits cannot be converted.
+_LONGEST = 4000
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"[+-]?[0-9]{1,18}", text) is not None
 
 
 def _listed(text: str) -> list[Target]:
@@ -68,7 +78,7 @@ def _region(text: str) -> Target:
 
 
 def _which(text: str) -> int | str:
-    return int(text) if re.fullmatch(r"[+-]?\d+", text) else text
+    return int(text) if _is_number(text) else text
 
 
 def _cotangent(text: str) -> Target:

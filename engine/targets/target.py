@@ -48,6 +48,8 @@ from .units import unit_axes as _unit_axes
 
 Which: TypeAlias = "int | str | Target | None"
 STRONGEST = "strongest"
+# Of one explanation: each is a map.
+MOST_TARGETS = 100_000
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,8 @@ class Target:
     def top(k: int) -> Target:
         if k < 1:
             raise TargetError(f"top:{k} names no class: ask for at least one")
+        if k > MOST_TARGETS:
+            raise TargetError(f"{k} classes at once are too many: ask for at most {MOST_TARGETS}")
         return Several(tuple(Predicted(rank) for rank in range(1, k + 1)))
 
     @staticmethod

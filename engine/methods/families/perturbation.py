@@ -6,6 +6,7 @@ forward pass, so any model that ONNX Runtime runs will do.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from ...attribution.baselines import FILLS, usual_fill
 from ...attribution.coalitions import SEGMENT_MEAN, Coalitions, fills_of
 from ...attribution.maps import Display, GridMaps, InputMaps, Maps
-from ...attribution.segments import AUTO, NAMES, Features, features_of
+from ...attribution.segments import AUTO, NAMES, Features, features_of, idle_segment_options
 from ..options import option
 from ..registry import Method, Needs
 
@@ -57,6 +58,12 @@ class Perturbation(Method):
         choices=(*FILLS, SEGMENT_MEAN),
     )
     seed: int = option(0, "Of what is drawn at random, the fill `noise` included.", low=0)
+
+    def idle(self) -> Mapping[str, str]:
+        segments = self.segments
+        if isinstance(segments, str) and segments == AUTO:
+            segments = self.on_images
+        return idle_segment_options(segments)
 
     def explain_sample(self, coalitions: Coalitions) -> list[SampleAnswer]:
         """An answer for each target of the sample. Raises MethodError."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -34,3 +36,18 @@ def test_computed_sizes_are_followed_only_where_a_size_is_open(
     done = infer_shapes(proto)
     assert len(asked) == passes
     assert from_info(done.graph.output[0]).shape == ("N", 3 if text == PLAIN else 6)
+
+
+def test_a_slice_of_a_negative_size_does_not_end_the_process(parse: Parse) -> None:
+    """onnx asserts on the size that a Pad leaves which cuts more than there is."""
+    proto = parse(
+        "g (float[1, 4] x) => (float[1, M] y) { p = Pad (x, pads)  s = Slice (p, starts, ends, axes)  y = Relu (s) }",
+        pads=np.array([0, -9, 0, 0], np.int64),
+        starts=np.array([0], np.int64),
+        ends=np.array([9], np.int64),
+        axes=np.array([1], np.int64),
+    )
+    code = "import sys, onnxray\ntry: onnxray.load(sys.stdin.buffer.read())\nexcept onnxray.OnnxrayError as e: print(e)"
+    data = proto.SerializeToString()
+    done = subprocess.run([sys.executable, "-c", code], input=data, timeout=120, check=True, capture_output=True)
+    assert b"a Pad cuts more than there is" in done.stdout
