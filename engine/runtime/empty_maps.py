@@ -32,22 +32,51 @@ class EmptyMaps:
 
     def __init__(self, proto: ModelProto) -> None:
         operators = {node.op_type for node in all_nodes(proto.graph)}
-        self._proto = proto if operators & (_WINDOWS | _RECURRENT) else None
+        self._open = _open_inputs(proto.graph) if operators & (_WINDOWS | _RECURRENT) else None
+        self._proto = _bare(proto) if self._open is not None else None  # without the weights, which are the session's
         self._found: dict[Any, str | None] = {}
 
     def check(self, feeds: Mapping[str, Any]) -> None:
         """Raise ShapeError where a map or a sequence would have the size 0."""
-        if self._proto is None:
+        if self._proto is None or self._open is None:
             return
         # An OrtValue's shape is a method.
         sizes = {name: x.shape() if callable(x.shape) else x.shape for name, x in feeds.items() if hasattr(x, "shape")}
         shapes = {name: tuple(shape) for name, shape in sizes.items()}
-        key = tuple(sorted(shapes.items()))
+        # Inputs whose sizes the model fixes were judged when it was loaded: only their number can vary.
+        if self._open.isdisjoint(shapes) and all(0 not in shape for shape in shapes.values()):
+            return
+        # Of the batch only counts whether there is one.
+        key = tuple(sorted((name, bool(shape[:1] and shape[0]), shape[1:]) for name, shape in shapes.items()))
         if key not in self._found:
             self._found[key] = _empty_map(self._proto, shapes)
         reason = self._found[key]
         if reason is not None:
             raise ShapeError(reason)
+
+
+def _open_inputs(graph: GraphProto) -> frozenset[str]:
+    """The inputs that maps and sequences come from, of which a size behind the first axis, or the rank, is not fixed.
+
+    Where there are inputs of three axes and more, those of fewer (class numbers, weights of terms) make no maps.
+    """
+    kinds = {info.name: info.type.tensor_type for info in graph.input}
+    deep = {name for name, kind in kinds.items() if len(kind.shape.dim) > 2}
+    return frozenset(
+        name
+        for name, kind in kinds.items()
+        if not kind.HasField("shape")
+        or ((name in deep or not deep) and not all(dim.HasField("dim_value") for dim in kind.shape.dim[1:]))
+    )
+
+
+def _bare(proto: ModelProto) -> ModelProto:
+    """A copy without the data of large tensors and without what is declared of values inside."""
+    bare = ModelProto()
+    copy_fields(proto, bare, but=("graph",))
+    bare_graph(proto.graph, bare.graph)
+    del bare.graph.value_info[:]
+    return bare
 
 
 def _empty_map(proto: ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> str | None:
@@ -72,10 +101,7 @@ def _empty_map(proto: ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> str 
 
 def _sizes(proto: ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int | None, ...]]:
     """The sizes of all values for inputs of these shapes, as far as onnx can infer them."""
-    bare = ModelProto()
-    copy_fields(proto, bare, but=("graph",))
-    bare_graph(proto.graph, bare.graph)
-    del bare.graph.value_info[:]
+    bare = _bare(proto)
     for info in bare.graph.input:
         if info.name in shapes and info.type.HasField("tensor_type"):
             dims = info.type.tensor_type.shape

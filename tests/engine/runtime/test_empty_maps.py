@@ -58,3 +58,27 @@ def test_sequences_without_a_step_or_a_sample(parse: Parse, shape: tuple[int, ..
     with pytest.raises(ShapeError, match="a sequence of size 0"):
         session(model).run({"x": np.zeros(shape, np.float32)})
     assert session(model).run({"x": np.zeros((4, 1, 3), np.float32)})["y"].shape == (4, 1, 1, 2)
+
+
+def test_sizes_that_are_fixed_cost_no_inference(parse: Parse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They were judged when the model was loaded; of open ones each size is looked at once, however many samples come."""
+    inferred: list[object] = []
+    true = onnx.shape_inference.infer_shapes
+
+    def counted(*args: object, **kwargs: object) -> object:
+        inferred.append(args[0])
+        return true(*args, **kwargs)  # type: ignore[arg-type]
+
+    text = "g (float[N, 3, {0}] x) => (float[N, 3, A, B] y) {{ y = MaxPool <kernel_shape = [3, 3]> (x) }}"
+    fixed, free = (session(onnxray.load(parse(text.format(size)))) for size in ("9, 9", "H, W"))
+    monkeypatch.setattr(onnx.shape_inference, "infer_shapes", counted)
+    x = np.zeros((2, 3, 9, 9), np.float32)
+    fixed.run({"x": x})
+    assert not inferred
+    free.run({"x": x})
+    once = len(inferred)
+    assert once > 0
+    free.run({"x": x[:1]})
+    assert len(inferred) == once
+    with pytest.raises(ShapeError):
+        free.run({"x": x[..., :2]})
