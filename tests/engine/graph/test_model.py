@@ -136,7 +136,7 @@ def test_overrides_are_checked(cnn: onnx.ModelProto) -> None:
         onnxray.load(cnn, siez=224)
     with pytest.raises(CardError, match="scores in the options must be one of"):
         onnxray.load(cnn, scores="percent")
-    with pytest.raises(CardError, match="output must be the name"):
+    with pytest.raises(CardError, match="output in the options must be a text"):
         onnxray.load(cnn, output=3)
 
 
