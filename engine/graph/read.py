@@ -11,6 +11,7 @@ from onnx import ModelProto
 
 from ..errors import ModelError
 from ..proto import external_data as external
+from ..proto.confinement import home_of
 from ..proto.nodes import DOMAIN_NAMES
 from ..proto.shape_inference import infer_shapes
 from ..proto.validate import check_wellformed
@@ -42,7 +43,7 @@ def read(source: Source) -> Model:
         elif isinstance(source, (str, os.PathLike)):
             path = Path(source)
             data, where = _read_file(path), repr(str(path))
-            folder = external.home_of(path)
+            folder = home_of(path)
         else:
             kind = type(source).__name__
             raise ModelError(

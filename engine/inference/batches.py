@@ -257,7 +257,7 @@ def batch_size(rows: Mapping[str, np.ndarray], runtime: RunOptions, elements: in
     """How many rows go into one run."""
     if runtime.batch is not None:
         return runtime.batch
-    each = max(int(np.prod(a.shape[1:])) for a in rows.values())
+    each = max((int(np.prod(a.shape[1:])) for a in rows.values()), default=0)
     return int(min(_MOST, max(1, elements // max(1, each))))
 
 

@@ -26,7 +26,7 @@ from ..errors import CardError, ModelError
 from ..inspect.answer import Hints, find_answer
 from ..inspect.own_scaling import own_scaling
 from ..inspect.signature import image_input
-from ..proto.external_data import leaves
+from ..proto.confinement import leaves
 from .card import ANSWER_FIELDS, FIELDS, Card, check, per_channel
 from .known_cards import known_cards
 from .labels import check_stays, parse_json, read_labels, read_text

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from ..errors import CardError
-from ..proto.external_data import leaves
+from ..proto.confinement import leaves
 
 MAX_LABELS = 1_000_000
 MAX_LABEL_LENGTH = 1000

@@ -7,7 +7,6 @@ inside the model's own folder, symbolic links resolved, are followed (ONNX speci
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import BinaryIO
@@ -17,6 +16,7 @@ import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 from ..errors import ExternalDataError
+from .confinement import leaves
 
 # Up to this many bytes in all, external tensors are read into the model when it is loaded; protobuf cannot serialise
 # more than 2 GiB, and a rewritten graph adds some of its own.
@@ -98,27 +98,6 @@ def nbytes(tensor: TensorProto) -> int:
     if bits is None:
         bits = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)).itemsize * 8
     return (count(tensor) * bits + 7) // 8
-
-
-def home_of(path: Path) -> Path:
-    """The folder whose files belong to a model file: that of the file, a link followed.
-
-    In the Hugging Face cache, `snapshots/REVISION/` holds links to `blobs/HASH`: the files lie together under their
-    names where the links are.
-    """
-    real = path.resolve()
-    return path.parent.resolve() if _is_blob_of(real, path.parent.resolve()) else real.parent
-
-
-def leaves(path: Path, folder: Path) -> bool:
-    """Whether a file, links followed, lies outside `folder` (and not among the blobs of a Hugging Face cache)."""
-    real, home = Path(os.path.realpath(path)), Path(os.path.realpath(folder))
-    return not (real.is_relative_to(home) or _is_blob_of(real, home))
-
-
-def _is_blob_of(real: Path, folder: Path) -> bool:
-    """Whether `real` is a blob of the same Hugging Face repository as the snapshot that `folder` is, or lies in."""
-    return real.parent.name == "blobs" and folder.is_relative_to(real.parent.parent / "snapshots")
 
 
 def locate(tensor: TensorProto, folder: Path | None) -> tuple[Path, int, int]:

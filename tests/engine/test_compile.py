@@ -18,7 +18,7 @@ from onnxray.engine.compile import METADATA, OUTPUT
 from onnxray.engine.errors import GradientError, MethodError, ModelError, TargetError, UnknownName
 from onnxray.engine.methods.registry import methods
 from onnxray.kernels.upsample import upsample
-from onnxray.tests.rounding import ROUNDING, apart
+from onnxray.tests.rounding import HALF, ROUNDING, apart
 
 COMPILABLE = [name for name, cls in methods().items() if cls.can_be_compiled()]
 FEW: dict[str, dict[str, Any]] = {
@@ -289,7 +289,8 @@ def test_half_precision(cnn: onnx.ModelProto, x: np.ndarray) -> None:
         )
     compiled = onnxray.compile(half, "grad-cam", upsample="none")
     found = outputs(compiled, {"image": x.astype(np.float16)})[OUTPUT]
-    close(found, expected_maps(onnxray.load(half), x.astype(np.float16), "grad-cam"))
+    # `explain` differentiates a float32 copy, the compiled model in float16.
+    assert apart(found, expected_maps(onnxray.load(half), x.astype(np.float16), "grad-cam")) <= HALF
 
 
 @pytest.mark.parametrize(
