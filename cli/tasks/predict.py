@@ -104,7 +104,7 @@ class BatchPrediction:
     def _classes(self, values: NDArray[Any]) -> list[dict[str, Any]]:
         from ...engine.targets.classify import best
 
-        rows = best(values, self.answer, self.card.labels, self.options.top)
+        rows = best(values, self.answer, self.card.labels, self.options.top, finite=False)
         return [{"top": [_plain(guess) for guess in row]} for row in rows]
 
     def _entry(self, image: ReadImage, results: dict[str, Any]) -> Entry:

@@ -27,16 +27,21 @@ class Guess:
 
 
 def best(
-    values: NDArray[np.generic], answer: Answer, labels: tuple[str, ...] | None, top: int = 5
+    values: NDArray[np.generic],
+    answer: Answer,
+    labels: tuple[str, ...] | None,
+    top: int = 5,
+    *,
+    finite: bool = True,
 ) -> list[list[Guess]]:
     """The `top` most probable classes of every sample of a batch, best first; of equal ones the lower index first.
 
     values: what the model gives for `answer.value`. Raises ShapeError where that is not one score per class, ModelError
-    for an answer without classes and for scores that are not finite.
+    for an answer without classes and, with `finite`, for scores that are not finite.
     """
     rows = answer.rows(values)
     shown, raw = answer.probabilities(rows), answer.sides(rows)
-    if not np.isfinite(shown).all():
+    if finite and not np.isfinite(shown).all():
         bad = int((~np.isfinite(shown).all(axis=1)).sum())
         raise ModelError(
             f"the scores of {bad} of {len(shown)} samples are not finite numbers: the model's weights hold NaN or "
