@@ -17,7 +17,8 @@ from onnxray.engine.caches import Kept, of_model
 from onnxray.engine.graph.float_input import with_real_input
 from onnxray.engine.graph.zipmap import with_tensor_scores
 from onnxray.engine.inspect.position_trace import trace
-from onnxray.engine.inspect.signature import class_output, image_input
+from onnxray.engine.inspect.signature import image_input
+from onnxray.engine.preprocess.answers import answer_of
 
 
 class Model:
@@ -155,5 +156,5 @@ def test_what_is_asked_most_is_worked_out_once(parse: Callable[..., onnx.ModelPr
     )
     assert image_input(model) is image_input(model)
     assert image_input(model, "x", "NHWC").layout == "NHWC"
-    assert class_output(model) is class_output(model)
+    assert answer_of(model) is answer_of(model)
     assert onnxray.load(model) is model
