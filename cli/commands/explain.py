@@ -88,7 +88,14 @@ def _list_methods(context: click.Context, parameter: click.Parameter, value: boo
     "--threshold",
     type=click.FloatRange(0, 1, min_open=True),
     metavar="SHARE",
-    help="Also the region whose values are at least this part of the greatest: mask, outlines and box, as JSON too.",
+    help="Also the regions whose values are at least this part of the greatest: a mask, each region's outline, "
+    "box (y0, x0, y1, x1) and peak, strongest first, as a picture and as JSON.",
+)
+@click.option(
+    "--side",
+    type=click.Choice(["positive", "negative", "both"]),
+    show_default="positive",
+    help="With --threshold: regions that speak for the target, against it, or both by magnitude.",
 )
 @click.option(
     "--rows",
@@ -110,8 +117,11 @@ def command(common: options.Common, **asked: Any) -> None:
 
     For each image, method and target: the map as a float32 .npy file, signed and not normalised; the map in colours;
     its overlay on the image. Per image, a sheet with all of them side by side, each with the range of its colours. With
-    --threshold the hottest region too. Occlusion also shows what the answer becomes with each part of the image hidden.
+    --threshold the hottest regions. Occlusion also shows what the answer becomes with each part of the image hidden.
     """
     from ..tasks.explain import ExplainOptions, explain
 
+    if asked["side"] and asked["threshold"] is None:
+        raise click.UsageError("--side is about the regions of --threshold: give it as well")
+    asked["side"] = asked["side"] or "positive"
     finish_run(explain(ExplainOptions(common=common, **asked)), common.as_json)

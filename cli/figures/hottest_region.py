@@ -1,33 +1,61 @@
-"""The hottest part of a heatmap: a mask, its outlines and its box."""
+"""The parts of a heatmap above a threshold: a mask, and for each part its outline, its box and its peak."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..files.images import contours
+from ..files.images import connected_parts, draw_text, grown, text_size
+from . import figure
+
+Side = Literal["positive", "negative", "both"]
+
+SIDES: tuple[Side, ...] = ("positive", "negative", "both")
+# Parts that manifests list and pictures frame: a map of single pixels falls into thousands.
+MOST = 10
+BOX_ORDER = "y0, x0, y1, x1 in pixels of the image; y1 and x1 are not included"
+_PIXELS_PER_LINE = 450  # of the image's longer side for one pixel of line width
+_LABELLED = 320  # the shorter side of pictures from which boxes have numbers
 
 
 @dataclass(frozen=True)
-class Region:
+class Part:
+    """A connected part of the mask.
+
+    outline: (n, 2) corners as (y, x). box: (y0, x0, y1, x1), the ends not included. peak: (y, x) of its strongest
+    value, `value` that value with its sign. area: in pixels.
+    """
+
+    outline: NDArray[np.int32]
+    box: tuple[int, int, int, int]
+    peak: tuple[int, int]
+    value: float
+    area: int
+
+    def to_mapping(self) -> dict[str, Any]:
+        """For manifests and JSON files."""
+        return {"box": list(self.box), "peak": list(self.peak), "value": self.value, "area": self.area}
+
+
+@dataclass(frozen=True)
+class Regions:
     """What lies above a threshold.
 
-    Attributes, in pixels as (y, x): `mask` bool (H, W); `outlines` of its parts, (n, 2) arrays, the largest first;
-    `box` (y0, x0, y1, x1) of the largest part, the ends not included, None where nothing lies above; `peak`, the
-    place of the greatest value; `level`, the value that the mask begins at; `share` of the image's area.
+    mask: bool (H, W). parts: its connected parts, that with the strongest peak first. level: the magnitude that the
+    mask begins at.
     """
 
     mask: NDArray[np.bool_]
-    outlines: tuple[NDArray[np.int32], ...]
-    box: tuple[int, int, int, int] | None
-    peak: tuple[int, int]
+    parts: tuple[Part, ...]
     level: float
 
     @property
     def share(self) -> float:
+        """Of the image's area."""
         return float(self.mask.mean())
 
     @property
@@ -36,41 +64,97 @@ class Region:
         return np.repeat((self.mask * np.uint8(255))[..., None], 3, axis=2)
 
     def to_mapping(self) -> dict[str, Any]:
-        """For manifests and JSON files."""
+        """For manifests: the first parts; `box` and `peak` are those of the first."""
+        first = self.parts[0] if self.parts else None
         return {
             "level": self.level,
             "area": int(self.mask.sum()),
             "share": self.share,
-            "box": None if self.box is None else list(self.box),
-            "peak": list(self.peak),
-            "outlines": [outline.tolist() for outline in self.outlines],
+            "box": None if first is None else list(first.box),
+            "box_order": BOX_ORDER,
+            "peak": None if first is None else list(first.peak),
+            "peak_order": "y, x",
+            "parts_found": len(self.parts),
+            "parts": [part.to_mapping() for part in self.parts[:MOST]],
         }
 
-
-def hottest(heatmap: NDArray[np.float32], threshold: float, signed: bool) -> Region:
-    """What of a heatmap (H, W) is at least `threshold` times its greatest value; of a signed one, by magnitude."""
-    values = np.abs(heatmap) if signed else np.maximum(heatmap, 0)
-    values = np.nan_to_num(values)
-    peak = np.unravel_index(int(values.argmax()), values.shape)
-    level = float(threshold * values.max())
-    mask = (values >= level) & (values > 0)
-    outlines = tuple(contours(mask))
-    box = None
-    if outlines:
-        (y0, x0), (y1, x1) = outlines[0].min(axis=0), outlines[0].max(axis=0)
-        box = (int(y0), int(x0), int(y1) + 1, int(x1) + 1)
-    return Region(mask, outlines, box, (int(peak[0]), int(peak[1])), level)
+    def to_json(self) -> dict[str, Any]:
+        """For JSON files: every part, with its outline."""
+        parts = [{**part.to_mapping(), "outline": part.outline.tolist()} for part in self.parts]
+        return {**self.to_mapping(), "parts": parts}
 
 
-def drawn(picture: NDArray[np.uint8], region: Region) -> NDArray[np.uint8]:
-    """The picture with the region's edge and its box, white next to black, so that they are seen on anything."""
+def hottest(heatmap: NDArray[np.float32], threshold: float, side: Side = "positive") -> Regions:
+    """The parts of a heatmap (H, W) whose values are at least `threshold` times the strongest.
+
+    side: which values count: what speaks for the target ("positive"), against it ("negative"), or both by magnitude.
+    """
+    signed = np.nan_to_num(heatmap)
+    strengths = {"positive": signed, "negative": -signed, "both": np.abs(signed)}[side]
+    level = float(threshold * max(0.0, float(strengths.max())))
+    mask = (strengths >= level) & (strengths > 0)
+    labels, outlines, boxes, areas = connected_parts(mask)
+    peaks = _peaks(strengths, labels, len(outlines))
+    parts = [
+        Part(outline, box, peak, float(signed[peak]), area)
+        for outline, box, peak, area in zip(outlines, boxes, peaks, areas, strict=True)
+    ]
+    return Regions(mask, tuple(sorted(parts, key=lambda part: (-abs(part.value), part.peak))), level)
+
+
+def _peaks(strengths: NDArray[np.float32], labels: NDArray[np.int32], count: int) -> list[tuple[int, int]]:
+    """(y, x) of the strongest value of each of the labels 1 to `count`; of equal ones the first in reading order."""
+    inside = np.flatnonzero(labels)
+    numbers, values = labels.ravel()[inside], strengths.ravel()[inside]
+    most = np.zeros(count + 1, strengths.dtype)
+    np.maximum.at(most, numbers, values)
+    greatest = values == most[numbers]
+    _, first = np.unique(numbers[greatest], return_index=True)
+    places = np.unravel_index(inside[greatest][first], labels.shape)
+    return [(int(y), int(x)) for y, x in zip(*places, strict=True)]
+
+
+def line_width(picture: NDArray[np.uint8]) -> int:
+    """Pixels of a line that is seen when the whole picture is."""
+    return max(1, round(int(max(picture.shape[:2])) / _PIXELS_PER_LINE))
+
+
+def drawn(picture: NDArray[np.uint8], regions: Regions) -> NDArray[np.uint8]:
+    """The picture with the edges of the parts, the boxes of the strongest, and their peak values.
+
+    Lines are white next to black, so that they are seen on anything, and grow with the picture.
+    """
     out: NDArray[np.uint8] = picture.copy()
-    padded = np.pad(region.mask, 1)
-    neighbours = [padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]]
-    out[np.any(neighbours, axis=0) & ~region.mask] = 0
-    out[region.mask & ~np.all(neighbours, axis=0)] = 255
-    if region.box is not None:
-        y0, x0, y1, x1 = region.box
-        out[y0, x0:x1], out[y1 - 1, x0:x1] = 255, 255
-        out[y0:y1, x0], out[y0:y1, x1 - 1] = 255, 255
+    width = line_width(picture)
+    out[grown(regions.mask, width) & ~regions.mask] = 0
+    out[regions.mask & grown(~regions.mask, width)] = 255
+    for part in reversed(regions.parts[:MOST]):
+        _frame(out, part.box, width)
+    if min(picture.shape[:2]) >= _LABELLED:
+        _label(out, regions.parts[:MOST])
     return out
+
+
+def _frame(out: NDArray[np.uint8], box: tuple[int, int, int, int], width: int) -> None:
+    """A white line inside the box; inside that a black one, if it leaves something to see."""
+    roomy = min(box[2] - box[0], box[3] - box[1]) >= 8 * width
+    for inset, ink in ((width, 0), (0, 255)) if roomy else ((0, 255),):
+        y0, x0, y1, x1 = box[0] + inset, box[1] + inset, box[2] - inset, box[3] - inset
+        out[y0 : y0 + width, x0:x1], out[max(y0, y1 - width) : y1, x0:x1] = ink, ink
+        out[y0:y1, x0 : x0 + width], out[y0:y1, max(x0, x1 - width) : x1] = ink, ink
+
+
+def _label(out: NDArray[np.uint8], parts: Sequence[Part]) -> None:
+    """The peak value above each box, or within it at the picture's top; where two meet, the stronger is written."""
+    size = max(14, round(max(out.shape[:2]) / 45))
+    taken = np.zeros(out.shape[:2], np.bool_)
+    for part in parts:
+        words = figure.number(part.value)
+        across, high = text_size(words, size)
+        y = part.box[0] - high - 2 if part.box[0] >= high + 2 else part.box[0] + 2
+        x = min(max(0, part.box[1]), max(0, out.shape[1] - across - 6))
+        place = slice(y, y + high), slice(x, x + across + 6)
+        if not taken[place].any():
+            taken[place] = True
+            out[place] = 0
+            draw_text(out, words, (x + 3, y), size, (255, 255, 255))

@@ -378,12 +378,32 @@ def shorten(text: str, width: int, size: int = 16, *, bold: bool = False) -> str
     return text[:low].rstrip() + "..." if low else ""
 
 
-def contours(mask: NDArray[np.bool_]) -> list[NDArray[np.int32]]:
-    """The outer outlines of a mask's connected parts, (n, 2) arrays of (y, x), the part of greatest area first."""
-    found, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    parts = [np.ascontiguousarray(outline[:, 0, ::-1], np.int32) for outline in found]
-    areas = [cv2.contourArea(outline) + len(outline) / 2 for outline in found]
-    return [parts[i] for i in sorted(range(len(parts)), key=lambda i: (-areas[i], parts[i].tolist()))]
+def connected_parts(
+    mask: NDArray[np.bool_],
+) -> tuple[NDArray[np.int32], list[NDArray[np.int32]], list[tuple[int, int, int, int]], list[int]]:
+    """The connected parts of a mask (H, W), diagonal neighbours connected.
+
+    Returns labels int32 (H, W), 0 outside and 1, 2, ... in the parts; and for each part, in that order, its outer
+    outline as an (n, 2) array of (y, x), its box (y0, x0, y1, x1) with the ends not included, and its area in pixels.
+    """
+    plane = mask.astype(np.uint8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(plane, connectivity=8, ltype=cv2.CV_32S)
+    found, hierarchy = cv2.findContours(plane, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    outlines = {}
+    for outline, (_, _, _, parent) in zip(found, hierarchy[0] if len(found) else (), strict=True):
+        if parent < 0:  # not the edge of a hole
+            corners = np.ascontiguousarray(outline[:, 0, ::-1], np.int32)
+            outlines[int(labels[tuple(corners[0])])] = corners
+    parts = stats[1:].tolist()
+    boxes = [(y, x, y + h, x + w) for x, y, w, h, _ in parts]
+    return labels, [outlines[i + 1] for i in range(len(parts))], boxes, [area for *_, area in parts]
+
+
+def grown(mask: NDArray[np.bool_], by: int) -> NDArray[np.bool_]:
+    """A mask (H, W) with all pixels at most `by` pixels from it, in each axis; nothing grows in from outside."""
+    kernel = np.ones((2 * by + 1, 2 * by + 1), np.uint8)
+    plane = cv2.dilate(mask.astype(np.uint8), kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    return np.asarray(plane, np.bool_)
 
 
 def _printable(text: str) -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ...engine.methods.registry import Method
     from ...engine.preprocess.card import Card
     from ...engine.targets.target import Target
+    from ..figures.hottest_region import Side
     from ..figures.parts import Section
     from ..files.output import Output
     from ..files.run import Run
@@ -42,6 +43,7 @@ class ExplainOptions:
     alpha: float
     colormap: str | None
     threshold: float | None
+    side: Side
     rows: int | None
     output: Output
     common: Common
@@ -83,6 +85,7 @@ def _decisive(options: ExplainOptions, methods: Sequence[Method], targets: Seque
         "alpha": options.alpha,
         "colormap": options.colormap,
         "threshold": options.threshold,
+        "side": options.side,
         "rows": options.rows,
         **options.common.runtime,
     }
@@ -252,18 +255,18 @@ class Explainer:
     def _write_region(
         self, e: Explanation, name: str, overlay: Pixels, threshold: float
     ) -> tuple[dict[str, Any], list[str]]:
-        """The hottest region: its entry of the manifest, and the files written."""
+        """The regions above the threshold: their entry of the manifest, and the files written."""
         from ..figures.hottest_region import drawn, hottest
 
-        region = hottest(e.heatmap, threshold, e.display == "signed")
-        shape = {"threshold": threshold, **region.to_mapping()}
-        text = json.dumps({"method": e.method, "target": str(e.target), **shape}, allow_nan=False)
+        found = hottest(e.heatmap, threshold, self.options.side)
+        asked = {"threshold": threshold, "side": self.options.side}
+        about = {"method": e.method, "target": str(e.target), **asked, **found.to_json()}
         files = [
-            self.run.picture(f"{name}-mask.png", region.picture),
-            self.run.picture(f"{name}-region.png", drawn(overlay, region)),
-            self.run.text(f"{name}-region.json", text + "\n"),
+            self.run.picture(f"{name}-mask.png", found.picture),
+            self.run.picture(f"{name}-region.png", drawn(overlay, found)),
+            self.run.text(f"{name}-region.json", json.dumps(about, allow_nan=False) + "\n"),
         ]
-        return {key: value for key, value in shape.items() if key != "outlines"}, files
+        return {**asked, **found.to_mapping()}, files
 
     def _many(self) -> bool:
         """Whether a method makes more than one map of an image."""

@@ -150,6 +150,17 @@ def test_the_hottest_region(run: Run, model: Path, photo: Path, out: Path) -> No
     assert (out / "ramp" / "grad-cam-region.png").is_file()
     assert shape["peak"] == list(np.unravel_index(e.heatmap.argmax(), e.heatmap.shape))
     refused(run("explain", model, photo, "--threshold", 0), "0<x<=1", code=2)
+    refused(run("explain", model, photo, "--side", "both"), "--side is about the regions of --threshold", code=2)
+
+
+def test_regions_speak_for_the_target_unless_asked_otherwise(run: Run, model: Path, photo: Path, out: Path) -> None:
+    for side, sign in (("positive", 1), ("negative", -1)):
+        folder = out / side
+        arguments = ("-m", "occlusion", "--out", folder, "--threshold", 0.9, "--side", side, "--format", "npy")
+        assert run("explain", model, photo, *arguments).exit_code == 0
+        region = json.loads((folder / "ramp" / "occlusion-region.json").read_text())
+        assert region["side"] == side
+        assert all(sign * part["value"] > 0 for part in region["parts"])
 
 
 def test_options_of_methods(run: Run, model: Path, photo: Path, out: Path, tmp_path: Path) -> None:
@@ -303,6 +314,7 @@ def test_progress_within_an_image(model: Path, photo: Path) -> None:
         alpha=0.6,
         colormap=None,
         threshold=None,
+        side="positive",
         rows=4,
         output=Output(photo.parent),
         common=Common(card={}, runtime={"threads": 2}),
