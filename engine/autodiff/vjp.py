@@ -22,10 +22,12 @@ from ..graph.contradictions import check_consistent
 from ..graph.model import Model, Source
 from ..graph.read import read
 from ..graph.upgrade import GRADIENT_OPSET, upgraded
+from ..graph.widen import widened
 from ..proto.edit import copied
 from ..proto.values import FLOATS, elem_of
 from .decompose import decompose_live, rewrite
 from .diagnosis import no_path_error
+from .half import with_half_forward
 from .path import Lookup, Rules, lookup_of
 from .pullback import pullback
 
@@ -42,18 +44,32 @@ def vjp(model: Source, of: str | Sequence[str], wrt: str | Sequence[str], rules:
 
     Inputs: those of the model, then `cotangent/<name>` for each `of`, of that value's type and shape. Outputs: those of
     the model, then `grad/<name>` for each `wrt`: the sum over `of` of cotangent times derivative. The batch and every
-    other dimension stay symbolic where they were. Where the model has a value of such a name already (it is a vjp
-    itself), another "grad/" or "cotangent/" goes before it.
+    other dimension stay symbolic where they were. The way back of a float16 model is computed in float32. Where the
+    model has a value of such a name already (it is a vjp itself), another "grad/" or "cotangent/" goes before it.
 
     Raises UnknownName, NoGradient (an operator between `wrt` and `of` has none), Disconnected (no `of` depends on a
     `wrt`), GradientError (a value is no float tensor, a rule has other parameters), ShapeError (a rank that cannot be
     known), ModelError, OpsetError.
     """
+    return differentiated(model, of, wrt, rules)
+
+
+def differentiated(
+    model: Source, of: str | Sequence[str], wrt: str | Sequence[str], rules: Rules = None, *, wide: bool = False
+) -> Model:
+    """`vjp`; `wide`: cotangents and gradients of a float16 model are float32."""
     model = read(model)
     of, wrt = _names(model, of, "of"), _names(model, wrt, "wrt")
     lookup = lookup_of(rules)
     check_consistent(model)
     model = upgraded(model, GRADIENT_OPSET)
+    single = widened(model)
+    note = {"onnxray.vjp": f"of={','.join(of)}; wrt={','.join(wrt)}; rules={_rules_name(rules)}"}
+    made = _differentiated(single, of, wrt, lookup, note)
+    return made if single is model else with_half_forward(made, model, wide)
+
+
+def _differentiated(model: Model, of: list[str], wrt: list[str], lookup: Lookup, note: Mapping[str, str]) -> Model:
     known_types = GraphTypes(model, [copied(node) for node in model.graph.node], model.opset)
     _check_floats(known_types, of, wrt)
     op = Emitter(known_types)
@@ -64,7 +80,6 @@ def vjp(model: Source, of: str | Sequence[str], wrt: str | Sequence[str], rules:
     for name in wrt:
         if name not in found:
             raise Disconnected(no_path_error(op, known_types.nodes, of, name, lookup))
-    note = {"onnxray.vjp": f"of={','.join(of)}; wrt={','.join(wrt)}; rules={_rules_name(rules)}"}
     return assemble(op, dict(zip(of, seeds, strict=True)), {n: found[n] for n in wrt}, totals, note)
 
 

@@ -18,7 +18,7 @@ from onnx import GraphProto, NodeProto, TensorProto, TypeProto, ValueInfoProto
 
 from ...kernels.upsample import taps
 from ..autodiff.path import Rules
-from ..autodiff.vjp import vjp
+from ..autodiff.vjp import differentiated
 from ..emitter.assemble import finish
 from ..emitter.emitter import Emitter
 from ..emitter.graph_types import GraphTypes
@@ -75,7 +75,7 @@ class Build:
         model = self.model
         known = {v.name for v in (*model.graph.input, *model.graph.output)}
         start = self.problem.target.of if whole else self._start(wrt)
-        made = vjp(model, start, list(dict.fromkeys(wrt)), rules)
+        made = differentiated(model, start, list(dict.fromkeys(wrt)), rules, wide=True)
         self._seeds.update((v.name, start) for v in made.graph.input if v.name not in known)
         names = [v.name for v in made.graph.output][len(model.graph.output) :]
         self._model = made
@@ -155,7 +155,10 @@ class Build:
         return self._head[0].value
 
     def cotangent(self, start: str | None = None) -> str:
-        """(N, ...) in shape and type of the explained value: score = sum(y * cotangent); or of the value `start`."""
+        """(N, ...) in shape and type of the explained value: score = sum(y * cotangent); or of the value `start`.
+
+        float32 where that is float16.
+        """
         target = self.problem.target
         start = start or target.of
         if start not in self._cotangents:
@@ -220,7 +223,7 @@ class Build:
             alone = alone and op.shape(index) == (1,)
         if alone:
             total = op.Expand(total, op.Concat(op.size_of(head.value, 0), op.const([1]), axis=0))
-        return op.Reshape(op.cast(total, head.value), [-1, *deep] if known else op.shape_of(head.value))
+        return op.Reshape(self._as_cotangent(total, head.value), [-1, *deep] if known else op.shape_of(head.value))
 
     def _class_cotangent(self, target: ClassTarget) -> str:
         op, of = self.op, target.of
@@ -230,7 +233,7 @@ class Build:
             values = op.const(np.array([0, weight], np.float32))
             term = op.OneHot(index, count, values, axis=-1)
             total = op.Add(total, term) if total else term
-        return op.Reshape(op.cast(op.Expand(total, op.Shape(scores)), of), op.shape_of(of))
+        return op.Reshape(self._as_cotangent(op.Expand(total, op.Shape(scores)), of), op.shape_of(of))
 
     def _fixed_cotangent(self, target: FixedTarget) -> str:
         op = self.op
@@ -242,8 +245,12 @@ class Build:
             )
         if not all(isinstance(d, int) for d in shape[1:]):
             raise TargetError(f"the target {self.problem.asked} needs a fixed size of {target.of!r}: set the input's")
-        constant = op.const(self.problem.cotangents[:1], like=target.of)
-        return op.Expand(constant, op.Shape(target.of))
+        constant = op.const(np.asarray(self.problem.cotangents[:1], np.float32))
+        return op.Expand(self._as_cotangent(constant, target.of), op.Shape(target.of))
+
+    def _as_cotangent(self, value: str, of: str) -> str:
+        """In the type of the value that it belongs to; what flows back through a float16 model is float32."""
+        return self.real(value) if self.op.elem_type(of) == TensorProto.FLOAT16 else self.op.cast(value, of)
 
     # --- passes on other inputs ---
 
@@ -270,7 +277,7 @@ class Build:
         """The gradient (N * count, ...) by the input at x (N * count, ...), each with its sample's target."""
         model = self.batched()
         start = self._start([self.x])
-        graph = vjp(model, start, [self.x])
+        graph = differentiated(model, start, [self.x], wide=True)
         seed = graph.inputs[len(graph.inputs) - 1].name
         feeds = {name: self.repeated_input(name, count) for name in (v.name for v in model.inputs) if name != self.x}
         feeds |= {self.x: self.op.cast(x, self.x), seed: self.repeated(self.cotangent(start), count)}
