@@ -25,6 +25,7 @@ _WHERE = {
     "compile": "engine.compile",
     "explain": "cli.facade",
     "methods": "engine.methods",
+    "samples": "models",
 }
 
 __all__ = [*_WHERE]
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from .engine.methods.registry import methods as methods
     from .engine.targets.target import Target as Target
     from .engine.version import __version__ as __version__
+    from .models import samples as samples
 
 
 def __getattr__(name: str) -> Any:

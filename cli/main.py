@@ -20,11 +20,15 @@ from ..engine.runtime.interrupt import interruptible
 from ..engine.version import __version__
 from .commands import COMMANDS
 from .terminal.echo import say
+from .terminal.help import Group
+from .terminal.words import as_options
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+# Kinds of names that onnxray itself has a list of: an unknown one is wrong usage, whatever the files hold.
+_TYPED = ("method", "colour map", "option of")
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """A group whose commands are imported when they run; its help is made from `COMMANDS` alone."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -77,7 +81,8 @@ class LazyGroup(click.Group):
         except click.ClickException as error:
             return _report(_message(error), error.exit_code)
         except OnnxrayError as error:
-            return _report(str(error), FAILED)
+            typed = isinstance(error, UnknownName) and error.kind.startswith(_TYPED)
+            return _report(as_options(str(error)), USAGE if typed else FAILED)
         except (click.Abort, KeyboardInterrupt):  # Click's name for Ctrl-C, and one between two commands
             return _report("interrupted", INTERRUPTED, kind="")
         except OSError as error:
@@ -106,7 +111,7 @@ def main() -> None:
     """See what a neural network has learned, and why it answers as it does, for any ONNX model.
 
     MODEL is the path of an .onnx file or a name from `onnxray models list`; the built-in model is `builtin`. IMAGES are
-    files, folders or glob patterns.
+    files, folders or glob patterns; `samples` are the sample images of the built-in model.
     """
 
 

@@ -11,6 +11,7 @@ import click
 
 from .commands import COMMANDS
 from .main import main
+from .terminal.help import SECTIONS, section_of
 
 PLACE = Path(__file__).parent.parent / "docs" / "cli.md"
 
@@ -23,6 +24,18 @@ Exit codes: 0 done, 1 failed (or some images did), 2 wrong usage, 130 interrupte
 and messages go to stderr. Every run that writes a folder writes a `manifest.json` into it: the model and its sha256,
 options, layers, how images were prepared, what became of each image, ranges used for display, versions. A folder that
 holds another run is never written to without `--force`.
+
+`onnxray` and `python -m onnxray` are the same. MODEL `builtin` is the model that comes with onnxray; IMAGES `samples`
+are its sample images, `samples/NAME` is one of them.
+
+Shells complete commands, options, models, layers, methods and their options, labels, colour maps and files, once one
+line stands in the shell's start-up file:
+
+| shell | file | line |
+| --- | --- | --- |
+| bash | `~/.bashrc` | `eval "$(_ONNXRAY_COMPLETE=bash_source onnxray)"` |
+| zsh | `~/.zshrc` | `eval "$(_ONNXRAY_COMPLETE=zsh_source onnxray)"` |
+| fish | `~/.config/fish/completions/onnxray.fish` | `_ONNXRAY_COMPLETE=fish_source onnxray \\| source` |
 """
 
 
@@ -41,9 +54,12 @@ def _command(path: str, command: click.Command, heading: str) -> Iterator[str]:
     context = click.Context(command, info_name=path)
     usage = " ".join([path, *command.collect_usage_pieces(context)])
     yield f"{heading} {path}\n\n    {usage}\n\n{_prose(command)}\n"
+    if example := getattr(command, "example", ""):
+        yield f"Example:\n\n    onnxray {example}\n"
     options = [p for p in command.params if isinstance(p, click.Option) and not p.hidden]
-    if options:
-        yield "\n".join(["| option | |", "| --- | --- |", *(_row(option) for option in options)]) + "\n"
+    for title in SECTIONS:
+        if rows := [_row(option) for option in options if section_of(option) == title]:
+            yield "\n".join([f"| {title} | |", "| --- | --- |", *rows]) + "\n"
     if isinstance(command, click.Group):
         for name, inner in command.commands.items():
             yield from _command(f"{path} {name}", inner, heading + "#")
@@ -51,7 +67,9 @@ def _command(path: str, command: click.Command, heading: str) -> Iterator[str]:
 
 def _row(option: click.Option) -> str:
     names = ", ".join(f"`{name}`" for name in option.opts)
-    value = f" `{option.metavar}`" if option.metavar else ""
+    choices = "|".join(map(str, option.type.choices)) if isinstance(option.type, click.Choice) else None
+    metavar = option.metavar or choices
+    value = f" `{metavar}`" if metavar else ""
     default: Any = option.default if option.show_default else None
     shown = f" Default: {default}." if default is not None else ""
     return _cell(f"{names}{value}", f"{(option.help or '').strip()}{shown}")

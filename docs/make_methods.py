@@ -25,7 +25,7 @@ called the same way, in Python and on the command line:
     e.warnings     # what should be known before the map is believed
     e.save("out")
 
-    onnxray explain model.onnx cat.jpg --method grad-cam,integrated-gradients --target tabby -o steps=100
+    onnxray explain model.onnx cat.jpg --method grad-cam,integrated-gradients --target tabby -O steps=100
 
 "Needs" says what a method asks of the model. Those that need a gradient differentiate the graph (`onnxray.vjp`), from
 the score back to the input or to a layer. Those that run the tail run what lies behind a layer on changed maps, those

@@ -25,6 +25,7 @@ A message says what failed, where (operator, node, opset, shape, file) and what 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -106,11 +107,17 @@ class DownloadError(OnnxrayError):
 
 
 def nearest(name: str, choices: Iterable[str], most: int = 3) -> list[str]:
-    """The `most` names closest in spelling to `name`, best first; part-of-name matches count."""
-    choices = list(dict.fromkeys(choices))
+    """The `most` names that `name` may stand for, best first.
+
+    Those that hold it as a whole word, then those that begin with it or hold it, then those closest in spelling.
+    """
+    wanted = name.lower()
     folded: dict[str, str] = {}
     for choice in choices:
         folded.setdefault(choice.lower(), choice)
-    close = [folded[c] for c in difflib.get_close_matches(name.lower(), folded, n=most, cutoff=0.5)]
-    parts = [c for low, c in folded.items() if name and (name.lower() in low) and c not in close]
-    return (close + parts)[:most]
+    holding = [low for low in folded if len(wanted) > 2 and wanted in low]
+    word = re.compile(rf"(?<![a-z0-9]){re.escape(wanted)}(?![a-z0-9])")
+    holding.sort(key=lambda low: (word.search(low) is None, not low.startswith(wanted), len(low)))
+    close = difflib.get_close_matches(wanted, folded, n=most, cutoff=0.5)
+    parts = [low for low in folded if wanted and wanted in low]
+    return [folded[low] for low in dict.fromkeys([*holding, *close, *parts])][:most]

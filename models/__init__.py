@@ -51,6 +51,27 @@ def names() -> tuple[str, ...]:
     return (BUILTIN, *_entries())
 
 
+def samples() -> tuple[Path, ...]:
+    """The sample images of the built-in model, in order of their names."""
+    return tuple(sorted((_HERE / "samples").glob("*.png")))
+
+
+def file_of(name: str) -> Path:
+    """The file for a path or a name: an existing file, else the file of a name in `names`.
+
+    Raises UnknownName for what is neither and does not look like a path, and what `path` raises.
+    """
+    given = Path(name)
+    if given.is_file():
+        return given
+    if name in names():
+        return path(name)
+    if given.exists() or given.suffix or len(given.parts) != 1:
+        return given  # loading it says what is wrong with it
+    remedy = "give the path of an .onnx file or a name from `onnxray models list`"
+    raise UnknownName("model or file", name, names(), remedy)
+
+
 def info(name: str) -> ModelInfo:
     """What is known of the model. Raises UnknownName with the nearest names."""
     if name == BUILTIN:

@@ -46,7 +46,7 @@ CLI_ROOMS: dict[str, set[str]] = {
     "pages": {"tasks", "figures", "files", "terminal"},
     "commands": {"tasks", "pages", "parameters", "files", "terminal"},
     "facade": {"files"},
-    "reference": {"commands", "main"},
+    "reference": {"commands", "main", "terminal"},
     "main": {"commands", "terminal"},
 }
 # The imports that go up, or around, on purpose: each stands in a function.

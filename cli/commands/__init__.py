@@ -9,12 +9,13 @@ from __future__ import annotations
 
 COMMANDS = {
     "demo": "Show everything on the built-in model: a report in a few seconds.",
-    "inspect": "List a model's layers, inputs, outputs and what is decided about them.",
-    "predict": "Name what a classifier sees in images, with scores.",
-    "activations": "Picture what the layers of a model answer to images.",
-    "filters": "Picture the weights of a layer, and what each filter makes of an image.",
-    "explain": "Show why a model answers as it does for images.",
+    "inspect": "List a model's layers, inputs and outputs, and how onnxray interprets them.",
+    "predict": "Classify images: print the top classes with their probabilities.",
+    "activations": "Draw layer activations for images.",
+    "filters": "Draw the weights of a layer, and the response of each filter to an image.",
+    "explain": "Show which parts of an image a model's answer depends on.",
     "grad": "Write a model that also computes gradients, in standard ONNX operators.",
-    "compile": "Write a model that explains its own answers, in standard ONNX operators.",
-    "models": "The built-in model and cards of well-known public ones.",
+    "compile": "Write a model that also outputs its explanation, in standard ONNX operators.",
+    "methods": "List the explanation methods, or describe one with its options.",
+    "models": "List the built-in model and the cards of well-known public models.",
 }

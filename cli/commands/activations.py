@@ -1,4 +1,4 @@
-"""`onnxray activations`: what the layers of a model answer to images."""
+"""`onnxray activations`: the activations of a model's layers for images."""
 
 from __future__ import annotations
 
@@ -8,29 +8,30 @@ import click
 
 from ..parameters import options
 from ..parameters.inputs import finish_run
+from ..terminal.help import Command
 
 
-@click.command("activations")
+@click.command("activations", cls=Command, example="activations builtin --all-layers")
 @options.model
 @options.images
 @options.layers
-@click.option("--all-layers", is_flag=True, help="The image's walk through the whole network, in one strip.")
-@click.option("--all", "every", is_flag=True, help="All channels of a layer, by number, instead of the strongest.")
-@click.option(
+@options.option("--all-layers", is_flag=True, help="Draw the image's way through the whole network as one strip.")
+@options.option("--all", "every", is_flag=True, help="Draw all channels of a layer, by number.")
+@options.option(
     "--most",
     type=click.IntRange(min=1),
     default=64,
     show_default=True,
     metavar="N",
-    help="How many of the strongest channels to show.",
+    help="Maximum number of channels, strongest first.",
 )
 @options.common("onnxray-activations", resume=True)
 def command(common: options.Common, **asked: Any) -> None:
-    """Picture what the layers of a model answer to images.
+    """Draw layer activations for images.
 
-    For each image and layer: a grid of the channels' maps, their mean on the image, a histogram before and after the
-    activation function, statistics, and the values as a float32 .npy file. Layers that are no maps are drawn as bars or
-    as a heat table. Without --layer and --all-layers: the last layer that still is a map.
+    For each image and layer: a grid of the channels' maps, their mean over the image, a histogram before and after the
+    activation function, statistics, and the values as a float32 .npy file. Layers without rows and columns are drawn
+    as bars or as a heat table. Default layer: the last one that is a map.
     """
     from ..tasks.activations import ActivationsOptions, activations
 

@@ -7,65 +7,96 @@ from typing import Any
 
 import click
 
-from ..parameters import options
+from ..parameters import complete, options
 from ..terminal.echo import echo, echo_json
+from ..terminal.help import OUTPUT, Command
 
 
-@click.command("compile")
+@click.command("compile", cls=Command, example="compile model.onnx -m grad-cam -o explained.onnx")
 @options.model
-@click.option("--method", default="grad-cam", show_default=True, metavar="NAME", help="How the answer is explained.")
+@options.option(
+    "-m",
+    "--method",
+    default="grad-cam",
+    show_default=True,
+    metavar="NAME",
+    help="Explanation method.",
+    shell_complete=complete.methods,
+)
 @options.layers
-@click.option(
+@options.option(
+    "-t",
     "--target",
     default="predicted",
     show_default=True,
     metavar="TARGET",
-    help="predicted, runtime (a class index that is fed), a class index, a label, ...",
+    help="What is explained: predicted, runtime (a class index that is an input), a class index, a label, ...",
+    shell_complete=complete.targets,
 )
-@click.option("--option", "settings", metavar="NAME=VALUE", multiple=True, help="An option of the method.")
-@click.option(
+@options.option(
+    "-O",
+    "--option",
+    "settings",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="Option of the method; see `onnxray methods NAME`.",
+    shell_complete=complete.settings,
+)
+@options.option(
     "--upsample",
     type=click.Choice(["input", "none"]),
     default="input",
     show_default=True,
-    help="Bring the map to the size of the image that is fed, or leave it as the method makes it.",
+    help="Resize the map to the input image, or keep the method's own resolution.",
 )
-@click.option(
+@options.option(
     "--normalize",
     type=click.Choice(["none", "minmax", "uint8"]),
     default="none",
     show_default=True,
-    help="The method's own values, or each map in 0..1 or 0..255.",
+    help="Keep the method's values, or scale each map to 0..1 (minmax) or 0..255 (uint8).",
 )
-@click.option(
+@options.option(
     "--preprocess",
     is_flag=False,
     flag_value="HWC",
     default=None,
     type=click.Choice(["HWC", "NHWC"], case_sensitive=False),
-    help="Take uint8 RGB images of any size, one (HWC, if nothing is said) or several (NHWC).",
+    help="Accept uint8 RGB images of any size: one (HWC, the default of the bare option) or several (NHWC).",
 )
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="The .onnx file to write.")
-@click.option("--triton", type=click.Path(path_type=Path), metavar="DIR", help="A Triton model repository to add to.")
-@click.option(
-    "--html", "page", type=click.Path(path_type=Path), metavar="DIR", help="A folder for a page that runs it."
+@options.out_file()
+@options.option(
+    "--triton",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    section=OUTPUT,
+    help="Triton model repository to add the model to.",
 )
-@click.option(
+@options.option(
+    "--html",
+    "page",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    section=OUTPUT,
+    help="Folder for a web page that runs the model.",
+)
+@options.option(
     "--web-runtime",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="The npm package onnxruntime-web for --html; node_modules here or further up if not given.",
+    section=OUTPUT,
+    help="Folder of the npm package onnxruntime-web for --html; default: node_modules here or in a parent folder.",
 )
-@click.option("--force", is_flag=True, help="Replace what is there.")
+@options.replace("Replace existing files.")
 @options.card
 @options.as_json
 @options.quiet
 def command(as_json: bool, progress: bool, **asked: Any) -> None:
-    """Write a model that explains its own answers, in standard ONNX operators.
+    """Write a model that also outputs its explanation, in standard ONNX operators.
 
-    The new model has the outputs of MODEL, unchanged but for rounding, and `saliency_map`. With `--target runtime` it
-    also takes `target_class`, an int64 class index; a negative one means the predicted class. `--triton` and `--html`
-    write the same for a server and for a browser; the page takes images of any size whatever --preprocess says.
+    The new model has the outputs of MODEL, equal up to rounding, and `saliency_map`. With `--target runtime` it has
+    one more input, `target_class`, an int64 class index; a negative one means the predicted class. `--triton` and
+    `--html` write the same model for a server and for a browser; the page accepts images of any size.
     """
     from ..pages.browser_page import write_compiled
     from ..tasks.compile import CompileOptions, as_text, compile_files
@@ -74,6 +105,6 @@ def command(as_json: bool, progress: bool, **asked: Any) -> None:
     if wanted.out is None and wanted.triton is None and wanted.page is None:
         raise click.UsageError("nothing to write: give --out FILE, --triton DIR or --html DIR")
     if wanted.web_runtime is not None and wanted.page is None:
-        raise click.UsageError("--web-runtime is for the page of --html: give it as well")
+        raise click.UsageError("--web-runtime has no effect without --html: give both")
     result = compile_files(wanted, write_compiled)
     echo_json(result) if as_json else echo(as_text(result))

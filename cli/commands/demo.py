@@ -6,28 +6,29 @@ from typing import Any
 
 import click
 
-from ..parameters import options
+from ..parameters import complete, options
 from ..parameters.inputs import BUILTIN, finish
 from ..terminal.echo import echo_path
+from ..terminal.help import Command
 
 
-@click.command("demo")
-@click.argument("model", metavar="[MODEL]", default=BUILTIN)
-@click.argument("images", metavar="[IMAGES...]", nargs=-1)
+@click.command("demo", cls=Command, example="demo model.onnx photos/ -o report")
+@click.argument("model", metavar="[MODEL]", default=BUILTIN, shell_complete=complete.models)
+@click.argument("images", metavar="[IMAGES...]", nargs=-1, shell_complete=complete.images)
 @options.common("onnxray-demo", json=False)
 def command(common: options.Common, **asked: Any) -> None:
     """Show everything on the built-in model: a report in a few seconds.
 
-    Without arguments it needs nothing but onnxray itself: the built-in model looks at its sample images. With MODEL and
-    IMAGES it makes the same report of them. The report is one HTML file without links to anywhere; a manifest and the
-    pictures lie next to it. The default folder is replaced if an earlier demo made it; any other needs --force.
+    Without arguments the report is about the built-in model and its sample images; with MODEL and IMAGES it is about
+    those. The report is one self-contained HTML file; a manifest and the pictures are written next to it. The default
+    folder is replaced if an earlier demo made it; any other needs --force.
     """
     from ..pages.report import document
     from ..tasks.demo import DemoOptions, demo
 
     wanted = DemoOptions(common=common, **asked)
     if not wanted.images and wanted.model != BUILTIN:
-        raise click.UsageError("give the images to look at as well: onnxray demo MODEL IMAGES...")
+        raise click.UsageError("no images: give them as well, as in `onnxray demo MODEL IMAGES...`")
     run = demo(wanted, document)
     echo_path(run.folder / "index.html")
     finish(run.entries)

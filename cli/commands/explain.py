@@ -1,4 +1,4 @@
-"""`onnxray explain`: why a model answers as it does, for images, by any number of methods."""
+"""`onnxray explain`: which parts of images a model's answer depends on, by any number of methods."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from typing import Any
 
 import click
 
-from ..parameters import options
+from ..parameters import complete, options
 from ..parameters.inputs import finish_run
 from ..parameters.methods import DEFAULT, listing
 from ..terminal.echo import echo
+from ..terminal.help import Command
 
 FORMATS = ("npy", "heatmap", "overlay", "classes", "sheet")
 
@@ -34,90 +35,98 @@ def _list_methods(context: click.Context, parameter: click.Parameter, value: boo
         context.exit()
 
 
-@click.command("explain")
+@click.command("explain", cls=Command, example="explain builtin -m grad-cam,lrp -t top:2 -o maps")
 @options.model
 @options.images
-@click.option(
+@options.option(
     "-m",
     "--method",
     "methods",
     metavar="NAME,...",
     multiple=True,
     default=(DEFAULT,),
-    show_default=DEFAULT,
-    help="Methods, with commas or given several times; `all` for every one that fits the model.",
+    help="Methods, separated by commas or given several times; `all`: every one that fits the model. "
+    f"Default: {DEFAULT}.",
+    shell_complete=complete.methods,
 )
-@click.option(
+@options.option(
     "-t",
     "--target",
     "targets",
     metavar="TARGET",
     multiple=True,
     default=("predicted",),
-    show_default="predicted",
-    help="What is explained; may be given several times. `predicted`, a class by number or label, `top:3`, "
-    "`contrast:A,B`, `prob:CLASS`, `unit:LAYER:CHANNEL[,Y,X]`, `region:CLASS[:Y0,X0,Y1,X1]`, `element:VALUE:I,J,...`.",
+    help="What is explained; may be given several times: `predicted` (the default), a class by number or label, "
+    "`top:3`, `contrast:A,B`, `prob:CLASS`, `unit:LAYER:CHANNEL[,Y,X]`, `region:CLASS[:Y0,X0,Y1,X1]`, "
+    "`element:VALUE:I,J,...`.",
+    shell_complete=complete.targets,
 )
 @options.layers
-@click.option(
-    "-o",
+@options.option(
+    "-O",
     "--option",
     "settings",
     metavar="[METHOD:]NAME=VALUE",
     multiple=True,
-    help="An option of a method, or of all that have it: steps=100. See --list-methods.",
+    help="Option of a method, or of all that have it: steps=100. See `onnxray methods NAME`.",
+    shell_complete=complete.settings,
 )
-@click.option(
+@options.option(
     "--format",
     "formats",
     metavar=",".join(FORMATS),
     default=",".join(FORMATS),
     callback=_formats,
-    help="What is written for each image; everything if not given.",
+    help="What is written for each image; default: everything.",
 )
-@click.option(
+@options.option(
     "--alpha",
     type=click.FloatRange(0, 1),
     default=0.6,
     show_default=True,
     metavar="SHARE",
-    help="Share of the colours in overlays where the map is greatest.",
+    help="Maximum opacity of the heat map in overlays.",
 )
-@click.option("--colormap", metavar="NAME", help="Colours of the maps; the method's own if not given.")
-@click.option(
+@options.option(
+    "--colormap",
+    metavar="NAME",
+    help="Colour map of the maps; default: the method's own.",
+    shell_complete=complete.colormaps,
+)
+@options.option(
     "--threshold",
     type=click.FloatRange(0, 1, min_open=True),
     metavar="SHARE",
-    help="Also the regions whose values are at least this part of the greatest: a mask, each region's outline, "
+    help="Also write the regions of values of at least this share of the maximum: a mask, each region's outline, "
     "box (y0, x0, y1, x1) and peak, strongest first, as a picture and as JSON.",
 )
-@click.option(
+@options.option(
     "--side",
     type=click.Choice(["positive", "negative", "both"]),
     show_default="positive",
     help="With --threshold: regions that speak for the target, against it, or both by magnitude.",
 )
-@click.option(
-    "--rows",
+@options.option(
+    "--batch",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Most inputs, copies of the image among them, that run together; chosen by their size if not given.",
+    help="Maximum batch size, perturbed copies included; default: chosen by the size of the input.",
 )
-@click.option(
+@options.option(
     "--list-methods",
     is_flag=True,
     is_eager=True,
     expose_value=False,
     callback=_list_methods,
-    help="List the methods with their options, and exit.",
+    help="List the methods with their options, and exit; see also `onnxray methods`.",
 )
 @options.common("onnxray-explain", resume=True)
 def command(common: options.Common, **asked: Any) -> None:
-    """Show why a model answers as it does for images.
+    """Show which parts of an image a model's answer depends on.
 
     For each image, method and target: the map as a float32 .npy file, signed and not normalised; the map in colours;
-    its overlay on the image. Per image, a sheet with all of them side by side, each with the range of its colours. With
-    --threshold the hottest regions. Occlusion also shows what the answer becomes with each part of the image hidden.
+    its overlay on the image. Per image, a sheet with all of them, each with its colour scale. With --threshold also
+    the hottest regions. Occlusion also draws the predicted class with each part of the image hidden.
     """
     from ..tasks.explain import ExplainOptions, explain
 

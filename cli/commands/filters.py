@@ -1,4 +1,4 @@
-"""`onnxray filters`: the weights of a layer as pictures, and what each filter makes of an image."""
+"""`onnxray filters`: the weights of a layer as pictures, and the response of each filter to an image."""
 
 from __future__ import annotations
 
@@ -6,31 +6,38 @@ from typing import Any
 
 import click
 
-from ..parameters import options
+from ..parameters import complete, options
 from ..parameters.inputs import finish_run
+from ..terminal.help import Command
 
 
-@click.command("filters")
+@click.command("filters", cls=Command, example="filters builtin --on samples")
 @options.model
 @options.layers
-@click.option("--on", metavar="IMAGES", multiple=True, help="Also what each filter makes of these images.")
-@click.option(
+@options.option(
+    "--on",
+    metavar="IMAGES",
+    multiple=True,
+    help="Also draw the response of each filter to these images.",
+    shell_complete=complete.images,
+)
+@options.option(
     "--most",
     type=click.IntRange(min=1),
     default=32,
     show_default=True,
     metavar="N",
-    help="How many output channels to show, largest norm first, and input channels where there is a grid of both.",
+    help="Maximum number of output channels, largest norm first, and of input channels in a grid of both.",
 )
-@click.option("--all", "every", is_flag=True, help="All output channels, by number.")
-@click.option("--each", is_flag=True, help="Every filter in its own range of colours, which is written below it.")
+@options.option("--all", "every", is_flag=True, help="Draw all output channels, by number.")
+@options.option("--each", is_flag=True, help="Scale the colours of every filter on its own; its range is shown below.")
 @options.common("onnxray-filters")
 def command(common: options.Common, **asked: Any) -> None:
-    """Picture the weights of a layer, and what each filter makes of an image.
+    """Draw the weights of a layer, and the response of each filter to an image.
 
-    Filters that read the image's colours are drawn in colour, weight 0 as mid gray. Deeper kernels are a grid of output
-    by input channels in a diverging map; dense layers and 1x1 convolutions a matrix. Without --layer: the first
-    convolution.
+    Filters on the image's colour channels are drawn in colour, weight 0 as mid gray. Deeper kernels are drawn as a
+    grid of output by input channels in diverging colours; dense layers and 1x1 convolutions as a matrix. Default
+    layer: the first convolution.
     """
     from ..tasks.filters import FiltersOptions, filters
 

@@ -1,19 +1,27 @@
-"""`onnxray models`: the built-in model, and well-known public ones that can be fetched or only have a card here."""
+"""`onnxray models`: the built-in model, and well-known public ones: downloads, or cards for files of your own."""
 
 from __future__ import annotations
 
 import click
 
-from ..parameters import options
+from ..parameters import complete, options
 from ..terminal.echo import echo, echo_json, echo_path
+from ..terminal.help import Group
 
 
-@click.group("models")
+@click.group("models", cls=Group)
 def command() -> None:
-    """The built-in model and cards of well-known public ones."""
+    """List the built-in model and the cards of well-known public models.
+
+    A card says how images are prepared for a model and what its classes are called.
+    """
 
 
-@command.command("list", short_help="List every name that MODEL can be, and where its file is.")
+def _name(f: options.F) -> options.F:
+    return click.argument("name", shell_complete=complete.model_names)(f)
+
+
+@command.command("list", short_help="List every name that MODEL can be, and where its file is.", example="models list")
 @options.as_json
 def list_(as_json: bool) -> None:
     """List every name that MODEL can be, and where its file is."""
@@ -24,11 +32,13 @@ def list_(as_json: bool) -> None:
     echo_json([to_mapping(info) for info in known]) if as_json else echo(as_table(known))
 
 
-@command.command("info", short_help="Show what is known of the model NAME: origin, licence, preprocessing.")
-@click.argument("name")
+@command.command(
+    "info", short_help="Describe the model NAME: origin, licence, preprocessing.", example="models info builtin"
+)
+@_name
 @options.as_json
 def info(name: str, as_json: bool) -> None:
-    """Show what is known of the model NAME: origin, licence, preprocessing."""
+    """Describe the model NAME: origin, licence, preprocessing."""
     from ... import models
     from ..tasks.models import as_text, to_mapping
 
@@ -36,8 +46,8 @@ def info(name: str, as_json: bool) -> None:
     echo_json(to_mapping(found)) if as_json else echo(as_text(found))
 
 
-@command.command("path", short_help="Print the path of the model NAME's file.")
-@click.argument("name")
+@command.command("path", short_help="Print the path of the model NAME's file.", example="models path builtin")
+@_name
 def path(name: str) -> None:
     """Print the path of the model NAME's file."""
     from ... import models
@@ -46,13 +56,15 @@ def path(name: str) -> None:
 
 
 @command.command(
-    "pull",
-    short_help="Download the model NAME's file; its sha256 is checked, and an interrupted download is continued.",
+    "pull", short_help="Download the model NAME's file and check its sha256.", example="models pull squeezenet1.1-7"
 )
-@click.argument("name")
+@_name
 @options.quiet
 def pull(name: str, quiet: bool, progress: bool) -> None:
-    """Download the model NAME's file; its sha256 is checked, and an interrupted download is continued."""
+    """Download the model NAME's file and check its sha256.
+
+    An interrupted download is continued. Prints the path of the file.
+    """
     from ... import models
     from ..terminal.progress import Download
 

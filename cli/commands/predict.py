@@ -1,4 +1,4 @@
-"""`onnxray predict`: what a classifier sees in images."""
+"""`onnxray predict`: the classes that a classifier finds most probable for images."""
 
 from __future__ import annotations
 
@@ -9,29 +9,24 @@ import click
 from ..parameters import options
 from ..parameters.inputs import finish
 from ..terminal.echo import echo, echo_json
+from ..terminal.help import Command
 
 
-@click.command("predict")
+@click.command("predict", cls=Command, example="predict builtin")
 @options.model
 @options.images
-@click.option(
-    "--top", type=click.IntRange(min=1), default=5, show_default=True, metavar="K", help="How many classes to name."
+@options.option(
+    "--top", type=click.IntRange(min=1), default=5, show_default=True, metavar="K", help="Number of classes to print."
 )
-@click.option(
-    "--batch",
-    type=click.IntRange(min=1),
-    default=8,
-    show_default=True,
-    metavar="N",
-    help="Images that run together, where the model allows it.",
+@options.option(
+    "--batch", type=click.IntRange(min=1), default=8, show_default=True, metavar="N", help="Maximum batch size."
 )
 @options.common(None, resume=True)
 def command(common: options.Common, **asked: Any) -> None:
-    """Name what a classifier sees in images, with scores.
+    """Classify images: print the top classes with their probabilities.
 
-    Scores are probabilities: of logits their softmax, or their sigmoid where classes are independent or one number says
-    which of two. Models that answer with numbers have them printed. How images are prepared comes from the model's
-    card.
+    Probabilities are the softmax of the model's logits, or their sigmoid where classes are independent or one number
+    stands for two. Models that answer with numbers have them printed. Preprocessing comes from the model's card.
     """
     from ..tasks.predict import PredictOptions, as_text, predict
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...engine.errors import UnknownName
 from ..terminal.echo import echo_json, echo_path, say
 
 if TYPE_CHECKING:
@@ -17,22 +16,6 @@ if TYPE_CHECKING:
     from ..files.run import Run
 
 BUILTIN = "builtin"
-
-
-def model_path(name: str) -> Path:
-    """The file for MODEL: an existing path, else a name of `onnxray models list`. Raises UnknownName, ModelError."""
-    path = Path(name)
-    if path.is_file():
-        return path
-    from ... import models
-
-    if name in models.names():
-        return models.path(name)
-    if path.exists() or path.suffix or len(path.parts) > 1:
-        return path  # loading it says what is wrong with it
-    raise UnknownName(
-        "model or file", name, models.names(), "give the path of an .onnx file or a name from `onnxray models list`"
-    )
 
 
 def open_model(name: str, card: Mapping[str, Any]) -> Model:
@@ -45,7 +28,7 @@ def open_model(name: str, card: Mapping[str, Any]) -> Model:
         fields = {**_card_file(Path(file)), **fields}
     if "labels" in fields and isinstance(fields["labels"], str):
         fields["labels"] = Path(fields["labels"])
-    return load(model_path(name), **fields)
+    return load(name, **fields)
 
 
 def _card_file(path: Path) -> dict[str, Any]:
@@ -55,6 +38,13 @@ def _card_file(path: Path) -> dict[str, Any]:
     where = f"the card file {str(path)!r}"
     fields = check(parse_json(read_text(path, "the card file"), where), where, path.parent)
     return {name: value for name, value in fields.items() if name not in ("source", "warnings", "about")}
+
+
+def some_images(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    """IMAGES as given. Raises click.MissingParameter where there is none and the model has no samples."""
+    if not value and context.params.get("model") != BUILTIN and not context.resilient_parsing:
+        raise click.MissingParameter(ctx=context, param=parameter, param_hint="'IMAGES...'")
+    return value
 
 
 def warn(text: str, quiet: bool) -> None:
@@ -82,11 +72,32 @@ def fixed_batch(model: Model, card: Card) -> int | None:
     return first if isinstance(first, int) else None
 
 
-def find_images(names: Sequence[str]) -> list[Path]:
-    """The image files that IMAGES stand for: files, folders, glob patterns. Raises ImageError when there is none."""
+SAMPLES = "samples"
+
+
+def find_images(names: Sequence[str], model: str = "", quiet: bool = False) -> list[Path]:
+    """The image files that IMAGES stand for: files, folders, glob patterns, and `samples`, those of onnxray.
+
+    For the built-in model `samples` is the default, which is printed. Raises ImageError where there is no such file.
+    """
     from ..files.find import find
 
-    return list(find(names))
+    if not names and model == BUILTIN:
+        names = (SAMPLES,)
+        warn(f"no images given: using the {len(_samples(SAMPLES))} sample images of the built-in model", quiet)
+    return list(find([part for name in names for part in _samples(name)]))
+
+
+def _samples(name: str) -> Sequence[str | Path]:
+    """`samples` and `samples/NAME` as files, unless there is such a file or folder; other names as they are."""
+    from ... import models
+
+    head, _, file = name.partition("/")
+    if head != SAMPLES or Path(name).exists():
+        return [name]
+    if not file:
+        return models.samples()
+    return [models.samples()[0].parent / file]
 
 
 def finish_run(run: Run, as_json: bool) -> None:

@@ -19,27 +19,27 @@ PATIENT = ("kernel-shap", "lime", "rise", "score-cam", "sobol")
 def chosen_methods(names: Sequence[str], settings: Sequence[str]) -> tuple[list[Method], bool]:
     """The methods asked for, with their options, and whether `all` were.
 
-    Raises UnknownName (nearest names), MethodError; click.UsageError for a setting that is none.
+    Raises UnknownName (nearest names); click.UsageError for a setting that is none or does not fit its method.
     """
-    from ...engine.errors import UnknownName
+    from ...engine.errors import MethodError, UnknownName
     from ...engine.methods.registry import find, make, methods, options_of, parse
 
-    wanted = list(dict.fromkeys(part.strip() for name in names for part in name.split(",") if part.strip()))
+    parts = [part.strip() for name in names for part in name.split(",") if part.strip()]
+    wanted = list(dict.fromkeys(part if part == ALL else find(part).name for part in parts))
     every = ALL in wanted
     if every:
         wanted = [name for name in methods() if name not in PATIENT or name in wanted]
     if not wanted:
         raise click.UsageError("--method names no method")
-    for name in wanted:
-        find(name)
     given: dict[str, dict[str, str]] = {name: {} for name in wanted}
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals or not key.strip():
-            raise click.UsageError(f"--option {setting!r} is no [METHOD:]NAME=VALUE")
+            raise click.UsageError(f"--option {setting!r} is not [METHOD:]NAME=VALUE")
         method, colon, key = key.strip().rpartition(":")
         key = key.replace("-", "_")
         if colon:
+            method = find(method).name
             if method not in given:
                 raise UnknownName("method asked for", method, wanted)
             given[method][key] = value
@@ -47,10 +47,13 @@ def chosen_methods(names: Sequence[str], settings: Sequence[str]) -> tuple[list[
         having = [name for name in wanted if key in {o.name for o in options_of(find(name))}]
         if not having:
             known = {o.name for name in wanted for o in options_of(find(name))}
-            raise UnknownName(f"option of {', '.join(wanted)}", key, sorted(known), "see --list-methods")
+            raise UnknownName(f"option of {', '.join(wanted)}", key, sorted(known), "see `onnxray methods`")
         for name in having:
             given[name][key] = value
-    return [make(name, _arrays(name, parse(name, texts))) for name, texts in given.items()], every
+    try:
+        return [make(name, _arrays(name, parse(name, texts))) for name, texts in given.items()], every
+    except MethodError as error:
+        raise click.UsageError(str(error)) from None
 
 
 def named_values(settings: Sequence[str]) -> dict[str, str]:
@@ -109,5 +112,5 @@ def listing() -> str:
         lines.append(f"{name}: {help_of(cls)}")
         for option in options_of(cls):
             default = "none" if option.default is None else option.default
-            lines.append(f"    -o {option.name}={default}  {option.help} {describe(option).capitalize()}.")
+            lines.append(f"    -O {option.name}={default}  {option.help} {describe(option).capitalize()}.")
     return "\n".join(lines)

@@ -16,6 +16,9 @@ from typing import Any, TypeVar
 import click
 
 from ..files.output import Output
+from ..terminal.help import CARD, OUTPUT, RUN, Option
+from . import complete
+from .inputs import some_images
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -31,29 +34,59 @@ class Common:
     as_json: bool = False
 
 
+def option(*names: str, **attributes: Any) -> Callable[[F], F]:
+    """Click's, with the `section` of the help that the option stands in."""
+    return click.option(*names, cls=Option, **attributes)
+
+
 def model(f: F) -> F:
     """MODEL"""
-    return click.argument("model", metavar="MODEL")(f)
+    return click.argument("model", metavar="MODEL", shell_complete=complete.models)(f)
 
 
 def images(f: F) -> F:
-    """IMAGES..."""
-    return click.argument("images", metavar="IMAGES...", nargs=-1, required=True)(f)
+    """IMAGES..., which may be left out for the built-in model."""
+    return click.argument(
+        "images", metavar="[IMAGES...]", nargs=-1, callback=some_images, shell_complete=complete.images
+    )(f)
 
 
 def layers(f: F) -> F:
-    text = "A layer, by its name or that of its output value; may be given several times."
-    return click.option("--layer", "layers", metavar="NAME", multiple=True, help=text)(f)
+    text = "Layer, by its own name, that of its output value, or of its module (layer4.1); may be given several times."
+    return option("--layer", "layers", metavar="NAME", multiple=True, help=text, shell_complete=complete.layers)(f)
 
 
 def as_json(f: F) -> F:
-    return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")(f)
+    return option("--json", "as_json", is_flag=True, section=OUTPUT, help="Print the result as JSON on stdout.")(f)
 
 
 def quiet(f: F) -> F:
     """`quiet` and `progress`: what may be said on stderr."""
-    f = click.option("--progress", is_flag=True, help="Draw the progress bar although stderr is no terminal.")(f)
-    return click.option("-q", "--quiet", is_flag=True, help="Say nothing on stderr but errors.")(f)
+    text = "Draw the progress bar even if stderr is not a terminal."
+    f = option("--progress", is_flag=True, section=RUN, help=text)(f)
+    return option("-q", "--quiet", is_flag=True, section=RUN, help="Print errors only.")(f)
+
+
+def replace(text: str) -> Callable[[F], F]:
+    """--force."""
+    return option("--force", is_flag=True, section=OUTPUT, help=text)
+
+
+def out_file(**attributes: Any) -> Callable[[F], F]:
+    """-o, --out of commands that write a model."""
+    text = "The .onnx file to write."
+    kind = click.Path(path_type=Path)
+    return option(
+        "-o", "--out", type=kind, metavar="FILE", section=OUTPUT, callback=no_setting, help=text, **attributes
+    )
+
+
+def no_setting(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
+    """The path of -o as it is. Raises click.BadParameter for NAME=VALUE, which belongs to -O."""
+    name, equals, _ = str(value or "").partition("=")
+    if equals and name.replace(":", "").replace("-", "").replace("_", "").isalnum() and value and not value.exists():
+        raise click.BadParameter(f"{str(value)!r} looks like an option of a method: those follow -O")
+    return value
 
 
 def output(default: str | None, resume: bool = False) -> Callable[[F], F]:
@@ -71,15 +104,14 @@ def output(default: str | None, resume: bool = False) -> Callable[[F], F]:
 
         stack: Any = command
         if resume:
-            text = "Continue an unfinished run in the folder: images that are done are not done again."
-            stack = click.option("--resume", is_flag=True, help=text)(stack)
-        stack = click.option("--force", is_flag=True, help="Replace another run in the folder.")(stack)
-        where = (
-            f"The folder for the results; `{default}` if not given."
-            if default
-            else "Write the results to a folder, too."
+            text = "Continue an unfinished run in the folder; images that are done are skipped."
+            stack = option("--resume", is_flag=True, section=OUTPUT, help=text)(stack)
+        stack = replace("Replace another run in the folder.")(stack)
+        where = f"Folder for the results; default: {default}." if default else "Also write the results to this folder."
+        kind = click.Path(path_type=Path)
+        decorated: F = option("-o", "--out", metavar="DIR", type=kind, section=OUTPUT, callback=no_setting, help=where)(
+            stack
         )
-        decorated: F = click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help=where)(stack)
         return decorated
 
     return decorate
@@ -87,26 +119,43 @@ def output(default: str | None, resume: bool = False) -> Callable[[F], F]:
 
 # Option -> (metavar or choices, help). The names are those of a card's fields and of what is decided about the output.
 _CARD: Mapping[str, tuple[str | list[str], str]] = {
-    "card": ("FILE", "A model card (JSON) instead of the one that is found."),
+    "card": ("FILE", "Model card (JSON) to use instead of the one found."),
     "size": ("HxW", "Size of the model's input plane in pixels; one number for a square."),
-    "mean": ("R,G,B", "Subtracted from pixels (0..255), one number or one per channel."),
-    "std": ("R,G,B", "Pixels (0..255) are divided by it after the mean, one number or one per channel."),
-    "order": (["RGB", "BGR", "GRAY"], "Channels as the model wants them."),
+    "mean": ("R,G,B", "Subtracted from pixels (0..255); one number, or one per channel."),
+    "std": ("R,G,B", "Pixels (0..255) are divided by it after the mean; one number, or one per channel."),
+    "order": (["RGB", "BGR", "GRAY"], "Channel order of the model's input."),
     "layout": (["NCHW", "NHWC", "CHW", "HWC", "NHW", "HW"], "Axes of the model's image input."),
+    "dtype": (
+        ["float32", "float16", "float64", "uint8", "int8", "uint16", "int16"],
+        "Type of the model's image input.",
+    ),
     "resize": (["stretch", "crop", "letterbox"], "How an image is brought to the size."),
+    "shortest-edge": ("PIXELS", "With crop: length of the shorter side before the crop."),
+    "stretch-to": ("HxW", "With crop: size to stretch the image to before the crop."),
+    "crop-fraction": ("SHARE", "With crop: share of the resized image that the crop keeps."),
+    "rounding": (["nearest", "torchvision", "transformers"], "With crop: whose rounding of sizes and offsets is used."),
+    "interpolation": (["nearest", "bilinear", "bicubic", "lanczos", "box", "area"], "Filter of the resize."),
+    "antialias": (["yes", "no"], "Whether shrinking averages over all pixels."),
+    "pad-value": ("0..255", "With letterbox: gray level of the border."),
+    "align": (["center", "top-left"], "With letterbox: place of the image."),
     "labels": ("FILE", "Class names: a text file with one per line, or JSON."),
     "input": ("NAME", "The model's input that takes images."),
-    "output": ("NAME", "The model's output, or the value inside, that answers."),
+    "output": ("NAME", "Output or inner value that holds the model's answer."),
     "answer": (
         ["classes", "two", "labels", "number", "embedding", "map", "boxes", "state"],
         "What that output is: one of several classes, one of two, independent labels, a number, ...",
     ),
-    "scores": (["logits", "log-probabilities", "probabilities"], "What that output holds."),
-    "decision-threshold": ("P", "The probability from which a label, or the second of two classes, is true."),
+    "scores": (["logits", "probabilities", "log-probabilities"], "What that output's numbers are."),
+    "decision-threshold": ("P", "Probability from which a label, or the second of two classes, is true."),
 }
 
-
-_TYPES = {"decision-threshold": click.FloatRange(0, 1, min_open=True, max_open=True)}
+_TYPES = {
+    "decision-threshold": click.FloatRange(0, 1, min_open=True, max_open=True),
+    "shortest-edge": click.IntRange(min=1),
+    "crop-fraction": click.FloatRange(0.01, 1),
+    "pad-value": click.IntRange(0, 255),
+    "antialias": click.BOOL,
+}
 
 
 def card(f: F) -> F:
@@ -115,7 +164,7 @@ def card(f: F) -> F:
     @functools.wraps(f)
     def command(*args: Any, **given: Any) -> Any:
         fields = {name.replace("-", "_"): given.pop(f"card_{name.replace('-', '_')}") for name in _CARD}
-        for name, parse in (("mean", _numbers), ("std", _numbers), ("size", _size)):
+        for name, parse in (("mean", _numbers), ("std", _numbers), ("size", _size), ("stretch_to", _size)):
             if fields[name] is not None:
                 fields[name] = parse(name, fields[name])
         return f(*args, card={name: value for name, value in fields.items() if value is not None}, **given)
@@ -125,7 +174,8 @@ def card(f: F) -> F:
         choice = None if isinstance(kind, str) else click.Choice(kind, case_sensitive=False)
         metavar = kind if isinstance(kind, str) else "|".join(kind)
         kept = f"card_{name.replace('-', '_')}"
-        stack = click.option(f"--{name}", kept, type=choice or _TYPES.get(name), metavar=metavar, help=text)(stack)
+        of = _TYPES.get(name) or choice
+        stack = option(f"--{name}", kept, type=of, metavar=metavar, section=CARD, help=text)(stack)
     return stack
 
 
@@ -139,7 +189,8 @@ def _numbers(name: str, text: str) -> list[float]:
 def _size(name: str, text: str) -> int | tuple[int, int]:
     sides = text.lower().replace("×", "x").split("x")
     if len(sides) > 2 or not all(side.strip().isascii() and side.strip().isdigit() for side in sides):
-        raise click.BadParameter(f"{text!r} is not a number of pixels or HEIGHTxWIDTH", param_hint=f"'--{name}'")
+        hint = f"'--{name.replace('_', '-')}'"
+        raise click.BadParameter(f"{text!r} is not a number of pixels or HEIGHTxWIDTH", param_hint=hint)
     return (int(sides[0]), int(sides[1])) if len(sides) == 2 else int(sides[0])
 
 
@@ -151,14 +202,13 @@ def runtime(f: F) -> F:
         providers = None if provider is None else _provider(provider)
         return f(*args, runtime={"providers": providers, "threads": threads}, **others)
 
-    stack = click.option(
-        "--threads", type=click.IntRange(min=1), metavar="N", help="Threads of one operator; every CPU if not given."
-    )(command)
+    text = "Threads of one operator; default: one per CPU."
+    stack = option("--threads", type=click.IntRange(min=1), metavar="N", section=RUN, help=text)(command)
     text = (
-        "Execution provider of ONNX Runtime: cpu, cuda, ...; the best one that works here if not given. Options of the "
-        "provider follow a colon, as in cuda:use_tf32=0,device_id=1."
+        "Execution provider of ONNX Runtime: cpu, cuda, ...; default: the best one that works here. Provider options "
+        "follow a colon: cuda:use_tf32=0,device_id=1."
     )
-    return click.option("--provider", metavar="NAME[:OPTION=VALUE,...]", help=text)(stack)  # type: ignore[return-value]
+    return option("--provider", metavar="NAME[:OPTION=VALUE,...]", section=RUN, help=text)(stack)  # type: ignore[return-value]
 
 
 def _provider(text: str) -> str | list[tuple[str, dict[str, str]]]:

@@ -56,7 +56,7 @@ def activations(options: ActivationsOptions) -> Run:
     model = open_model(options.model, common.card)
     card = card_of(model, common.quiet)
     layers = choose(model, options.layers, options.all_layers, common.quiet)
-    paths = find_images(options.images)
+    paths = find_images(options.images, options.model, common.quiet)
     about = {"model": describe(model), "card": describe_card(card), "layers": [layer.name for layer in layers]}
     decisive = {"all_layers": options.all_layers, "all": options.every, "most": options.most, **common.runtime}
     with (

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..parameters.inputs import BUILTIN, card_of, find_images, open_model
+from ..parameters.inputs import BUILTIN, SAMPLES, card_of, find_images, open_model
 from .over_images import Outcome, Pixels, over_images
 from .subject import LayerValues, Photos, Subject
 
@@ -46,7 +46,7 @@ def demo(options: DemoOptions, document: Callable[[str, str, Subject, Sequence[S
     output = _reused(options.output)
     model = open_model(options.model, common.card)
     card = card_of(model, common.quiet)
-    paths = find_images(options.images or [str(samples())])
+    paths = find_images(options.images or (SAMPLES,))
     about = {"model": describe(model), "card": describe_card(card)}
     with Run(output, "demo", common.runtime, about, paths) as run:
         focused = _read(run, paths, common)
@@ -63,11 +63,6 @@ def demo(options: DemoOptions, document: Callable[[str, str, Subject, Sequence[S
         page = document(_title(options.model), _lead(subject), subject, parts)
         run.manifest["files"].append(run.text("index.html", page))
     return run
-
-
-def samples() -> Path:
-    """The folder of the built-in model's sample images."""
-    return Path(__file__).parents[2] / "models" / "samples"
 
 
 def sections(subject: Subject) -> Iterator[Section]:

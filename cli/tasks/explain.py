@@ -44,7 +44,7 @@ class ExplainOptions:
     colormap: str | None
     threshold: float | None
     side: Side
-    rows: int | None
+    batch: int | None
     output: Output
     common: Common
 
@@ -63,7 +63,7 @@ def explain(options: ExplainOptions) -> Run:
     card = card_of(model, common.quiet)
     targets = [target_of(text, model, card.labels) for text in options.targets]
     check_options(model, options, methods)
-    paths = find_images(options.images)
+    paths = find_images(options.images, options.model, common.quiet)
     decisive, about = _decisive(options, methods, targets), _about(options, model, card)
     with (
         Run(options.output, "explain", decisive, about, paths) as run,
@@ -86,7 +86,7 @@ def _decisive(options: ExplainOptions, methods: Sequence[Method], targets: Seque
         "colormap": options.colormap,
         "threshold": options.threshold,
         "side": options.side,
-        "rows": options.rows,
+        "batch": options.batch,
         **options.common.runtime,
     }
 
@@ -181,7 +181,7 @@ class Explainer:
         for number, target in enumerate(self.targets):
             now: list[Any] = [0, ""]
             progress = functools.partial(self._report, number, now)
-            runtime = RunOptions(**self.options.common.runtime, batch=self.options.rows, progress=progress)
+            runtime = RunOptions(**self.options.common.runtime, batch=self.options.batch, progress=progress)
             with_layers = problem_of(self.model, pixels, target, layers, card=self.card, runtime=runtime)
             plain = with_layers
             if layers:
@@ -201,7 +201,7 @@ class Explainer:
                     any_fits = True
                     yield from found
         if not any_fits:
-            raise MethodError("no method fits this model: see `onnxray explain --list-methods`")
+            raise MethodError("no method fits this model: `onnxray methods` lists them")
 
     def _report(self, target: int, now: Sequence[Any], done: int, total: int) -> None:
         """How far the method that runs now has come with this target: see `RunOptions.progress`."""

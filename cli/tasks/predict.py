@@ -64,7 +64,7 @@ def predict(options: PredictOptions) -> Predictions:
     answer = answer_of(model)
     _check_answer(answer)
     card = card_of(model, common.quiet)
-    paths = find_images(options.images)
+    paths = find_images(options.images, options.model, common.quiet)
     about = {"model": describe(model), "card": describe_card(card), "scores": _shown_as(answer)}
     about["answer"] = {"output": answer.output, "kind": answer.kind, "reason": answer.reason}
     decisive = {"top": options.top, "batch": options.batch, **common.runtime}

@@ -70,8 +70,10 @@ class Progress:
         if tenth > self._tenth:
             self._tenth = tenth
             if self._clock() - self._start > _PATIENCE:
-                done = str(self.done) if not self.inside else f"{self.done + self.inside:.2f}"
-                say(f"{done} of {self.total} {self.what}{self._left()}")
+                done = f"{self.done} of {self.total} {self.what}"
+                if self.inside:
+                    done = f"{self.what.removesuffix('s')} {self.done + 1} of {self.total}, {self.inside:.0%}"
+                say(f"{done}{self._left()}")
 
     def say(self, text: str, *, error: bool = False) -> None:
         """A line of its own; errors are said even when quiet."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from google.protobuf.message import DecodeError
 from onnx import ModelProto
 
+from ...models import file_of
 from ..errors import ModelError
 from ..proto import external_data as external
 from ..proto.confinement import home_of
@@ -26,9 +27,10 @@ _MOST_PROTO_BYTES = (2 << 30) - (64 << 20)
 
 
 def read(source: Source) -> Model:
-    """A model from a path, the bytes of a file or an onnx.ModelProto (left as it is); a Model as it is.
+    """A model from a path or a name of `onnxray models list`, the bytes of a file or an onnx.ModelProto (left as it
+    is); a Model as it is.
 
-    Raises ModelError, ExternalDataError, OpsetError.
+    Raises ModelError, ExternalDataError, OpsetError, UnknownName.
     """
     if isinstance(source, Model):
         return source
@@ -41,7 +43,7 @@ def read(source: Source) -> Model:
         if isinstance(source, (bytes, bytearray, memoryview)):
             data, where = bytes(source), f"the {len(source)} bytes given"
         elif isinstance(source, (str, os.PathLike)):
-            path = Path(source)
+            path = file_of(source) if isinstance(source, str) else Path(source)
             data, where = _read_file(path), repr(str(path))
             folder = home_of(path)
         else:

@@ -285,7 +285,7 @@ class _Memory:
             where = resolve_providers(self._runtime.providers)[0].removesuffix("ExecutionProvider")
             self._runtime.on_notice(
                 f"memory: {asked} inputs at once do not fit on {where}, {size} run at once instead and take longer; "
-                f"batch={size} (--rows {size}) asks for no more"
+                f"batch={size} asks for no more"
             )
 
 

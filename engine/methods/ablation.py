@@ -18,7 +18,7 @@ from .families.perturbation import Perturbation, SampleAnswer
 from .registry import method
 
 
-@method("ablation")
+@method("ablation", "feature-ablation")
 @dataclass(frozen=True)
 class Ablation(Perturbation):
     """How far the score falls when a feature alone is hidden: segments of an image, columns of a table, your masks.

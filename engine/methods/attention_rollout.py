@@ -25,7 +25,7 @@ from .registry import Method, Needs, Sanity, method
 _FUSION: Mapping[str, Callable[..., Any]] = MappingProxyType({"mean": np.mean, "max": np.max, "min": np.min})
 
 
-@method("attention-rollout")
+@method("attention-rollout", "rollout")
 @dataclass(frozen=True)
 class AttentionRollout(Method):
     """How much of every token reaches the answer, by the attention of all layers; the same for every class.

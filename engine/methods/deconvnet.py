@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..compiled.build import Build
 
 
-@method("deconvnet")
+@method("deconvnet", "deconvolution", "deconv")
 @dataclass(frozen=True)
 class Deconvnet(Method):
     """An activation projected back to pixels: filters transposed, pools unpooled by their switches, signals rectified.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _EPSILON = 1e-6
 
 
-@method("grad-cam++")
+@method("grad-cam++", "grad-cam-plus-plus", "gradcampp")
 @dataclass(frozen=True)
 class GradCamPlusPlus(Cam):
     """Maps weighted by their positive gradients, places with little activation counting more: finds several objects.

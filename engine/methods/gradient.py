@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..compiled.build import Build
 
 
-@method("gradient")
+@method("gradient", "saliency", "vanilla-gradient")
 @dataclass(frozen=True)
 class Gradient(Method):
     """The score's gradient by every pixel: where a small change changes the answer most.

@@ -24,7 +24,7 @@ from .options import option
 from .registry import Method, Sanity, method
 
 
-@method("gradient-x-attention")
+@method("gradient-x-attention", "chefer", "transformer-attribution")
 @dataclass(frozen=True)
 class GradientXAttention(Method):
     """How much of every token reaches the target, by the attention that speaks for it: a rollout for one class.

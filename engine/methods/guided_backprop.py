@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..compiled.build import Build
 
 
-@method("guided-backprop")
+@method("guided-backprop", "guided-backpropagation", "gbp")
 @dataclass(frozen=True)
 class GuidedBackprop(Method):
     """The gradient, with negative signals cut off at every rectifier on the way back.

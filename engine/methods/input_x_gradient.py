@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..compiled.build import Build
 
 
-@method("input-x-gradient")
+@method("input-x-gradient", "gradient-x-input", "ixg")
 @dataclass(frozen=True)
 class InputTimesGradient(Method):
     """The gradient times the input: each element's share of the score, to first order.

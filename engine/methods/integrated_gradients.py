@@ -34,7 +34,7 @@ RULES = ("gauss-legendre", "riemann-middle", "riemann-trapezoid")
 WORTH_WARNING = 0.05
 
 
-@method("integrated-gradients")
+@method("integrated-gradients", "ig")
 @dataclass(frozen=True)
 class IntegratedGradients(Method):
     """The gradient averaged along the way from a baseline to the input, times their difference.

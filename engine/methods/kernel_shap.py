@@ -31,7 +31,7 @@ from .registry import method
 _MOST_EXACT = 20
 
 
-@method("kernel-shap")
+@method("kernel-shap", "shap")
 @dataclass(frozen=True)
 class KernelShap(Perturbation):
     """Shapley values of the features: their shares of the score's difference to the input with everything hidden.

@@ -50,7 +50,7 @@ WORTH_WARNING = 0.5
 _tables = Kept[tuple[Any, ...], Table](8)
 
 
-@method("lrp")
+@method("lrp", "layer-wise-relevance-propagation")
 @dataclass(frozen=True)
 class Lrp(Method):
     """The score, shared out layer by layer in proportion to what each value contributed.

@@ -38,7 +38,7 @@ MODES = ("exact", "plain", "coarse-to-fine", "capped")
 CHECKED = 16
 
 
-@method("occlusion")
+@method("occlusion", "occlusion-sensitivity")
 @dataclass(frozen=True)
 class Occlusion(Method):
     """How far the score falls when a window of the input is hidden, place by place.

@@ -127,7 +127,7 @@ def _shown(value: Any, spec: Option) -> str:
 
 
 def describe(spec: Option) -> str:
-    """What values an option takes, in words."""
+    """What values an option takes, in words: "an integer from 1 to 1,000,000, or none"."""
     import numpy as np
 
     words: list[str] = []
@@ -136,10 +136,7 @@ def describe(spec: Option) -> str:
     elif str in spec.kinds:
         words.append("a text")
     if float in spec.kinds or int in spec.kinds:
-        noun = "a number" if float in spec.kinds else "a whole number"
-        limits = [f"at least {spec.low:g}"] if spec.low is not None else []
-        limits += [f"at most {spec.high:g}"] if spec.high is not None else []
-        words.append(" ".join([noun, " and ".join(limits)]).strip())
+        words.append(_number_in_words(spec))
     if bool in spec.kinds:
         words.append("true or false")
     if np.ndarray in spec.kinds:
@@ -148,4 +145,16 @@ def describe(spec: Option) -> str:
         words.append("a list")
     if type(None) in spec.kinds:
         words.append("none")
-    return " or ".join(words)
+    return ", or ".join(words)
+
+
+def _number_in_words(spec: Option) -> str:
+    noun = "a number" if float in spec.kinds else "an integer"
+    low, high = (None if limit is None else _written(limit) for limit in (spec.low, spec.high))
+    if low is not None and high is not None:
+        return f"{noun} from {low} to {high}"
+    return f"{noun} of at least {low}" if low is not None else f"{noun} of at most {high}" if high is not None else noun
+
+
+def _written(number: float) -> str:
+    return f"{int(number):,}" if float(number).is_integer() and abs(number) < 1e15 else f"{number:g}"

@@ -30,7 +30,7 @@ class Method:
     """Base of every method. An instance holds the values of its options.
 
     Class attributes:
-        name: in the registry.
+        name: in the registry. aliases: other names that users know it by.
         needs: "gradient" of the target; "tail": runs the part of the network after a layer; "forward": runs only the
             whole network, so that any model will do.
         at_layer: whether it explains at a layer (class activation maps), not at the input.
@@ -38,6 +38,7 @@ class Method:
     """
 
     name: ClassVar[str] = ""
+    aliases: ClassVar[tuple[str, ...]] = ()
     needs: ClassVar[Needs] = "gradient"
     at_layer: ClassVar[bool] = False
     randomisation: ClassVar[Sanity] = "passes"
@@ -77,20 +78,27 @@ class Method:
 
 M = TypeVar("M", bound=type[Method])
 _registry: dict[str, type[Method]] = {}
+_by_alias: dict[str, str] = {}
 
 
-def method(name: str) -> Callable[[M], M]:
-    """Class decorator: register a method under `name`."""
+def method(name: str, *aliases: str) -> Callable[[M], M]:
+    """Class decorator: register a method under `name`, to be found by `aliases` as well.
+
+    Spellings that differ in case, hyphens, underscores and spaces only ("GradCAM") need no alias.
+    """
 
     def register(cls: M) -> M:
-        if name in _registry:
-            raise ValueError(f"two methods are called {name!r}: {_registry[name].__name__} and {cls.__name__}")
+        names = list(dict.fromkeys(map(_plain, (name, *aliases))))
+        for called in names:
+            if called in _by_alias:
+                raise ValueError(f"two methods are called {called!r}: {_by_alias[called]} and {cls.__name__}")
         if not (dataclasses.is_dataclass(cls) and cls.__doc__):
             raise TypeError(f"{cls.__name__} must be a dataclass with a docstring")
         taken = {f.name for f in fields(cls)} & _reserved()
         if taken:
             raise TypeError(f"{cls.__name__}: the options {sorted(taken)} would hide fields of the model card")
-        cls.name = name
+        _by_alias.update(dict.fromkeys(names, name))
+        cls.name, cls.aliases = name, aliases
         _registry[name] = cls
         return cls
 
@@ -124,35 +132,50 @@ def methods() -> Mapping[str, type[Method]]:
     return types.MappingProxyType(dict(sorted(_registry.items())))
 
 
-def find(name: str) -> type[Method]:
-    """The method called `name`: its own file is imported, the others only where it is not there.
+def _plain(name: str) -> str:
+    """A name without case, hyphens, underscores and spaces."""
+    return name.lower().translate(dict.fromkeys(map(ord, "-_ ")))
 
-    Raises UnknownName with the nearest names.
+
+def find(name: str) -> type[Method]:
+    """The method called `name`, or known by it ("ig", "GradCAM").
+
+    Its own file is imported, the others only where it is not there. Raises UnknownName with the nearest names.
     """
     if name not in _registry:
         _import_file_of(name)
     if name in _registry:
         return _registry[name]
     known = methods()
-    if name not in known:
-        raise UnknownName("method", name, known, f"there are {', '.join(known)}")
-    return known[name]
+    called = _by_alias.get(_plain(name))
+    if called is None:
+        also = {alias: cls.name for cls in known.values() for alias in cls.aliases}
+        raise UnknownName("method", name, {**known, **also}, f"there are {', '.join(known)}")
+    return known[called]
 
 
-def make(name: str | Method, options: Mapping[str, Any] | None = None) -> Method:
-    """The method `name` with `options`; a Method is returned as it is.
+def make(name: str | Method | type[Method], options: Mapping[str, Any] | None = None) -> Method:
+    """The method `name`, or of that class, with `options`; an instance is returned as it is.
 
-    Raises UnknownName (no such method or option), MethodError (a value of the wrong type or outside its limits).
+    Raises UnknownName (no such method or option), MethodError (a value of the wrong type or outside its limits, or
+    what is no single method).
     """
     if isinstance(name, Method):
         if options:
             raise MethodError(f"options {', '.join(options)} were given with a {name.name} that has its own")
         return name
+    if isinstance(name, type) and issubclass(name, Method) and name.name:
+        name = name.name
+    if not isinstance(name, str):
+        what = f"{len(name)} methods" if isinstance(name, (list, tuple, set)) else f"a {type(name).__name__}"
+        raise MethodError(f"method was given {what}: give the name of one, and call explain once for each")
     cls = find(name)
     known = {o.name: o for o in options_of(cls)}
     for key in options or {}:
         if key not in known:
-            raise UnknownName(f"option of {name}", key, known, f"it has {', '.join(known)}" if known else "it has none")
+            raise UnknownName(
+                f"option of {cls.name}", key, known, f"it has {', '.join(known)}" if known else "it has none"
+            )
     return cls(**(options or {}))
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..compiled.build import Build
 
 
-@method("smoothgrad")
+@method("smoothgrad", "smooth-gradient")
 @dataclass(frozen=True)
 class SmoothGrad(Noisy):
     """The mean of the gradients at noisy copies of the input.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..compiled.build import Build
 
 
-@method("smoothgrad-squared")
+@method("smoothgrad-squared", "smoothgrad-sq")
 @dataclass(frozen=True)
 class SmoothGradSquared(Noisy):
     """The mean square of the gradients at noisy copies of the input."""

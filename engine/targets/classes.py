@@ -152,8 +152,8 @@ def _both_sides(model: Model, answer: Answer, name: str, axis: int, scores: str)
 def class_index(which: int | str, labels: Sequence[str] | None, count: int | None) -> int:
     """The index of a class given by index or label. Raises TargetError, UnknownName with the nearest labels.
 
-    A label is matched whole, then without a leading WordNet id, then by one of its synonyms ("tench, Tinca tinca"),
-    letters of either case.
+    A label is matched whole, then without a leading WordNet id, then by that id ("n01440764") or one of its synonyms
+    ("tench, Tinca tinca"), letters of either case.
     """
     if isinstance(which, int):
         if which < 0 or which >= 1 << 31 or (count is not None and which >= count):
@@ -168,13 +168,16 @@ def class_index(which: int | str, labels: Sequence[str] | None, count: int | Non
     wanted = _plain(which)
     names: dict[str, list[int]] = {}
     for index, label in enumerate(labels):
-        bare = re.sub(r"^n\d{8}\s+", "", label)
-        for name in dict.fromkeys((_plain(label), _plain(bare), *(_plain(part) for part in bare.split(",")))):
+        synset, bare = _synset_and_name(label)
+        parts = (label, bare, *([synset] if synset else []), *bare.split(","))
+        for name in dict.fromkeys(map(_plain, parts)):
             names.setdefault(name, []).append(index)
     exact = [i for i, label in enumerate(labels) if label == which]
     found = exact or [i for i, label in enumerate(labels) if _plain(label) == wanted] or names.get(wanted, [])
     if not found:
-        raise UnknownName("label", which, [label for label in labels if label] + list(names))
+        raise UnknownName(
+            "label", which, [bare for label in labels if (bare := _synset_and_name(label)[1])] + list(names)
+        )
     if len(found) > 1:
         listed = ", ".join(f"{i} ({labels[i]})" for i in found[:5])
         raise TargetError(f"the label {which!r} stands for several classes: {listed}; give the index")
@@ -185,6 +188,12 @@ def class_index(which: int | str, labels: Sequence[str] | None, count: int | Non
     return found[0]
 
 
+def _synset_and_name(label: str) -> tuple[str, str]:
+    """("n01440764", "tench, Tinca tinca") of "n01440764 tench, Tinca tinca"; ("", label) without a WordNet id."""
+    found = re.match(r"(n\d{8})\s+(.*)", label)
+    return (found[1], found[2]) if found else ("", label)
+
+
 def _plain(label: str) -> str:
     return " ".join(label.casefold().replace("_", " ").split())
 
@@ -193,4 +202,4 @@ def label_of(index: int, labels: Sequence[str] | None) -> str | None:
     """The label of a class, without a leading WordNet id."""
     if labels is None or not 0 <= index < len(labels):
         return None
-    return re.sub(r"^n\d{8}\s+", "", labels[index]) or None
+    return _synset_and_name(labels[index])[1] or None

@@ -54,10 +54,10 @@ def test_options_of_the_same_name_say_the_same() -> None:
     for _, command in every_command():
         for parameter in command.params:
             if isinstance(parameter, click.Option):
-                said.setdefault(parameter.opts[0], set()).add(parameter.help or "")
+                said.setdefault(parameter.opts[-1], set()).add(parameter.help or "")
     # what a command shows most of, and what it writes where, is its own affair
     differing = {name for name, texts in said.items() if len(texts) > 1}
-    assert differing <= {"--out", "--force", "--most", "--all"}
+    assert differing <= {"--out", "--force", "--most", "--all", "--batch", "--method", "--target", "--option"}
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], []])
@@ -83,6 +83,11 @@ def test_help_of_a_command_loads_no_onnxruntime() -> None:
     code += "print('LOADED', *(m for m in ('onnx', 'onnxruntime', 'numba', 'cv2') if m in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.splitlines()[-1] == "LOADED", done.stderr
+
+
+def test_python_m_is_the_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "onnxray", "--version"], capture_output=True, text=True, timeout=60)
+    assert done.stdout == f"onnxray {onnxray.__version__}\n", done.stderr
 
 
 def test_version(run: Callable[..., Result]) -> None:

@@ -120,13 +120,13 @@ def test_several_inputs_are_given_by_name(parse: Parse) -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        ({"method": "gradcam"}, UnknownName, r"no method named 'gradcam'; nearest: 'grad-cam'"),
+        ({"method": "gradcan"}, UnknownName, r"no method named 'gradcan'; nearest: 'grad-cam'"),
         ({"stepps": 3}, UnknownName, r"no option of grad-cam named 'stepps'"),
         ({"method": "integrated-gradients", "stepps": 3}, UnknownName, "nearest: 'steps'"),
-        ({"method": "integrated-gradients", "steps": 0}, MethodError, "a whole number at least 1"),
-        ({"method": "integrated-gradients", "steps": "many"}, MethodError, "a whole number"),
-        ({"method": "integrated-gradients", "steps": 2.5}, MethodError, "a whole number"),
-        ({"method": "integrated-gradients", "steps": True}, MethodError, "a whole number"),
+        ({"method": "integrated-gradients", "steps": 0}, MethodError, "an integer from 1"),
+        ({"method": "integrated-gradients", "steps": "many"}, MethodError, "an integer"),
+        ({"method": "integrated-gradients", "steps": 2.5}, MethodError, "an integer"),
+        ({"method": "integrated-gradients", "steps": True}, MethodError, "an integer"),
         ({"method": "integrated-gradients", "rule": "gaus-legendre"}, MethodError, r"nearest: 'gauss-legendre'"),
         ({"method": "integrated-gradients", "baseline": np.ones((2, 2))}, MethodError, r"does not fit samples"),
         ({"method": "integrated-gradients", "baseline": "black"}, MethodError, r"needs an image and a model card"),

@@ -26,6 +26,24 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
+def test_the_built_in_model_is_loaded_by_name_anywhere() -> None:
+    import onnxray
+
+    model = onnxray.load("builtin")
+    assert model.path == models.path("builtin")
+    assert onnxray.explain("builtin", onnxray.samples()[4], "gradient").label.startswith("crack")
+    assert onnxray.samples() == models.samples()
+
+
+def test_a_name_that_is_neither_model_nor_file_offers_the_nearest() -> None:
+    import onnxray
+
+    with pytest.raises(UnknownName, match="nearest: 'builtin'"):
+        onnxray.load("buildin")
+    with pytest.raises(ModelError, match="no such model file"):
+        onnxray.load("nowhere/builtin")
+
+
 @pytest.fixture
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """One known model, `toy-1`, whose file a local server has; gives the paths that were asked for."""

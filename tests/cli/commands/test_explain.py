@@ -67,7 +67,7 @@ def test_the_files_of_one_image(run: Run, model: Path, photo: Path, out: Path) -
 
 
 def test_the_same_run_writes_the_same_bytes(run: Run, model: Path, photos: Path, tmp_path: Path) -> None:
-    arguments = ("explain", model, photos, "-m", "smoothgrad,recipro-cam", "-o", "samples=3", "--threshold", 0.4)
+    arguments = ("explain", model, photos, "-m", "smoothgrad,recipro-cam", "-O", "samples=3", "--threshold", 0.4)
     for name in ("a", "b"):
         assert run(*arguments, "--out", tmp_path / name).exit_code == 0
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
@@ -165,9 +165,9 @@ def test_regions_speak_for_the_target_unless_asked_otherwise(run: Run, model: Pa
 
 def test_options_of_methods(run: Run, model: Path, photo: Path, out: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "base.npy", np.full((3, 16, 16), 0.5, np.float32))
-    settings = ("-o", "steps=4", "-o", f"integrated-gradients:baseline={tmp_path / 'base.npy'}", "-o", "seed=3")
+    settings = ("-O", "steps=4", "-O", f"integrated-gradients:baseline={tmp_path / 'base.npy'}", "-O", "seed=3")
     done = run(
-        "explain", model, photo, "--out", out, "-m", "integrated-gradients,smoothgrad", *settings, "-o", "samples=2"
+        "explain", model, photo, "--out", out, "-m", "integrated-gradients,smoothgrad", *settings, "-O", "samples=2"
     )
     assert done.exit_code == 0, done.stderr
     chosen = manifest_of(out)["options"]["methods"]
@@ -182,13 +182,13 @@ def test_options_of_methods(run: Run, model: Path, photo: Path, out: Path, tmp_p
 @pytest.mark.parametrize(
     ("arguments", "words", "code"),
     [
-        (("-m", "gradcam"), ("no method named 'gradcam'", "nearest: 'grad-cam'"), 1),
-        (("-o", "steps=3"), ("no option of grad-cam named 'steps'",), 1),
-        (("-m", "smoothgrad", "-o", "sample=3"), ("nearest: 'samples'",), 1),
-        (("-m", "smoothgrad", "-o", "samples=0"), ("a whole number at least 1",), 1),
-        (("-o", "steps"), ("is no [METHOD:]NAME=VALUE",), 2),
-        (("-o", "gradient:steps=3"), ("method asked for",), 1),
-        (("-m", "integrated-gradients", "-o", "baseline=none.npy"), ("cannot be read as an array",), 1),
+        (("-m", "gradcan"), ("no method named 'gradcan'", "nearest: 'grad-cam'"), 2),
+        (("-O", "steps=3"), ("no option of grad-cam named 'steps'",), 2),
+        (("-m", "smoothgrad", "-O", "sample=3"), ("nearest: 'samples'",), 2),
+        (("-m", "smoothgrad", "-O", "samples=0"), ("an integer from 1 to 100,000",), 2),
+        (("-O", "steps"), ("is not [METHOD:]NAME=VALUE",), 2),
+        (("-O", "gradient:steps=3"), ("method asked for",), 2),
+        (("-m", "integrated-gradients", "-O", "baseline=none.npy"), ("cannot be read as an array",), 2),
         (("-t", "purple"), ("no label named 'purple'",), 1),
         (("-t", "gren"), ("nearest: 'green'",), 1),
         (("-t", "9"), ("class 9 does not exist", "classes 0 to 4"), 1),
@@ -197,7 +197,8 @@ def test_options_of_methods(run: Run, model: Path, photo: Path, out: Path, tmp_p
         (("--layer", "featurs"), ("nearest: 'features'",), 1),
         (("--layer", "logits"), ("is no map of the image",), 1),
         (("-m", "gradient", "--layer", "features"), ("leave --layer out",), 1),
-        (("--colormap", "jet"), ("no colour map named 'jet'",), 1),
+        (("--colormap", "jett"), ("no colour map named 'jett'",), 2),
+        (("-o", "steps=3"), ("'steps=3'", "-O"), 2),
         (("--alpha", "2"), ("0<=x<=1",), 2),
         (("-m", ","), ("names no method",), 2),
     ],
@@ -240,7 +241,7 @@ def test_a_method_that_one_image_overflows_in_is_there_for_the_others(
 
 def test_all_means_every_method_that_fits(run: Run, model: Path, photo: Path, out: Path) -> None:
     done = run(
-        "explain", model, photo, "--out", out, "-m", "all", "--format", "npy", "-o", "steps=4", "-o", "samples=2"
+        "explain", model, photo, "--out", out, "-m", "all", "--format", "npy", "-O", "steps=4", "-O", "samples=2"
     )
     assert done.exit_code == 0, done.stderr
     manifest = manifest_of(out)
@@ -288,7 +289,7 @@ def test_methods_are_listed_with_their_options(run: Run) -> None:
     for name, cls in methods().items():
         assert f"{name}: " in done.stdout
         for option in options_of(cls):
-            assert f"-o {option.name}=" in done.stdout
+            assert f"-O {option.name}=" in done.stdout
 
 
 def test_progress_within_an_image(model: Path, photo: Path) -> None:
@@ -315,7 +316,7 @@ def test_progress_within_an_image(model: Path, photo: Path) -> None:
         colormap=None,
         threshold=None,
         side="positive",
-        rows=4,
+        batch=4,
         output=Output(photo.parent),
         common=Common(card={}, runtime={"threads": 2}),
     )

@@ -130,11 +130,11 @@ def test_the_command_writes_it(run: Run, quarters: onnxray.Model, tmp_path: Path
     done = run(
         *("explain", tmp_path / "m.onnx", tmp_path / "white.png", *card, "-m", "occlusion,gradient"),
         *(
-            "-o",
+            "-O",
             "patch=8",
-            "-o",
+            "-O",
             "stride=8",
-            "-o",
+            "-O",
             "occlusion:fill=zero",
             "--out",
             tmp_path / "out",

@@ -88,7 +88,7 @@ def test_parts_of_a_step(capsys: pytest.CaptureFixture[str], monkeypatch: pytest
             lines.part((i + 1) / 100)
         lines.step("x")
     told = capsys.readouterr().err.splitlines()
-    assert told[0] == "onnxray: 0.10 of 1 images, 1 min 30 s left"
+    assert told[0] == "onnxray: image 1 of 1, 10%, 1 min 30 s left"
     assert len(told) == 10
     with Progress(1, quiet=True, bar=True, clock=clock) as none:
         none.part(0.5)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import onnxray
-from onnxray.engine.errors import UnknownName
+from onnxray.engine.errors import MethodError, UnknownName
 from onnxray.engine.methods import registry
 from onnxray.engine.methods.registry import find, methods
 
@@ -43,13 +43,54 @@ print(*sys.modules)
     assert loaded == {stem}
 
 
-@pytest.mark.parametrize("name", ["nothing", "", "../grad_cam", "grad_cam", "registry", "grad-cam.py", "families"])
+@pytest.mark.parametrize("name", ["nothing", "", "../grad_cam", "grad_can", "registry", "grad-cam.py", "families"])
 def test_names_that_are_no_method(name: str) -> None:
     with pytest.raises(UnknownName) as caught:
         find(name)
     assert caught.value.name == name
-    if name == "grad_cam":
+    if name == "grad_can":
         assert "grad-cam" in caught.value.nearest
+
+
+@pytest.mark.parametrize(
+    ("called", "name"),
+    [
+        ("gradcam", "grad-cam"),
+        ("GradCAM", "grad-cam"),
+        ("grad_cam", "grad-cam"),
+        ("GradCAM++", "grad-cam++"),
+        ("gradcampp", "grad-cam++"),
+        ("ig", "integrated-gradients"),
+        ("IntegratedGradients", "integrated-gradients"),
+        ("Layer CAM", "layer-cam"),
+        ("LRP", "lrp"),
+        ("saliency", "gradient"),
+        ("Guided_Backprop", "guided-backprop"),
+    ],
+)
+def test_other_spellings_and_names(called: str, name: str) -> None:
+    assert find(called) is find(name)
+    assert registry.make(called).name == name
+
+
+def test_names_and_aliases_differ() -> None:
+    every = [registry._plain(name) for cls in methods().values() for name in (cls.name, *cls.aliases)]
+    assert len(every) == len(set(every))
+
+
+def test_an_alias_that_is_taken_is_refused() -> None:
+    with pytest.raises(ValueError, match="gradcam"):
+        registry.method("mine", "GradCAM")(find("gradient"))
+
+
+def test_a_class_is_as_good_as_its_name() -> None:
+    assert registry.make(find("smoothgrad"), {"samples": 3}) == registry.make("smoothgrad", {"samples": 3})
+
+
+@pytest.mark.parametrize("given", [["grad-cam", "lrp"], None, 3])
+def test_what_is_no_single_method_is_refused_in_words(given: object) -> None:
+    with pytest.raises(MethodError, match="give the name of one"):
+        registry.make(given)  # type: ignore[arg-type]
 
 
 def test_a_method_of_another_file_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,6 +101,7 @@ def test_labels_are_looked_up_whole_then_by_synonym() -> None:
     assert class_index("n01440764 tench, Tinca tinca", LABELS, 5) == 0
     assert class_index("TENCH, tinca tinca", LABELS, 5) == 0
     assert class_index("tinca  tinca", LABELS, 5) == 0
+    assert class_index("N01440764", LABELS, 5) == 0
     assert class_index("Crane", LABELS, 5) == 3
     assert class_index("tabby_cat", LABELS, 5) == 4
     assert label_of(0, LABELS) == "tench, Tinca tinca"
@@ -127,6 +128,13 @@ def test_classes_that_do_not_exist(
 def test_an_unknown_label_gets_the_nearest_ones() -> None:
     with pytest.raises(UnknownName, match=r"no label named 'goldfsh'; nearest: 'goldfish'"):
         class_index("goldfsh", LABELS, 5)
+
+
+def test_labels_that_hold_the_word_come_before_those_spelled_alike() -> None:
+    labels = ["crate", "coast", "vat", "cattle truck", "n02123045 tabby, tabby cat", "n02123394 Persian cat"]
+    with pytest.raises(UnknownName) as caught:
+        class_index("cat", labels, 6)
+    assert caught.value.nearest == ["tabby cat", "Persian cat", "tabby, tabby cat"]
 
 
 Y = np.array([[0.5, 3.0, -1.0, 2.0, 0.0], [4.0, 0.0, 1.0, 1.0, 5.0]], np.float32)

@@ -1,0 +1,19 @@
+"""Messages of the engine in the words of the command line: it names keyword arguments, a shell has options."""
+
+from __future__ import annotations
+
+import re
+
+# Keyword arguments of the public functions that are options of the commands by the same name.
+_NAMES = (
+    *("layer", "target", "method", "input", "output", "answer", "scores", "decision_threshold", "labels"),
+    *("size", "mean", "std", "order", "layout", "resize", "crop_fraction", "shortest_edge", "stretch_to"),
+    *("interpolation", "antialias", "rounding", "pad_value", "align", "dtype"),
+    *("batch", "threads", "upsample", "normalize", "preprocess"),
+)
+_KEYWORD = re.compile(rf"(?<![^\s(])({'|'.join(_NAMES)})=(?!=)(['\"\w.]?)")
+
+
+def as_options(text: str) -> str:
+    """`text` with `mean=` as `--mean`, `layer='relu'` as `--layer 'relu'`."""
+    return _KEYWORD.sub(lambda m: f"--{m[1].replace('_', '-')}{' ' if m[2] else ''}{m[2]}", text)

@@ -1,0 +1,32 @@
+"""Messages in the words of the command line."""
+
+from __future__ import annotations
+
+import pytest
+
+from onnxray.cli.terminal.words import _NAMES, as_options
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("give mean=, std=, order= or put a card", "give --mean, --std, --order or put a card"),
+        ("name one with layer=, or", "name one with --layer, or"),
+        ("compare with layer='relu'", "compare with --layer 'relu'"),
+        ("(size=)", "(--size)"),
+        ("lower decision_threshold=", "lower --decision-threshold"),
+        ("give the class's index, or labels=...", "give the class's index, or --labels ..."),
+        ("batch=4 asks for no more", "--batch 4 asks for no more"),
+        ("'/runs/size=3/a.png' is damaged", "'/runs/size=3/a.png' is damaged"),
+        ("seed=3 and steps=4", "seed=3 and steps=4"),
+    ],
+)
+def test_keyword_arguments_become_options(text: str, wanted: str) -> None:
+    assert as_options(text) == wanted
+
+
+def test_they_are_options() -> None:
+    from onnxray.cli.commands import compile, explain
+
+    known = {name for command in (explain.command, compile.command) for p in command.params for name in p.opts}
+    assert {f"--{name.replace('_', '-')}" for name in _NAMES} <= known
