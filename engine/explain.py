@@ -136,6 +136,8 @@ def _part(problem: Problem, method: Method, maps: Maps, row: int) -> Explanation
         card=problem.input.card,
         label=title(target),
         asked=str(problem.asked),
+        channels=maps.channels(row, problem.input),
+        in_colours=maps.in_colours,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import click
@@ -27,6 +28,18 @@ def _formats(context: click.Context, parameter: click.Parameter, value: str) -> 
     if not chosen:
         raise click.BadParameter(f"name at least one of {', '.join(FORMATS)}")
     return chosen
+
+
+def _range(context: click.Context, parameter: click.Parameter, value: str) -> str | tuple[float, float]:
+    if value.strip().lower() in ("each", "shared"):
+        return value.strip().lower()
+    try:
+        low, high = (float(part) for part in value.split(","))
+    except ValueError:
+        low, high = math.nan, math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise click.BadParameter(f"{value!r} is neither each, shared nor LOW,HIGH with LOW less than HIGH")
+    return low, high
 
 
 def _list_methods(context: click.Context, parameter: click.Parameter, value: bool) -> None:
@@ -92,6 +105,15 @@ def _list_methods(context: click.Context, parameter: click.Parameter, value: boo
     metavar="NAME",
     help="Colour map of the maps; default: the method's own.",
     shell_complete=complete.colormaps,
+)
+@options.option(
+    "--range",
+    metavar="each|shared|LOW,HIGH",
+    default="each",
+    show_default=True,
+    callback=_range,
+    help="Values at the ends of the colours: of each map its own; shared by all images of a run, so that a clean part "
+    "looks clean next to a broken one (images are looked at twice); or two numbers.",
 )
 @options.option(
     "--threshold",

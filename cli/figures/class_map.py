@@ -79,36 +79,104 @@ def _on_image(e: Explanation) -> NDArray[np.int64]:
 
 
 def picture(e: Explanation, alpha: float = 0.6) -> NDArray[np.uint8]:
-    """The image, coloured where the answer changes if that part is hidden, and a legend; uint8 (H, W, 3).
+    """The image, coloured where the answer changes if that part is hidden, with a legend; the probability of the class,
+    and the window that costs most; uint8 (H, W, 3).
 
     The image stays as it is where the answer stays. The 7 largest other classes have a colour each, the rest is gray.
     """
+    found = answers(e)
+    lines = [
+        "The most probable class with each part of the image hidden; shares are of the image. "
+        f"Nothing hidden: {found[0].label}."
+    ]
+    block = figure.framed(figure.picture(_tinted(e, alpha), _SIDE))
+    body = figure.side_by_side([block, _legend(found, _LEGEND)], gap=2 * figure.GAP)
+    return figure.page("Predicted class with each part hidden", lines, [body, *_more(e, _SIDE)])
+
+
+def _more(e: Explanation, side: int) -> list[figure.Block]:
+    found = [
+        figure.captioned(block, f"{name[0].upper()}{name[1:]}", "", side) for name, block in hidden(e, side).items()
+    ]
+    return [figure.side_by_side(found, gap=2 * figure.GAP)] if found else []
+
+
+def panels(e: Explanation, alpha: float, side: int) -> dict[str, figure.Block]:
+    """The same as small pictures, `side` pixels wide, by what they show."""
+    shown = [figure.framed(figure.picture(_tinted(e, alpha), side)), _legend(answers(e)[:4], side)]
+    return {"predicted class with each part hidden": figure.stack(shown, gap=6), **hidden(e, side)}
+
+
+def hidden(e: Explanation, side: int) -> dict[str, figure.Block]:
+    """The probability of the explained class with each part hidden (figure 6 d), and the window that costs most."""
+    from ...kernels import colormap
+
+    blocks = {}
+    if "probability_map" in e.details and e.geometry is not None:
+        scale = figure.Scale(colormap.SEQUENTIAL, 0.0, 1.0)
+        values = e.geometry.to_image(e.details["probability_map"], "nearest", fill=float("nan"))
+        picture = figure.framed(figure.picture(figure.colour(values, scale), side))
+        blocks["probability of the explained class with each part hidden"] = figure.stack(
+            [picture, figure.colour_bar(scale, side)], gap=5
+        )
+    shown = e.details.get("window_shown")
+    if shown is not None:
+        blocks["the part that costs most, hidden"] = figure.framed(_outlined(e, shown, side))
+    return blocks
+
+
+def _outlined(e: Explanation, shown: NDArray[np.uint8], side: int) -> figure.Block:
+    """What the model sees of the image, in the image's proportions, with a line around the hidden window."""
+    from ...kernels.resize import resize
+
+    window = np.array(e.details["window"], np.float64).reshape(2, 2)
+    if e.geometry is not None:
+        y0, x0, y1, x1 = e.geometry.plane_box
+        box = e.geometry.box
+        high, wide = max(1, round(box[2] - box[0])), max(1, round(box[3] - box[1]))
+        scale = side / max(high, wide)
+        size = (max(1, round(high * scale)), max(1, round(wide * scale)))
+        window = (window - (y0, x0)) * np.divide(size, (y1 - y0, x1 - x0))
+        out = resize(np.ascontiguousarray(shown[y0:y1, x0:x1]), size, "bilinear")
+    else:
+        out = figure.picture(shown, side)
+        window = window * (out.shape[0] / shown.shape[0])
+    (top, left), (bottom, right) = np.clip(np.rint(window), 0, out.shape[:2]).astype(int)
+    for inset, ink in ((0, 255), (1, 0)):
+        if top + inset < bottom - inset and left + inset < right - inset:
+            rows, columns = [top + inset, bottom - 1 - inset], [left + inset, right - 1 - inset]
+            out[rows, left + inset : right - inset] = ink
+            out[top + inset : bottom - inset, columns] = ink
+    return out
+
+
+def _tinted(e: Explanation, alpha: float) -> NDArray[np.uint8]:
+    """The image in the colours of the classes."""
     places, found = _on_image(e), answers(e)
-    clean, others = found[0], found[1:]
-    shown, rest = others[: len(COLOURS)], others[len(COLOURS) :]
+    others = found[1:]
     image = e.image if e.image is not None else np.full((*places.shape, 3), 255, np.uint8)
     tints = np.zeros((*places.shape, 3), np.float32)
     shares = np.zeros(places.shape, np.float32)
-    for answer, colour in (*zip(shown, COLOURS, strict=False), *((answer, OTHER) for answer in rest)):
+    colours = [*COLOURS, *(OTHER for _ in others[len(COLOURS) :])]
+    for answer, colour in zip(others, colours, strict=False):
         tints[places == answer.index], shares[places == answer.index] = colour, alpha
-    mixed = np.rint(image * (1 - shares[..., None]) + tints * shares[..., None]).astype(np.uint8)
-    legend = [_entry(figure.PAPER, f"stays {clean.label}", clean.share)]
-    legend += [_entry(colour, a.label, a.share) for a, colour in zip(shown, COLOURS, strict=False)]
+    return np.rint(image * (1 - shares[..., None]) + tints * shares[..., None]).astype(np.uint8)
+
+
+def _legend(found: Sequence[Answer], width: int) -> figure.Block:
+    clean, others = found[0], found[1:]
+    shown, rest = others[: len(COLOURS)], others[len(COLOURS) :]
+    legend = [_entry(figure.PAPER, f"stays {clean.label}", clean.share, width)]
+    legend += [_entry(colour, a.label, a.share, width) for a, colour in zip(shown, COLOURS, strict=False)]
     if rest:
-        legend.append(_entry(OTHER, f"{len(rest)} other classes", sum(a.share for a in rest)))
-    block = figure.framed(figure.picture(mixed, _SIDE))
-    lines = [
-        "The most probable class with each part of the image hidden; shares are of the image. "
-        f"Nothing hidden: {clean.label}."
-    ]
-    body = figure.side_by_side([block, figure.stack(legend, gap=8)], gap=2 * figure.GAP)
-    return figure.page("What the answer becomes", lines, [body])
+        legend.append(_entry(OTHER, f"{len(rest)} other classes", sum(a.share for a in rest), width))
+    return figure.stack(legend, gap=6)
 
 
-def _entry(colour: figure.Colour, label: str, share: float) -> NDArray[np.uint8]:
+def _entry(colour: figure.Colour, label: str, share: float, width: int) -> NDArray[np.uint8]:
     swatch = figure.framed(figure.blank(16, 24, colour))
     percent = figure.text(_percent(share), figure.SMALL, figure.MUTED)
-    name = figure.text(label, figure.SMALL, width=_LEGEND - percent.shape[1] - figure.GAP)
+    name = figure.text(label, figure.SMALL, width=width - percent.shape[1] - swatch.shape[1] - 20)
     return figure.side_by_side([swatch, name, percent], gap=10, align="middle")
 
 

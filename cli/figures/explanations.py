@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..terminal.echo import one_line
@@ -13,58 +14,154 @@ if TYPE_CHECKING:
 
     from ...engine.attribution.explanation import Explanation
 
-_PANEL = 224
+PANEL = 224
 OTHERS = 12
 
 
 class Sheet:
-    """The image and every map on it, side by side, each with its method, target and colours.
+    """The image and every map on it, each with its colours: methods are rows and targets columns.
 
-    Maps are added one after the other, and only what is shown of them is kept.
+    Of one target, the methods fill rows of several. Maps are added one after the other, and only what is shown of them
+    is kept.
     """
 
     def __init__(self, name: str, pixels: NDArray[np.uint8], alpha: float, colormap: str | None = None) -> None:
-        from . import figure
-
         self.name, self.alpha, self.colormap = name, alpha, colormap
-        self._panels = [figure.panel(figure.framed(figure.picture(pixels, _PANEL)), name, "", _PANEL)]
+        self._pixels = pixels
+        self._rows: dict[str, dict[str, NDArray[np.uint8]]] = {}
+        self._targets: dict[str, float] = {}
         self._layers: dict[str, None] = {}
-        self._scores: dict[str, None] = {}
+        self._image: NDArray[np.uint8] | None = None
 
-    def add(self, e: Explanation, overlay: NDArray[np.uint8] | None = None) -> None:
-        """overlay: the map on the image, where it is there already."""
+    def add(
+        self,
+        e: Explanation,
+        overlay: NDArray[np.uint8] | None = None,
+        range: tuple[float, float] | None = None,
+        extra: Mapping[str, NDArray[np.uint8]] | None = None,
+    ) -> None:
+        """overlay: the map on the image, where it is there already. range: the values at the ends of its colours.
+
+        extra: further pictures of the explanation, by what they show.
+        """
         from . import figure
+        from .crop import own_range, pair, support
 
-        scale = figure.Scale(self.colormap or e.colormap, *e.range)
-        whole = overlay if overlay is not None else e.overlay(self.alpha, self.colormap)
-        picture = figure.framed(figure.picture(whole, _PANEL))
-        block = figure.stack([picture, figure.colour_bar(scale, picture.shape[1] - 2)], gap=5)
-        note = f"{one_line(e.label)}: {figure.number(e.score)}"
-        self._panels.append(figure.panel(block, e.method, note, _PANEL))
-        self._scores[one_line(f"{e.label}, score {figure.number(e.score)}")] = None
+        if self._image is None:
+            self._image = seen(self._pixels, e)
+        place = support(e) if self.colormap is None else None
+        if place:
+            range = own_range(e)
+            shown = pair(self._pixels, e.picture(range=range), place, PANEL)
+        else:
+            whole = overlay if overlay is not None else e.overlay(self.alpha, self.colormap, range)
+            shown = figure.framed(figure.picture(whole, PANEL))
+        scale = figure.Scale(self.colormap or e.colormap, *(range or e.range))
+        label = one_line(e.label)
+        self._targets[label] = e.score
+        self._put(e.method, label, figure.stack([shown, figure.colour_bar(scale, PANEL)], gap=5))
+        for what, block in (extra or {}).items():
+            self._put(f"{e.method}: {what}", label, block, e.method)
         if e.layer:
             self._layers[e.layer] = None
+
+    def _put(self, row: str, label: str, block: NDArray[np.uint8], method: str = "") -> None:
+        if row not in self._rows and method:  # after the rows of its method, which an earlier target has put there
+            names = list(self._rows)
+            last = max(i for i, name in enumerate(names) if name == method or name.startswith(f"{method}: "))
+            order = [*names[: last + 1], row, *names[last + 1 :]]
+            self._rows = {name: self._rows.get(name, {}) for name in order}
+        self._rows.setdefault(row, {})[label] = block
 
     @property
     def picture(self) -> NDArray[np.uint8]:
         from . import figure
 
-        lines = [f"{self.name}: " + "; ".join(self._scores)]
+        scores = [f"{label}: score {figure.number(score)}" for label, score in self._targets.items()]
+        lines = ["; ".join(scores) if len(scores) == 1 else "Methods are rows, what they explain is above the columns."]
         lines += [f"Class activation maps at {', '.join(self._layers)}."] if self._layers else []
-        return figure.page("Explanations", lines, [figure.grid(self._panels)])
+        image = figure.framed(figure.picture(self._pixels if self._image is None else self._image, PANEL))
+        body = self._flow(image) if len(scores) < 2 else self._table(image)
+        return figure.page(f"Explanations of {self.name}", [line for line in lines if line], [body])
+
+    def _flow(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """One map per method, in rows of four."""
+        from . import figure
+
+        panels = [figure.panel(image, "the image", "", PANEL)]
+        panels += [
+            figure.captioned(block, method, "", PANEL)
+            for method, cells in self._rows.items()
+            for block in cells.values()
+        ]
+        return figure.grid(panels)
+
+    def _table(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Methods down, targets across; the image below the first method's name."""
+        from . import figure
+
+        column = PANEL + 2
+        heads = [figure.blank(1, column)]
+        for label, score in self._targets.items():
+            note = figure.text(f"score {figure.number(score)}", figure.SMALL, figure.MUTED)
+            heads.append(figure.stack([figure.paragraph(label, figure.SMALL, column, bold=True), note], gap=3))
+        rows = [figure.cells(heads, column, align="end")]
+        for number, (method, found) in enumerate(self._rows.items()):
+            name = [figure.paragraph(method, figure.SMALL, column, bold=True), *([] if number else [image])]
+            blocks = [found.get(label, figure.blank(1, column)) for label in self._targets]
+            rows.append(figure.blank(1, rows[0].shape[1], figure.RULE))
+            rows.append(figure.cells([figure.stack(name, gap=8), *blocks], column))
+        return figure.stack(rows, gap=12)
+
+
+def seen(pixels: NDArray[np.uint8], e: Explanation) -> NDArray[np.uint8]:
+    """The image, with what the model does not see veiled."""
+    import numpy as np
+
+    from ...engine.attribution.colours import veiled
+
+    if e.geometry is None or pixels.shape[:2] != e.geometry.original:
+        return pixels
+    unseen = np.isnan(e.geometry.to_image(np.zeros((1, 1), np.float32), "nearest", fill=float("nan")))
+    if not unseen.any():
+        return pixels
+    out: NDArray[np.uint8] = pixels.copy()
+    out[unseen] = veiled(pixels[unseen])
+    return out
+
+
+def shared_range(ranges: Iterable[tuple[float, float]]) -> tuple[float, float]:
+    """The range that holds all of them."""
+    known = list(ranges)
+    return min(lo for lo, _ in known), max(hi for _, hi in known)
 
 
 def gallery(found: Iterable[tuple[str, Explanation]], alpha: float) -> NDArray[np.uint8]:
-    """One method on several images, by their names, side by side; every map in a range of its own."""
+    """One method on several images, by their names, side by side; all maps in one range of colours."""
     from . import figure
 
-    panels, layers, method = [], dict[str, None](), ""
-    for name, e in found:
-        picture = figure.framed(figure.picture(e.overlay(alpha), _PANEL))
-        note = f"{one_line(e.label)}: {figure.number(e.score)}; colours to {figure.number(e.range[1])}"
-        panels.append(figure.panel(picture, name, note, _PANEL))
-        method = e.method
-        if e.layer:
-            layers[e.layer] = None
+    kept = [(name, miniature(e), e.range) for name, e in found]
+    if not kept:
+        return figure.page("Explanations", [], [])
+    common = shared_range(range for _, _, range in kept)
+    panels = []
+    for name, e, own in kept:
+        note = f"{one_line(e.label)}: {figure.number(e.score)}; greatest value {figure.number(own[1])}"
+        picture = figure.framed(figure.picture(e.overlay(alpha, range=common), PANEL))
+        panels.append(figure.captioned(picture, name, note, PANEL))
+    first = kept[0][1]
+    layers = dict.fromkeys(e.layer for _, e, _ in kept if e.layer)
     lines = [f"Class activation maps at {', '.join(layers)}."] if layers else []
-    return figure.page(method, lines, [figure.grid(panels)])
+    lines.append("All maps have the same colours for the same values, so that weak ones look weak.")
+    bar = figure.colour_bar(figure.Scale(first.colormap, *common))
+    return figure.page(first.method, lines, [figure.grid(panels), bar])
+
+
+def miniature(e: Explanation) -> Explanation:
+    """The same on a small copy of its image: to draw many, the images need not be kept."""
+    from . import figure
+
+    if e.image is None or e.geometry is None:
+        return e
+    small = figure.picture(e.image, PANEL)
+    return replace(e, geometry=replace(e.geometry, original=small.shape[:2]), show=lambda: small)

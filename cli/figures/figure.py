@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ...engine.attribution.colours import RGB, around_gray
 from ..files.images import draw_text, text_size
 from ..terminal.echo import one_line
 from ..terminal.table import ELLIPSIS
@@ -144,17 +145,29 @@ def _cut(words: str, kept: int) -> str:
     return words[: kept - tail] + ELLIPSIS + (words[len(words) - tail :] if tail else "")
 
 
-def paragraph(words: str, size: int, width: int, ink: Colour = INK) -> Block:
-    """Text in as many lines as it needs."""
+def paragraph(words: str, size: int, width: int, ink: Colour = INK, *, bold: bool = False) -> Block:
+    """Text in as many lines as it needs; words longer than a line are broken, best behind a slash, dot or hyphen."""
     lines, line = [], ""
     for word in one_line(words).split(" "):
         longer = f"{line} {word}" if line else word
-        if line and text_size(longer, size)[0] > width:
+        if line and text_size(longer, size, bold=bold)[0] > width:
             lines.append(line)
-            line = word
-        else:
-            line = longer
-    return stack([text(part, size, ink, width=width) for part in [*lines, line]], gap=size // 3)
+            longer = word
+        while text_size(longer, size, bold=bold)[0] > width and len(longer) > 1:
+            kept = _that_fits(longer, size, width, bold)
+            lines.append(longer[:kept])
+            longer = longer[kept:]
+        line = longer
+    return stack([text(part, size, ink, bold=bold) for part in [*lines, line]], gap=size // 3)
+
+
+def _that_fits(word: str, size: int, width: int, bold: bool) -> int:
+    """How many characters of a word go into a line."""
+    kept = 1
+    while kept < len(word) and text_size(word[: kept + 1], size, bold=bold)[0] <= width:
+        kept += 1
+    breaks = [i + 1 for i in range(kept // 2, kept) if word[i] in "/.-_,:"]
+    return breaks[-1] if breaks and kept < len(word) else kept
 
 
 def stack(blocks: Sequence[Block], gap: int = GAP, align: Align = "start") -> Block:
@@ -206,6 +219,21 @@ def panel(content: Block, title: str = "", note: str = "", width: int | None = N
     return stack(parts, gap=5)
 
 
+def captioned(content: Block, title: str, note: str, width: int) -> Block:
+    """As `panel`, but title and note take as many lines as they need."""
+    parts = [paragraph(title, SMALL, width, bold=True)] if title else []
+    parts.append(_padded(content, max(width, content.shape[1]), 1, "start"))
+    if note:
+        parts.append(paragraph(note, SMALL, width, MUTED))
+    return stack(parts, gap=5)
+
+
+def cells(blocks: Sequence[Block], width: int, gap: int = GAP, align: Align = "start") -> Block:
+    """Blocks in one row, each in a column of `width` pixels."""
+    across = max(width, *(block.shape[1] for block in blocks))
+    return side_by_side([_padded(block, across, 1, "start") for block in blocks if block.size], gap, align)
+
+
 def grid(panels: Sequence[Block], columns: int | None = None, gap: int = GAP, width: int = WIDTH) -> Block:
     """Panels of about one size in rows, as many next to one another as fit into `width`."""
     if not panels:
@@ -224,8 +252,7 @@ def grid(panels: Sequence[Block], columns: int | None = None, gap: int = GAP, wi
 
 def colour_bar(scale: Scale, width: int = 360) -> Block:
     """The colours from the lowest value to the highest: both ends, zero or the middle if there is room, the unit."""
-    values = np.linspace(scale.lo, scale.hi, width, dtype=np.float64)
-    strip = framed(np.repeat(colour(values, scale)[None], 14, axis=0))
+    strip = framed(_strip(scale, width))
     middle = 0.0 if scale.lo < 0 < scale.hi else (scale.lo + scale.hi) / 2
     first, last, between = (text(number(value), SMALL) for value in (scale.lo, scale.hi, middle))
     across = max(strip.shape[1], first.shape[1] + GAP + last.shape[1])
@@ -239,6 +266,17 @@ def colour_bar(scale: Scale, width: int = 360) -> Block:
     if scale.beyond:
         notes.append(f"{number(100 * scale.beyond)} % lie beyond the ends")
     return side_by_side([bar, text("; ".join(notes), SMALL, MUTED)], gap=GAP) if notes else bar
+
+
+def _strip(scale: Scale, width: int) -> Block:
+    """The colours of a scale from left to right; of three channels around gray, one band for each."""
+    values = np.linspace(scale.lo, scale.hi, width, dtype=np.float64)
+    if scale.table != RGB:
+        return np.repeat(colour(values, scale)[None], 14, axis=0)
+    planes = np.zeros((3, 15, width), np.float32)
+    for channel in range(3):
+        planes[channel, 5 * channel : 5 * channel + 5] = values
+    return around_gray(planes, scale.hi)
 
 
 def number(value: float) -> str:

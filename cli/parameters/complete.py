@@ -94,9 +94,10 @@ def targets(context: click.Context, parameter: click.Parameter, incomplete: str)
 
 def colormaps(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Names of colour maps."""
+    from ...engine.attribution.colours import RGB
     from ...kernels import colormap
 
-    return _starting(colormap.names(), incomplete)
+    return _starting((*colormap.names(), RGB), incomplete)
 
 
 def _of_model(context: click.Context, incomplete: str, names: Callable[[Model], Iterable[str]]) -> list[CompletionItem]:

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..figures.explanations import OTHERS, Sheet, gallery
+from ..figures.explanations import OTHERS, PANEL, Sheet, gallery
 from ..parameters.inputs import card_of, find_images, open_model
 from ..parameters.methods import DEFAULT, PATIENT, chosen_methods, plain_options
 from .over_images import Outcome, Pixels, over_images
+from .ranges import SHARED, Ranges
 
 if TYPE_CHECKING:
     from ...engine.attribution.explanation import Explanation
@@ -42,6 +43,7 @@ class ExplainOptions:
     formats: Sequence[str]
     alpha: float
     colormap: str | None
+    range: str | tuple[float, float]
     threshold: float | None
     side: Side
     batch: int | None
@@ -70,7 +72,11 @@ def explain(options: ExplainOptions) -> Run:
         Progress(len(paths), quiet=common.quiet, bar=common.progress) as bar,
     ):
         work = Explainer(model, card, targets, methods, every, options, run, bar.part)
-        over_images(run, bar, paths, work.one, work.news, _fits)
+        if options.range == SHARED:
+            work.ranges.look_at(paths, work.explanations)
+        over_images(run, bar, paths, work.one, work.news, functools.partial(_fits, work.ranges))
+        if said := work.ranges.differ():
+            bar.say(said)
         if left_out := left_out_of_all(run.entries):
             run.manifest["left_out"] = left_out
     return run
@@ -84,6 +90,7 @@ def _decisive(options: ExplainOptions, methods: Sequence[Method], targets: Seque
         "formats": list(options.formats),
         "alpha": options.alpha,
         "colormap": options.colormap,
+        "range": options.range,
         "threshold": options.threshold,
         "side": options.side,
         "batch": options.batch,
@@ -140,6 +147,7 @@ class Explainer:
     progress: Callable[[float, str], None] | None = None
 
     def __post_init__(self) -> None:
+        self.ranges = Ranges(self.options.range)
         self._said: set[str] = set()
         self._news: list[str] = []
 
@@ -151,7 +159,9 @@ class Explainer:
         geometry = None
         sheet = Sheet(path.name, pixels, self.options.alpha, self.options.colormap)
         # No map is kept once it is written and in the sheet: together they would be many times the image.
-        for explanation in self.explanations(pixels, left_out):
+        kept = self.ranges.kept(path, pixels)
+        for explanation in self.explanations(pixels, left_out) if kept is None else kept:
+            self.ranges.note(path, explanation)
             entry = self._write(explanation, folder, sheet)
             maps.append(entry)
             files += entry["files"]
@@ -226,10 +236,12 @@ class Explainer:
 
         name = self.run.name(f"{e.method}-{file_name(e)}" if self._many() else e.method, folder)
         seen = {"overlay", "sheet"} & set(self.options.formats) or self.options.threshold is not None
-        overlay = e.overlay(self.options.alpha, self.options.colormap) if seen else None
+        ends = self.ranges.of(e)
+        overlay = e.overlay(self.options.alpha, self.options.colormap, ends) if seen else None
         if "sheet" in self.options.formats:
-            sheet.add(e, overlay)
-        entry, files = entry_of(e, self.options.colormap), self._write_map(e, name, overlay)
+            extra = class_map.panels(e, self.options.alpha, PANEL) if class_map.has_classes(e) else None
+            sheet.add(e, overlay, ends, extra)
+        entry, files = entry_of(e, self.options.colormap, ends), self._write_map(e, name, overlay, ends)
         if class_map.has_classes(e):
             entry["classes"] = [answer.to_mapping() for answer in class_map.answers(e)]
             if "classes" in self.options.formats:
@@ -241,13 +253,15 @@ class Explainer:
         entry["files"] = files
         return entry
 
-    def _write_map(self, e: Explanation, name: str, overlay: Pixels | None) -> list[str]:
+    def _write_map(
+        self, e: Explanation, name: str, overlay: Pixels | None, ends: tuple[float, float] | None
+    ) -> list[str]:
         run, options = self.run, self.options
         files = []
         if "npy" in options.formats:
             files.append(run.array(f"{name}.npy", e.values))
         if "heatmap" in options.formats:
-            files.append(run.picture(f"{name}-heatmap.png", e.picture(options.colormap)))
+            files.append(run.picture(f"{name}-heatmap.png", e.picture(options.colormap, ends)))
         if "overlay" in options.formats and overlay is not None:
             files.append(run.picture(f"{name}-overlay.png", overlay))
         return files
@@ -282,17 +296,21 @@ def left_out_of_all(entries: Sequence[dict[str, Any]]) -> dict[str, str]:
     return {name: why for name, why in first.items() if all(name in others for others in reasons)}
 
 
-def _fits(entry: dict[str, Any]) -> None:
-    """Raises KeyError, TypeError or ValueError for an entry of an earlier run that is not of this command's form."""
+def _fits(ranges: Ranges, entry: dict[str, Any]) -> None:
+    """Raises KeyError, TypeError or ValueError for an entry of an earlier run that is not of this command's form, or
+    whose pictures have other colours than the images of this run share."""
     left_out_of_all([entry])
     for found in entry["maps"]:
         list(found["files"])
+        ranges.check(found)
 
 
-def entry_of(e: Explanation, colormap: str | None = None) -> dict[str, Any]:
-    """What the manifest says of one map."""
+def entry_of(e: Explanation, colormap: str | None = None, ends: tuple[float, float] | None = None) -> dict[str, Any]:
+    """What the manifest says of one map. ends: the values at the ends of its colours, where they are not its own."""
     about = e.manifest()
     display = {**about["display"], "colormap": colormap or about["display"]["colormap"]}
+    if ends is not None:
+        display |= {"own_range": [display["lowest"], display["highest"]], "lowest": ends[0], "highest": ends[1]}
     kept = ("method", "target", "score", "layer", "layer_reason", "values", "details", "warnings")
     return {**{key: about[key] for key in kept}, "display": display}
 

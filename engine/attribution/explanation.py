@@ -23,6 +23,7 @@ from ..errors import MethodError, OutputError, UnknownName
 from ..preprocess.image import luminance
 from ..runtime.ort import ort
 from ..version import __version__
+from .colours import RGB, around_gray, veiled
 from .maps import Display, Reduce
 from .plain import plain
 
@@ -48,6 +49,8 @@ class Explanation:
     target: what was explained, the predicted class filled in. score: its value. scores: those of all classes (C,), or
         the score alone where the target is no class.
     layer, reason: where the map was made and why, None for methods that explain at the input.
+    channels: (3, h, w) float32, the map's red, green and blue over the input plane, None where it has none. in_colours:
+        whether they are shown, around gray, where no colour map is asked for.
     warnings: what should be known before the map is believed. details: further numbers (completeness error, ...).
 
     It is a sequence of one, itself, so that what is written for `Explanations` takes it as well.
@@ -74,6 +77,8 @@ class Explanation:
     label: str = ""
     asked: str = "predicted"
     source: str | None = field(default=None)
+    channels: NDArray[np.float32] | None = field(default=None, repr=False)
+    in_colours: bool = False
 
     def __len__(self) -> int:
         return 1
@@ -102,18 +107,21 @@ class Explanation:
         """
         return self._on_image(0.0)
 
-    def _on_image(self, unseen: float, rows: tuple[int, int] | None = None) -> NDArray[np.float32]:
-        """The map on the image's pixels, or on some rows of it, `unseen` where the model does not look."""
+    def _on_image(
+        self, unseen: float, rows: tuple[int, int] | None = None, map: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        """The map, or `map`, on the image's pixels, or on some rows of it, `unseen` where the model does not look."""
         from ...kernels.upsample import upsample
 
-        if self.map is None:
+        map = self.map if map is None else map
+        if map is None:
             raise MethodError(
                 f"values of shape {list(self.values.shape)} over what is no image make no picture: use `values`"
             )
         if self.geometry is not None:
-            return self.geometry.to_image(self.map, fill=unseen, rows=rows)
-        whole = self.map if self.size is None or self.map.shape == self.size else upsample(self.map, self.size)
-        return whole if rows is None else whole[slice(*rows)]
+            return self.geometry.to_image(map, fill=unseen, rows=rows)
+        whole = map if self.size is None or map.shape[-2:] == self.size else upsample(map, self.size)
+        return whole if rows is None else whole[..., slice(*rows), :]
 
     @property
     def _height_width(self) -> tuple[int, int]:
@@ -156,19 +164,25 @@ class Explanation:
 
     @property
     def colormap(self) -> str:
-        """The colour map that is used where none is asked for."""
+        """The colour map that is used where none is asked for; "rgb" where the map's own channels are its colours."""
         from ...kernels import colormap
 
+        if self.in_colours and self.channels is not None:
+            return RGB
         return colormap.DIVERGING if self.display == "signed" else colormap.SEQUENTIAL
 
     def picture(self, colormap: str | None = None, range: tuple[float, float] | None = None) -> NDArray[np.uint8]:
-        """The heatmap in colours, uint8 (H, W, 3) RGB; gray where the model does not look."""
+        """The heatmap in colours, uint8 (H, W, 3) RGB; gray where the model does not look.
+
+        colormap: a table's name, or "rgb" for the map's channels as red, green and blue around gray; by default
+        `colormap`. Raises UnknownName for another name, MethodError for "rgb" where the map has no such channels.
+        """
         from ...kernels import colormap as colours
 
-        table, (lo, hi) = _colours(colormap or self.colormap), range or self.range
+        name, (lo, hi) = colormap or self.colormap, range or self.range
         out = np.empty((*self._height_width, 3), np.uint8)
         for rows, heat in self._bands(np.nan):
-            out[rows] = colours.apply(heat, table, lo, hi)
+            out[rows] = self._reconstruction(rows, hi) if name == RGB else colours.apply(heat, _colours(name), lo, hi)
         return out
 
     def overlay(
@@ -177,33 +191,64 @@ class Explanation:
         """The heatmap's colours over the image, uint8 (H, W, 3) RGB.
 
         alpha: share of the colours, 0 to 1, where there is heat; it falls to 0 with the value, so that the image is
-        seen where there is none. range: values at the ends of the colour scale, by default `range`. The image stays as
-        it is where the model does not look. Under a signed map the image is gray, so that all colours are the map's.
-        Where a tensor was given, the map lies over what it shows.
+        seen where there is none. range: values at the ends of the colour scale, by default `range`. What the model
+        does not see is veiled: gray, of little contrast. Under a signed map the image is gray, so that all colours are
+        the map's. In the colours "rgb" the map is a picture itself and stands in place of the image. Where a tensor was
+        given, the map lies over what it shows.
 
-        Raises MethodError for another alpha, UnknownName for an unknown colour map.
+        Raises MethodError for another alpha, or as `picture` does, UnknownName for an unknown colour map.
         """
-        from ...kernels import colormap as colours
-        from ...kernels.render import render
-
         lo, hi = range or self.range
         if not (0 <= alpha <= 1 and np.isfinite([lo, hi]).all() and lo <= hi):
             raise MethodError(f"no overlay with alpha {alpha}, colours {lo} to {hi}: alpha is 0 to 1")
         if self.map is None:
             self._on_image(np.nan)  # raises
+        name = colormap or self.colormap
         image = self.image if self.image is not None else np.full((*self._height_width, 3), 128, np.uint8)
-        table = _colours(colormap or self.colormap)
         out = np.empty(image.shape, np.uint8)
-        most = max(abs(lo), abs(hi)) or 1.0
         for rows, heat in self._bands(np.nan):
-            if self.display == "positive":
-                render(heat, image[rows], table, lo, hi, alpha, "nearest", alpha_by_value=True, out=out[rows])
-                continue
-            # Colours are near white around 0: they are mixed in fully from a quarter of the range on.
-            share = alpha * np.minimum(np.abs(np.nan_to_num(heat)) * (4 / most), 1)[..., None].astype(np.float32)
-            coloured = colours.apply(heat, table, lo, hi)
-            out[rows] = np.rint(luminance(image[rows])[..., None] * (1 - share) + coloured * share)
+            if name == RGB:
+                out[rows] = self._reconstruction(rows, hi)
+            else:
+                self._lay(heat, image[rows], out[rows], alpha, _colours(name), (lo, hi))
+            if self.geometry is not None and (unseen := np.isnan(heat) & self._is_unseen(rows)).any():
+                out[rows][unseen] = veiled(image[rows][unseen])
         return out
+
+    def _lay(
+        self,
+        heat: NDArray[np.float32],
+        image: NDArray[np.uint8],
+        out: NDArray[np.uint8],
+        alpha: float,
+        table: NDArray[np.uint8],
+        range: tuple[float, float],
+    ) -> None:
+        """The colours of a band of the map over its image, into `out`."""
+        from ...kernels import colormap as colours
+        from ...kernels.render import render
+
+        lo, hi = range
+        if self.display == "positive":
+            render(heat, image, table, lo, hi, alpha, "nearest", alpha_by_value=True, out=out)
+            return
+        # Colours are near white around 0: they are mixed in fully from a quarter of the range on.
+        most = max(abs(lo), abs(hi)) or 1.0
+        share = alpha * np.minimum(np.abs(np.nan_to_num(heat)) * (4 / most), 1)[..., None].astype(np.float32)
+        coloured = colours.apply(heat, table, lo, hi)
+        out[...] = np.rint(luminance(image)[..., None] * (1 - share) + coloured * share)
+
+    def _reconstruction(self, rows: slice, most: float) -> NDArray[np.uint8]:
+        """Rows of the map's channels around gray."""
+        if self.channels is None:
+            raise MethodError(f"the map of {self.method} has no red, green and blue: choose another colour map")
+        return around_gray(self._on_image(0.0, (rows.start, rows.stop), self.channels), most)
+
+    def _is_unseen(self, rows: slice) -> NDArray[np.bool_]:
+        """Which pixels of some rows the model does not see, (rows, W)."""
+        assert self.geometry is not None
+        seen = np.zeros((1, 1), np.float32)
+        return np.isnan(self.geometry.to_image(seen, "nearest", fill=np.nan, rows=(rows.start, rows.stop)))
 
     def manifest(self) -> dict[str, Any]:
         """Everything needed to know how the map came about, as JSON-like data."""
@@ -358,8 +403,9 @@ def check_colormap(name: str) -> None:
     """Raises UnknownName, with the names there are, for a colour map that does not exist."""
     from ...kernels import colormap
 
-    if name not in colormap.names():
-        raise UnknownName("colour map", name, colormap.names(), f"there are {', '.join(colormap.names())}")
+    names = (*colormap.names(), RGB)
+    if name not in names:
+        raise UnknownName("colour map", name, names, f"there are {', '.join(names)}")
 
 
 def _colours(name: str) -> NDArray[np.uint8]:

@@ -24,6 +24,8 @@ class Maps:
     plane: (R, h, w), a map over the input plane to be shown, for methods whose values are laid out otherwise.
     reduce: how channels become one number per pixel: "max-abs" the one of greatest magnitude, with its sign; "sum".
     display: "signed" values are shown in a diverging colour map around 0; "positive": what is negative counts as 0.
+    in_colours: the three channels of the input are shown as red, green and blue around gray where no colour map is
+        asked for.
     layer, reason: where the map was made, and why there.
     warnings: one tuple of texts for every row, or empty. details: numbers worth knowing, one mapping per row, or empty.
     """
@@ -36,12 +38,17 @@ class Maps:
     plane: NDArray[np.float32] | None = None
     warnings: tuple[tuple[str, ...], ...] = ()
     details: tuple[Mapping[str, Any], ...] = ()
+    in_colours: bool = False
 
     def shown(self, row: int, given: Input) -> NDArray[np.float32] | None:
         """The map of a row to be shown over the plane of the input, (h, w); None where there is no plane."""
         if self.plane is not None:
             return np.ascontiguousarray(self.plane[row], np.float32)
         return self._over_plane(np.ascontiguousarray(self.values[row], np.float32), given)
+
+    def channels(self, row: int, given: Input) -> NDArray[np.float32] | None:
+        """Red, green and blue of a row over the plane of the input, (3, h, w); None where it has no such channels."""
+        return None
 
     def _over_plane(self, values: NDArray[np.float32], given: Input) -> NDArray[np.float32] | None:
         raise TypeError(f"{type(self).__name__} does not say where its values lie")
@@ -58,6 +65,15 @@ class GridMaps(Maps):
 @dataclass(frozen=True)
 class InputMaps(Maps):
     """Values (R, ...) in the shape of the input tensor's samples."""
+
+    def channels(self, row: int, given: Input) -> NDArray[np.float32] | None:
+        if given.axes is None or given.channel is None or self.plane is not None:
+            return None
+        planes = np.moveaxis(np.asarray(self.values[row], np.float32), given.channel - 1, 0)
+        if planes.ndim != 3 or len(planes) != 3:
+            return None
+        reads_bgr = given.card is not None and given.card.get("order") == "BGR"
+        return np.ascontiguousarray(planes[::-1] if reads_bgr else planes)
 
     def _over_plane(self, values: NDArray[np.float32], given: Input) -> NDArray[np.float32] | None:
         if given.axes is None:

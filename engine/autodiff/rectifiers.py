@@ -27,12 +27,16 @@ Both are visualisations, not derivatives; they barely change when weights are ra
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from .. import gradients
 from ..gradients.registry import Cotangents, Gradient, RuleOfOne
 
 if TYPE_CHECKING:
+    from onnx import NodeProto
+
     from ..emitter.emitter import Emitter
     from ..emitter.node import Node
 
@@ -64,6 +68,16 @@ RECTIFIERS: Mapping[str, Callable[[Node, str, Emitter], str | None]] = {
     "PRelu": _prelu,
     "Clip": _clip,
 }
+
+
+def rectifies(node: NodeProto, constant: Callable[[str], Any]) -> bool:
+    """Whether the rules change how a signal goes back through a node. constant: the value of a name, or None."""
+    if node.op_type not in RECTIFIERS or node.domain not in ("", "ai.onnx"):
+        return False
+    if node.op_type != "Clip":
+        return True
+    bound = constant(node.input[1]) if len(node.input) > 1 and node.input[1] else None
+    return bound is not None and np.size(bound) == 1 and float(np.asarray(bound).item()) == 0
 
 
 def _own(op_type: str) -> Gradient:

@@ -7,7 +7,7 @@ Networks via Gradient-Based Localization", ICCV 2017, section 3.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 class GradCam(Cam):
     """Maps weighted by their mean gradient: which parts of the image speak for the target.
 
-    weight of a channel = mean over all places of its gradient.
+    weight of a channel = mean over all places of its gradient. Where maps are flattened instead of pooled before the
+    last layers, that mean can show places which the network does not use: a warning says so, take `hires-cam` there.
     """
+
+    averages: ClassVar[bool] = True
 
     def weigh(self, activations: NDArray[np.float32], gradients: NDArray[np.float32]) -> NDArray[np.float32]:
         weights = gradients.mean(axis=(2, 3))

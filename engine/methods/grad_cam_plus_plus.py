@@ -8,7 +8,7 @@ all higher derivatives are powers of the gradient.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,8 @@ class GradCamPlusPlus(Cam):
 
     weight of a channel = sum over places of relu(g) * g^2 / (2 g^2 + sum(A) g^3).
     """
+
+    averages: ClassVar[bool] = True
 
     def weigh(self, activations: NDArray[np.float32], gradients: NDArray[np.float32]) -> NDArray[np.float32]:
         square = gradients**2

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ..attribution.maps import InputMaps, Maps
 from ..compiled.emitted import Emitted, EmittedInput
+from .families.rectified import without_rectifiers
 from .registry import Method, Sanity, method
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class GuidedBackprop(Method):
 
     def __call__(self, problem: Problem) -> Maps:
         values = problem.gradients.by([problem.input.name], rules="guided")[problem.input.name]
-        return InputMaps(values, reduce="max-abs")
+        return InputMaps(values, reduce="max-abs", in_colours=True, warnings=without_rectifiers(problem))
 
     def emit(self, build: Build) -> Emitted:
         (gradient,) = build.gradients([build.x], rules="guided")

@@ -16,6 +16,7 @@ from ..attribution.maps import InputMaps, Maps
 from ..compiled.emitted import Emitted, EmittedInput
 from ..errors import MethodError
 from .families.cam import at_places
+from .families.rectified import without_rectifiers
 from .grad_cam import GradCam
 from .registry import Method, Sanity, method
 
@@ -42,7 +43,15 @@ class GuidedGradCam(Method):
         shape = [len(mask)] + [1] * (detail.ndim - 1)
         shape[axes[0]], shape[axes[1]] = plane
         values = detail * mask.reshape(shape)
-        return InputMaps(values, reduce="max-abs", layer=where.layer, reason=where.reason, warnings=where.warnings)
+        plain = without_rectifiers(problem)
+        return InputMaps(
+            values,
+            reduce="max-abs",
+            layer=where.layer,
+            reason=where.reason,
+            warnings=tuple((*a, *b) for a, b in zip(where.warnings, plain, strict=True)),
+            in_colours=True,
+        )
 
     def emit(self, build: Build) -> Emitted:
         if build.problem.input.axes is None:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 class HiResCam(Cam):
     """Gradient times activation, place by place: what each place really adds to the score.
 
-    On a network that ends in one linear layer after the maps, the map adds up to the score but for its bias.
+    On a network that ends in one linear layer after the maps, the map adds up to the score but for its bias. The one to
+    take where maps are flattened instead of pooled: each place has weights of its own there, which Grad-CAM averages.
     """
 
     def weigh(self, activations: NDArray[np.float32], gradients: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ approximate inference for faster occlusion-based deep CNN explanations", SIGMOD 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..attribution.baselines import FILLS, INPAINT, baseline, inpainted, usual_fill
+from ..attribution.inputs import picture
 from ..attribution.maps import GridMaps, InputMaps, Maps
 from ..attribution.segments import NAMES, features_of, idle_segment_options
 from ..attribution.signal_windows import signal_windows
@@ -119,8 +120,48 @@ class Occlusion(Method):
         return GridMaps(
             np.asarray(values[0], np.float32) if len(grids) == 1 else plane_map,
             plane=plane_map,
-            details=tuple(entry for entry in details for _ in range(rows)),
+            details=tuple(
+                self._of_row(problem, grids, number, entry, drops)
+                for number, entry in enumerate(details)
+                for drops in enumerate(values[0][number * rows : (number + 1) * rows])
+            ),
         )
+
+    def _of_row(
+        self,
+        problem: Problem,
+        grids: Sequence[WindowGrid],
+        number: int,
+        details: dict[str, Any],
+        drops: tuple[int, NDArray[np.float64]],
+    ) -> dict[str, Any]:
+        """The details of one of a sample's targets; those of a single window only where all have one size."""
+        own = {name: value for name, value in details.items() if not name.startswith("probabilities")}
+        if len(grids) > 1:
+            return own
+        (grid,), (row, values) = grids, drops
+        window = int(np.argmax(np.nan_to_num(values, nan=-np.inf)))
+        own |= {
+            "window": tuple(grid.boxes[window].tolist()),
+            "window_shown": self._with_hidden(problem, grid, number, window),
+        }
+        if "probabilities" in details:
+            found = np.asarray(details["probabilities"][row])
+            own |= {"probability": found, "probability_map": grid.mean_cover(found.astype(np.float64))}
+        return own
+
+    def _with_hidden(self, problem: Problem, grid: WindowGrid, number: int, window: int) -> NDArray[np.uint8] | None:
+        """What the model sees with a window hidden, as an image, uint8 (h, w, 3)."""
+        x, axes = problem.input.x[number].copy(), problem.input.axes
+        assert axes is not None
+        y0, x0, y1, x1 = grid.boxes[window]
+        mask = np.zeros(grid.plane, np.bool_)
+        mask[y0:y1, x0:x1] = True
+        fill = self.filling(problem, number, lambda _: mask)
+        place = [slice(None)] * x.ndim
+        place[axes[0] - 1], place[axes[1] - 1] = slice(y0, y1), slice(x0, x1)
+        x[tuple(place)] = (fill(window) if callable(fill) else fill)[tuple(place)]
+        return picture(problem.source, replace(problem.input, x=x[None], images=None, geometries=None), 0)
 
     def _stride(self, patch: tuple[int, int]) -> tuple[int, int]:
         if self.stride is None:
@@ -174,6 +215,7 @@ class Occlusion(Method):
             fill = self.filling(problem, number, hidden)
             occluder = Occluder(problem, plain=self.mode == "plain", progress=done)
             drops, found = occluder.score_drops(number, Hidden(boxes, fill, labels, ids))
+            found.pop("probabilities", None)
             if "classes" in found:
                 found |= _about_classes(problem, number, np.append(found["classes"], -1)[labels].astype(np.int32))
             for row in drops:
@@ -302,6 +344,7 @@ class _Looks:
     def _found(self, drops: NDArray[np.float64], details: dict[str, Any]) -> _Found:
         if "classes" in details:
             details["classes"] = details["classes"].reshape(self.grid.shape)
+            details["probabilities"] = details["probabilities"].reshape(-1, *self.grid.shape)
         return _Found(drops.reshape(-1, *self.grid.shape), details)
 
     def drops(
@@ -341,6 +384,7 @@ class _Coarse(_Looks):
         unseen = sample(~found.seen, CHECKED, self.method.seed)
         details: dict[str, Any] = {**reasons[0], "looked_at": float(found.seen.mean())}
         details.pop("classes", None)
+        details.pop("probabilities", None)
         if len(unseen):
             exact, _ = self.drops(number, unseen, occluder)
             details |= approximation_error(found.values.reshape(len(exact), -1)[:, unseen], exact, np.ptp(found.values))

@@ -7,7 +7,7 @@ of CNNs", BMVC 2020, section 3.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,8 @@ class XGradCam(Cam):
 
     weight of a channel = sum over places of g * A / sum(A).
     """
+
+    averages: ClassVar[bool] = True
 
     def weigh(self, activations: NDArray[np.float32], gradients: NDArray[np.float32]) -> NDArray[np.float32]:
         total = activations.sum(axis=(2, 3))

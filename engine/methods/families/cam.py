@@ -25,6 +25,7 @@ from ...compiled.maps import maps_of_value
 from ...errors import MethodError
 from ...targets.resolved import ClassTarget
 from ..registry import Method, Needs
+from .flatten_head import flattens
 
 if TYPE_CHECKING:
     from ...attribution.problem import Problem
@@ -36,6 +37,8 @@ class Cam(Method):
 
     needs: ClassVar[Needs] = "gradient"
     at_layer: ClassVar[bool] = True
+    # Whether gradients are averaged over the places of a map.
+    averages: ClassVar[bool] = False
 
     def weigh(self, activations: NDArray[np.float32], gradients: NDArray[np.float32]) -> NDArray[np.float32]:
         """Maps (R, h, w) from activations and gradients (R, C, h, w)."""
@@ -60,7 +63,7 @@ class Cam(Method):
         values, plane = maps[0] if len(maps) == 1 else merged(maps), None
         if places[0].sizes and len(places) == 1:
             plane, values = values, values.reshape(len(values), *places[0].sizes)
-        warnings = tuple(dict.fromkeys(text for place in places for text in place.warnings))
+        warnings = tuple(dict.fromkeys(text for place in places for text in self._about(problem, place)))
         return GridMaps(
             values,
             display="positive",
@@ -69,6 +72,16 @@ class Cam(Method):
             plane=plane,
             warnings=(warnings,) * len(values),
         )
+
+    def _about(self, problem: Problem, place: MapPlace) -> tuple[str, ...]:
+        """What speaks against the map of a layer."""
+        if not self.averages or not flattens(problem, place):
+            return place.warnings
+        text = (
+            f"the maps of {place.name} are flattened, so that every place has weights of its own, which {self.name} "
+            "averages: it can show places that the network does not use; hires-cam shows those that it does"
+        )
+        return (*place.warnings, text)
 
     def emit(self, build: Build) -> Emitted:
         if not self.can_be_compiled():

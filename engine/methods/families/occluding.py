@@ -12,15 +12,30 @@ from numpy.typing import NDArray
 from ...errors import MethodError
 from ...incremental.runner import HiddenInput, Runner, runner_for
 from ...incremental.windows import Hidden, Windows
+from ...preprocess.answers import answer_of
 from ...targets.resolved import ClassTarget, score
 
 if TYPE_CHECKING:
     from ...attribution.problem import Problem
+    from ...inspect.answer import Answer
 
 
 def most_probable(target: ClassTarget, y: NDArray[Any]) -> NDArray[np.int64]:
     """The most probable class (N,) of each of the values (N, ...)."""
     return np.asarray(target.by_class(y).argmax(axis=1), np.int64)
+
+
+def probabilities_of(target: ClassTarget, answer: Answer, y: NDArray[Any]) -> NDArray[np.float64]:
+    """The probabilities (N, C) that the values (N, ...) of a target stand for."""
+    scores = np.asarray(target.by_class(y), np.float64)
+    if target.scale == "prob" or (target.scale == "model" and answer.scores == "probabilities"):
+        return scores
+    if target.scale == "model" and answer.scores == "log-probabilities":
+        return np.asarray(np.exp(scores))
+    if answer.kind == "classes":
+        powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+    return np.asarray(1 / (1 + np.exp(-scores)))
 
 
 def approximation_error(approximate: NDArray[np.float64], exact: NDArray[np.float64], spread: float) -> dict[str, Any]:
@@ -58,8 +73,9 @@ class Occluder:
     ) -> tuple[NDArray[np.float64], dict[str, Any]]:
         """How far the K scores of a sample fall with every window hidden, or those numbered `which`: (K, n).
 
-        And details: how it was computed (`inference`), and the most probable class with each window hidden (`classes`,
-        (n,)) where the target is one of several classes.
+        And details: how it was computed (`inference`); where the target is one of several classes, the most probable
+        class with each window hidden (`classes`, (n,)) and the probabilities of the K first classes that are explained
+        (`probabilities`, (K, n)).
         """
         problem, target = self.problem, self.problem.target
         windows = np.arange(len(hidden.boxes)) if which is None else which
@@ -70,6 +86,9 @@ class Occluder:
         # Of a single score nothing else can become the most probable class.
         several = isinstance(target, ClassTarget) and problem.y.shape[target.axis] > 1
         best = np.empty(len(windows), np.int64)
+        shares = np.empty((target.count, len(windows)), np.float32)
+        answer = answer_of(problem.source) if several else None
+        chosen = problem.runs.classes
         place = np.full(len(hidden.boxes), -1)
         place[windows] = np.arange(len(windows))
         cotangents = problem.cotangents
@@ -78,14 +97,18 @@ class Occluder:
             y = got[target.of]
             for k in range(target.count):
                 scores[k, place[done]] = score(y, cotangents, np.full(len(done), first + k))
-            if several and isinstance(target, ClassTarget):
+            if isinstance(target, ClassTarget) and answer is not None and chosen is not None:
                 best[place[done]] = most_probable(target, y)
+                with np.errstate(invalid="ignore", over="ignore"):
+                    found = probabilities_of(target, answer, y)
+                for k in range(target.count):
+                    shares[k, place[done]] = found[:, chosen[first + k, 0]]
 
         x = problem.input.x[number : number + 1]
         runner.run(x, hidden, consume, which=windows, others=others, shared=shared, progress=self.progress)
         details: dict[str, Any] = {"inference": runner.plan.reason, "stages": len(runner.plan.stages)}
         if several:
-            details["classes"] = best
+            details["classes"], details["probabilities"] = best, shares
         with np.errstate(invalid="ignore"):  # the explanation says that scores are not finite
             return problem.scores[first : first + target.count, None] - scores, details
 

@@ -153,6 +153,41 @@ def test_the_hottest_region(run: Run, model: Path, photo: Path, out: Path) -> No
     refused(run("explain", model, photo, "--side", "both"), "--side is about the regions of --threshold", code=2)
 
 
+def test_a_shared_range_shows_weak_maps_as_weak(run: Run, model: Path, photos: Path, out: Path) -> None:
+    """A clean part must look clean next to a broken one: each map in its own range glows."""
+    result = run("explain", model, photos, "--out", out, "--range", "shared", "--format", "overlay,heatmap,sheet")
+    assert result.exit_code == 0
+    maps = {image["path"].split("/")[-1]: image["maps"][0] for image in manifest_of(out)["images"]}
+    own = {name: onnxray.explain(model, photos / name).range for name in maps}
+    ends = {(m["display"]["lowest"], m["display"]["highest"]) for m in maps.values()}
+    assert ends == {(0.0, max(high for _, high in own.values()))}
+    assert {name: tuple(m["display"]["own_range"]) for name, m in maps.items()} == own
+    for name in maps:
+        expected = onnxray.explain(model, photos / name).overlay(0.6, range=next(iter(ends)))
+        assert np.array_equal(read(out / name.split(".")[0] / "grad-cam-overlay.png"), expected)
+
+
+def test_a_shared_range_after_more_images_draws_all_anew(run: Run, model: Path, photos: Path, out: Path) -> None:
+    names = sorted(photos.iterdir())
+    arguments = ("--out", out, "--range", "shared", "--format", "overlay")
+    weakest, *others = sorted(names, key=lambda path: onnxray.explain(model, path).range[1])
+    assert run("explain", model, weakest, *arguments).exit_code == 0
+    before = manifest_of(out)["images"][0]["maps"][0]["display"]["highest"]
+    assert run("explain", model, weakest, *others, *arguments, "--resume").exit_code == 0
+    assert len({image["maps"][0]["display"]["highest"] for image in manifest_of(out)["images"]}) == 1
+    assert manifest_of(out)["images"][0]["maps"][0]["display"]["highest"] > before
+
+
+def test_a_given_range_is_kept_and_signed_maps_stay_around_zero(run: Run, model: Path, photo: Path, out: Path) -> None:
+    arguments = ("-m", "grad-cam,gradient", "--out", out, "--format", "heatmap", "--range", "-0.5,2")
+    assert run("explain", model, photo, *arguments).exit_code == 0
+    cam, gradient = (m["display"] for m in manifest_of(out)["images"][0]["maps"])
+    assert (cam["lowest"], cam["highest"]) == (-0.5, 2)
+    assert (gradient["lowest"], gradient["highest"]) == (-2, 2)
+    for text in ("2,1", "1", "a,b", "0,nan", "all"):
+        refused(run("explain", model, photo, "--range", text), "neither each, shared nor LOW,HIGH", code=2)
+
+
 def test_regions_speak_for_the_target_unless_asked_otherwise(run: Run, model: Path, photo: Path, out: Path) -> None:
     for side, sign in (("positive", 1), ("negative", -1)):
         folder = out / side
@@ -317,6 +352,7 @@ def test_progress_within_an_image(model: Path, photo: Path) -> None:
         threshold=None,
         side="positive",
         batch=4,
+        range="each",
         output=Output(photo.parent),
         common=Common(card={}, runtime={"threads": 2}),
     )

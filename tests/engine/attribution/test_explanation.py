@@ -72,13 +72,40 @@ def test_values_and_heatmap_have_the_shapes_promised(saliency: Explanation, cam:
     assert "grad-cam at features" in repr(cam)
 
 
-def test_what_the_model_does_not_see_is_zero_and_left_as_it_is(cam: Explanation, picture: np.ndarray) -> None:
+def test_what_the_model_does_not_see_is_zero_and_veiled(cam: Explanation, picture: np.ndarray) -> None:
     outside = np.ones((40, 60), bool)
     outside[:, 10:50] = False
     assert not cam.heatmap[outside].any()
     assert cam.heatmap[~outside].any()
-    assert np.array_equal(cam.overlay()[outside], picture[outside])
+    shown = cam.overlay(0)
+    assert np.array_equal(shown[~outside], picture[~outside])
+    assert (np.ptp(shown[outside].astype(int), axis=-1) == 0).all()
+    assert np.ptp(shown[outside].astype(int)) < 0.5 * np.ptp(luminance(picture)[outside].astype(int))
+    for value in (0, 255):  # seen on black and on white
+        flat = replace(cam, show=lambda value=value: np.full((40, 60, 3), value, np.uint8))
+        assert (np.abs(flat.overlay(0)[outside].astype(int) - value) > 40).all()
     assert len(np.unique(cam.picture()[outside], axis=0)) == 1
+
+
+def test_channels_are_shown_around_gray(cnn: onnx.ModelProto, picture: np.ndarray) -> None:
+    card = {"size": 16, "mean": 127.5, "std": 60, "resize": "stretch"}
+    found = onnxray.explain(cnn, np.ascontiguousarray(picture[:16, :16]), "guided-backprop", 2, **card)
+    assert found.colormap == "rgb"
+    shown, most = found.picture(), found.range[1]
+    expected = np.floor(128 + 127.5 * np.clip(np.moveaxis(found.values, 0, -1) / most, -1, 1)).clip(0, 255)
+    assert np.abs(shown.astype(int) - expected).max() <= 1
+    assert np.array_equal(found.overlay(), shown)
+    assert found.manifest()["display"]["colormap"] == "rgb"
+    assert np.array_equal(found.picture("polar"), replace(found, in_colours=False).picture())
+    swapped = onnxray.explain(cnn, np.ascontiguousarray(picture[:16, :16, ::-1]), "deconvnet", 2, order="BGR", **card)
+    assert np.array_equal(swapped.channels, swapped.values[::-1])
+
+
+def test_a_map_without_channels_has_no_colours_of_its_own(cam: Explanation, saliency: Explanation) -> None:
+    assert saliency.colormap == "polar"
+    assert saliency.picture("rgb").shape == (40, 60, 3)
+    with pytest.raises(MethodError, match="has no red, green and blue"):
+        cam.picture("rgb")
 
 
 def test_the_heatmap_is_the_map_upsampled(cam: Explanation) -> None:
@@ -112,8 +139,11 @@ def test_overlays_let_the_image_through_where_there_is_no_heat(
     for e in (saliency, cam):
         # Under a signed map the image is gray: its reds and blues would be taken for the map's.
         under = np.repeat(luminance(picture)[..., None], 3, axis=2) if e.display == "signed" else picture
-        assert np.array_equal(e.overlay(alpha=0), under)
-        cold = np.abs(e.heatmap) < 1e-3 * e.range[1]
+        box = e.geometry.box if e.geometry else (0, 0, 40, 60)
+        seen = np.zeros((40, 60), bool)
+        seen[:, int(box[1]) : int(box[3])] = True
+        assert np.array_equal(e.overlay(alpha=0)[seen], under[seen])
+        cold = (np.abs(e.heatmap) < 1e-3 * e.range[1]) & seen
         assert (np.abs(e.overlay(0.6)[cold].astype(int) - under[cold]) <= 2).all()
         hottest = np.unravel_index(e.heatmap.argmax(), e.heatmap.shape)
         full = e.overlay(1.0, range=(-1e-9, 1e-9) if e.display == "signed" else (0, 1e-9))

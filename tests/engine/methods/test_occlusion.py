@@ -221,6 +221,28 @@ def test_the_most_probable_class_with_a_window_hidden(parse: Parse) -> None:
         np.testing.assert_array_equal(e.details["classes"], expected)
 
 
+def test_the_probability_with_a_window_hidden_and_the_window_that_costs_most(cnn: onnx.ModelProto) -> None:
+    """Zeiler and Fergus, figure 6 d; against the network run on each hidden image."""
+    model = onnxray.load(cnn, mean=0, std=1, order="RGB", size=16, resize="stretch")
+    photo = np.random.default_rng(5).integers(0, 256, (16, 16, 3), np.uint8)
+    found = onnxray.explain(model, photo, "occlusion", [1, 3], patch=4, stride=4, fill=0.0)
+    tensor = np.moveaxis(photo.astype(np.float32), -1, 0)[None]
+    for e, c in zip(found, (1, 3), strict=True):
+        for i, j in ((0, 0), (2, 1), (3, 3)):
+            hidden = tensor.copy()
+            hidden[..., 4 * i : 4 * i + 4, 4 * j : 4 * j + 4] = 0
+            y = onnxray.activations(model, hidden, layers=[model.outputs[0].name])[model.outputs[0].name].reshape(-1)
+            p = np.exp(y - y.max()) / np.exp(y - y.max()).sum()
+            assert e.details["probability"][i, j] == pytest.approx(p[c], rel=1e-3, abs=1e-6)
+        assert np.array_equal(e.details["probability_map"], np.kron(e.details["probability"], np.ones((4, 4))))
+        i, j = np.unravel_index(e.values.argmax(), e.values.shape)
+        assert e.details["window"] == (4 * i, 4 * j, 4 * i + 4, 4 * j + 4)
+        y0, x0, y1, x1 = e.details["window"]
+        assert not e.details["window_shown"][y0:y1, x0:x1].any()
+        e.details["window_shown"][y0:y1, x0:x1] = photo[y0:y1, x0:x1]
+        assert np.array_equal(e.details["window_shown"], photo)
+
+
 def test_a_unit_of_a_layer(cnn: onnx.ModelProto) -> None:
     """Figure 6 b: what becomes of a feature map. The map is local to its end: it is never run whole."""
 
