@@ -23,11 +23,15 @@ from .methods.registry import Method, make
 from .preprocess.answers import answer_of
 from .preprocess.card import Card
 from .proto.operators import MICROSOFT
+from .targets.classify import class_probabilities
 from .targets.resolved import ClassTarget
 from .targets.target import Region, Target, title
 
 # What `explain` takes besides a method's own options.
 RUN_OPTIONS = ("providers", "threads", "batch", "progress")
+
+# What warnings about the card begin with.
+PREPROCESSING = "preprocessing: "
 
 # A target score below this part of the largest one says that the network does not see the target at all.
 TINY = 1e-3
@@ -113,10 +117,11 @@ def _part(problem: Problem, method: Method, maps: Maps, row: int) -> Explanation
     ]
     warnings += [*problem.notices, *_about_score(problem, method, score, scores)]
     if problem.input.geometries is not None:
-        warnings += [f"preprocessing: {text}" for text in problem.input.warnings]
+        warnings += [f"{PREPROCESSING}{text}" for text in problem.input.warnings]
     warnings += [*problem.input.notes, *_held(problem), *_idle(problem)]
     return Explanation(
         values=values,
+        probability=_probability(problem, row),
         method=method.name,
         options=method.options(),
         target=target,
@@ -139,6 +144,19 @@ def _part(problem: Problem, method: Method, maps: Maps, row: int) -> Explanation
         channels=maps.channels(row, problem.input),
         in_colours=maps.in_colours,
     )
+
+
+def _probability(problem: Problem, row: int) -> float | None:
+    """Of the class that is explained; None where the target is not one class."""
+    target, classes = problem.target, problem.classes
+    if not isinstance(target, ClassTarget) or classes is None:
+        return None
+    used = {int(c) for c, weight in zip(classes[row], target.row_weights(len(problem.y))[row], strict=True) if weight}
+    if len(used) != 1:
+        return None
+    sample = int(problem.sample[row])
+    scores = target.by_class(problem.y[sample : sample + 1])
+    return float(class_probabilities(answer_of(problem.source), scores, target.scale)[0, used.pop()])
 
 
 # Targets about classes ask what the output holds; the others name a value.

@@ -29,7 +29,7 @@ class Sheet:
         self.name, self.alpha, self.colormap = name, alpha, colormap
         self._pixels = pixels
         self._rows: dict[str, dict[str, NDArray[np.uint8]]] = {}
-        self._targets: dict[str, float] = {}
+        self._targets: dict[str, str] = {}
         self._layers: dict[str, None] = {}
         self._image: NDArray[np.uint8] | None = None
 
@@ -58,7 +58,7 @@ class Sheet:
             shown = figure.framed(figure.picture(whole, PANEL))
         scale = figure.Scale(self.colormap or e.colormap, *(range or e.range))
         label = one_line(e.label)
-        self._targets[label] = e.score
+        self._targets[label] = e.score_text
         self._put(e.method, label, figure.stack([shown, figure.colour_bar(scale, PANEL)], gap=5))
         for what, block in (extra or {}).items():
             self._put(f"{e.method}: {what}", label, block, e.method)
@@ -77,7 +77,7 @@ class Sheet:
     def picture(self) -> NDArray[np.uint8]:
         from . import figure
 
-        scores = [f"{label}: score {figure.number(score)}" for label, score in self._targets.items()]
+        scores = [f"{label}: {score}" for label, score in self._targets.items()]
         lines = ["; ".join(scores) if len(scores) == 1 else "Methods are rows, what they explain is above the columns."]
         lines += [f"Class activation maps at {', '.join(self._layers)}."] if self._layers else []
         image = figure.framed(figure.picture(self._pixels if self._image is None else self._image, PANEL))
@@ -103,7 +103,7 @@ class Sheet:
         column = PANEL + 2
         heads = [figure.blank(1, column)]
         for label, score in self._targets.items():
-            note = figure.text(f"score {figure.number(score)}", figure.SMALL, figure.MUTED)
+            note = figure.text(score, figure.SMALL, figure.MUTED)
             heads.append(figure.stack([figure.paragraph(label, figure.SMALL, column, bold=True), note], gap=3))
         rows = [figure.cells(heads, column, align="end")]
         for number, (method, found) in enumerate(self._rows.items()):
@@ -146,7 +146,7 @@ def gallery(found: Iterable[tuple[str, Explanation]], alpha: float) -> NDArray[n
     common = shared_range(range for _, _, range in kept)
     panels = []
     for name, e, own in kept:
-        note = f"{one_line(e.label)}: {figure.number(e.score)}; greatest value {figure.number(own[1])}"
+        note = f"{one_line(e.label)}: {e.score_text}; greatest value {figure.number(own[1])}"
         picture = figure.framed(figure.picture(e.overlay(alpha, range=common), PANEL))
         panels.append(figure.captioned(picture, name, note, PANEL))
     first = kept[0][1]

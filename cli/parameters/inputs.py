@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..terminal.echo import echo_json, echo_path, say
+from ..terminal.words import as_options
 
 if TYPE_CHECKING:
     from ...engine.graph.model import Model
@@ -50,7 +51,7 @@ def some_images(context: click.Context, parameter: click.Parameter, value: tuple
 def warn(text: str, quiet: bool) -> None:
     """One line on stderr."""
     if not quiet:
-        say(text)
+        say(as_options(text))
 
 
 def card_of(model: Model, quiet: bool) -> Card:

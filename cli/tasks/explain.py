@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..figures.explanations import OTHERS, PANEL, Sheet, gallery
 from ..parameters.inputs import card_of, find_images, open_model
 from ..parameters.methods import DEFAULT, PATIENT, chosen_methods, plain_options
+from ..terminal.words import as_options
 from .over_images import Outcome, Pixels, over_images
 from .ranges import SHARED, Ranges
 
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from ..files.run import Run
     from ..parameters.options import Common
     from .subject import Subject
+
+
+# Images of a run that a line on stderr sums up.
+_MOST_SUMMARIES = 10
 
 
 @dataclass(frozen=True)
@@ -150,12 +155,16 @@ class Explainer:
         self.ranges = Ranges(self.options.range)
         self._said: set[str] = set()
         self._news: list[str] = []
+        self._summaries = 0
 
     def one(self, path: Path, pixels: Pixels, folder: str) -> Outcome:
         """Everything about one image: its results for the manifest, and the files written."""
+        from ...engine.explain import PREPROCESSING
+
         maps: list[dict[str, Any]] = []
         files: list[str] = []
         left_out: dict[str, str] = {}
+        said: list[str] = []
         geometry = None
         sheet = Sheet(path.name, pixels, self.options.alpha, self.options.colormap)
         # No map is kept once it is written and in the sheet: together they would be many times the image.
@@ -167,9 +176,13 @@ class Explainer:
             files += entry["files"]
             geometry = explanation.geometry
             for text in explanation.warnings:
-                self._warn(f"{explanation.method}: {text}")
+                if not text.startswith(PREPROCESSING):  # said once, when the card was found
+                    self._warn(text, explanation.method)
+            said.append(summary(explanation))
         if "sheet" in self.options.formats and maps:
             files.append(self.run.picture(self.run.name("sheet.png", folder), sheet.picture))
+            said.append(str(self.run.folder / files[-1]))
+        self._summarise(path, said)
         return {
             "size": list(pixels.shape[:2]),
             "geometry": None if geometry is None else geometry.to_mapping(),
@@ -206,7 +219,7 @@ class Explainer:
                     if not self.every:
                         raise
                     left_out[method.name] = str(error)
-                    self._warn(f"{method.name} left out: {error}")
+                    self._warn(f"{method.name} left out: {error}", "")
                 else:
                     any_fits = True
                     yield from found
@@ -225,10 +238,19 @@ class Explainer:
         news, self._news = self._news, []
         return news
 
-    def _warn(self, text: str) -> None:
+    def _warn(self, text: str, method: str) -> None:
+        """Said once in a run, whichever methods warn of it."""
         if text not in self._said:
             self._said.add(text)
-            self._news.append(f"warning: {text}")
+            self._news.append(f"warning: {method}: {as_options(text)}" if method else f"warning: {as_options(text)}")
+
+    def _summarise(self, path: Path, said: Sequence[str]) -> None:
+        """A line on what came out, for the first images of a run."""
+        self._summaries += 1
+        if self._summaries <= _MOST_SUMMARIES:
+            self._news.append(f"{path.name}: {'; '.join(dict.fromkeys(said))}")
+        elif self._summaries == _MOST_SUMMARIES + 1:
+            self._news.append(f"the manifest says the same of the others: {self.run.folder / 'manifest.json'}")
 
     def _write(self, e: Explanation, folder: str, sheet: Sheet) -> dict[str, Any]:
         """Write the files of one explanation and put it into the sheet; its entry of the manifest."""
@@ -311,8 +333,13 @@ def entry_of(e: Explanation, colormap: str | None = None, ends: tuple[float, flo
     display = {**about["display"], "colormap": colormap or about["display"]["colormap"]}
     if ends is not None:
         display |= {"own_range": [display["lowest"], display["highest"]], "lowest": ends[0], "highest": ends[1]}
-    kept = ("method", "target", "score", "layer", "layer_reason", "values", "details", "warnings")
+    kept = ("method", "target", "score", "probability", "layer", "layer_reason", "values", "details", "warnings")
     return {**{key: about[key] for key in kept}, "display": display}
+
+
+def summary(e: Explanation) -> str:
+    """What came out, in a few words: target, score, probability, layer."""
+    return f"{e.label}, {e.score_text}, {e.method}{f' at {e.layer}' if e.layer else ''}"
 
 
 def file_name(e: Explanation) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ...engine.errors import ImageError, OnnxrayError, OutputError, RuntimeUnavailable, TargetError
+from ..terminal.words import as_options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -188,4 +189,5 @@ def _read(path: Path) -> tuple[ReadImage, Sequence[str]]:
 
 def _say_failed(bar: Progress, path: Path, error: Exception) -> None:
     """Errors about images name the file themselves."""
-    bar.say(str(error) if isinstance(error, ImageError) else f"{path}: {error}", error=True)
+    text = as_options(str(error))
+    bar.say(text if isinstance(error, ImageError) else f"{path}: {text}", error=True)

@@ -65,7 +65,7 @@ def predict(options: PredictOptions) -> Predictions:
     _check_answer(answer)
     card = card_of(model, common.quiet)
     paths = find_images(options.images, options.model, common.quiet)
-    about = {"model": describe(model), "card": describe_card(card), "scores": _shown_as(answer)}
+    about = {"model": describe(model), "card": describe_card(card), **_meaning(answer)}
     about["answer"] = {"output": answer.output, "kind": answer.kind, "reason": answer.reason}
     decisive = {"top": options.top, "batch": options.batch, **common.runtime}
     run = Run(options.output, "predict", decisive, about, paths) if options.output else None
@@ -111,7 +111,7 @@ class BatchPrediction:
         """An image whose scores are no numbers fails alone: the rest of its batch is done."""
         from ..files.run import done, failed
 
-        scores = results.get("numbers", []) + [guess["score"] for guess in results.get("top", [])]
+        scores = results.get("numbers", []) + [guess["probability"] for guess in results.get("top", [])]
         if not all(map(math.isfinite, scores)):
             error = ImageError(
                 f"{str(image.path)!r}: the model's scores are NaN or infinite: its weights hold such numbers, or it "
@@ -163,8 +163,16 @@ def _check_answer(answer: Answer) -> None:
         )
 
 
-def _shown_as(answer: Answer) -> str:
-    return answer.shown_as if answer.has_classes else f"numbers: output {answer.value!r} as it is"
+def _meaning(answer: Answer) -> dict[str, str]:
+    """What is printed, and what it is made of."""
+    return (
+        {"probabilities": answer.shown_as} if answer.has_classes else {"numbers": f"output {answer.value!r} as it is"}
+    )
+
+
+def _shown_as(about: Mapping[str, Any]) -> str:
+    """What is printed, in words."""
+    return "; ".join(f"{name}: {about[name]}" for name in ("probabilities", "numbers") if name in about)
 
 
 def _numbers(values: NDArray[Any], answer: Answer) -> list[dict[str, Any]]:
@@ -178,7 +186,7 @@ def _plain(guess: Guess) -> dict[str, Any]:
 
 def _fits(entry: Entry) -> None:
     """Raises KeyError, TypeError or ValueError for an entry of an earlier run that is not of this command's form."""
-    as_text(Predictions({"scores": ""}, [entry]))
+    as_text(Predictions({}, [entry]))
     write_csv([entry])
 
 
@@ -193,19 +201,20 @@ def as_text(predictions: Predictions) -> str:
         for guess in entry.get("top", ()):
             name = f"class {guess['index']}" if guess["label"] is None else one_line(guess["label"])
             mark = {True: "  yes", False: "  no"}.get(guess.get("holds"), "")
-            lines.append(f"  {100 * guess['score']:6.2f} %  {name}{mark}")
+            lines.append(f"  {100 * guess['probability']:6.2f} %  {name}{mark}")
         blocks.append("\n".join(lines))
-    return "\n".join([*blocks, f"({predictions.about['scores']})", ""]) if blocks else ""
+    return "\n".join([*blocks, f"({_shown_as(predictions.about)})", ""]) if blocks else ""
 
 
 def write_csv(entries: Sequence[Entry]) -> str:
     """A line for each class of each image, best first."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(["image", "rank", "class", "label", "score", "raw"])
+    table.writerow(["image", "rank", "class", "label", "probability", "score"])
     for entry in entries:
         for rank, guess in enumerate(entry.get("top", ()), 1):
-            table.writerow([entry["path"], rank, guess["index"], guess["label"] or "", guess["score"], guess["raw"]])
+            numbers = guess["probability"], guess["score"]
+            table.writerow([entry["path"], rank, guess["index"], guess["label"] or "", *numbers])
         for index, number in enumerate(entry.get("numbers", ())):
             table.writerow([entry["path"], "", index, "", "", number])
     return text.getvalue()
@@ -234,9 +243,9 @@ def section(subject: Subject) -> Section:
             parts.append(Picture(path.stem, picture(pixels, 320), path.name, f"{path.name}: {text}"))
             continue
         guesses = best(values, answer, subject.card.labels, 3)[0]
-        named = tuple((guess.label or f"class {guess.index}", guess.score) for guess in guesses)
+        named = tuple((guess.label or f"class {guess.index}", guess.probability) for guess in guesses)
         parts.append(Bars(path.name, picture(pixels, 320), named))
     if answer.kind == "number":
-        return Section("Prediction", f"What the model answers for each image ({_shown_as(answer)}).", parts)
-    lead = f"The classes that the model finds most probable for each image ({_shown_as(answer)})."
+        return Section("Prediction", f"What the model answers for each image ({_shown_as(_meaning(answer))}).", parts)
+    lead = f"The classes that the model finds most probable for each image ({_shown_as(_meaning(answer))})."
     return Section("Prediction", lead, parts)

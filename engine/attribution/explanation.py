@@ -25,7 +25,7 @@ from ..runtime.ort import ort
 from ..version import __version__
 from .colours import RGB, around_gray, veiled
 from .maps import Display, Reduce
-from .plain import plain
+from .plain import percent, plain
 
 if TYPE_CHECKING:
     from ..graph.model import Model
@@ -46,8 +46,9 @@ class Explanation:
 
     values: float32, signed, un-normalised, at the method's own resolution: (h, w) for class activation maps and
         occlusion, the shape of one sample of the input tensor, (C, H, W) for instance, for pixel-wise methods.
-    target: what was explained, the predicted class filled in. score: its value. scores: those of all classes (C,), or
-        the score alone where the target is no class.
+    target: what was explained, the predicted class filled in. score: its value, the model's own number (of a
+        classifier's class usually the logit). probability: that class's, 0 to 1, None where the target is not one
+        class. scores: those of all classes (C,), or the score alone where the target is no class.
     layer, reason: where the map was made and why, None for methods that explain at the input.
     channels: (3, h, w) float32, the map's red, green and blue over the input plane, None where it has none. in_colours:
         whether they are shown, around gray, where no colour map is asked for.
@@ -79,6 +80,7 @@ class Explanation:
     source: str | None = field(default=None)
     channels: NDArray[np.float32] | None = field(default=None, repr=False)
     in_colours: bool = False
+    probability: float | None = None
 
     def __len__(self) -> int:
         return 1
@@ -91,7 +93,13 @@ class Explanation:
 
     def __repr__(self) -> str:
         where = f" at {self.layer}" if self.layer else ""
-        return f"<{self.method}{where} of {self.label}: {list(self.values.shape)}, score {self.score:.4g}>"
+        return f"<{self.method}{where} of {self.label}: {list(self.values.shape)}, {self.score_text}>"
+
+    @property
+    def score_text(self) -> str:
+        """The score in words, with the class's probability: "score 9.123, probability 99.8 %"."""
+        chance = "" if self.probability is None else f", probability {percent(self.probability)}"
+        return f"score {self.score:.4g}{chance}"
 
     @cached_property
     def image(self) -> NDArray[np.uint8] | None:
@@ -260,6 +268,7 @@ class Explanation:
             "options": {name: plain(value, hashed=False) for name, value in self.options.items()},
             "target": {"asked": self.asked, "explained": str(self.target), "label": self.label},
             "score": plain(self.score),
+            "probability": plain(self.probability),
             "layer": self.layer,
             "layer_reason": self.reason,
             "values": {"shape": list(self.values.shape), "dtype": "float32", "channels": self.reduce},
@@ -324,7 +333,7 @@ class Explanation:
         shown = [self.image, self.overlay()] if self.image is not None else [self.picture()]
         pictures = "".join(f'<img src="{data_url(_small(p))}" alt="" style="margin-right:6px">' for p in shown)
         where = f" at {self.layer}" if self.layer else ""
-        caption = f"{self.method}{where}: {self.label}, score {self.score:.4g}; colours from {lo:.4g} to {hi:.4g}"
+        caption = f"{self.method}{where}: {self.label}, {self.score_text}; colour scale {lo:.4g} to {hi:.4g}"
         notes = "".join(f"<br>warning: {html.escape(w)}" for w in self.warnings)
         return f"<figure>{pictures}<figcaption>{html.escape(caption)}{notes}</figcaption></figure>"
 
@@ -373,6 +382,10 @@ class Explanations(Sequence[Explanation]):
     @property
     def score(self) -> NDArray[np.float32]:
         return np.array([part.score for part in self.parts], np.float32)
+
+    @property
+    def probability(self) -> tuple[float | None, ...]:
+        return tuple(part.probability for part in self.parts)
 
     @property
     def scores(self) -> NDArray[np.float32]:

@@ -26,3 +26,11 @@ def plain(value: Any, hashed: bool = True) -> Any:
     if isinstance(value, float | np.floating):
         return float(value) if np.isfinite(value) else None
     return int(value) if isinstance(value, np.integer) else value
+
+
+def percent(probability: float) -> str:
+    """A probability in words: "99.8 %"; never 0 or 100 % of what is not."""
+    shown = 100 * probability
+    if 0 < shown < 0.05:
+        return "< 0.1 %"
+    return "> 99.9 %" if 99.95 <= shown < 100 else f"{shown:.1f} %"

@@ -140,11 +140,10 @@ class Answer:
 
     @property
     def shown_as(self) -> str:
-        """What `probabilities` gives, in words."""
+        """How `probabilities` are made, in words: "softmax of output 'logits'"."""
         kind = ", independent labels" if self.kind == "labels" else ""
-        if not self.function:
-            return f"probabilities: output {self.value!r} as it is{kind}"
-        return f"probabilities: {self.function} of the {self.scores} {self.value!r}{kind}"
+        what = f"{'output' if self.value == self.output else 'value'} {self.value!r}"
+        return f"{self.function} of {what}{kind}" if self.function else f"{what} as it is{kind}"
 
 
 def find_answer(model: Model, hints: Hints | None = None) -> Answer:

@@ -353,7 +353,7 @@ class _Merge:
                 self.settled[name] = "the default"
         if told:
             self.warnings.append(
-                f"nothing says how the model's images are normalised: assumed {told}; if predictions are poor, "
+                f"no preprocessing found: assuming {told}; if predictions are poor, "
                 "give mean=, std=, order=, resize= or put a card beside the model"
             )
 

@@ -15,14 +15,15 @@ from ..inspect.answer import Answer
 class Guess:
     """One class.
 
-    index: its number. label: its name, if it has one. score: its probability. raw: the model's own number for it.
-    holds: for independent labels and for one of two classes, whether the probability reaches the threshold; else None.
+    index: its number. label: its name, if it has one. probability: 0 to 1. score: the model's own number for it, as
+    explanations have it. holds: for independent labels and for one of two classes, whether the probability reaches the
+    threshold; else None.
     """
 
     index: int
     label: str | None
+    probability: float
     score: float
-    raw: float
     holds: bool | None = None
 
 
@@ -55,6 +56,24 @@ def best(
         return Guess(c, label, float(shown[n, c]), float(raw[n, c]), _holds(answer, shown[n], c))
 
     return [[guess(n, int(c)) for c in row] for n, row in enumerate(order)]
+
+
+def class_probabilities(answer: Answer, scores: NDArray[np.generic], scale: str = "model") -> NDArray[np.float64]:
+    """(N, C) class scores of an explained answer -> (N, C) probabilities.
+
+    scores: one per class, both sides of a single score among them. scale: what was explained: "model", the scores as
+    the model gives them, "prob" or "logit".
+    """
+    given = np.asarray(scores, np.float64)
+    if scale == "prob" or (scale == "model" and answer.scores == "probabilities"):
+        return given
+    with np.errstate(over="ignore", invalid="ignore"):
+        if scale == "model" and answer.scores == "log-probabilities":
+            return np.exp(given)
+        if answer.kind == "labels" or answer.two_sided:
+            return np.asarray(1 / (1 + np.exp(-given)))
+        powers = np.exp(given - given.max(axis=1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
 def _holds(answer: Answer, shown: NDArray[np.float64], c: int) -> bool | None:

@@ -90,7 +90,7 @@ def test_it_says_what_predict_says(report: Path, run: Callable[..., Result], mod
         assert Path(image["path"]).name in page.text
         for guess in image["top"]:
             assert guess["label"] in page.text
-            assert f"{100 * guess['score']:.1f} %" in page.text
+            assert f"{100 * guess['probability']:.1f} %" in page.text
 
 
 def test_the_same_demo_writes_the_same_bytes(

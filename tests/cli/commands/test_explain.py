@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from click.testing import Result
 
@@ -59,11 +60,42 @@ def test_the_files_of_one_image(run: Run, model: Path, photo: Path, out: Path) -
         assert np.array_equal(read(out / entry["files"][2]), e.overlay(0.6))
         assert entry["target"] == {"asked": "predicted", "explained": str(e.target), "label": e.label}
         assert entry["score"] == pytest.approx(e.score)
+        assert entry["probability"] == pytest.approx(e.probability)
         assert (entry["display"]["lowest"], entry["display"]["highest"]) == pytest.approx(e.range)
         assert entry["layer"] == e.layer
     assert image["geometry"]["original"] == [40, 56]
     assert manifest["options"]["methods"] == {"grad-cam": {}, "gradient": {}}
     assert manifest["command"] == "explain"
+
+
+def test_score_and_probability_mean_the_same_in_predict_and_explain(
+    run: Run, model: Path, photo: Path, out: Path
+) -> None:
+    (image,) = json.loads(run("predict", model, photo, "--json").stdout)["images"]
+    assert run("explain", model, photo, "--out", out, "-m", "gradient", "-t", "top:3").exit_code == 0
+    for guess, entry in zip(image["top"], manifest_of(out)["images"][0]["maps"], strict=False):
+        assert entry["target"]["label"] == f"{guess['label']} ({guess['index']})"
+        assert entry["score"] == pytest.approx(guess["score"], rel=1e-5)
+        assert entry["probability"] == pytest.approx(guess["probability"], rel=1e-5)
+
+
+def test_a_line_on_stderr_says_what_came_out(run: Run, model: Path, photo: Path, out: Path) -> None:
+    done = run("explain", model, photo, "--out", out, "-m", "grad-cam")
+    e = onnxray.explain(model, photo)
+    assert done.stdout == f"{out}\n"
+    assert done.stderr == f"onnxray: ramp.png: {e.label}, {e.score_text}, grad-cam at {e.layer}; {out}/ramp/sheet.png\n"
+    assert run("explain", model, photo, "--out", out, "--force", "--quiet").stderr == ""
+
+
+def test_warnings_come_once_in_the_words_of_the_command_line(
+    run: Run, cnn: onnx.ModelProto, photo: Path, tmp_path: Path
+) -> None:
+    onnx.save(cnn, tmp_path / "bare.onnx")
+    done = run("explain", tmp_path / "bare.onnx", photo, "--out", tmp_path / "out", "-m", "grad-cam,gradient,lrp")
+    said = [line for line in done.stderr.splitlines() if "ImageNet" in line]
+    assert len(said) == 1
+    assert "--mean" in said[0]
+    assert "mean=" not in done.stderr
 
 
 def test_the_same_run_writes_the_same_bytes(run: Run, model: Path, photos: Path, tmp_path: Path) -> None:

@@ -36,8 +36,8 @@ def test_json(run: Callable[..., Result], model: Path, photos: Path) -> None:
     done = run("predict", model, photos, "--json", "--top", 3)
     assert done.exit_code == 0
     found = json.loads(done.stdout)
-    assert set(found) == {"model", "card", "scores", "answer", "images"}
-    assert found["scores"] == "probabilities: softmax of the logits 'logits'"
+    assert set(found) == {"model", "card", "probabilities", "answer", "images"}
+    assert found["probabilities"] == "softmax of output 'logits'"
     assert found["card"]["mean"] == [127.5] * 3
     assert [Path(i["path"]).name for i in found["images"]] == ["noise.png", "ramp.png", "square.png"]
     for image in found["images"]:
@@ -46,7 +46,7 @@ def test_json(run: Callable[..., Result], model: Path, photos: Path) -> None:
         order = np.argsort(-wanted, kind="stable")[:3]
         assert [guess["index"] for guess in image["top"]] == order.tolist()
         assert [guess["label"] for guess in image["top"]] == [LABELS[i] for i in order]
-        np.testing.assert_allclose([guess["score"] for guess in image["top"]], wanted[order], rtol=1e-5)
+        np.testing.assert_allclose([guess["probability"] for guess in image["top"]], wanted[order], rtol=1e-5)
     assert found["images"][1]["size"] == [40, 56]
 
 
@@ -55,7 +55,7 @@ def test_text(run: Callable[..., Result], model: Path, photo: Path) -> None:
     best = int(expected(model, photo).argmax())
     assert lines[0] == str(photo)
     assert lines[1].split() == [f"{100 * expected(model, photo)[best]:.2f}", "%", LABELS[best]]
-    assert lines[-1] == "(probabilities: softmax of the logits 'logits')"
+    assert lines[-1] == "(probabilities: softmax of output 'logits')"
     assert len(lines) == 7
 
 
@@ -65,7 +65,9 @@ def test_batches_change_nothing(run: Callable[..., Result], model: Path, photos:
     many = json.loads(run("predict", model, photos, "--json", "--batch", batch).stdout)["images"]
     for a, b in zip(one, many, strict=True):
         assert [g["index"] for g in a["top"]] == [g["index"] for g in b["top"]]
-        np.testing.assert_allclose([g["score"] for g in a["top"]], [g["score"] for g in b["top"]], rtol=1e-5)
+        np.testing.assert_allclose(
+            [g["probability"] for g in a["top"]], [g["probability"] for g in b["top"]], rtol=1e-5
+        )
 
 
 @pytest.mark.parametrize("size", [1, 2, 4])
@@ -82,7 +84,9 @@ def test_models_for_a_fixed_number_of_images(
     dynamic = json.loads(run("predict", model, photos, "--json").stdout)["images"]
     found = json.loads(run("predict", path, photos, "--json").stdout)["images"]
     for a, b in zip(dynamic, found, strict=True):
-        np.testing.assert_allclose([g["score"] for g in a["top"]], [g["score"] for g in b["top"]], rtol=1e-5)
+        np.testing.assert_allclose(
+            [g["probability"] for g in a["top"]], [g["probability"] for g in b["top"]], rtol=1e-5
+        )
 
 
 def test_a_model_that_only_pretends_to_take_batches_runs_one_by_one(
@@ -107,7 +111,7 @@ def test_a_model_that_only_pretends_to_take_batches_runs_one_by_one(
 def test_a_guessed_preprocessing_is_said_once(run: Callable[..., Result], model: Path, photos: Path) -> None:
     model.with_name("small.card.json").unlink()
     done = run("predict", model, photos)
-    assert done.stderr.count("nothing says how the model's images are normalised") == 1
+    assert done.stderr.count("no preprocessing found") == 1
     assert "class " in done.stdout
     assert run("predict", model, photos, "--quiet").stderr == ""
 
@@ -133,7 +137,7 @@ def test_a_run_with_a_folder(run: Callable[..., Result], model: Path, photos: Pa
     rows = list(csv.DictReader((out / "predictions.csv").read_text().splitlines()))
     assert len(rows) == 6
     assert rows[0]["label"] == manifest["images"][0]["top"][0]["label"]
-    assert float(rows[0]["score"]) == manifest["images"][0]["top"][0]["score"]
+    assert float(rows[0]["probability"]) == manifest["images"][0]["top"][0]["probability"]
 
 
 def test_labels_and_overrides(run: Callable[..., Result], model: Path, photo: Path, tmp_path: Path) -> None:

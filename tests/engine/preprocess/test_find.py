@@ -83,9 +83,7 @@ def test_without_anything_the_default_is_stated(build: Build) -> None:
     assert card.std == pytest.approx(IMAGENET_STD)
     assert card.resize == "stretch"
     (warning,) = card.warnings
-    assert warning.startswith(
-        "nothing says how the model's images are normalised: assumed RGB, normalised by ImageNet's mean"
-    )
+    assert warning.startswith("no preprocessing found: assuming RGB, normalised by ImageNet's mean")
     assert "mean, std, order, resize from the default" in card.source
     swapped = find_card(load(build(), order="BGR"))
     assert swapped.mean == pytest.approx(IMAGENET_MEAN[::-1])

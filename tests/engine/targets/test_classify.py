@@ -7,7 +7,7 @@ import pytest
 
 from onnxray.engine.errors import ShapeError
 from onnxray.engine.inspect.answer import Answer
-from onnxray.engine.targets.classify import best
+from onnxray.engine.targets.classify import best, class_probabilities
 
 
 def output(scores: str = "logits", axis: int = 1, kind: str = "classes", **more: float) -> Answer:
@@ -39,16 +39,20 @@ def test_softmax_is_exact_for_large_logits() -> None:
     np.testing.assert_allclose(found, [[0.25, 0.75, 0.0]], atol=1e-12)
     np.testing.assert_allclose(output("log-probabilities").probabilities(np.log([[0.1, 0.9]])), [[0.1, 0.9]])
     np.testing.assert_array_equal(output("probabilities").probabilities(np.array([[0.4, 0.5]])), [[0.4, 0.5]])
-    assert "softmax of the logits 'y'" in output().shown_as
-    assert "exp of the log-probabilities" in output("log-probabilities").shown_as
+    assert "softmax of output 'y'" in output().shown_as
+    assert "exp of output" in output("log-probabilities").shown_as
     assert "as it is" in output("probabilities").shown_as
-    assert "sigmoid of the logits 'y', independent labels" in output(kind="labels").shown_as
+    assert "sigmoid of output 'y', independent labels" in output(kind="labels").shown_as
 
 
 def test_labels_hold_by_themselves() -> None:
     answer = output("probabilities", kind="labels", threshold=0.3)
     (guesses,) = best(np.array([[0.2, 0.9, 0.3]]), answer, ("a", "b", "c"))
-    assert [(g.label, g.score, g.holds) for g in guesses] == [("b", 0.9, True), ("c", 0.3, True), ("a", 0.2, False)]
+    assert [(g.label, g.probability, g.holds) for g in guesses] == [
+        ("b", 0.9, True),
+        ("c", 0.3, True),
+        ("a", 0.2, False),
+    ]
     assert best(np.zeros((1, 3)), output(), None)[0][0].holds is None
 
 
@@ -57,12 +61,36 @@ def test_one_of_two_by_its_threshold() -> None:
     (guesses,) = best(np.array([[1.0]]), answer, ("good", "bad"))
     p = 1 / (1 + np.exp(-1))
     assert [(g.label, g.holds) for g in guesses] == [("bad", False), ("good", True)]
-    np.testing.assert_allclose([g.score for g in guesses], [p, 1 - p])
-    assert [g.raw for g in guesses] == [1.0, -1.0]
+    np.testing.assert_allclose([g.probability for g in guesses], [p, 1 - p])
+    assert [g.score for g in guesses] == [1.0, -1.0]
 
 
 def test_equal_scores_keep_the_order_of_classes() -> None:
     (guesses,) = best(np.array([[1, 3, 3, 0]], np.float32), output(), ("a", "b", "c", "d"), top=3)
-    assert [(g.index, g.label, g.raw) for g in guesses] == [(1, "b", 3.0), (2, "c", 3.0), (0, "a", 1.0)]
-    assert sum(g.score for g in best(np.zeros((1, 4)), output(), None, top=9)[0]) == pytest.approx(1)
+    assert [(g.index, g.label, g.score) for g in guesses] == [(1, "b", 3.0), (2, "c", 3.0), (0, "a", 1.0)]
+    assert sum(g.probability for g in best(np.zeros((1, 4)), output(), None, top=9)[0]) == pytest.approx(1)
     assert best(np.zeros((1, 4)), output(), ("too", "few"))[0][0].label is None
+
+
+@pytest.mark.parametrize(
+    ("scores", "kind", "columns"),
+    [
+        ("logits", "classes", 3),
+        ("log-probabilities", "classes", 3),
+        ("probabilities", "classes", 3),
+        ("logits", "labels", 3),
+        ("logits", "two", 1),
+        ("logits", "two", 2),
+        ("log-probabilities", "two", 1),
+        ("probabilities", "two", 1),
+    ],
+)
+def test_probabilities_of_explained_scores_are_those_of_the_answer(scores: str, kind: str, columns: int) -> None:
+    answer = Answer("y", "y", kind, 1, columns, scores, "")
+    rows = np.random.default_rng(0).standard_normal((4, columns))
+    if scores != "logits":
+        rows = np.exp(rows) / (np.exp(rows).sum(axis=1, keepdims=True) + 1)
+        rows = np.log(rows) if scores == "log-probabilities" else rows
+    found = class_probabilities(answer, answer.sides(rows))
+    np.testing.assert_allclose(found, answer.probabilities(rows), rtol=1e-12)
+    np.testing.assert_array_equal(class_probabilities(answer, found, "prob"), found)
