@@ -16,6 +16,7 @@ from ..terminal.help import Command
 @options.images
 @options.layers
 @options.option("--all-layers", is_flag=True, help="Draw the image's way through the whole network as one strip.")
+@options.option("--blocks", is_flag=True, help="As --all-layers, with one tile per block, for deep networks.")
 @options.option("--all", "every", is_flag=True, help="Draw all channels of a layer, by number.")
 @options.option(
     "--most",
@@ -25,13 +26,21 @@ from ..terminal.help import Command
     metavar="N",
     help="Maximum number of channels, strongest first.",
 )
+@options.option(
+    "--range",
+    type=click.Choice(["shared", "each"]),
+    default="shared",
+    show_default=True,
+    help="Scale the colours of all channels alike, or of each on its own, so that weak ones are seen.",
+)
 @options.common("onnxray-activations", resume=True)
 def command(common: options.Common, **asked: Any) -> None:
     """Draw layer activations for images.
 
-    For each image and layer: a grid of the channels' maps, their mean over the image, a histogram before and after the
-    activation function, statistics, and the values as a float32 .npy file. Layers without rows and columns are drawn
-    as bars or as a heat table. Default layer: the last one that is a map.
+    For each image and layer: a grid of the channels' maps, their mean over the image, the activation function with
+    histograms before and after it, statistics, and the values as a float32 .npy file; of pooling layers also the
+    windows. Layers without rows and columns are drawn as bars or as a heat table. Default layer: the last one that is
+    a map.
     """
     from ..tasks.activations import ActivationsOptions, activations
 

@@ -30,7 +30,13 @@ from ..terminal.help import Command
     help="Maximum number of output channels, largest norm first, and of input channels in a grid of both.",
 )
 @options.option("--all", "every", is_flag=True, help="Draw all output channels, by number.")
-@options.option("--each", is_flag=True, help="Scale the colours of every filter on its own; its range is shown below.")
+@options.option(
+    "--range",
+    type=click.Choice(["each", "shared"]),
+    default="each",
+    show_default=True,
+    help="Scale the colours of every filter on its own, its range below it, or of all filters alike.",
+)
 @options.common("onnxray-filters")
 def command(common: options.Common, **asked: Any) -> None:
     """Draw the weights of a layer, and the response of each filter to an image.

@@ -132,6 +132,48 @@ def histogram(
     return stack([head, canvas], gap=6)
 
 
+def curve(before: NDArray[Any], after: NDArray[Any], title: str, *, width: int = 330, height: int = 330) -> Block:
+    """A function of one number as the values themselves draw it: across what goes in, up what comes out.
+
+    Between neighbouring values it is a line; where one value becomes several (a slope per channel), a bar.
+    """
+    x, y = (np.asarray(values, np.float64).ravel() for values in (before, after))
+    finite = np.isfinite(x) & np.isfinite(y)
+    x, y = x[finite], y[finite]
+    if not x.size:
+        return blank(0, 0)
+    lo, hi = min(0.0, float(x.min())), max(0.0, float(x.max()))
+    bottom, top = min(0.0, float(y.min())), max(0.0, float(y.max()))
+    hi, top = hi if hi > lo else lo + 1, top if top > bottom else bottom + 1
+    left, below = 56, 24
+    canvas = blank(height + below, left + width + 12)
+    zero_x, zero_y = (
+        left + round(-lo / (hi - lo) * (width - 1)),
+        height - 1 - round(-bottom / (top - bottom) * (height - 1)),
+    )
+    for value in ticks(bottom, top, 5):
+        row = height - 1 - round((value - bottom) / (top - bottom) * (height - 1))
+        canvas[row, left : left + width] = RULE
+        label = text(number(value), SMALL, MUTED)
+        put(canvas, label, max(0, row - label.shape[0] // 2), left - 8 - label.shape[1])
+    canvas[zero_y, left : left + width], canvas[:height, zero_x] = MUTED, MUTED
+    column = np.minimum((x - lo) / (hi - lo) * (width - 1) + 0.5, width - 1).astype(int)
+    least, most = np.full(width, np.inf), np.full(width, -np.inf)
+    np.minimum.at(least, column, y)
+    np.maximum.at(most, column, y)
+    known = np.flatnonzero(np.isfinite(least))
+    least, most = (np.interp(np.arange(width), known, values[known]) for values in (least, most))
+    rows = [
+        np.rint(height - 1 - (values - bottom) / (top - bottom) * (height - 1)).astype(int) for values in (most, least)
+    ]
+    for i in range(known[0], known[-1] + 1):
+        before_it = max(i - 1, known[0])
+        first, last = min(rows[0][i], rows[1][before_it]), max(rows[1][i], rows[0][before_it])
+        canvas[max(0, first - 1) : min(height, last + 2), left + i] = ACCENT
+    _axis(canvas, lo, hi, left, width, height)
+    return stack([text(title, SMALL, bold=True, width=canvas.shape[1]), canvas], gap=6)
+
+
 def _axis(canvas: Block, lo: float, hi: float, left: int, width: int, y: int) -> None:
     for value in ticks(lo, hi):
         x = left + round((value - lo) / (hi - lo) * (width - 1)) if hi > lo else left
@@ -203,4 +245,4 @@ def columns(values: NDArray[Any], scale: Scale, side: int) -> Block:
     return canvas
 
 
-__all__ = ["PAPER", "bars", "columns", "heat", "histogram", "put", "ticks"]
+__all__ = ["PAPER", "bars", "columns", "curve", "heat", "histogram", "put", "ticks"]

@@ -83,7 +83,7 @@ def tiles(weights: Weights, scale: Scale, shown: Sequence[int], order: str | Non
         used, note = scale, f"norm {figure.number(float(weights.norms[index]))}"
         if each:
             used = own(scale, weights, index)
-            note = f"full: {figure.number(used.hi)}"
+            note = f"w = {figure.number(used.hi)}"
         panels.append(figure.panel(tile(weights, index, used, order), f"{index}", note, TILE))
     return figure.grid(panels)
 
@@ -140,8 +140,10 @@ def responses(
 def legend(scale: Scale, order: str | None, each: bool) -> Block:
     """What the colours of kernels mean."""
     if each:
-        caption = "mid gray is 0, full red, green or blue the weight below the filter, none of it minus that weight"
-        caption = caption if order else "white is 0, full red the weight below the filter, full blue minus that weight"
+        colours = (
+            "red, green, blue: gray = 0, full colour = +w, none = -w" if order else "white = 0, red = +w, blue = -w"
+        )
+        caption = f"{colours}; w is the number below each filter"
         return figure.text(caption, figure.SMALL, figure.MUTED)
     bar = figure.colour_bar(scale)
     if order is None:

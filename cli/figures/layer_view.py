@@ -8,6 +8,7 @@ vector   (n,)        a dense layer, scores
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -189,3 +190,32 @@ def walk_layers(model: Model) -> list[Layer]:
     """The layers worth a picture in a walk: those that compute something, and the model's outputs."""
     ends = {v.name for v in model.outputs}
     return [layer for layer in model.layers if layer.op not in PASSIVE or layer.output in ends]
+
+
+def block_layers(model: Model) -> list[Layer]:
+    """Of the layers of a walk those that end a block: sums and concatenations of branches, with the activation function
+    behind them; the last layer of each resolution; the model's outputs."""
+    layers = walk_layers(model)
+    ends = {v.name for v in model.outputs}
+    known = {layer.output: layer for layer in layers}
+    for layer in layers:
+        branches = [name for name in layer.inputs if name in known or model.producer(name) is not None]
+        if layer.op in ("Add", "Sum", "Concat") and len(branches) > 1:
+            ends.add(_activated(model, layer.output, known))
+        source = next((known[name] for name in layer.inputs if name in known), None)
+        if source is not None and layer.map_axes and source.map_axes and _places(layer) != _places(source):
+            ends.add(source.output)
+    return [layer for layer in layers if layer.output in ends]
+
+
+def _activated(model: Model, name: str, known: Mapping[str, Layer]) -> str:
+    """The output of the activation function that alone reads a value, if there is one."""
+    readers = model.consumers(name)
+    if len(readers) == 1 and readers[0].op_type in ACTIVATIONS and readers[0].output[0] in known:
+        return str(readers[0].output[0])
+    return name
+
+
+def _places(layer: Layer) -> tuple[Any, ...]:
+    """The sizes of the axes of places."""
+    return tuple((layer.shape or ())[axis] for axis in layer.map_axes or () if axis < len(layer.shape or ()))

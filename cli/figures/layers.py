@@ -40,21 +40,24 @@ def describe_layer(layer: Layer) -> str:
     return ", ".join(parts)
 
 
-def channels(view: View, photo: Photo, scale: Scale, shown: Sequence[int], order: str) -> Block:
-    """The maps `shown`, in that order, all in one scale."""
+def channels(view: View, photo: Photo, scale: Scale, shown: Sequence[int], order: str, *, each: bool = False) -> Block:
+    """The maps `shown`, in that order, all in one scale, or each in its own."""
     side = max(TILE, min(max(view.values.shape[1:]), 160))
     tops = view.items
     panels = []
     for index in shown:
-        tile = figure.framed(figure.colour(figure.fit(view.values[index], side), scale))
-        panels.append(figure.panel(tile, f"{index}", f"max {figure.number(float(np.nanmax(tops[index])))}", side))
+        used = figure.scale_of(view.values[index]) if each else scale
+        tile = figure.framed(figure.colour(figure.fit(view.values[index], side), used))
+        note = span(used) if each else f"max {figure.number(float(np.nanmax(tops[index])))}"
+        panels.append(figure.panel(tile, f"{index}", note, side))
     total = len(view.values)
     count = f"all {total} {view.item}s" if len(shown) == total else f"{len(shown)} of {total} {view.item}s"
     lines = [
         f"{describe_layer(view.layer)}{f', {view.note}' if view.note else ''}",
-        f"Image {photo.name}: {count}, {order}. Above each map its number, below its greatest value.",
+        f"Image {photo.name}: {count}, {order}. Above each map its number, below "
+        + ("the range of its own colours." if each else "its greatest value."),
     ]
-    return figure.page(view.layer.name, lines, [figure.grid(panels), figure.colour_bar(scale)])
+    return figure.page(view.layer.name, lines, [figure.grid(panels), *([] if each else [figure.colour_bar(scale)])])
 
 
 def mean_map(view: View) -> NDArray[np.float32]:
@@ -157,8 +160,11 @@ def heat(view: View, photo: Photo, scale: Scale) -> Block:
     return figure.page(view.layer.name, lines, [table, figure.colour_bar(scale), numbers(view)])
 
 
-def histograms(layer: Layer, photo: Photo, parts: Sequence[tuple[str, NDArray[Any]]]) -> Block:
-    """How values are spread, one histogram per part under one another, over the same range."""
+def histograms(layer: Layer, photo: Photo, parts: Sequence[tuple[str, NDArray[Any]]], function: str = "") -> Block:
+    """How values are spread, one histogram per part under one another, over the same range.
+
+    function: the name of the activation function between two parts, which is drawn next to them.
+    """
     every = np.concatenate([np.asarray(values, np.float64).ravel() for _, values in parts])
     finite = every[np.isfinite(every)]
     lo, hi = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
@@ -170,11 +176,15 @@ def histograms(layer: Layer, photo: Photo, parts: Sequence[tuple[str, NDArray[An
     bins = round((hi - lo) / width)
     fills = (figure.MUTED, figure.ACCENT) if len(parts) > 1 else (figure.ACCENT,)
     blocks = [
-        charts.histogram(values, title, (lo, hi), width=720, bins=bins, fill=fill)
+        charts.histogram(values, title, (lo, hi), width=560 if function else 720, bins=bins, fill=fill)
         for (title, values), fill in zip(parts, fills, strict=True)
     ]
     lines = [describe_layer(layer), f"Image {photo.name}. Across: the value; up: the share of all values in one bin."]
-    return figure.page(layer.name, lines, [figure.stack(blocks, gap=24)])
+    body = figure.stack(blocks, gap=24)
+    if function and len(parts) == 2 and parts[0][1].size == parts[1][1].size:
+        drawn = charts.curve(parts[0][1], parts[1][1], f"{function}: the value after it by the value before")
+        body = figure.side_by_side([body, drawn], gap=32)
+    return figure.page(layer.name, lines, [body])
 
 
 def step(view: View, number: int, side: int = 144) -> Block:
@@ -229,12 +239,13 @@ def _centred(block: Block, side: int) -> Block:
     return out
 
 
-def walk(model_name: str, photo: Photo, tiles: Sequence[Block], left_out: int) -> Block:
+def walk(model_name: str, photo: Photo, tiles: Sequence[Block], left_out: int, blocks: bool = False) -> Block:
     """The image's way through the network, tile after tile."""
+    why = "inside a block" if blocks else "that only move, rename or rescale numbers"
     first = figure.panel(figure.framed(_centred(small(photo, 144).pixels, 144)), "the image", photo.name, 146)
     lines = [
-        f"{photo.name} on its way through {model_name}, layer by layer"
-        + (f" ({left_out} that only move, rename or rescale numbers are left out)." if left_out else "."),
+        f"{photo.name} on its way through {model_name}, {'block by block' if blocks else 'layer by layer'}"
+        + (f" ({left_out} {why} are left out)." if left_out else "."),
         "Each tile: the mean of all channels, below it the three channels that answer most; tokens down and features "
         "across where there is no map, bars where there is one number per unit. Every layer has its own range, written "
         "under it: blue to red where values have both signs, dark to bright from 0 where they have not.",

@@ -314,15 +314,23 @@ def write(path: str | os.PathLike[str], image: NDArray[Any], quality: int = 92) 
     return path
 
 
-# Text. OpenCV 5 has TrueType fonts with some 10000 characters built in; older ones only have Hershey's ASCII strokes.
+# Text. OpenCV 5 has TrueType fonts built in: "uni" of some 20000 characters, where it was built with it, else "sans",
+# whose zeros have a stroke and whose parentheses are as wide as digits. Older ones only have Hershey's ASCII strokes.
 
-_FONT = "sans"
-_BOLD, _REGULAR = 700, 400
+_FONTS = ("uni", "sans")
 
 
 @functools.cache
 def _font() -> Any:
-    return cv2.FontFace(_FONT) if hasattr(cv2, "FontFace") else None
+    if not hasattr(cv2, "FontFace"):
+        return None
+    faces = [cv2.FontFace(name) for name in _FONTS]
+    return next((face for face in faces if face.getName()), faces[-1])
+
+
+def _thickened(size: int, bold: bool) -> int:
+    """How many pixels bold letters are wider: "uni" has one weight, so they are drawn again further right."""
+    return max(1, round(size / 20)) if bold else 0
 
 
 def text_size(text: str, size: int = 16, *, bold: bool = False) -> tuple[int, int]:
@@ -354,7 +362,8 @@ def draw_text(
     font = _font()
     canvas = image if image.flags.c_contiguous else np.ascontiguousarray(image)
     if font is not None:
-        cv2.putText(canvas, text, (x, y + up), color, font, size, _BOLD if bold else _REGULAR)
+        for shift in range(_thickened(size, bold) + 1):
+            cv2.putText(canvas, text, (x + shift, y + up), color, font, size)
     else:
         scale, thickness = _hershey(size, bold)
         start = (x + thickness // 2 + 1, y + up)
@@ -362,20 +371,6 @@ def draw_text(
     if canvas is not image:
         image[...] = canvas
     return image
-
-
-def shorten(text: str, width: int, size: int = 16, *, bold: bool = False) -> str:
-    """`text`, cut and ended by "..." so that it fits into `width` pixels; "" if nothing does."""
-    if text_size(text, size, bold=bold)[0] <= width:
-        return text
-    low, high = 0, len(text)
-    while low < high:
-        middle = (low + high + 1) // 2
-        if text_size(text[:middle].rstrip() + "...", size, bold=bold)[0] <= width:
-            low = middle
-        else:
-            high = middle - 1
-    return text[:low].rstrip() + "..." if low else ""
 
 
 def connected_parts(
@@ -409,6 +404,7 @@ def grown(mask: NDArray[np.bool_], by: int) -> NDArray[np.bool_]:
 def _printable(text: str) -> str:
     """One line that OpenCV can take: no control characters, no lone surrogates; plain ASCII for Hershey's fonts."""
     text = "".join(" " if unicodedata.category(c)[0] == "C" and c != "\u200d" else c for c in text)
+    text = text.replace("\u2026", "...")  # fonts of Chinese have it half a line up
     if _font() is not None:
         return text
     plain = unicodedata.normalize("NFKD", text.replace("ß", "ss"))
@@ -421,7 +417,7 @@ def _width(text: str, size: int, bold: bool) -> int:
         return 0
     font = _font()
     if font is not None:
-        return int(cv2.getTextSize((1, 1), text, (0, 0), font, size, _BOLD if bold else _REGULAR)[2])
+        return int(cv2.getTextSize((1, 1), text, (0, 0), font, size)[2]) + _thickened(size, bold)
     scale, thickness = _hershey(size, bold)
     return int(cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)[0][0]) + thickness // 2 + 1
 
@@ -431,7 +427,7 @@ def _line(size: int) -> tuple[int, int]:
     """How far a line reaches above and below its baseline, accents and tails included."""
     font = _font()
     if font is not None:
-        _, top, _, height = cv2.getTextSize((1, 1), "Åg|", (0, 0), font, size, _BOLD)
+        _, top, _, height = cv2.getTextSize((1, 1), "Åg|", (0, 0), font, size)
         return -int(top), int(height) + int(top)
     scale, thickness = _hershey(size, True)
     (_, height), below = cv2.getTextSize("Ag|", cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from ..parameters.options import Common
     from .subject import Subject
 
+# Layers from which on a report walks block by block.
+_MOST_TILES = 40
+
 Pictures: TypeAlias = "dict[str, NDArray[np.uint8]]"
 
 
@@ -40,8 +43,14 @@ class ActivationsOptions:
     all_layers: bool
     every: bool
     most: int
+    blocks: bool
+    range: str
     output: Output
     common: Common
+
+    @property
+    def walk(self) -> bool:
+        return self.all_layers or self.blocks
 
 
 def activations(options: ActivationsOptions) -> Run:
@@ -55,10 +64,17 @@ def activations(options: ActivationsOptions) -> Run:
     common = options.common
     model = open_model(options.model, common.card)
     card = card_of(model, common.quiet)
-    layers = choose(model, options.layers, options.all_layers, common.quiet)
+    layers = choose(model, options.layers, options.walk, common.quiet)
     paths = find_images(options.images, options.model, common.quiet)
     about = {"model": describe(model), "card": describe_card(card), "layers": [layer.name for layer in layers]}
-    decisive = {"all_layers": options.all_layers, "all": options.every, "most": options.most, **common.runtime}
+    decisive = {
+        "all_layers": options.all_layers,
+        "blocks": options.blocks,
+        "all": options.every,
+        "most": options.most,
+        "range": options.range,
+        **common.runtime,
+    }
     with (
         Run(options.output, "activations", decisive, about, paths) as run,
         Progress(len(paths), quiet=common.quiet, bar=common.progress) as bar,
@@ -102,15 +118,18 @@ class ImageActivations:
         results: dict[str, Any] = {"size": list(pixels.shape[:2]), "geometry": photo.geometry.to_mapping()}
         results["layers"] = list(self._layers(photo, tensor, folder))
         files = [name for layer in results["layers"] for name in layer["files"]]
-        if self.options.all_layers:
-            strip, results["walk"] = whole_walk(self.work, photo, tensor)
+        if self.options.walk:
+            strip, results["walk"] = whole_walk(self.work, photo, tensor, self.options.blocks)
             files.append(self.run.picture(self.run.name("walk.png", folder), strip))
         return results, files
 
     def _layers(self, photo: Photo, tensor: NDArray[Any], folder: str) -> Iterator[dict[str, Any]]:
         """Write the files of each layer; its entry of the manifest."""
         for layer, values in self.work.layers(tensor, self.layers, around=True) if self.layers else ():
-            found = one_layer(self.work, photo, layer, values, self.options.every, self.options.most)
+            options = self.options
+            found = one_layer(
+                self.work, photo, layer, values, options.every, options.most, each=options.range == "each"
+            )
             base = self.run.name(layer.name, folder)
             files = [self.run.array(f"{base}.npy", found.view.values)]
             files += [self.run.picture(f"{base}-{kind}.png", picture) for kind, picture in found.pictures.items()]
@@ -126,9 +145,15 @@ class LayerPictures:
     results: dict[str, Any]
 
 
-def one_layer(work: LayerValues, photo: Photo, layer: Layer, values: Values, every: bool, most: int) -> LayerPictures:
-    """The pictures and numbers of one layer for one image; `values` as `LayerValues.layers` gives them."""
+def one_layer(
+    work: LayerValues, photo: Photo, layer: Layer, values: Values, every: bool, most: int, *, each: bool = False
+) -> LayerPictures:
+    """The pictures and numbers of one layer for one image; `values` as `LayerValues.layers` gives them.
+
+    each: whether the colours of every channel are scaled on their own.
+    """
     from ..figures import layers as layer_figures
+    from ..figures import pooling
     from ..figures.layer_view import around_activation, statistics_of, view_of
 
     view = view_of(work.model, layer, values[layer.output])
@@ -142,7 +167,7 @@ def one_layer(work: LayerValues, photo: Photo, layer: Layer, values: Values, eve
         "silent": _silent(view),
     }
     if view.kind == "maps":
-        pictures = _draw_maps(view, photo, every, most, results)
+        pictures = _draw_maps(view, photo, every, most, results, each)
     elif view.kind == "table":
         pictures = _draw_table(view, photo, work.card.size, results)
     else:
@@ -156,11 +181,26 @@ def one_layer(work: LayerValues, photo: Photo, layer: Layer, values: Values, eve
             (f"after it: {after}", values[after]),
         ]
         results["activation_function"] = {"before": before, "after": after}
-    pictures["histogram"] = layer_figures.histograms(layer, photo, parts)
+    pictures["histogram"] = layer_figures.histograms(layer, photo, parts, _function(work.model, layer, around))
+    pool = pooling.pool_of(work.model, layer)
+    if pool is not None and view.kind == "maps" and pool.source in values:
+        source = view_of(work.model, replace(layer, output=pool.source), values[pool.source])
+        pictures["pooling"] = pooling.figure_of(pool, layer, photo, source, view)
     return LayerPictures(view, pictures, results)
 
 
-def _draw_maps(view: View, photo: Photo, every: bool, most: int, results: dict[str, Any]) -> Pictures:
+def _function(model: Model, layer: Layer, around: tuple[str, str] | None) -> str:
+    """The activation function's operator where it works on every number on its own; else ""."""
+    if around is None:
+        return ""
+    node = model.producer(around[1])
+    op = "" if node is None else node.op_type
+    return "" if "Softmax" in op else "x * gate(x)" if op == "Mul" else op
+
+
+def _draw_maps(
+    view: View, photo: Photo, every: bool, most: int, results: dict[str, Any], each: bool = False
+) -> Pictures:
     """Pictures of feature maps; the channels shown and the ranges of colours go into `results`."""
     from ..figures import figure
     from ..figures import layers as layer_figures
@@ -172,7 +212,7 @@ def _draw_maps(view: View, photo: Photo, every: bool, most: int, results: dict[s
     average = layer_figures.mean_map(view)
     own = figure.scale_of(average, "mean activation")
     pictures = {
-        "channels": layer_figures.channels(view, photo, scale, shown, order),
+        "channels": layer_figures.channels(view, photo, scale, shown, order, each=each),
         "mean": layer_figures.mean(view, photo, own),
     }
     if view.on_image:
@@ -199,12 +239,14 @@ def _draw_table(view: View, photo: Photo, size: tuple[int, int], results: dict[s
     return pictures
 
 
-def whole_walk(work: LayerValues, photo: Photo, tensor: NDArray[Any]) -> tuple[NDArray[np.uint8], list[dict[str, Any]]]:
-    """The strip of the walk, and the statistics of each of its layers."""
+def whole_walk(
+    work: LayerValues, photo: Photo, tensor: NDArray[Any], blocks: bool = False
+) -> tuple[NDArray[np.uint8], list[dict[str, Any]]]:
+    """The strip of the walk, and the statistics of each of its layers. blocks: only where a block ends."""
     from ..figures import layers as layer_figures
-    from ..figures.layer_view import statistics_of, view_of, walk_layers
+    from ..figures.layer_view import block_layers, statistics_of, view_of, walk_layers
 
-    layers = walk_layers(work.model)
+    layers = block_layers(work.model) if blocks else walk_layers(work.model)
     tiles: list[NDArray[np.uint8]] = []
     steps: list[dict[str, Any]] = []
     for layer, values in work.layers(tensor, layers, around=False):
@@ -212,18 +254,21 @@ def whole_walk(work: LayerValues, photo: Photo, tensor: NDArray[Any]) -> tuple[N
         tiles.append(layer_figures.step(view, len(tiles) + 1))
         steps.append({"name": layer.name, "op": layer.op, "statistics": asdict(statistics_of(view))})
     name = work.model.path.name if work.model.path else "the model"
-    return layer_figures.walk(name, photo, tiles, len(work.model.layers) - len(layers)), steps
+    return layer_figures.walk(name, photo, tiles, len(work.model.layers) - len(layers), blocks), steps
 
 
 def section(subject: Subject) -> Section:
     """The walk through the network and its last feature maps, for a report."""
     from ...engine.inspect.layers import cam_layer
+    from ..figures.layer_view import walk_layers
     from ..figures.parts import Heading, Picture, Section
 
     path, pixels = subject.focused
     photo, tensor = subject.work.prepare(path.name, pixels)
-    strip, _ = whole_walk(subject.work, photo, tensor)
-    parts: list[Any] = [Picture("walk", strip, f"The layers' answers to {path.name}, one tile per layer")]
+    blocks = len(walk_layers(subject.model)) > _MOST_TILES
+    strip, _ = whole_walk(subject.work, photo, tensor, blocks)
+    alt = f"The layers' answers to {path.name}, one tile per {'block' if blocks else 'layer'}"
+    parts: list[Any] = [Picture("walk", strip, alt)]
     layer = cam_layer(subject.model)
     if layer is not None:
         _, values = next(subject.work.layers(tensor, [layer], around=True))

@@ -36,7 +36,7 @@ class FiltersOptions:
     on: Sequence[str]
     most: int
     every: bool
-    each: bool
+    range: str
     output: Output
     common: Common
 
@@ -60,7 +60,7 @@ def filters(options: FiltersOptions) -> Run:
         "card": describe_card(card) if card else None,
         "layers": [weights.layer.name for weights in chosen],
     }
-    decisive = {"all": options.every, "most": options.most, "each": options.each, **common.runtime}
+    decisive = {"all": options.every, "most": options.most, "range": options.range, **common.runtime}
     with (
         Run(options.output, "filters", decisive, about, paths) as run,
         Progress(len(paths), quiet=common.quiet, bar=common.progress) as bar,
@@ -81,7 +81,7 @@ def filters(options: FiltersOptions) -> Run:
 
 def _write_weights(run: Run, base: str, weights: Weights, options: FiltersOptions, order: str | None) -> dict[str, Any]:
     """Write the weights as an array and as a picture; their entry of the manifest."""
-    picture, entry = draw(weights, options.most, options.every, options.each, order)
+    picture, entry = draw(weights, options.most, options.every, options.range == "each", order)
     entry["files"] = [run.array(f"{base}.npy", weights.values), run.picture(f"{base}.png", picture)]
     return entry
 
@@ -199,8 +199,8 @@ def draw(
         body = filter_figures.matrix(weights, scale)
         entry["form"] = "matrix"
     elif order is not None or filter_figures.planes(weights).shape[1] == 1:
-        colours = f"read as {order}, mid gray is 0" if order else "blue is negative, red positive"
-        below = "the weight that has the full colour" if each else "its norm"
+        colours = f"read as {order}, gray is 0" if order else "blue is negative, red positive"
+        below = "w, the weight of full colour" if each else "its norm"
         lines.append(f"{len(shown)} of {total} filters, {sorting}; {colours}. Above each its number, below {below}.")
         body = filter_figures.tiles(weights, scale, shown, order, each)
         entry.update(form="colour" if order else "planes", order=order, shown=shown, each=each)

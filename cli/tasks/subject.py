@@ -81,19 +81,22 @@ class LayerValues:
         return {}
 
     def layers(self, tensor: NDArray[Any], layers: Sequence[Layer], around: bool) -> Iterator[tuple[Layer, Values]]:
-        """Each layer with its values for one image, and with `around` those of the activation function it belongs to.
+        """Each layer with its values for one image, and with `around` those of the activation function it belongs to,
+        and what a pooling layer reads.
 
         The model runs once for as many layers as fit into memory together.
         """
         import math
 
         from ..figures.layer_view import around_activation
+        from ..figures.pooling import pool_of
 
         groups: list[list[tuple[Layer, tuple[str, ...]]]] = [[]]
         size = 0
         for layer in layers:
             pair = around_activation(self.model, layer) if around else None
-            names = tuple(dict.fromkeys((layer.output, *(pair or ()))))
+            pool = pool_of(self.model, layer) if around else None
+            names = tuple(dict.fromkeys((layer.output, *(pair or ()), *((pool.source,) if pool else ()))))
             shapes = [self.model.value(name).shape or () for name in names]
             count = sum(math.prod(d if isinstance(d, int) else 1 for d in shape) for shape in shapes)
             if groups[-1] and size + count > _MOST_VALUES:

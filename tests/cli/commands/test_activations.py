@@ -72,8 +72,10 @@ def test_the_manifest(run: Callable[..., Result], model: Path, photos: Path, out
     assert manifest["layers"] == ["features", "logits"]
     assert manifest["options"] == {
         "all_layers": False,
+        "blocks": False,
         "all": False,
         "most": 3,
+        "range": "shared",
         "providers": None,
         "threads": None,
     }
@@ -243,3 +245,28 @@ def test_every_layer_of_networks_of_all_kinds(
     assert kinds <= {layer["kind"] for layer in layers}
     for layer in layers:
         assert all((out / name).stat().st_size > 100 for name in layer["files"])
+
+
+def test_channels_in_their_own_ranges(run: Callable[..., Result], model: Path, photo: Path, out: Path) -> None:
+    """Weak channels are nearly black in the range of all."""
+    names = {}
+    for range in ("shared", "each"):
+        assert run("activations", model, photo, "--range", range, "--out", out / range).exit_code == 0
+        names[range] = read(out / range / "ramp" / "features-channels.png")
+    most = np.load(out / "each" / "ramp" / "features.npy").max(axis=(1, 2))
+    assert most.min() < 0.8 * most.max()
+    bright = {range: (picture.astype(int).sum(axis=2) > 500).sum() for range, picture in names.items()}
+    assert names["each"].shape[1] == names["shared"].shape[1]
+    assert bright["each"] != bright["shared"]
+
+
+def test_a_walk_by_blocks_has_fewer_tiles(run: Callable[..., Result], model: Path, photo: Path, out: Path) -> None:
+    names = {}
+    for option in ("--all-layers", "--blocks"):
+        assert run("activations", model, photo, option, "--out", out / option).exit_code == 0
+        (image,) = manifest_of(out / option)["images"]
+        names[option] = [layer["name"] for layer in image["walk"]]
+        assert "ramp/walk.png" in image["files"]
+    assert set(names["--blocks"]) < set(names["--all-layers"])
+    assert names["--blocks"][-1] == names["--all-layers"][-1] == "logits"
+    assert "features" in names["--blocks"]  # the activation function behind the sum of branches

@@ -67,7 +67,7 @@ def test_other_forms(run: Callable[..., Result], model: Path, out: Path) -> None
 
 
 def test_on_an_image(run: Callable[..., Result], model: Path, photos: Path, out: Path) -> None:
-    done = run("filters", model, "--layer", "stem", "--layer", "inner", "--on", photos, "--each", "--all", "--out", out)
+    done = run("filters", model, "--layer", "stem", "--layer", "inner", "--on", photos, "--all", "--out", out)
     assert done.exit_code == 0
     manifest = manifest_of(out)
     assert [Path(i["path"]).name for i in manifest["images"]] == ["noise.png", "ramp.png", "square.png"]

@@ -176,3 +176,14 @@ def test_figures_are_repeatable() -> None:
 )
 def test_wide_and_tall_pictures_can_be_looked_at(size: tuple[int, int], shown: tuple[int, int]) -> None:
     assert figure.picture(np.zeros((*size, 3), np.uint8), 224).shape[:2] == shown
+
+
+def test_a_curve_is_the_function_that_its_values_draw() -> None:
+    x = np.linspace(-2, 2, 401)
+    drawn = charts.curve(x, np.maximum(x, 0), "Relu", width=201, height=101)[-125:-24]
+    places = np.argwhere((drawn == figure.ACCENT).all(axis=2))
+    rows = [np.median(places[places[:, 1] == 56 + i, 0]) for i in (20, 60, 150, 200)]
+    assert rows[0] == rows[1] == pytest.approx(100, abs=2)
+    assert rows[2] == pytest.approx(50, abs=3)
+    assert rows[3] == pytest.approx(1, abs=3)
+    assert charts.curve(np.full(3, np.nan), np.zeros(3), "none").size == 0

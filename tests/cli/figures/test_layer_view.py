@@ -8,7 +8,15 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxray.cli.figures.layer_view import around_activation, statistics_of, strongest, token_grid, view_of, walk_layers
+from onnxray.cli.figures.layer_view import (
+    around_activation,
+    block_layers,
+    statistics_of,
+    strongest,
+    token_grid,
+    view_of,
+    walk_layers,
+)
 from onnxray.engine.activations import activations
 from onnxray.engine.graph.model import Model
 from onnxray.engine.inspect.layers import find_layer
@@ -126,6 +134,32 @@ def test_what_is_before_and_after_an_activation_function(parse: Parse, cnn: onnx
 def test_a_walk_leaves_out_what_computes_nothing(cnn: onnx.ModelProto) -> None:
     model = load(cnn)
     assert [layer.name for layer in model.layers if layer not in walk_layers(model)] == ["flat"]
+
+
+def test_blocks_end_at_joins_and_before_the_resolution_changes(parse: Parse) -> None:
+    model = load(
+        parse(
+            """
+            g (float[N, 3, 8, 8] x) => (float[N, 4] y)
+            {
+              a = Conv <pads = [1, 1, 1, 1]> (x, w1)
+              b = Relu (a)
+              c = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (b)
+              d = Conv <pads = [1, 1, 1, 1]> (c, w2)
+              e = Relu (d)
+              f = Add (c, e)
+              h = Relu (f)
+              p = GlobalAveragePool (h)
+              q = Flatten (p)
+              y = Gemm (q, v)
+            }
+            """,
+            w1=np.ones((4, 3, 3, 3), np.float32),
+            w2=np.ones((4, 4, 3, 3), np.float32),
+            v=np.ones((4, 4), np.float32),
+        )
+    )
+    assert [layer.output for layer in block_layers(model)] == ["b", "h", "y"]
 
 
 def test_tokens_of_a_vision_transformer_tile_the_image(parse: Parse) -> None:

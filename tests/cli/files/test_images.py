@@ -473,16 +473,6 @@ def test_old_opencv_draws_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
             cached.cache_clear()
 
 
-def test_shorten() -> None:
-    long = "n01440764 tench, Tinca tinca, and whatever else is written there"
-    assert images.shorten(long, 10_000, 14) == long
-    short = images.shorten(long, 120, 14)
-    assert short.endswith("...")
-    assert images.text_size(short, 14)[0] <= 120
-    assert images.text_size(long[: len(short)] + "...", 14)[0] > 120
-    assert images.shorten(long, 3, 14) == ""
-
-
 def test_opencv_that_cannot_be_imported_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
     code = "import onnxray.cli.files.images"
@@ -670,3 +660,24 @@ def test_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.png")
     with pytest.raises(ImageError, match="not a regular file"):
         images.read(tmp_path / "a.png")
+
+
+def test_zeros_and_parentheses_read_as_such() -> None:
+    """One of OpenCV's fonts writes a zero with a stroke, which is another letter, and loose parentheses."""
+    if not images.cv2.FontFace("uni").getName():
+        pytest.skip("OpenCV without its font of many characters")
+    canvas = np.full((60, 60, 3), 255, np.uint8)
+    images.draw_text(canvas, "0", (10, 5), 40)
+    rows, columns = np.nonzero(canvas[..., 0] < 128)
+    inside = canvas[rows.min() + 8 : rows.max() - 7, (columns.min() + columns.max()) // 2, 0]
+    assert (inside > 200).all()
+    assert images.text_size("(2)", 40)[0] < images.text_size("222", 40)[0]
+
+
+def test_bold_letters_are_heavier() -> None:
+    ink = []
+    for bold in (False, True):
+        canvas = np.full((30, 200, 3), 255, np.uint8)
+        images.draw_text(canvas, "stage4", (4, 2), 16, bold=bold)
+        ink.append(int((255 - canvas.astype(int)).sum()))
+    assert ink[1] > 1.2 * ink[0]
