@@ -24,6 +24,8 @@ _WHERE = {
     "Target": "engine.targets.target",
     "compile": "engine.compile",
     "explain": "cli.facade",
+    "visualize": "engine.visualize",
+    "Visualization": "engine.visualize",
     "methods": "engine.methods",
     "samples": "models",
 }
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
     from .engine.methods.registry import methods as methods
     from .engine.targets.target import Target as Target
     from .engine.version import __version__ as __version__
+    from .engine.visualize import Visualization as Visualization
+    from .engine.visualize import visualize as visualize
     from .models import samples as samples
 
 

@@ -32,9 +32,10 @@ ROOMS: list[set[str]] = [
     {"attribution"},
     {"compiled"},
     {"methods"},
+    {"optimize"},
     {"evaluate"},
     {"load"},
-    {"activations", "explain", "compile", "inspection"},
+    {"activations", "explain", "compile", "inspection", "visualize"},
 ]
 # cli/: what each room imports besides itself and the engine.
 CLI_ROOMS: dict[str, set[str]] = {

@@ -14,6 +14,7 @@ COMMANDS = {
     "activations": "Draw layer activations for images.",
     "filters": "Draw the weights of a layer, and the response of each filter to an image.",
     "explain": "Show which parts of an image a model's answer depends on.",
+    "visualize": "Draw what a unit, a class or a direction of a model looks for.",
     "grad": "Write a model that also computes gradients, in standard ONNX operators.",
     "compile": "Write a model that also outputs its explanation, in standard ONNX operators.",
     "methods": "List the explanation methods, or describe one with its options.",

@@ -1,0 +1,1 @@
+"""Proof that a fixed height and width of the image may become free ones."""

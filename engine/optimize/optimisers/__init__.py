@@ -1,0 +1,1 @@
+"""Optimisers, one file for relatives: see `optimiser.py`."""

@@ -1,0 +1,1 @@
+"""Parametrisations, one file each: see `parametrisation.py`."""

@@ -1,0 +1,79 @@
+"""Fourier coefficients scaled by frequency, as in Lucid (C. Olah et al., "Feature Visualization", Distill 2017).
+
+A step of the optimiser then moves all frequencies alike, as measured by their share in photographs: no high-frequency
+patterns that only the network sees. Only half of the spectrum is kept; the picture is real.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...methods.options import option
+from ..canvas import Canvas
+from ..parametrisation import Painter, Parametrisation, parametrisation
+
+
+@parametrisation("fourier")
+@dataclass(frozen=True)
+class Fourier(Parametrisation):
+    """Coefficients of the half spectrum, divided by their frequency, with decorrelated colours."""
+
+    deviation: float = option(0.01, "Standard deviation of the coefficients of the noise at the start.", low=0.0)
+    decay: float = option(1.0, "The power of the frequency that coefficients are divided by.", low=0.0, high=3.0)
+
+    def on(self, canvas: Canvas, threads: int | None = None) -> Painter:
+        return FourierPainter(canvas, threads, self.deviation, self.decay)
+
+
+@dataclass(frozen=True)
+class FourierPainter(Painter):
+    """Values float32 (N, C, H, W // 2 + 1, 2): real and imaginary parts."""
+
+    deviation: float
+    decay: float
+
+    @functools.cached_property
+    def _scale(self) -> NDArray[np.float32]:
+        return (np.maximum(frequencies(self.canvas.size), 1 / max(self.canvas.size)) ** -self.decay / 4).astype(
+            np.float32
+        )
+
+    @functools.cached_property
+    def _pulled(self) -> NDArray[np.float32]:
+        return self._scale * twice(self.canvas.size[1])
+
+    def start(self, rng: np.random.Generator) -> NDArray[np.float32]:
+        shape = (self.canvas.channels, *self._scale.shape, 2)
+        return (rng.standard_normal(shape) * self.deviation).astype(np.float32)
+
+    def values_of(self, picture: NDArray[np.float32]) -> NDArray[np.float32]:
+        spectrum = np.fft.rfft2(self.decorrelated(picture), norm="ortho") / self._scale
+        return np.ascontiguousarray(spectrum.astype(np.complex64)).view(np.float32).reshape(*spectrum.shape, 2)
+
+    def plain(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        spectrum = values.view(np.complex64)[..., 0] * self._scale
+        return np.asarray(np.fft.irfft2(spectrum, s=self.canvas.size, norm="ortho"), np.float32)
+
+    def pull(self, values: NDArray[np.float32], cotangents: NDArray[np.float32]) -> NDArray[np.float32]:
+        spectrum = np.fft.rfft2(cotangents, norm="ortho").astype(np.complex64, copy=False)
+        spectrum *= self._pulled
+        return spectrum.view(np.float32).reshape(*spectrum.shape, 2)
+
+
+def frequencies(size: tuple[int, int]) -> NDArray[np.float64]:
+    """Of the half spectrum (H, W // 2 + 1), in cycles per pixel."""
+    found: NDArray[np.float64] = np.hypot(np.fft.fftfreq(size[0])[:, None], np.fft.rfftfreq(size[1])[None])
+    return found
+
+
+def twice(width: int) -> NDArray[np.float32]:
+    """How many coefficients of the whole spectrum each column of the half one stands for."""
+    count = np.full(width // 2 + 1, 2, np.float32)
+    count[0] = 1
+    if width % 2 == 0:
+        count[-1] = 1
+    return count

@@ -1,0 +1,1 @@
+"""Transforms, one file for relatives: see `transform.py`."""
