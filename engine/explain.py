@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .attribution.explanation import Explanation, Explanations
-from .attribution.inputs import CARD_OPTIONS, input_of, picture
+from .attribution.inputs import CARD_OPTIONS, input_at, input_of, picture
 from .attribution.maps import Maps, problems
 from .attribution.problem import Problem
 from .errors import MethodError
@@ -18,6 +18,7 @@ from .graph.model import Model, Source
 from .graph.zipmap import with_tensor_scores
 from .inference.batches import RunOptions
 from .inspect.finite import why_not_finite
+from .inspect.score_functions import score_function
 from .load import load
 from .methods.registry import Method, make
 from .preprocess.answers import answer_of
@@ -25,7 +26,7 @@ from .preprocess.card import Card
 from .proto.operators import MICROSOFT
 from .targets.classify import class_probabilities
 from .targets.resolved import ClassTarget
-from .targets.target import Region, Target, title
+from .targets.target import Target
 
 # What `explain` takes besides a method's own options.
 RUN_OPTIONS = ("providers", "threads", "batch", "progress")
@@ -43,6 +44,7 @@ def explain(
     method: str | Method = "grad-cam",
     target: Any = None,
     layer: str | Sequence[str] | None = None,
+    at: str | None = None,
     **options: Any,
 ) -> Explanation | Any:
     """Why `model` answers as it does for `image`.
@@ -53,6 +55,8 @@ def explain(
         takes images, else the first one of floats. Given tensors, everything is in the tensor's units and pixels.
     target: None (the predicted class), a class index, a label, a list of them, or a `Target`.
     layer: for methods that work at a layer; by default it is chosen, with the reason in the result.
+    at: a value inside the model to explain by in place of its input: embeddings of token ids, a spectrogram that the
+        model computes. It takes the value that `image` gives it; everything that does not go through it stays.
     options: the method's own; fields of the model card (`size`, `mean`, `std`, `order`, `layout`, `resize`, ...),
         `output` and `scores` to override what is found; `providers` (a name, "cuda", or a list of names and of pairs
         (name, {option: value})), `threads` and `batch` (most rows of one run); `progress`, a function that long methods
@@ -66,7 +70,7 @@ def explain(
     fields = {name: options.pop(name) for name in CARD_OPTIONS if name in options}
     running = {name: options.pop(name) for name in RUN_OPTIONS if name in options}
     chosen = make(method, options)
-    problem = problem_of(load(model, **fields), image, target, layer, runtime=RunOptions(**running))
+    problem = problem_of(load(model, **fields), image, target, layer, runtime=RunOptions(**running), at=at)
     return solve(problem, chosen)
 
 
@@ -78,6 +82,7 @@ def problem_of(
     *,
     card: Card | None = None,
     runtime: RunOptions | None = None,
+    at: str | None = None,
 ) -> Problem:
     """What is to be explained, for one or more methods: pass it to `solve`, and they share what they have in common.
 
@@ -85,7 +90,11 @@ def problem_of(
     """
     model = with_tensor_scores(load(model))
     layers = (layer,) if isinstance(layer, str) else tuple(layer or ())
-    return Problem(model, input_of(model, image, card), Target.of(target), layers, runtime)
+    if at is None:
+        given = input_of(model, image, card)
+    else:
+        model, given = input_at(model, image, at, card, runtime)
+    return Problem(model, given, Target.of(target), layers, runtime)
 
 
 def solve(problem: Problem, method: Method) -> Explanation | Any:
@@ -130,7 +139,7 @@ def _part(problem: Problem, method: Method, maps: Maps, row: int) -> Explanation
         layer=maps.layer,
         reason=maps.reason,
         warnings=tuple(dict.fromkeys(warnings)),
-        details=maps.details[row] if maps.details else {},
+        details={**_why(problem), **(maps.details[row] if maps.details else {})},
         reduce=maps.reduce,
         display=maps.display,
         size=problem.input.plane,
@@ -139,7 +148,7 @@ def _part(problem: Problem, method: Method, maps: Maps, row: int) -> Explanation
         show=functools.partial(picture, problem.source, problem.input, sample),
         model=problem.source,
         card=problem.input.card,
-        label=title(target),
+        label=target.title,
         asked=str(problem.asked),
         channels=maps.channels(row, problem.input),
         in_colours=maps.in_colours,
@@ -149,7 +158,7 @@ def _part(problem: Problem, method: Method, maps: Maps, row: int) -> Explanation
 def _probability(problem: Problem, row: int) -> float | None:
     """Of the class that is explained; None where the target is not one class."""
     target, classes = problem.target, problem.classes
-    if not isinstance(target, ClassTarget) or classes is None:
+    if not isinstance(target, ClassTarget) or classes is None or not answer_of(problem.source).has_classes:
         return None
     used = {int(c) for c, weight in zip(classes[row], target.row_weights(len(problem.y))[row], strict=True) if weight}
     if len(used) != 1:
@@ -159,6 +168,12 @@ def _probability(problem: Problem, row: int) -> float | None:
     return float(class_probabilities(answer_of(problem.source), scores, target.scale)[0, used.pop()])
 
 
+def _why(problem: Problem) -> dict[str, str]:
+    """Why the target is what it is, where nobody named one, and the value that is explained by."""
+    reason = "" if isinstance(problem.target, ClassTarget) else problem.target.reason
+    return ({"target": reason} if reason else {}) | ({"at": problem.input.name} if problem.input.at else {})
+
+
 # Targets about classes ask what the output holds; the others name a value.
 _OF_ANSWER = ("output", "answer", "scores", "decision_threshold")
 
@@ -166,7 +181,7 @@ _OF_ANSWER = ("output", "answer", "scores", "decision_threshold")
 def _idle(problem: Problem) -> list[str]:
     """A warning about options that say what the model answers where the target does not ask for it."""
     given = [name for name in _OF_ANSWER if name in problem.source.overrides]
-    if given and not problem.asked.of_classes and not isinstance(problem.asked, Region):
+    if given and not problem.asked.of_answer:
         return [f"the options {', '.join(given)} have no effect on the target {problem.asked}, which names its value"]
     if "decision_threshold" in given and problem.asked.of_classes:
         return ["the option decision_threshold says which labels are true and has no effect on their explanation"]
@@ -181,7 +196,7 @@ def _held(problem: Problem) -> list[str]:
     """A warning about the inputs that the score depends on as well and that are not explained."""
     before = problem.model.ancestors(problem.target.of)
     held = [name for name in problem.input.others if name in before]
-    if not held:
+    if not held or problem.input.at:
         return []
     more = f" and {len(held) - _MOST_NAMED} more" if len(held) > _MOST_NAMED else ""
     named = ", ".join(map(repr, held[:_MOST_NAMED])) + more
@@ -196,7 +211,7 @@ def _about_score(problem: Problem, method: Method, score: float, scores: NDArray
     if not np.isfinite(score):
         return [f"the score is not a finite number: {why_not_finite(problem.source)}"]
     if not isinstance(problem.target, ClassTarget):
-        return []
+        return _saturated(problem, method, score)
     found = []
     largest = float(np.nanmax(np.abs(scores))) if scores.size else 0.0
     if abs(score) < TINY * largest:
@@ -210,6 +225,16 @@ def _about_score(problem: Problem, method: Method, score: float, scores: NDArray
     if method.needs == "gradient" and _straight_through(problem.source):
         found.append("the model is quantised: gradients go straight through its rounding, an approximation")
     return found
+
+
+def _saturated(problem: Problem, method: Method, score: float) -> list[str]:
+    """A warning about a value of a softmax or sigmoid that has no slope left, for targets that are no classes."""
+    if method.needs != "gradient" or 0.001 <= score <= 0.999:
+        return []
+    function = score_function(problem.model, problem.target.of)
+    if function is None or function.kind == "log-softmax":
+        return []
+    return [f"the score is a probability of {score:.5f}, whose gradient vanishes: explain logit:{problem.asked}"]
 
 
 def _are_probabilities(problem: Problem) -> bool:

@@ -51,7 +51,7 @@ CLI_ROOMS: dict[str, set[str]] = {
     "main": {"commands", "terminal"},
 }
 # The imports that go up, or around, on purpose: each stands in a function.
-LATE = {("engine.graph.model", "engine.inspect.layers"), ("engine.targets.target", "engine.targets.syntax")}
+LATE = {("engine.graph.model", "engine.inspect.layers")}
 FACES = {"engine.gradients", "engine.methods", "engine.relevance", "engine.preprocess"}
 HEAVY = ("onnx", "onnxruntime", "numba", "cv2", "numpy", "click", "google.protobuf")
 

@@ -71,7 +71,7 @@ def _list_methods(context: click.Context, parameter: click.Parameter, value: boo
     default=("predicted",),
     help="What is explained; may be given several times: `predicted` (the default), a class by number or label, "
     "`top:3`, `contrast:A,B`, `prob:CLASS`, `unit:LAYER:CHANNEL[,Y,X]`, `region:CLASS[:Y0,X0,Y1,X1]`, "
-    "`element:VALUE:I,J,...`.",
+    "`element:VALUE:I,J,...`, `value`, `like:FILE`; see docs/targets.md.",
     shell_complete=complete.targets,
 )
 @options.layers

@@ -65,7 +65,7 @@ def answers(e: Explanation) -> list[Answer]:
 
 def _label(index: int, labels: Sequence[str] | None) -> str:
     from ...engine.targets.classes import label_of
-    from ...engine.targets.target import Class
+    from ...engine.targets.kinds.classes import Class
 
     return one_line(Class(index, label_of(index, labels)).title)
 

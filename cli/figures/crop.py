@@ -27,7 +27,7 @@ def support(e: Explanation) -> Box | None:
     That is the unit's receptive field, as far as signals come through. None for targets that are no unit, for maps of
     one channel, and where the box is most of the image.
     """
-    from ...engine.targets.target import Unit
+    from ...engine.targets.kinds.unit import Unit
 
     if e.channels is None or not e.in_colours or not isinstance(e.target, Unit) or e.target.at is None:
         return None

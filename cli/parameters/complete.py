@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from ...engine.graph.model import Model
 
 _MOST = 200
-_TARGETS = ("predicted", "top:", "class:", "contrast:", "prob:", "logit:", "unit:", "region:", "element:")
 
 
 def models(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -87,9 +86,10 @@ def layers(context: click.Context, parameter: click.Parameter, incomplete: str) 
 def targets(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Labels of the model that stands before, and the other forms of a target."""
     from ...engine.attribution.inputs import card_of
+    from ...engine.targets.registry import forms
 
-    forms = _starting(_TARGETS, incomplete)
-    return [*forms, *_of_model(context, incomplete, lambda model: card_of(model).labels or ())]
+    known = _starting([form.prefix + ":" * (not form.bare) for form in forms().values()], incomplete)
+    return [*known, *_of_model(context, incomplete, lambda model: card_of(model).labels or ())]
 
 
 def colormaps(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -18,6 +18,8 @@ from .over_images import Outcome, Pixels, over_images
 from .ranges import SHARED, Ranges
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from ...engine.attribution.explanation import Explanation
     from ...engine.graph.model import Model
     from ...engine.methods.registry import Method
@@ -68,7 +70,7 @@ def explain(options: ExplainOptions) -> Run:
     methods, every = chosen_methods(options.methods, options.settings)
     model = open_model(options.model, common.card)
     card = card_of(model, common.quiet)
-    targets = [target_of(text, model, card.labels) for text in options.targets]
+    targets = [target_of(text, model, card) for text in options.targets]
     check_options(model, options, methods)
     paths = find_images(options.images, options.model, common.quiet)
     decisive, about = _decisive(options, methods, targets), _about(options, model, card)
@@ -109,13 +111,22 @@ def _about(options: ExplainOptions, model: Model, card: Card) -> dict[str, Any]:
     return {"model": describe(model), "card": describe_card(card), "layers": list(options.layers)}
 
 
-def target_of(text: str, model: Model, labels: tuple[str, ...] | None) -> Target:
-    """The target, looked up in the model once before the first image. Raises TargetError, UnknownName."""
+def target_of(text: str, model: Model, card: Card) -> Target:
+    """The target, looked up in the model once before the first image, its files read.
+
+    Raises TargetError, UnknownName, ImageError.
+    """
+    from ...engine.attribution.inputs import input_of
     from ...engine.targets.resolved import Place
     from ...engine.targets.target import Target
+    from ..files import images
 
-    target = Target.parse(text)
-    target.resolve(Place(model, labels))
+    def prepared(given: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        found = input_of(model, given, card)
+        return {found.name: found.x}
+
+    target = Target.parse(text).opened(images.read)
+    target.resolve(Place(model, card.labels, prepare=prepared))
     return target
 
 
@@ -306,9 +317,7 @@ class Explainer:
 
     def _many(self) -> bool:
         """Whether a method makes more than one map of an image."""
-        from ...engine.targets.target import Several
-
-        return len(self.targets) > 1 or any(isinstance(getattr(t, "inner", t), Several) for t in self.targets)
+        return len(self.targets) > 1 or any(target.is_several for target in self.targets)
 
 
 def left_out_of_all(entries: Sequence[dict[str, Any]]) -> dict[str, str]:
@@ -344,7 +353,7 @@ def summary(e: Explanation) -> str:
 
 def file_name(e: Explanation) -> str:
     """A target in a file name."""
-    from ...engine.targets.target import Class
+    from ...engine.targets.kinds.classes import Class
 
     inner = getattr(e.target, "inner", e.target)
     if isinstance(inner, Class) and inner.label:

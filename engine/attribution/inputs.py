@@ -12,8 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..caches import of_model
 from ..errors import CardError, MethodError, ModelError, ShapeError
+from ..graph.free import free
 from ..graph.model import Model
+from ..graph.split import expose
+from ..inference.batches import RunOptions, run_batches
+from ..inspect.batch_axis import has_batch_axis
 from ..inspect.concrete_shapes import concrete_shapes
+from ..inspect.receptive_field import spatial_axes
 from ..inspect.signature import image_input
 from ..preprocess.card import OPTION_FIELDS, Card
 from ..preprocess.find import find_card
@@ -90,7 +95,7 @@ def input_of(model: Model, image: ArrayLike | Mapping[str, ArrayLike], card: Car
         return _from_pictures(photos, card_of(model) if card is None else card, model, feeds)
     declared = model.value(name)
     x = feeds.pop(name)
-    batched = layout is None or "N" in layout
+    batched = has_batch_axis(model, name) if layout is None else "N" in layout
     samples = None if declared.rank is None else declared.rank + (not batched)
     if samples is not None and x.ndim == samples - 1:
         x = x[None]
@@ -108,6 +113,46 @@ def input_of(model: Model, image: ArrayLike | Mapping[str, ArrayLike], card: Car
         card = card or _card(model)
         labels = None if card is None else card.labels
     return Input(name, x, feeds, layout, labels=labels, notes=_unused(model, layout))
+
+
+def input_at(
+    model: Model,
+    image: ArrayLike | Mapping[str, ArrayLike],
+    at: str,
+    card: Card | None = None,
+    runtime: RunOptions | None = None,
+) -> tuple[Model, Input]:
+    """The model with the value `at` as its explained input, and that input: what `image` makes of the value.
+
+    Raises what `input_of` and `free` raise.
+    """
+    layout = _layout_of(model, at)
+    freed = free(model, at)
+    given = input_of(model, image, card)
+    rows = {name: array for name, array in given.others.items() if given.by_sample(model, name)}
+    shared = {name: array for name, array in given.others.items() if name not in rows}
+    rows[given.name] = given.x
+    x = run_batches(expose(model, [at], only=True), rows, [at], shared=shared, runtime=runtime)[at]
+    if x.dtype.kind not in "fiu":
+        raise ShapeError(f"the value {at!r} holds {x.dtype}: only numbers can be explained from")
+    overrides = {key: value for key, value in model.overrides.items() if key not in ("input", "layout")}
+    overrides |= {"input": at} | ({"layout": layout} if layout else {})
+    source = Model(freed.untyped, path=model.path, folder=model.folder, overrides=overrides, inferred=False)
+    others = {**given.others, given.name: given.x}
+    return source, Input(at, x, others, layout, labels=given.labels, notes=given.notes, at=True)
+
+
+def _layout_of(model: Model, name: str) -> str | None:
+    """The layout of a value that is a map of the image."""
+    try:
+        image = image_input(model)
+    except (ModelError, CardError):
+        return None
+    axes = spatial_axes(model, image.name, image.axes).get(name)
+    rank = model.value(name).rank
+    if axes is None or rank != 4:
+        return None
+    return "NCHW" if axes == (2, 3) else "NHWC" if axes == (1, 2) else None
 
 
 def _array(given: Any) -> NDArray[Any]:
@@ -286,7 +331,7 @@ class Input:
 
     `layout` and `geometries` are known where it is an image: the tensor's axes ("NCHW", ...), and where each sample's
     pixels lie on the original image. `images` are the originals, uint8 (H, W, 3) RGB. `warnings` are the card's;
-    `notes` say what else to know about the input.
+    `notes` say what else to know about the input. `at`: it is no input of the model but a value inside.
     """
 
     name: str
@@ -299,6 +344,16 @@ class Input:
     warnings: tuple[str, ...] = ()
     card: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
+    at: bool = False
+
+    def by_sample(self, model: Model, name: str) -> bool:
+        """Whether another input has a row for every sample."""
+        array = self.others[name]
+        declared = model.value(name).shape
+        fixed = declared is not None and declared and declared[0] == 1 and len(self.x) == 1
+        explained = model.value(self.name).shape
+        dynamic = explained is None or not explained or not isinstance(explained[0], int)
+        return bool(array.ndim and array.shape[0] == len(self.x) and not (fixed and dynamic))
 
     @property
     def axes(self) -> tuple[int, int] | None:

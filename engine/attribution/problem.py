@@ -6,7 +6,7 @@ scores, its `gradients` for gradients of the rows; what was computed once for on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -18,10 +18,12 @@ from ..graph.float_input import with_real_input
 from ..graph.model import Model
 from ..inference.batches import RunOptions
 from ..preprocess.answers import answer_of
+from ..preprocess.card import Card
 from ..targets.resolved import ClassTarget, Place, Resolved
-from ..targets.target import Target, settled
+from ..targets.settled import settled
+from ..targets.target import Target
 from .gradients import Gradients
-from .inputs import Input
+from .inputs import Input, input_of
 from .runs import Runs
 
 
@@ -48,7 +50,7 @@ class Problem:
                 input = replace(input, x=input.x.astype(np.float32))
         self.input = input
         self.asked = target
-        self.target: Resolved = target.resolve(Place(model, input.labels, input.geometries, input.plane))
+        self.target: Resolved = target.resolve(self._place(model, input))
         self.model = self.target.model
         self.layers = tuple(layers)
         self.notices: dict[str, None] = {}
@@ -57,6 +59,16 @@ class Problem:
         self.runtime = replace(given, on_notice=_kept_in(self.notices, given.on_notice))
         self.runs = Runs(input, self.target, self.runtime)
         self.gradients = Gradients(self.runs)
+
+    def _place(self, model: Model, input: Input) -> Place:
+        card = None if input.card is None else Card.from_mapping(input.card)
+        others = {name: array[:1] for name, array in input.others.items()}
+
+        def prepared(given: NDArray[Any]) -> Mapping[str, NDArray[Any]]:
+            found = input_of(model, {**others, input.name: given}, card)
+            return {found.name: found.x[:1], **{name: array[:1] for name, array in found.others.items()}}
+
+        return Place(model, input.labels, input.geometries, input.plane, prepared)
 
     # --- rows ---
 

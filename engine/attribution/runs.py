@@ -145,9 +145,4 @@ class Runs:
         return rows, {name: array for name, array in others.items() if name not in rows}
 
     def _by_sample(self, name: str) -> bool:
-        array = self.input.others[name]
-        declared = self.model.value(name).shape
-        fixed = declared is not None and declared and declared[0] == 1 and len(self.input.x) == 1
-        explained = self.model.value(self.input.name).shape
-        dynamic = explained is None or not explained or not isinstance(explained[0], int)
-        return bool(array.ndim and array.shape[0] == len(self.input.x) and not (fixed and dynamic))
+        return self.input.by_sample(self.model, name)

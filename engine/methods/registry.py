@@ -110,7 +110,7 @@ def _reserved() -> set[str]:
     from ..preprocess.card import FIELDS
 
     running = ("providers", "threads", "batch", "progress")
-    return {*FIELDS, *running, "model", "image", "method", "target", "layer"}
+    return {*FIELDS, *running, "model", "image", "method", "target", "layer", "at"}
 
 
 @functools.cache

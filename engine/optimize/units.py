@@ -10,8 +10,11 @@ import numpy as np
 
 from ..errors import MethodError, TargetError
 from ..graph.model import Model
-from ..targets.target import Class, Scale, Several, Target, Unit
-from ..targets.target import Contrast as ClassContrast
+from ..targets.kinds.classes import Class, Several
+from ..targets.kinds.classes import Contrast as ClassContrast
+from ..targets.kinds.scale import Scale
+from ..targets.kinds.unit import Unit
+from ..targets.target import Target
 from ..targets.units import unit_axes
 from .objective import Objective, parse
 from .objectives.channel import Channel

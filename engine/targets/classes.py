@@ -24,9 +24,9 @@ PROBABILITIES, SIDES = "onnxray/probabilities", "onnxray/sides"
 
 def class_scores(place: Place, kind: str, target: Target) -> ClassTarget:
     """Targets made of classes: `kind` is "model" (the output as it is), "prob" or "logit"."""
-    answer = _answer(place.model)
+    answer = _answer(place.model, numbers=kind == "model")
     model, name, axis = _scores_in(place.model, answer, kind)
-    rows = target.terms(place, answer.classes)
+    rows = target.terms(place, answer.classes if answer.has_classes else answer.columns)
     wide = max(len(row) for row in rows)
     codes = np.array([[c for c, _ in row] + [row[0][0]] * (wide - len(row)) for row in rows], np.int64)
     weights = np.array([[w for _, w in row] + [0.0] * (wide - len(row)) for row in rows], np.float32)
@@ -42,24 +42,33 @@ def the_number(model: Model) -> Answer | None:
     return answer if answer.kind == "number" else None
 
 
+def dense_answer(model: Model) -> Answer | None:
+    """The answer, if it is a map with a score for every place."""
+    try:
+        answer = answer_of(model)
+    except ModelError:
+        return None
+    return answer if answer.kind == "map" else None
+
+
 _ELSEWHERE = {
-    "embedding": "explain one of its numbers with element:{value}:INDEX",
+    "embedding": "explain like:FILE, or one of its numbers with element:{value}:INDEX",
     "map": "explain region:CLASS, or one of its numbers with element:{value}:INDEX,...",
     "boxes": "explain one of its numbers with element:{value}:INDEX,...",
     "state": "name another output with output=, or explain element:{value}:INDEX,...",
-    "number": "explain it as it is, without prob: or logit:",
+    "number": "explain value:INDEX, without prob: or logit:",
 }
 
 
-def _answer(model: Model) -> Answer:
-    """The answer of a model that has classes. Raises TargetError for others."""
+def _answer(model: Model, numbers: bool) -> Answer:
+    """The answer of a model that has classes, or several `numbers`. Raises TargetError for others."""
     try:
         answer = answer_of(model)
     except ModelError as error:
         raise TargetError(
             f"{error}; for other outputs the target is element:VALUE:INDEX, region:CLASS or unit:LAYER:CHANNEL"
         ) from None
-    if not answer.has_classes:
+    if not answer.has_classes and not (numbers and answer.kind == "number"):
         remedy = _ELSEWHERE[answer.kind].format(value=answer.value)
         raise TargetError(
             f"the output {answer.output!r} has no classes ({answer.reason}): {remedy}; if it does hold classes, say "

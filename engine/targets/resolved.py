@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -22,13 +22,14 @@ class Place:
     """What a target is resolved against.
 
     `labels` of the classes; `geometries`, one per sample, where the input was an image; `plane`, the (height, width)
-    of the input tensor, None where it is no image.
+    of the input tensor, None where it is no image. `prepare` makes feeds of another picture or tensor, one sample.
     """
 
     model: Model
     labels: tuple[str, ...] | None = None
     geometries: tuple[Geometry, ...] | None = None
     plane: tuple[int, int] | None = None
+    prepare: Callable[[NDArray[Any]], Mapping[str, NDArray[Any]]] | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class FixedTarget:
     """One target in a model that is given by its cotangent: score(y) = sum(y * cotangent) over the value `of`.
 
     `pick` gives the cotangent (N, 1, ...) for the clean values y: (N, ...). `constant` says that it depends on y's
-    shape only; `found` names, per sample, what was chosen by its values.
+    shape only; `found` names, per sample, what was chosen by its values. `reason` says why this is what was asked for.
     """
 
     model: Model
@@ -112,6 +113,7 @@ class FixedTarget:
     pick: Callable[[NDArray[Any]], NDArray[np.float32]]
     constant: bool
     found: Callable[[NDArray[Any]], list[Target]] | None = None
+    reason: str = ""
 
     @property
     def count(self) -> int:

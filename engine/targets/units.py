@@ -37,6 +37,8 @@ def unit_axes(model: Model, layer: str) -> tuple[str, int, tuple[int, ...]]:
 def element_places(y: NDArray[Any], index: tuple[int | str, ...], text: str) -> NDArray[np.float32]:
     """The cotangent (N, 1, ...) of one element per sample of y: (N, ...)."""
     shape = y.shape[1:]
+    if len(index) == y.ndim and len(y) == 1 and index[0] in (0, -1, "max", "mean"):
+        index = index[1:]  # a value without a batch axis that happens to have one place, as a list of one box
     if len(index) != len(shape):
         raise TargetError(
             f"the target {text} names {len(index)} axes, the value has {len(shape)} after the batch: {list(shape)}"

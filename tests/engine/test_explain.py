@@ -216,8 +216,11 @@ def test_an_overflow_is_a_warning_not_an_error(parse: Parse) -> None:
 def test_a_model_without_input_or_output_for_it(parse: Parse) -> None:
     dense = parse("m (float[N, 3, 8, 8] image) => (float[N, 3, 8, 8] y) { y = Relu (image) }")
     x = np.ones((1, 3, 8, 8), np.float32)
+    e = onnxray.explain(dense, x, "gradient")
+    assert (e.asked, str(e.target)) == ("predicted", "region:0")
+    assert "is a map" in e.details["target"]
     with pytest.raises(TargetError, match="region:CLASS"):
-        onnxray.explain(dense, x, "gradient")
+        onnxray.explain(dense, x, "gradient", "prob:1")
     e = onnxray.explain(dense, x, "gradient", "region:1:2,2,4,4")
     assert np.argwhere(e.values).tolist() == [[1, y, x] for y in (2, 3) for x in (2, 3)]
     with pytest.raises(ModelError):

@@ -12,8 +12,12 @@ import onnxray
 from onnxray.engine.errors import TargetError, UnknownName
 from onnxray.engine.preprocess.geometry import Geometry
 from onnxray.engine.targets.classes import class_index, label_of
+from onnxray.engine.targets.kinds.classes import Class, Contrast, Predicted, Several
+from onnxray.engine.targets.kinds.region import Region
+from onnxray.engine.targets.kinds.unit import Unit
 from onnxray.engine.targets.resolved import Place, score
-from onnxray.engine.targets.target import Class, Contrast, Predicted, Region, Several, Target, Unit, settled, title
+from onnxray.engine.targets.settled import settled
+from onnxray.engine.targets.target import Target
 
 LABELS = ("n01440764 tench, Tinca tinca", "goldfish", "crane", "Crane", "tabby, tabby cat")
 
@@ -165,7 +169,7 @@ def test_classes_become_cotangents(
     assert np.array_equal(found, expected)
     samples = np.array([s for s, _ in rows])
     assert np.allclose(score(Y[samples], found), (Y[samples] * expected).sum(axis=1))
-    names = [title(t) for t in settled(resolved, Y, LABELS)]
+    names = [t.title for t in settled(resolved, Y, LABELS)]
     assert len(names) == len(rows)
     if target is None:
         assert names == ["goldfish (1)", "tabby, tabby cat (4)"]
@@ -173,9 +177,9 @@ def test_classes_become_cotangents(
 
 
 def test_titles_name_the_label_and_its_index() -> None:
-    assert title(Class(3, "cat")) == "cat (3)"
-    assert title(Class(3, "3")) == title(Class(3)) == "class 3"  # digits
-    assert title(Class(4, "3")) == "3 (4)"
+    assert Class(3, "cat").title == "cat (3)"
+    assert Class(3, "3").title == Class(3).title == "class 3"  # digits
+    assert Class(4, "3").title == "3 (4)"
 
 
 def test_a_tie_goes_to_the_first_class(cnn: onnx.ModelProto) -> None:
@@ -298,9 +302,17 @@ def test_a_region_is_the_mean_of_a_class_over_a_box_a_mask_or_its_own_places(den
         Target.region(1).resolve(place).cotangents(np.zeros_like(y))
 
 
-def test_a_model_without_class_scores_says_what_to_target(dense: onnxray.Model) -> None:
+def test_a_map_is_explained_by_its_largest_region(dense: onnxray.Model) -> None:
+    """Class 0 is taken for the background where it covers most."""
+    resolved = Target.predicted().resolve(Place(dense))
+    y = np.zeros((1, *[int(d) for d in (dense.outputs[0].shape or ())[1:]]), np.float32)
+    y[0, 0] = 1
+    y[0, 1, 0, 0] = 2
+    (target,) = settled(resolved, y, None)
+    assert target == Target.region(1)
+    assert score(y, resolved.cotangents(y)) == pytest.approx([2])
     with pytest.raises(TargetError, match=r"explain region:CLASS"):
-        Target.predicted().resolve(Place(dense))
+        Target.contrast(0, 1).resolve(Place(dense))
 
 
 def test_classes_have_no_region(cnn: onnx.ModelProto) -> None:

@@ -1,0 +1,70 @@
+"""Writes docs/targets.md from the registry of targets: `python docs/make_targets.py`."""
+
+# ruff: noqa: E501 (rows of tables)
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from onnxray.engine.targets.registry import forms
+
+_HEAD = """# Targets
+
+What is explained: which number of the network a map belongs to. `--target` of `onnxray explain` and
+`onnxray.explain(model, image, target=...)` take the same texts; a class index, or a label, stands for a class. This table is
+generated from the registry of targets (`engine/targets/kinds/`) by `python docs/make_targets.py`.
+
+| text | what is explained |
+|---|---|
+| `5`, `tabby` | a class, by its index or its label |
+"""
+
+_TAIL = """
+Without `--target`, `predicted` is meant: the most probable class of a classifier, the `value` of a model that answers with one
+number, the `region` of a segmentation network. `details` of the explanation, and the manifest, say which output that was and why.
+`str(explanation.target)` is a text that reads back as the same target. In Python `onnxray.Target` has a function for each
+form: `Target.contrast("cat", "dog")`, `Target.region("cat", mask=array)`, `Target.like(photo)`.
+
+## Recipes
+
+| question | command |
+|---|---|
+| Why this class? | `onnxray explain model.onnx cat.jpg` |
+| Why this one rather than that? | `onnxray explain model.onnx cat.jpg --target contrast:tabby,lynx` |
+| Maps of the three most probable classes | `onnxray explain model.onnx cat.jpg --target top:3` |
+| A saturated probability, whose gradient vanishes | `onnxray explain detector.onnx street.jpg --target logit:element:scores:42,1` |
+| A regression: age, price, an anomaly score | `onnxray explain age.onnx face.jpg`, of several numbers `--target value:2` |
+| Why is this part segmented so? | `onnxray explain seg.onnx street.jpg --target region:car:instance:1` |
+| What places the edge of the region? | `onnxray explain seg.onnx street.jpg --target region:car:boundary` |
+| Depth or an anomaly map in a box of the image | `onnxray explain depth.onnx room.jpg --target mean:depth:120,80,200,160` |
+| What makes two faces similar? | `onnxray explain face.onnx me.jpg --target like:passport.jpg` |
+| More like A than like B? | `onnxray explain face.onnx me.jpg --target unlike:a.jpg,b.jpg` |
+| What does this channel look at? | `onnxray explain model.onnx cat.jpg --target unit:layer4.1.conv2:37 --method guided-backprop` |
+| What does the strongest unit look at? | `onnxray explain model.onnx cat.jpg --target unit:layer4.1.conv2:strongest,strongest` |
+
+## Rules
+
+- A score is linear in the value that it is read from. Choices that depend on the answer (the predicted class, the strongest
+  unit, where a class wins) are made once, on the image as it is.
+- `logit:` goes before a class, an element, a unit, a mean, a region or a value that holds probabilities. Before a sigmoid stands its
+  input; before a softmax the input less the log of the sum of the exponentials of the others, log(p / (1 - p)), which is taken
+  without differences of large numbers. A score of 0.99999 has no slope left: `explain` warns and names the text to use.
+- Boxes are `Y0,X0,Y1,X1` in pixels of the image as given (of the tensor, where a tensor was given). Masks are pictures or `.npy` files of
+  the image's size or the map's; what is not 0 belongs to them.
+- `region:predicted` takes class 0 for the background where it covers most of the image, and the largest of the others.
+  `instance:K` is the K-th largest 4-connected component, `boundary` the band of one cell on either side of the edge.
+- `element:VALUE:INDEX,...` has an index for every axis after the batch; a value without a batch, as what a non-maximum
+  suppression selects, has one for every axis.
+- `like:` and `unlike:` compare by the cosine. References are pictures, which the model embeds itself, or `.npy` embeddings. Tokens
+  and places are averaged first (over `attention_mask` where the model has that input); `like:max:...`, `like:cls:...` pool otherwise.
+"""
+
+
+def page() -> str:
+    """The text of docs/targets.md."""
+    rows = [f"| `{form.syntax}` | {form.about} |" for form in forms().values()]
+    return _HEAD + "\n".join(rows).replace("; `;`", "; `;`") + "\n" + _TAIL
+
+
+if __name__ == "__main__":
+    Path(__file__).with_name("targets.md").write_text(page(), encoding="utf-8")
