@@ -15,17 +15,21 @@ _WHERE = {
     "load": "engine.load",
     "save": "engine.graph.model",
     "Layer": "engine.inspect.layers",
-    "activations": "engine.activations",
+    "activations": "cli.facade",
     "expose": "engine.graph.split",
     "split": "engine.graph.split",
     "vjp": "engine.autodiff.vjp",
     "Explanation": "engine.attribution.explanation",
-    "Explanations": "engine.attribution.explanation",
+    "Explanations": "engine.attribution.explanations",
     "Target": "engine.targets.target",
     "compile": "engine.compile",
     "explain": "cli.facade",
     "visualize": "engine.visualize",
     "Visualization": "engine.visualize",
+    "Prediction": "engine.predict",
+    "predict": "cli.facade",
+    "inspect": "engine.inspection",
+    "filters": "engine.inspection",
     "methods": "engine.methods",
     "samples": "models",
 }
@@ -33,10 +37,11 @@ _WHERE = {
 __all__ = [*_WHERE]
 
 if TYPE_CHECKING:
+    from .cli.facade import activations as activations
     from .cli.facade import explain as explain
-    from .engine.activations import activations as activations
+    from .cli.facade import predict as predict
     from .engine.attribution.explanation import Explanation as Explanation
-    from .engine.attribution.explanation import Explanations as Explanations
+    from .engine.attribution.explanations import Explanations as Explanations
     from .engine.autodiff.vjp import vjp as vjp
     from .engine.compile import compile as compile
     from .engine.errors import OnnxrayError as OnnxrayError
@@ -45,8 +50,11 @@ if TYPE_CHECKING:
     from .engine.graph.split import expose as expose
     from .engine.graph.split import split as split
     from .engine.inspect.layers import Layer as Layer
+    from .engine.inspection import filters as filters
+    from .engine.inspection import inspect as inspect
     from .engine.load import load as load
     from .engine.methods.registry import methods as methods
+    from .engine.predict import Prediction as Prediction
     from .engine.targets.target import Target as Target
     from .engine.version import __version__ as __version__
     from .engine.visualize import Visualization as Visualization

@@ -3,46 +3,161 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine.attribution.explanation import Explanation, Explanations, with_source
+from ..engine import activations as _engine_activations
+from ..engine.attribution.explanation import Explanation, with_source
+from ..engine.attribution.explanations import Explanations
 from ..engine.explain import explain as _explain
 from ..engine.graph.model import Source
+from ..engine.inspect.layers import Layer
 from ..engine.methods.registry import Method
+from ..engine.predict import Prediction
+from ..engine.predict import predict as _predict
+from ..engine.runtime.providers import Providers
 from ..engine.targets.target import Target
 
 
 def explain(
     model: Source,
     image: Any,
-    method: str | Method = "grad-cam",
+    method: str | Method | type[Method] = "grad-cam",
     target: Any = None,
-    layer: str | Sequence[str] | None = None,
+    layer: str | Layer | Sequence[str | Layer] | None = None,
+    at: str | None = None,
     **options: Any,
-) -> Explanation | Any:
-    """Why `model` answers as it does for `image`: see `onnxray.engine.explain.explain`.
+) -> Explanation | Explanations:
+    """Show which parts of `image` the answer of `model` depends on.
 
-    `image` may also be the path of an image file, and a target may name files. Raises ImageError when one cannot be
-    read.
+    model: a `Model`, a path, a name of `onnxray models list` ("builtin"), bytes, or an onnx.ModelProto.
+    image: the path of an image file; a Pillow image; uint8 (H, W, 3) RGB, (H, W, 4) or (H, W), which is prepared as the
+        model's card says; several of these in a list, or uint8 (N, H, W, 3); or a ready tensor in the model's layout,
+        (N, ...) or one sample; or {input name: one of these} for several inputs, of which one is explained: the option
+        `input` names it, else it is the one that takes images, else the first one of floats. Given tensors, everything
+        is in the tensor's units and pixels.
+    method: a name of `onnxray.methods()`, another name that it is known by ("GradCAM", "ig"), its class or an instance.
+    target: None (the predicted class), a class index, a label, a text such as "top:3", a list of these, or a `Target`.
+    layer: for methods that work at a layer: its name, that of its output value or of its module ("layer4.1"), a
+        `Layer`, or several; by default it is chosen, with the reason in the result.
+    at: a value inside the model to explain by in place of its input: embeddings of token ids, a spectrogram that the
+        model computes. It takes the value that `image` gives it; everything that does not go through it stays.
+    options: the method's own; fields of the model card (`size`, `mean`, `std`, `order`, `layout`, `resize`, ...),
+        `output` and `scores` to override what is found; `providers` (a name, "cuda", or a list of names and of pairs
+        (name, {option: value})), `threads` and `batch` (maximum batch size); `progress`, a function that long methods
+        call with the number of runs done and the number of all runs.
+
+    Returns an Explanation: `values` float32, signed, not normalised; `heatmap` float32 (H, W) on the image's pixels.
+    A list of images, a batch, and several targets give Explanations.
+
+    Raises ImageError (a file that cannot be read), UnknownName (method, option, layer, label), MethodError,
+    TargetError, ShapeError, CardError, ModelError, GradientError and its subclasses.
     """
     if isinstance(target, str):
         target = Target.parse(target)
     if isinstance(target, Target):
         target = target.opened(_read)
+    given = _given(image)
+    found = _explain(model, given.value, method, target, layer, at, **options)
+    # Sample by sample, as many explanations of each as there are targets.
+    each = max(1, len(found) // given.count)
+    parts = [with_source(e, *given.files[i // each]) if i // each in given.files else e for i, e in enumerate(found)]
+    one = isinstance(found, Explanation) and not given.listed
+    return parts[0] if one else Explanations(parts)
+
+
+def predict(model: Source, images: Any, top: int = 5, **options: Any) -> Any:
+    """Classify images: the most probable classes of each, or the numbers that a model answers with.
+
+    model, images: as `explain` takes them. top: how many classes. options: fields of the model card; `providers`,
+    `threads` and `batch` (maximum batch size).
+
+    Returns a Prediction of one image, a list of them for a list of images or a batch.
+
+    Raises ImageError (a file that cannot be read), ModelError (the answer is neither classes nor numbers, or not
+    finite), ShapeError, CardError, UnknownName.
+    """
+    given = _given(images)
+    found = _predict(model, given.value, top, **options)
+    parts = [found] if isinstance(found, Prediction) else found
+    named = [replace(p, source=given.files[i][0]) if i in given.files else p for i, p in enumerate(parts)]
+    return named[0] if isinstance(found, Prediction) else named
+
+
+def activations(
+    model: Source,
+    x: Any,
+    layers: str | Layer | Sequence[str | Layer],
+    *,
+    providers: Providers = None,
+    threads: int | None = None,
+) -> dict[str, np.ndarray]:
+    """Values inside the network for the input `x`: a dict of the names in `layers` to arrays.
+
+    model: as `explain` takes it. x: the path of an image file, a Pillow image or uint8 (H, W, 3) RGB, several in a
+    list, prepared as the model's card says; or a tensor (N, ...) in the model's own layout; or {input name: array} for
+    several inputs. layers: names of layers (see `Model.layers`), of modules or of any values of the graph: inputs,
+    outputs, intermediate values, initializers; or `Layer` objects.
+
+    Raises ImageError, UnknownName (nearest names offered), ShapeError (an input is missing or does not fit),
+    ModelError, RuntimeUnavailable (providers that cannot be had here).
+    """
+    value = _given(x).value
+    return _engine_activations.activations(model, value, layers, providers=providers, threads=threads)
+
+
+@dataclass(frozen=True)
+class _Given:
+    """An input with its files decoded: `value`, of `count` images at least.
+
+    files: place in the list -> path and what is to be said of it. listed: whether images came in a list.
+    """
+
+    value: Any
+    count: int
+    files: Mapping[int, tuple[str, Sequence[str]]]
+    listed: bool = False
+
+
+def _given(image: Any) -> _Given:
+    """What the engine takes of what a user gives. Raises ImageError for a file that cannot be read."""
+    if isinstance(image, Mapping):
+        return _Given(
+            {name: _pixels(value)[0] if _is_picture(value) else value for name, value in image.items()}, 1, {}
+        )
+    if isinstance(image, (list, tuple)) and image and all(_is_picture(p) or isinstance(p, np.ndarray) for p in image):
+        read = [_pixels(part) for part in image]
+        files = {place: (source, notes) for place, (_, source, notes) in enumerate(read) if source}
+        return _Given([pixels for pixels, _, _ in read], len(read), files, listed=True)
+    pixels, source, notes = _pixels(image)
+    return _Given(pixels, 1, {0: (source, notes)} if source else {})
+
+
+def _is_picture(value: Any) -> bool:
+    return isinstance(value, (str, os.PathLike)) or _is_pillow(value)
+
+
+def _is_pillow(value: Any) -> bool:
+    """Whether it is a Pillow image, which is not imported for that."""
+    return hasattr(value, "convert") and hasattr(value, "mode") and hasattr(value, "tobytes")
+
+
+def _pixels(image: Any) -> tuple[Any, str | None, Sequence[str]]:
+    """Pixels, the file they come from and what is to be said of it; what is no file and no Pillow image as it is."""
+    if _is_pillow(image):
+        plain = "RGBA" if image.mode in ("P", "PA", "LA", "La", "RGBa") else "L" if image.mode == "1" else "RGB"
+        return np.asarray(image if image.mode in ("RGB", "RGBA", "L") else image.convert(plain)), None, ()
     if not isinstance(image, str | os.PathLike):
-        return _explain(model, image, method, target, layer, **options)
+        return image, None, ()
     from .files.images import decode_with_notes, read_bytes
 
     source = os.fspath(image)
     pixels, notes = decode_with_notes(read_bytes(image), where=repr(source))
-    found = _explain(model, pixels, method, target, layer, **options)
-    if isinstance(found, Explanations):
-        return Explanations([with_source(part, source, notes) for part in found])
-    return with_source(found, source, notes)
+    return pixels, source, notes
 
 
 def _read(path: str) -> NDArray[np.uint8]:

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from .attribution.inputs import input_of, photos_of
 from .errors import ShapeError
 from .graph.model import Model, Source
 from .graph.split import expose
 from .inference.session import session
-from .inspect.layers import value_of
+from .inspect.layers import Layer, layer_names, value_of
 from .load import load
 from .runtime.feeds import check_names
 from .runtime.providers import Providers
@@ -20,21 +21,22 @@ from .runtime.providers import Providers
 def activations(
     model: Source,
     x: np.ndarray | Mapping[str, Any],
-    layers: str | Sequence[str],
+    layers: str | Layer | Sequence[str | Layer],
     *,
     providers: Providers = None,
     threads: int | None = None,
 ) -> dict[str, np.ndarray]:
     """Values inside the network for the input `x`: a dict of the names in `layers` to arrays.
 
-    `x` is a tensor (N, ...) in the model's own layout, or {input name: array} for several inputs. `layers` holds names
-    of layers (see `Model.layers`) or of any values of the graph: inputs, outputs, intermediate values, initializers.
+    `x` is uint8 (H, W, 3) RGB, several in a list, or a tensor (N, ...) in the model's own layout, or {input name:
+    array} for several inputs. `layers` holds names of layers (see `Model.layers`) or of any values of the graph:
+    inputs, outputs, intermediate values, initializers.
 
     Raises UnknownName (nearest names offered), ShapeError (an input is missing or does not fit), ModelError,
     RuntimeUnavailable (providers that cannot be had here).
     """
     model = load(model)
-    names = [layers] if isinstance(layers, str) else list(layers)
+    names = layer_names(layers)
     values = {name: value_of(model, name) for name in names}
     feeds = as_feeds(model, x)
     inputs = {v.name: v for v in model.inputs}
@@ -50,9 +52,12 @@ def activations(
 
 
 def as_feeds(model: Model, x: np.ndarray | Mapping[str, Any]) -> dict[str, Any]:
-    """`x` as {input name: array}. A bare array is for the model's only input. Raises ShapeError."""
+    """`x` as {input name: array}: images are prepared, a bare array is for the only input. Raises ShapeError."""
     if isinstance(x, Mapping):
         return dict(x)
+    if photos_of(model, x) is not None:
+        given = input_of(model, x)
+        return {given.name: given.x, **given.others}
     if len(model.inputs) != 1:
         wanted = ", ".join(str(v) for v in model.inputs)
         raise ShapeError(f"the model has {len(model.inputs)} inputs ({wanted}): give a dict of name to array")

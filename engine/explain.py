@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .attribution.explanation import Explanation, Explanations
+from .attribution.explanation import Explanation
+from .attribution.explanations import Explanations
 from .attribution.inputs import CARD_OPTIONS, input_at, input_of, picture
 from .attribution.maps import Maps, problems
 from .attribution.problem import Problem
@@ -18,6 +19,7 @@ from .graph.model import Model, Source
 from .graph.zipmap import with_tensor_scores
 from .inference.batches import RunOptions
 from .inspect.finite import why_not_finite
+from .inspect.layers import Layer, layer_names
 from .inspect.score_functions import score_function
 from .load import load
 from .methods.registry import Method, make
@@ -41,12 +43,12 @@ TINY = 1e-3
 def explain(
     model: Source,
     image: ArrayLike | Mapping[str, ArrayLike],
-    method: str | Method = "grad-cam",
+    method: str | Method | type[Method] = "grad-cam",
     target: Any = None,
-    layer: str | Sequence[str] | None = None,
+    layer: str | Layer | Sequence[str | Layer] | None = None,
     at: str | None = None,
     **options: Any,
-) -> Explanation | Any:
+) -> Explanation | Explanations:
     """Why `model` answers as it does for `image`.
 
     image: uint8 (H, W, 3) RGB or (H, W), which is prepared as the model's card says, RGBA over white; several in a list
@@ -69,7 +71,7 @@ def explain(
     """
     fields = {name: options.pop(name) for name in CARD_OPTIONS if name in options}
     running = {name: options.pop(name) for name in RUN_OPTIONS if name in options}
-    chosen = make(method, options)
+    chosen = make(method, options, ("method", "target", "layer", "at", *CARD_OPTIONS, *RUN_OPTIONS))
     problem = problem_of(load(model, **fields), image, target, layer, runtime=RunOptions(**running), at=at)
     return solve(problem, chosen)
 
@@ -78,7 +80,7 @@ def problem_of(
     model: Source,
     image: ArrayLike | Mapping[str, ArrayLike],
     target: Any = None,
-    layer: str | Sequence[str] | None = None,
+    layer: str | Layer | Sequence[str | Layer] | None = None,
     *,
     card: Card | None = None,
     runtime: RunOptions | None = None,
@@ -89,15 +91,14 @@ def problem_of(
     card: the model's card where the caller has it already; else it is looked for where it is needed.
     """
     model = with_tensor_scores(load(model))
-    layers = (layer,) if isinstance(layer, str) else tuple(layer or ())
     if at is None:
         given = input_of(model, image, card)
     else:
         model, given = input_at(model, image, at, card, runtime)
-    return Problem(model, given, Target.of(target), layers, runtime)
+    return Problem(model, given, Target.of(target), layer_names(layer), runtime)
 
 
-def solve(problem: Problem, method: Method) -> Explanation | Any:
+def solve(problem: Problem, method: Method) -> Explanation | Explanations:
     """The explanation of a problem by a method."""
     if problem.layers and not method.at_layer:
         raise MethodError(f"{method.name} explains at the input and takes no layer: leave it out, or use a CAM method")
@@ -145,7 +146,7 @@ def _part(problem: Problem, method: Method, maps: Maps, row: int) -> Explanation
         size=problem.input.plane,
         map=maps.shown(row, problem.input),
         geometry=geometry,
-        show=functools.partial(picture, problem.source, problem.input, sample),
+        underneath=functools.partial(picture, problem.source, problem.input, sample),
         model=problem.source,
         card=problem.input.card,
         label=target.title,

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import CardError, ModelError, ShapeError, UnknownName
+from .errors import CardError, MethodError, ModelError, ShapeError, UnknownName
 from .graph.dynamic_batch.make_dynamic import fixed_batches, make_dynamic
 from .graph.model import Model, Source
-from .graph.read import read
 from .inspect.answer import Answer
-from .inspect.layers import Layer, cam_layer
+from .inspect.layers import Layer, cam_layer, find_layer, layer_names
 from .inspect.macs import parameters
 from .inspect.signature import image_input
+from .inspect.weights import Weights, weighted_layers, weights
+from .load import load
 from .preprocess.answers import answer_of
 
 
@@ -37,20 +38,44 @@ class Report:
     batch: str
     params: int
 
+    def __repr__(self) -> str:
+        lines = [f"<{self.model!r}: {len(self.layers)} layers, {self.params:,} parameters>"]
+        return "\n".join([*lines, *(f"{d.what}: {d.value} ({d.reason})" for d in self.decisions)])
+
     @property
     def macs(self) -> int | None:
         counts = [layer.macs for layer in self.layers if layer.macs is not None]
         return sum(counts) if len(counts) == len(self.layers) else None
 
 
-def inspect(model: Source) -> Report:
-    """Look into `model`: layers, inputs, outputs, and what is decided automatically. Raises what `load` raises."""
-    model = read(model)
+def inspect(model: Source, **card: Any) -> Report:
+    """Look into `model`: layers, inputs, outputs, and how they are interpreted, each decision with its reason.
+
+    model: a `Model`, a path, a name of `onnxray models list`, bytes or an onnx.ModelProto. card: fields of the model
+    card that override what is found. Raises what `load` raises.
+    """
+    model = load(model, **card)
     producer = " ".join(x for x in (model.proto.producer_name, model.proto.producer_version) if x) or "not stated"
     counted: dict[str, int] = {}
     for node in model.graph.node:
         counted.update(parameters(model, node))
     return Report(model, model.layers, decisions(model), producer, _batch(model), sum(counted.values()))
+
+
+def filters(model: Source, layer: str | Layer | None = None) -> Weights:
+    """The weights of a layer: `values` float32 (out, in / groups, spatial...), (out, in) of a dense layer, dequantised.
+
+    model: as `inspect` takes it. layer: a name or a `Layer`; by default the first convolution, else the first layer
+    that has weights. Raises UnknownName, MethodError for a layer without weights, what `load` raises.
+    """
+    model = load(model)
+    if layer is not None:
+        (name,) = layer_names(layer)
+        return weights(model, find_layer(model, name))
+    having = weighted_layers(model)
+    if not having:
+        raise MethodError("no layer of the model has stored weights: nothing to show")
+    return weights(model, next((found for found in having if "Conv" in found.op), having[0]))
 
 
 def _batch(model: Model) -> str:

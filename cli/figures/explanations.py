@@ -164,4 +164,4 @@ def miniature(e: Explanation) -> Explanation:
     if e.image is None or e.geometry is None:
         return e
     small = figure.picture(e.image, PANEL)
-    return replace(e, geometry=replace(e.geometry, original=small.shape[:2]), show=lambda: small)
+    return replace(e, geometry=replace(e.geometry, original=small.shape[:2]), underneath=lambda: small)

@@ -392,7 +392,7 @@ def section(subject: Subject) -> Section:
     parts: list[Any] = [Picture("explanations", found.picture, f"Every map on {path.name}")]
     if len(subject.images) > 1:
         others = itertools.islice(((p.name, image) for p, image in subject.images if p != path), OTHERS)
-        maps = ((name, solve(problem_on(i), make(DEFAULT))) for name, i in others)
+        maps = ((name, solve(problem_on(i), make(DEFAULT))[0]) for name, i in others)
         parts.append(Heading("The other images"))
         parts.append(Picture(f"{DEFAULT}-of-others", gallery(maps, 0.6), f"{DEFAULT} on the other images"))
     rows += [(name, "left out here: it runs the network hundreds of times") for name in PATIENT]

@@ -52,12 +52,12 @@ class Ranges:
                 self._shared[key] = min(known[0], e.range[0]), max(known[1], e.range[1])
             room -= sum(map(_size, found))
             if room >= 0:
-                self._kept[path] = [replace(e, show=None) for e in found]
+                self._kept[path] = [replace(e, underneath=None) for e in found]
 
     def kept(self, path: Path, pixels: Pixels) -> Iterator[Explanation] | None:
         """The explanations of an image that the first look kept; None where they have to be made again."""
         found = self._kept.pop(path, None)
-        return None if found is None else (replace(e, show=lambda: pixels) for e in found)
+        return None if found is None else (replace(e, underneath=lambda: pixels) for e in found)
 
     def of(self, e: Explanation) -> Ends | None:
         """The values at the ends of a map's colours, None for its own. Around 0, of signed maps."""

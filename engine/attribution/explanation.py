@@ -6,7 +6,6 @@ the explanation and in every manifest.
 
 from __future__ import annotations
 
-import html
 import json
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from ..errors import MethodError, OutputError, UnknownName
 from ..preprocess.image import luminance
 from ..runtime.ort import ort
 from ..version import __version__
+from . import notebook
 from .colours import RGB, around_gray, veiled
 from .maps import Display, Reduce
 from .plain import percent, plain
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 PERCENTILE = 99.5
 # The side that saved pictures have at most after small ones are enlarged.
 _READABLE = 224
+# The files of `save`: what they hold, how their names end.
+_FILES = {"values": ".npy", "heatmap": "-heatmap.png", "overlay": "-overlay.png", "manifest": ".json"}
 # Pixels up to which a map is put on its image in one go.
 _WHOLE = 1 << 20
 
@@ -72,7 +74,7 @@ class Explanation:
     size: tuple[int, int] | None
     map: NDArray[np.float32] | None
     geometry: Geometry | None = None
-    show: Callable[[], NDArray[np.uint8] | None] | None = field(default=None, repr=False)
+    underneath: Callable[[], NDArray[np.uint8] | None] | None = field(default=None, repr=False)
     model: Model | None = None
     card: Mapping[str, Any] | None = None
     label: str = ""
@@ -104,7 +106,14 @@ class Explanation:
     @cached_property
     def image(self) -> NDArray[np.uint8] | None:
         """What lies under the map, uint8 (H, W, 3) RGB: the original image, or what the tensor shows; None without."""
-        return None if self.show is None else self.show()
+        return None if self.underneath is None else self.underneath()
+
+    @cached_property
+    def about_model(self) -> Mapping[str, str | None]:
+        """The model's "path" and "sha256", None each where it has none or is not known."""
+        if self.model is None:
+            return {"path": None, "sha256": None}
+        return {"path": str(self.model.path) if self.model.path else None, "sha256": self.model.sha256}
 
     @cached_property
     def heatmap(self) -> NDArray[np.float32]:
@@ -194,7 +203,7 @@ class Explanation:
         return out
 
     def overlay(
-        self, alpha: float = 0.5, colormap: str | None = None, range: tuple[float, float] | None = None
+        self, alpha: float = 0.6, colormap: str | None = None, range: tuple[float, float] | None = None
     ) -> NDArray[np.uint8]:
         """The heatmap's colours over the image, uint8 (H, W, 3) RGB.
 
@@ -275,10 +284,7 @@ class Explanation:
             "display": {"kind": self.display, "colormap": self.colormap, "lowest": lo, "highest": hi},
             "details": {name: plain(value, hashed=False) for name, value in self.details.items()},
             "warnings": list(self.warnings),
-            "model": {
-                "path": str(self.model.path) if self.model is not None and self.model.path else None,
-                "sha256": self.model.sha256 if self.model is not None else None,
-            },
+            "model": self.about_model,
             "image": self.source,
             "geometry": self.geometry.to_mapping() if self.geometry is not None else None,
             "preprocessing": None if self.card is None else {k: v for k, v in self.card.items() if k != "labels"},
@@ -295,121 +301,55 @@ class Explanation:
         """Write values (.npy), heatmap and overlay (PNG) and the manifest (JSON) into a folder, each whole or not at
         all.
 
-        The files are called `values.npy`, `heatmap.png`, `overlay.png`, `manifest.json`, with `name` and a dot
-        before that if it is given. Pictures of fewer than 112 pixels are enlarged, each pixel to a square, as the
-        manifest's `enlarged` says. The manifest is written last: where it is, the rest is complete. Returns the paths.
+        The files are called as those of `onnxray explain`: `NAME.npy`, `NAME-heatmap.png`, `NAME-overlay.png`, and
+        `NAME.json`; NAME is `name`, by default the method. Pictures of fewer than 112 pixels are enlarged, each pixel
+        to a square, as the manifest's `enlarged` says. The manifest is written last: where it is, the rest is
+        complete. Returns the paths of "values", "heatmap", "overlay" and "manifest".
 
         Raises OutputError.
         """
         from .png import write
 
-        folder = Path(dir)
-        if name is not None and (not name or Path(name).name != name):
+        folder, name = Path(dir), self.method if name is None else name
+        if not name or Path(name).name != name:
             raise OutputError(f"{name!r} is no file name: give one without folders")
-        prefix = f"{name}." if name else ""
-        paths = {
-            kind: folder / f"{prefix}{kind}" for kind in ("values.npy", "heatmap.png", "overlay.png", "manifest.json")
-        }
+        paths = {kind: folder / f"{name}{end}" for kind, end in _FILES.items()}
         factor = max(1, _READABLE // max(1, *self._height_width))
         about = {**self.manifest(), **({"enlarged": factor} if factor > 1 else {})}
-        with atomic(paths["values.npy"]) as temporary, temporary.open("wb") as file:
+        with atomic(paths["values"]) as temporary, temporary.open("wb") as file:
             np.save(file, self.values)
         if self.map is not None:
-            write(paths["heatmap.png"], _enlarged(self.picture(), factor))
-            write(paths["overlay.png"], _enlarged(self.overlay(), factor))
+            write(paths["heatmap"], _enlarged(self.picture(), factor))
+            write(paths["overlay"], _enlarged(self.overlay(), factor))
         else:
-            del paths["heatmap.png"], paths["overlay.png"]
-        with atomic(paths["manifest.json"]) as temporary:
+            del paths["heatmap"], paths["overlay"]
+        with atomic(paths["manifest"]) as temporary:
             temporary.write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        return {kind.partition(".")[0]: path for kind, path in paths.items()}
+        return paths
+
+    def show(self) -> None:
+        """Show the image and the overlay with their colour scale: in a notebook below the cell, else in the browser.
+
+        Raises OutputError where there is neither.
+        """
+        notebook.show([self])
+
+    def plot(self, ax: Any = None, alpha: float = 0.6, colormap: str | None = None) -> Any:
+        """Draw the overlay with a colour bar into the matplotlib axes `ax`, new ones by default; returns the axes.
+
+        Raises OutputError where matplotlib is not installed, MethodError where the input is no image.
+        """
+        return notebook.plot(self, ax, alpha, colormap)
 
     def _repr_html_(self) -> str:
-        """The overlay next to the image, with what was explained, for notebooks."""
-        from .png import data_url
+        """The image and the overlay, what was explained, and the colour scale, for notebooks."""
+        return notebook.html_of(self)
 
-        if self.map is None:
-            return f"<p>{html.escape(repr(self))}</p>"
-        lo, hi = self.range
-        shown = [self.image, self.overlay()] if self.image is not None else [self.picture()]
-        pictures = "".join(f'<img src="{data_url(_small(p))}" alt="" style="margin-right:6px">' for p in shown)
-        where = f" at {self.layer}" if self.layer else ""
-        caption = f"{self.method}{where}: {self.label}, {self.score_text}; colour scale {lo:.4g} to {hi:.4g}"
-        notes = "".join(f"<br>warning: {html.escape(w)}" for w in self.warnings)
-        return f"<figure>{pictures}<figcaption>{html.escape(caption)}{notes}</figcaption></figure>"
-
-
-class Explanations(Sequence[Explanation]):
-    """Several explanations by one method, of the samples of a batch or of several targets; sample by sample.
-
-    `values` and `heatmap` stack those of the parts: values[i] is self[i].values.
-    """
-
-    def __init__(self, parts: Sequence[Explanation]) -> None:
-        self.parts = tuple(parts)
-
-    def __len__(self) -> int:
-        return len(self.parts)
-
-    def __getitem__(self, index: Any) -> Any:
-        return Explanations(self.parts[index]) if isinstance(index, slice) else self.parts[index]
-
-    def __iter__(self) -> Iterator[Explanation]:
-        return iter(self.parts)
-
-    def __repr__(self) -> str:
-        return f"<{len(self)} explanations: {', '.join(map(repr, self.parts))}>"
-
-    @property
-    def values(self) -> NDArray[np.float32]:
-        return np.stack([part.values for part in self.parts])
-
-    @property
-    def heatmap(self) -> NDArray[np.float32]:
-        return np.stack([part.heatmap for part in self.parts])
-
-    @property
-    def method(self) -> str:
-        return self.parts[0].method
-
-    @property
-    def layer(self) -> str | None:
-        return self.parts[0].layer
-
-    @property
-    def target(self) -> tuple[Target, ...]:
-        return tuple(part.target for part in self.parts)
-
-    @property
-    def score(self) -> NDArray[np.float32]:
-        return np.array([part.score for part in self.parts], np.float32)
-
-    @property
-    def probability(self) -> tuple[float | None, ...]:
-        return tuple(part.probability for part in self.parts)
-
-    @property
-    def scores(self) -> NDArray[np.float32]:
-        return np.stack([part.scores for part in self.parts])
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(w for part in self.parts for w in part.warnings))
-
-    def overlay(
-        self, alpha: float = 0.5, colormap: str | None = None, range: tuple[float, float] | None = None
-    ) -> NDArray[np.uint8]:
-        """Those of the parts side by side, (H, sum of W, 3). Raises MethodError where their heights differ."""
-        pictures = [part.overlay(alpha, colormap, range) for part in self.parts]
-        if len({len(p) for p in pictures}) > 1:
-            raise MethodError("the images have different heights: take the overlays one by one")
-        return np.concatenate(pictures, axis=1)
-
-    def save(self, dir: str | Path) -> list[dict[str, Path]]:
-        """Each in the folder, its files numbered from 0."""
-        return [part.save(dir, str(number)) for number, part in enumerate(self.parts)]
-
-    def _repr_html_(self) -> str:
-        return "".join(part._repr_html_() for part in self.parts)
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the model, of which path and hash stay: pickles hold the image and the map, no weights."""
+        kept = {name: value for name, value in self.__dict__.items() if name != "heatmap"}
+        kept |= {"model": None, "underneath": None, "image": self.image, "about_model": self.about_model}
+        return kept
 
 
 def check_colormap(name: str) -> None:
@@ -431,12 +371,6 @@ def _colours(name: str) -> NDArray[np.uint8]:
 def _enlarged(image: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
     """Each pixel as a square of `factor` pixels."""
     return image if factor == 1 else np.repeat(np.repeat(image, factor, axis=0), factor, axis=1)
-
-
-def _small(image: NDArray[np.uint8], side: int = 480) -> NDArray[np.uint8]:
-    """No larger than notebooks show it, nearest pixels."""
-    step = max(1, -(-max(image.shape[:2]) // side))
-    return np.ascontiguousarray(image[::step, ::step])
 
 
 def with_source(explanation: Explanation, source: str, notes: Sequence[str] = ()) -> Explanation:

@@ -157,9 +157,12 @@ def _layout_of(model: Model, name: str) -> str | None:
 
 def _array(given: Any) -> NDArray[Any]:
     try:
-        return np.asarray(given)
+        array = np.asarray(given)
     except ValueError as error:
         raise ShapeError(f"the arrays given differ in their shapes ({error}): give samples of one shape") from None
+    if array.dtype == object and not (array.size and isinstance(array.flat[0], (str, bytes))):
+        raise ShapeError(f"an input cannot be made of {type(given).__name__}: give an image, a path or an array")
+    return array
 
 
 def photos_of(model: Model, given: Any) -> list[NDArray[np.uint8]] | None:
@@ -219,7 +222,8 @@ def _check_is_no_picture(declared: Value, x: NDArray[Any], layout: str) -> None:
     if channel == 1 and last in (1, 3, 4) and isinstance(channels, int) and x.shape[1] != channels:
         raise ShapeError(
             f"input {declared} was given {x.dtype} values of shape {list(x.shape)}, channels last: a photo is given as "
-            f"uint8 (H, W, 3) of 0..255, which is prepared as the card says; a prepared tensor is {layout}"
+            "uint8 (H, W, 3) of 0..255, which is prepared as the card says (if yours is of 0..1: (255 * image).astype("
+            f"np.uint8)); a prepared tensor is {layout}"
         )
 
 

@@ -9,6 +9,7 @@ brings sympy), which a command that has to answer in a second cannot spare.
 from __future__ import annotations
 
 import hashlib
+import html
 import os
 import threading
 from collections.abc import Mapping
@@ -29,7 +30,7 @@ from ..proto.shape_inference import infer_shapes
 from ..proto.values import Value, dtype_of, from_info, without_invented_sizes
 
 if TYPE_CHECKING:
-    from ..inspect.layers import Layer
+    from ..inspect.layer_list import Layers
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | ModelProto | Model"
 
@@ -68,8 +69,21 @@ class Model:
         where = str(self.path) if self.path else f"<{self.untyped.graph.name or 'in memory'}>"
         return f"Model({where}, opset {self.opset}, {len(self.untyped.graph.node)} nodes)"
 
+    def _repr_html_(self) -> str:
+        """File, inputs, outputs and layers, for notebooks."""
+        ends = [("input", self.inputs), ("output", self.outputs)]
+        lines = "".join(f"<li>{what} {html.escape(str(value))}</li>" for what, values in ends for value in values)
+        layers = f"<details><summary>{len(self.layers)} layers</summary>{self.layers._repr_html_()}</details>"
+        return f"<p>{html.escape(repr(self))}</p><ul>{lines}</ul>{layers}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as a whole, but for what is computed from it. Weights in data files stay there."""
+        data = self.untyped.SerializeToString()
+        return _unpickled, (data, self.path, self.folder, dict(self.overrides), self._sha256, self._inferred)
+
     @property
     def proto(self) -> ModelProto:
+        """The model as onnx has it, shapes inferred: do not modify it."""
         if not self._inferred:
             with self._inferring:
                 if not self._inferred:
@@ -219,8 +233,8 @@ class Model:
         return frozenset(v.name for v in self.untyped.graph.input)
 
     @cached_property
-    def layers(self) -> tuple[Layer, ...]:
-        """The layers of the network, in graph order: see `onnxray.engine.inspect.Layer`."""
+    def layers(self) -> Layers:
+        """The layers of the network, in graph order, a tuple of `Layer`; `layers[name]` is one by its name."""
         from ..inspect.layers import layers
 
         return layers(self)
@@ -255,6 +269,13 @@ class Model:
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the model to `path`; see `save`."""
         return save(self, path)
+
+
+def _unpickled(
+    data: bytes, path: Path | None, folder: Path | None, overrides: dict[str, Any], sha256: str | None, inferred: bool
+) -> Model:
+    proto = ModelProto.FromString(data)
+    return Model(proto, path=path, folder=folder, overrides=overrides, sha256=sha256, inferred=inferred)
 
 
 class Edit:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from onnx import NodeProto
 
-from ..errors import UnknownName
+from ..errors import MethodError, UnknownName
 from ..graph.model import Model
 from ..proto.nodes import plain_domain, reads
 from ..proto.values import Shape, Value
 from .blocked_layout import BLOCKED, blocked_values
 from .concrete_shapes import Sizes, concrete_shapes, spatial_input
+from .layer_list import Layers, html_of
 from .macs import macs as count_macs
 from .macs import parameters
 from .receptive_field import ReceptiveField, receptive_fields, spatial_axes
@@ -48,6 +50,20 @@ class Layer:
     cam_reason: str
     inputs: tuple[str, ...]
 
+    def _repr_html_(self) -> str:
+        """A table, for notebooks."""
+        return html_of(self)
+
+
+def layer_names(given: Any) -> tuple[str, ...]:
+    """The names of what a user gave: None, a name, a `Layer`, or several of these. Raises MethodError for the rest."""
+    if given is None:
+        return ()
+    parts = [given] if isinstance(given, (str, Layer)) else given
+    if not isinstance(parts, (list, tuple)) or not all(isinstance(part, (str, Layer)) for part in parts):
+        raise MethodError(f"layer was given {given!r}: give a layer's name, or one of model.layers")
+    return tuple(part.name if isinstance(part, Layer) else part for part in parts)
+
 
 def cam_layer(model: Model) -> Layer | None:
     """The layer that class activation mapping uses by default: the last one that fits."""
@@ -81,7 +97,7 @@ def layer_by_name(model: Model) -> Mapping[str, Layer]:
     return {layer.name: layer for layer in model.layers}
 
 
-def layers(model: Model) -> tuple[Layer, ...]:
+def layers(model: Model) -> Layers:
     """The layers of `model`; `Model.layers` keeps the result. Raises ModelError where a node contradicts its input."""
     shapes = concrete_shapes(model)
     fields: dict[str, ReceptiveField | None] = {}
@@ -120,7 +136,7 @@ def layers(model: Model) -> tuple[Layer, ...]:
                 inputs=tuple(name for name in dict.fromkeys(reads(node)) if name in on_input),
             )
         )
-    return tuple(found)
+    return Layers(found)
 
 
 def _names(model: Model, chosen: list[tuple[NodeProto, str]]) -> list[str]:

@@ -7,7 +7,7 @@ import functools
 import importlib
 import pkgutil
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
@@ -154,8 +154,12 @@ def find(name: str) -> type[Method]:
     return known[called]
 
 
-def make(name: str | Method | type[Method], options: Mapping[str, Any] | None = None) -> Method:
+def make(
+    name: str | Method | type[Method], options: Mapping[str, Any] | None = None, others: Sequence[str] = ()
+) -> Method:
     """The method `name`, or of that class, with `options`; an instance is returned as it is.
+
+    others: what else the caller takes, offered for options that are misspelled.
 
     Raises UnknownName (no such method or option), MethodError (a value of the wrong type or outside its limits, or
     what is no single method).
@@ -173,9 +177,8 @@ def make(name: str | Method | type[Method], options: Mapping[str, Any] | None = 
     known = {o.name: o for o in options_of(cls)}
     for key in options or {}:
         if key not in known:
-            raise UnknownName(
-                f"option of {cls.name}", key, known, f"it has {', '.join(known)}" if known else "it has none"
-            )
+            there = f"it has {', '.join(known)}" if known else "it has none"
+            raise UnknownName(f"option of {cls.name}", key, [*known, *others], there)
     return cls(**(options or {}))
 
 

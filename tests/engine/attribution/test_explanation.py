@@ -12,7 +12,8 @@ import onnx
 import pytest
 
 import onnxray
-from onnxray.engine.attribution.explanation import Explanation, Explanations
+from onnxray.engine.attribution.explanation import Explanation
+from onnxray.engine.attribution.explanations import Explanations
 from onnxray.engine.attribution.maps import problems, reduced
 from onnxray.engine.errors import MethodError, OutputError, UnknownName
 from onnxray.engine.preprocess.image import luminance
@@ -82,7 +83,7 @@ def test_what_the_model_does_not_see_is_zero_and_veiled(cam: Explanation, pictur
     assert (np.ptp(shown[outside].astype(int), axis=-1) == 0).all()
     assert np.ptp(shown[outside].astype(int)) < 0.5 * np.ptp(luminance(picture)[outside].astype(int))
     for value in (0, 255):  # seen on black and on white
-        flat = replace(cam, show=lambda value=value: np.full((40, 60, 3), value, np.uint8))
+        flat = replace(cam, underneath=lambda value=value: np.full((40, 60, 3), value, np.uint8))
         assert (np.abs(flat.overlay(0)[outside].astype(int) - value) > 40).all()
     assert len(np.unique(cam.picture()[outside], axis=0)) == 1
 
@@ -195,10 +196,10 @@ def test_saved_files_say_what_they_are(saliency: Explanation, picture: np.ndarra
     for kind, path in again.items():
         assert path.read_bytes() == paths[kind].read_bytes()
     assert {p.name for p in saliency.save(tmp_path).values()} == {
-        "values.npy",
-        "heatmap.png",
-        "overlay.png",
-        "manifest.json",
+        "gradient.npy",
+        "gradient-heatmap.png",
+        "gradient-overlay.png",
+        "gradient.json",
     }
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError):
@@ -216,7 +217,7 @@ def test_a_manifest_with_nan_is_valid_json(saliency: Explanation) -> None:
 
 def test_notebooks_get_a_picture_and_no_markup_of_strangers(saliency: Explanation) -> None:
     page = replace(saliency, label="<script>x</script>", warnings=("a < b",))._repr_html_()
-    assert page.count("data:image/png;base64,") == 2
+    assert page.count("data:image/png;base64,") == 3
     assert "<script>" not in page
     assert "a &lt; b" in page
 
@@ -241,7 +242,7 @@ def test_several_explanations_are_a_sequence(cnn: onnx.ModelProto, tmp_path: Pat
     assert len(found[0]) == 1
     assert found[0][0] is found[0]
     assert found._repr_html_().count("<figure>") == 4
-    assert [p["values"].name for p in found.save(tmp_path)] == [f"{i}.values.npy" for i in range(4)]
+    assert [p["values"].name for p in found.save(tmp_path)] == [f"gradient-{i}.npy" for i in range(4)]
 
 
 def test_tabular_values_are_a_strip_and_volumes_no_picture(parse: object) -> None:

@@ -1,0 +1,102 @@
+"""Several explanations by one method: of the samples of a batch, or of several targets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import MethodError
+from . import notebook
+from .explanation import Explanation
+
+if TYPE_CHECKING:
+    from ..targets.target import Target
+
+
+class Explanations(Sequence[Explanation]):
+    """Several explanations by one method, of the samples of a batch or of several targets; sample by sample.
+
+    `values` and `heatmap` stack those of the parts: values[i] is self[i].values.
+    """
+
+    def __init__(self, parts: Sequence[Explanation]) -> None:
+        self.parts = tuple(parts)
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def __getitem__(self, index: Any) -> Any:
+        return Explanations(self.parts[index]) if isinstance(index, slice) else self.parts[index]
+
+    def __iter__(self) -> Iterator[Explanation]:
+        return iter(self.parts)
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} explanations: {', '.join(map(repr, self.parts))}>"
+
+    @property
+    def values(self) -> NDArray[np.float32]:
+        return np.stack([part.values for part in self.parts])
+
+    @property
+    def heatmap(self) -> NDArray[np.float32]:
+        return np.stack([part.heatmap for part in self.parts])
+
+    @property
+    def method(self) -> str:
+        return self.parts[0].method
+
+    @property
+    def layer(self) -> str | None:
+        return self.parts[0].layer
+
+    @property
+    def target(self) -> tuple[Target, ...]:
+        return tuple(part.target for part in self.parts)
+
+    @property
+    def score(self) -> NDArray[np.float32]:
+        return np.array([part.score for part in self.parts], np.float32)
+
+    @property
+    def probability(self) -> tuple[float | None, ...]:
+        return tuple(part.probability for part in self.parts)
+
+    @property
+    def scores(self) -> NDArray[np.float32]:
+        return np.stack([part.scores for part in self.parts])
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(w for part in self.parts for w in part.warnings))
+
+    def overlay(
+        self, alpha: float = 0.6, colormap: str | None = None, range: tuple[float, float] | None = None
+    ) -> NDArray[np.uint8]:
+        """Those of the parts side by side, (H, sum of W, 3). Raises MethodError where their heights differ."""
+        pictures = [part.overlay(alpha, colormap, range) for part in self.parts]
+        if len({len(p) for p in pictures}) > 1:
+            raise MethodError("the images have different heights: take the overlays one by one")
+        return np.concatenate(pictures, axis=1)
+
+    def save(self, dir: str | Path) -> list[dict[str, Path]]:
+        """Each in the folder as `METHOD-NUMBER`, numbered from 0: see `Explanation.save`. Raises OutputError."""
+        return [part.save(dir, f"{self.method}-{number}") for number, part in enumerate(self.parts)]
+
+    def show(self) -> None:
+        """Show all of them: see `Explanation.show`. Raises OutputError."""
+        notebook.show(self.parts)
+
+    def plot(self, ax: Any = None, alpha: float = 0.6, colormap: str | None = None) -> Any:
+        """Draw one overlay into each of the matplotlib axes `ax`, by default new ones in a row; returns the axes.
+
+        Raises OutputError, MethodError as `Explanation.plot` does.
+        """
+        return notebook.plot_all(self.parts, ax, alpha, colormap)
+
+    def _repr_html_(self) -> str:
+        return "".join(part._repr_html_() for part in self.parts)

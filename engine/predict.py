@@ -1,0 +1,114 @@
+"""`predict`: from images to the classes, or the numbers, that a model answers with."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .attribution.inputs import CARD_OPTIONS, input_of
+from .attribution.plain import percent
+from .errors import ModelError, ShapeError, UnknownName
+from .graph.model import Source
+from .graph.split import expose
+from .graph.zipmap import with_tensor_scores
+from .inference.batches import RunOptions, run_batches
+from .inspect.answer import Answer
+from .load import load
+from .preprocess.answers import answer_of
+from .targets.classify import Guess, best
+
+_RUN_OPTIONS = ("providers", "threads", "batch")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model answers for one image.
+
+    top: the most probable classes, best first; empty where the model answers with numbers. numbers: these, float64,
+    None for classes. probabilities: how they were made, "softmax of output 'logits'". source: the image's file.
+    """
+
+    top: tuple[Guess, ...]
+    numbers: NDArray[np.float64] | None = None
+    probabilities: str = ""
+    source: str | None = None
+
+    @property
+    def label(self) -> str | None:
+        """The name of the most probable class, None where it has none."""
+        return self.top[0].label if self.top else None
+
+    @property
+    def index(self) -> int | None:
+        """The number of the most probable class, None where the model answers with numbers."""
+        return self.top[0].index if self.top else None
+
+    @property
+    def probability(self) -> float | None:
+        """Of the most probable class, None where the model answers with numbers."""
+        return self.top[0].probability if self.top else None
+
+    def __repr__(self) -> str:
+        if self.numbers is not None:
+            return f"<{', '.join(f'{n:.4g}' for n in self.numbers)}>"
+        return f"<{', '.join(f'{_name(guess)} {percent(guess.probability)}' for guess in self.top)}>"
+
+    def _repr_html_(self) -> str:
+        """A table of the classes, for notebooks."""
+        if self.numbers is not None:
+            return f"<p>{html.escape(repr(self)[1:-1])}</p>"
+        rows = "".join(
+            f"<tr><td>{html.escape(_name(g))}</td><td>{percent(g.probability)}</td><td>{g.score:.4g}</td></tr>"
+            for g in self.top
+        )
+        caption = f"<caption>{html.escape(self.source)}</caption>" if self.source else ""
+        return f"<table>{caption}<tr><th>class</th><th>probability</th><th>score</th></tr>{rows}</table>"
+
+
+def _name(guess: Guess) -> str:
+    return guess.label or f"class {guess.index}"
+
+
+def predict(model: Source, images: ArrayLike | Mapping[str, ArrayLike], top: int = 5, **options: Any) -> Any:
+    """The answer of `model` for images.
+
+    images: uint8 (H, W, 3) RGB, several in a list or (N, H, W, 3), or a ready tensor, as `explain` takes them. top: how
+    many classes. options: fields of the model card; `providers`, `threads`, `batch`.
+
+    Returns a Prediction of one image, a list of them for a list or a batch. Raises UnknownName, ModelError (the answer
+    is neither classes nor numbers, or not finite), ShapeError, CardError.
+    """
+    known = (*CARD_OPTIONS, *_RUN_OPTIONS)
+    for name in options:
+        if name not in known:
+            raise UnknownName("option of predict", name, ("top", *known))
+    if top < 1:
+        raise ShapeError(f"top={top} asks for no class: give at least 1")
+    runtime = RunOptions(**{name: options.pop(name) for name in _RUN_OPTIONS if name in options})
+    ready = with_tensor_scores(load(model, **options))
+    answer = answer_of(ready)
+    if not answer.has_classes and answer.kind != "number":
+        raise ModelError(
+            f"nothing to predict: the output {answer.output!r} is neither classes nor numbers ({answer.reason}); if it "
+            "is, give answer=, or name another output with output="
+        )
+    given = input_of(ready, images)
+    shared = {name: np.asarray(array) for name, array in given.others.items()}
+    exposed = expose(ready, answer.value, only=True)
+    needed = {v.name for v in exposed.inputs}
+    shared = {name: array for name, array in shared.items() if name in needed}
+    values = run_batches(exposed, {given.name: given.x}, [answer.value], shared=shared, runtime=runtime)[answer.value]
+    found = _of(answer, values, given.labels, top)
+    several = isinstance(images, (list, tuple)) or len(found) > 1
+    return found if several else found[0]
+
+
+def _of(answer: Answer, values: NDArray[Any], labels: tuple[str, ...] | None, top: int) -> list[Prediction]:
+    if answer.kind == "number":
+        return [Prediction((), numbers=row) for row in answer.rows(values)]
+    return [Prediction(tuple(row), probabilities=answer.shown_as) for row in best(values, answer, labels, top)]
