@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ...engine.errors import MethodError
 from ..terminal.echo import one_line
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ...engine.attribution.explanation import Explanation
+    from .figure import Scale
 
 PANEL = 224
 OTHERS = 12
@@ -136,32 +138,51 @@ def shared_range(ranges: Iterable[tuple[float, float]]) -> tuple[float, float]:
     return min(lo for lo, _ in known), max(hi for _, hi in known)
 
 
-def gallery(found: Iterable[tuple[str, Explanation]], alpha: float) -> NDArray[np.uint8]:
-    """One method on several images, by their names, side by side; all maps in one range of colours."""
+@dataclass(frozen=True)
+class Gallery:
+    """One method on several images: (name, pixels, note) of each, the colours that all have, and what to say."""
+
+    method: str
+    panels: tuple[tuple[str, NDArray[np.uint8], str], ...]
+    scale: Scale
+    lines: tuple[str, ...]
+
+    @property
+    def picture(self) -> NDArray[np.uint8]:
+        """All side by side."""
+        from . import figure
+
+        panels = [
+            figure.captioned(figure.framed(figure.picture(pixels, PANEL)), name, note, PANEL)
+            for name, pixels, note in self.panels
+        ]
+        return figure.page(self.method, self.lines, [figure.grid(panels), figure.colour_bar(self.scale)])
+
+
+def gallery_of(found: Iterable[tuple[str, Explanation]], alpha: float) -> Gallery:
+    """One method on several images, by their names, all maps in one range of colours."""
     from . import figure
 
-    kept = [(name, miniature(e), e.range) for name, e in found]
+    kept = [(name, miniature(e, PANEL), e.range) for name, e in found]
     if not kept:
-        return figure.page("Explanations", [], [])
+        raise MethodError("there is no image to show a method on: give at least one")
     common = shared_range(range for _, _, range in kept)
     panels = []
     for name, e, own in kept:
-        note = f"{one_line(e.label)}: {e.score_text}; greatest value {figure.number(own[1])}"
-        picture = figure.framed(figure.picture(e.overlay(alpha, range=common), PANEL))
-        panels.append(figure.captioned(picture, name, note, PANEL))
+        note = f"{one_line(e.label)}: {figure.number(e.score)}; greatest value {figure.number(own[1])}"
+        panels.append((name, e.overlay(alpha, range=common), note))
     first = kept[0][1]
     layers = dict.fromkeys(e.layer for _, e, _ in kept if e.layer)
     lines = [f"Class activation maps at {', '.join(layers)}."] if layers else []
     lines.append("All maps have the same colours for the same values, so that weak ones look weak.")
-    bar = figure.colour_bar(figure.Scale(first.colormap, *common))
-    return figure.page(first.method, lines, [figure.grid(panels), bar])
+    return Gallery(first.method, tuple(panels), figure.Scale(first.colormap, *common), tuple(lines))
 
 
-def miniature(e: Explanation) -> Explanation:
-    """The same on a small copy of its image: to draw many, the images need not be kept."""
+def miniature(e: Explanation, side: int) -> Explanation:
+    """The same on a copy of its image of at most `side` pixels: to draw many, the images need not be kept."""
     from . import figure
 
-    if e.image is None or e.geometry is None:
+    if e.image is None or e.geometry is None or max(e.image.shape[:2]) <= side:
         return e
-    small = figure.picture(e.image, PANEL)
+    small = figure.picture(e.image, side)
     return replace(e, geometry=replace(e.geometry, original=small.shape[:2]), underneath=lambda: small)

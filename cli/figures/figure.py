@@ -279,6 +279,14 @@ def _strip(scale: Scale, width: int) -> Block:
     return around_gray(planes, scale.hi)
 
 
+def scale_stops(scale: Scale, count: int = 17) -> list[tuple[int, int, int]]:
+    """Colours of a scale at even distances, for gradients of pages; of three channels around gray, those of gray."""
+    if scale.table == RGB:
+        return [(round(255 * i / (count - 1)),) * 3 for i in range(count)]
+    shades = colour(np.linspace(scale.lo, scale.hi, count), scale)
+    return [(int(r), int(g), int(b)) for r, g, b in shades]
+
+
 def number(value: float) -> str:
     """A number in three significant digits, from 1000 to 99999 in all of those before the point."""
     if not math.isfinite(value):

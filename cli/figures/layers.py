@@ -188,38 +188,39 @@ def histograms(layer: Layer, photo: Photo, parts: Sequence[tuple[str, NDArray[An
 
 
 def step(view: View, number: int, side: int = 144) -> Block:
-    """One tile of the walk: the layer's mean map and its three strongest channels (or bars, or a heat table)."""
-    from ...kernels.resize import resize
-
+    """One tile of the walk: what `step_picture` draws, with the layer's name and numbers."""
     layer = view.layer
-    scale = figure.scale_of(view.values, outliers=view.kind != "vector")
-    if view.kind == "maps":
-        average = mean_map(view)
-        main = figure.colour(figure.fit(average, side), figure.scale_of(average))
-        own = figure.scale_of(average)
-        third = (side - 8) // 3
-        best = [_centred(figure.colour(figure.fit(view.values[i], third), scale), third) for i in strongest(view)[:3]]
-        drawn = figure.stack([_centred(main, side), figure.side_by_side(best, gap=4)], gap=4)
-        note = span(own)
-    elif view.kind == "table":
-        enlarged = max(view.values.shape) <= side
-        drawn = figure.colour(resize(view.values, (side, side), "nearest" if enlarged else "area"), scale)
-        note = span(scale)
-    else:
-        drawn = charts.columns(view.values, scale, side)
-        note = span(scale)
+    drawn, note = step_picture(view, side)
     lines = [
         figure.text(f"{number}  {layer.op}", figure.SMALL, bold=True, width=side),
         figure.text(layer.name, figure.SMALL, width=side),
         drawn,
         figure.text(shape_text(layer.shape), figure.SMALL, figure.MUTED, width=side),
-        figure.text(_sees(view), figure.SMALL, figure.MUTED, width=side),
+        figure.text(sees(view), figure.SMALL, figure.MUTED, width=side),
         figure.text(note, figure.SMALL, figure.MUTED, width=side),
     ]
     return figure.stack(lines, gap=4)
 
 
-def _sees(view: View) -> str:
+def step_picture(view: View, side: int = 144) -> tuple[Block, str]:
+    """The mean map and the three strongest channels of a layer (or bars, or a heat table); the range of its colours."""
+    from ...kernels.resize import resize
+
+    scale = figure.scale_of(view.values, outliers=view.kind != "vector")
+    if view.kind == "maps":
+        average = mean_map(view)
+        own = figure.scale_of(average)
+        main = figure.colour(figure.fit(average, side), own)
+        third = (side - 8) // 3
+        best = [_centred(figure.colour(figure.fit(view.values[i], third), scale), third) for i in strongest(view)[:3]]
+        return figure.stack([_centred(main, side), figure.side_by_side(best, gap=4)], gap=4), span(own)
+    if view.kind == "table":
+        enlarged = max(view.values.shape) <= side
+        return figure.colour(resize(view.values, (side, side), "nearest" if enlarged else "area"), scale), span(scale)
+    return charts.columns(view.values, scale, side), span(scale)
+
+
+def sees(view: View) -> str:
     field = view.layer.receptive_field
     if field is not None:
         return f"sees {axes_text(field.size)} px, step {axes_text(field.stride)}"

@@ -8,18 +8,28 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
     import numpy as np
     from numpy.typing import NDArray
+
+    from .figure import Scale
+
+    Part: TypeAlias = "Picture | Tiles | Rows | Bars | Table | Heading"
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure; `name` is its file name without the suffix, `alt` says in words what is to be seen."""
+    """A figure; `name` is its file name without the suffix, `alt` says in words what is to be seen.
+
+    on_page: whether the page shows it; else it is a file next to the page, which shows the same in parts.
+    """
 
     name: str
     pixels: NDArray[np.uint8]
     alt: str
     caption: str = ""
+    on_page: bool = True
 
     @cached_property
     def png(self) -> bytes:
@@ -27,6 +37,45 @@ class Picture:
         from ..files.images import encode
 
         return encode(self.pixels, ".png")
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A small picture with its title, a note, and what its colours mean.
+
+    cells: whether its pixels are cells of a map, to be shown as squares.
+    """
+
+    title: str
+    pixels: NDArray[np.uint8]
+    note: str = ""
+    scale: Scale | None = None
+    cells: bool = False
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Small pictures in as many columns as there is room for, each at least `side` pixels wide."""
+
+    tiles: tuple[Tile, ...]
+    side: int = 160
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method on every target."""
+
+    title: str
+    note: str
+    tiles: tuple[Tile, ...]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Methods as rows, targets as columns with their titles."""
+
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
 
 
 @dataclass(frozen=True)
@@ -58,7 +107,7 @@ class Section:
 
     title: str
     lead: str
-    parts: Sequence[Picture | Bars | Table | Heading] = field(default_factory=tuple)
+    parts: Sequence[Part] = field(default_factory=tuple)
 
     @property
     def pictures(self) -> Iterator[Picture]:

@@ -10,17 +10,27 @@ from __future__ import annotations
 import base64
 import html
 import importlib.resources
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...engine.version import __version__
-from ..figures.parts import Bars, Heading, Picture, Section, Table
+from ..figures.figure import number, scale_stops
+from ..figures.parts import Bars, Heading, Picture, Rows, Section, Table, Tile, Tiles
 from ..tasks.subject import Subject
-from ..terminal.table import count, shape_text
+from ..terminal.table import count
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from ...engine.proto.values import Value
+    from ..figures.figure import Scale
+
+
+# From this width of a tile on, tiles fill the page.
+_LARGE = 280
 
 
 def document(title: str, lead: str, subject: Subject, parts: Sequence[Section]) -> str:
@@ -61,7 +71,6 @@ def _facts(subject: Subject) -> str:
 
     report = inspect(subject.model)
     card = subject.card
-    size = f"{card.size[0]} x {card.size[1]} pixels, {card.order}, {card.resize}"
     facts = [
         ("model", subject.model.path.name if subject.model.path else "in memory"),
         ("made by", report.producer),
@@ -69,12 +78,30 @@ def _facts(subject: Subject) -> str:
             "size",
             f"{len(report.layers)} layers, {count(report.params)} parameters, {count(report.macs)} MACs per image",
         ),
-        ("input", "; ".join(f"{v.name}: {v.dtype} {shape_text(v.shape)}" for v in subject.model.inputs)),
-        ("output", "; ".join(f"{v.name}: {v.dtype} {shape_text(v.shape)}" for v in subject.model.outputs)),
-        ("images are shown as", f"{size} ({card.source})" if card.source else size),
+        ("input", "; ".join(map(_value, subject.model.inputs))),
+        ("output", "; ".join(map(_value, subject.model.outputs))),
+        ("images", f"{card.size[0]} x {card.size[1]} pixels, {card.order}, {card.resize}"),
+        ("known from", card.source),
     ]
     facts += [("note", warning) for warning in card.warnings]
-    return "<dl>" + "".join(f"<dt>{_text(k)}</dt><dd>{_text(v)}</dd>" for k, v in facts) + "</dl>"
+    shown = ((name, _without_folders(text, subject)) for name, text in facts if text)
+    return "<dl>" + "".join(f"<dt>{_text(name)}</dt><dd>{_text(text)}</dd>" for name, text in shown) + "</dl>"
+
+
+def _value(value: Value) -> str:
+    sizes = " x ".join("?" if side is None else str(side) for side in value.shape or ()) or "?"
+    return f"{value.name}: {value.dtype} {sizes}"
+
+
+def _without_folders(text: str, subject: Subject) -> str:
+    """The text without the folders of the machine: pages are passed on."""
+    files = [subject.model.path, subject.focused[0], Path.cwd() / "_", Path.home() / "_"]
+    folders = {str(path.resolve().parent) for path in files if path is not None}
+    folders |= {str(path.parent) for path in files if path is not None and path.is_absolute()}
+    for folder in sorted(folders, key=len, reverse=True):
+        if len(folder) > 1:
+            text = text.replace(f"{folder}{os.sep}", "")
+    return text
 
 
 def _section(name: str, section: Section) -> str:
@@ -94,25 +121,68 @@ def _section(name: str, section: Section) -> str:
     return f'<section id="{name}">\n<h2>{_text(section.title)}</h2>\n{lead}\n' + "\n".join(parts) + "\n</section>"
 
 
-def _part(part: Picture | Table | Heading) -> str:
+def _part(part: Picture | Tiles | Rows | Table | Heading) -> str:
     if isinstance(part, Heading):
         return f"<h3>{_text(part.text)}</h3>"
     if isinstance(part, Table):
         return _table(part)
+    if isinstance(part, Tiles):
+        inner = "".join(map(_tile, part.tiles))
+        large = " large" if part.side >= _LARGE else ""
+        return f'<div class="tiles{large}" style="--side:{part.side}px">{inner}</div>'
+    if isinstance(part, Rows):
+        return _rows(part)
+    if not part.on_page:
+        return ""
     caption = f"<figcaption>{_text(part.caption)}</figcaption>" if part.caption else ""
-    return f"<figure>{_image(part.png, part.pixels, part.alt)}{caption}</figure>"
+    image = _image("png", part.png, part.pixels, part.alt)
+    return f'<figure class="paper"><div class="scroll">{image}</div>{caption}</figure>'
+
+
+def _tile(part: Tile, title: str = "", hidden: str = "") -> str:
+    """A small picture; `title` in place of its own. hidden: what its column says, for narrow screens and readers."""
+    alt = " ".join(filter(None, (hidden, part.title, part.note))) or "map"
+    head = f"<b>{_text(title or part.title)}</b>" if title or part.title else ""
+    column = f'<span class="column">{_text(hidden)}</span>' if hidden else ""
+    note = f"<span>{_text(part.note)}</span>" if part.note else ""
+    scale = _scale(part.scale) if part.scale else ""
+    return f'<figure class="tile">{head}{column}{_small(part, alt)}{scale}{note}</figure>'
+
+
+def _rows(part: Rows) -> str:
+    heads = "".join(f"<b>{_text(column)}</b>" for column in part.columns)
+    found = [f'<div class="row heads"><span></span>{heads}</div>']
+    for row in part.rows:
+        tiles = "".join(_tile(tile, hidden=column) for tile, column in zip(row.tiles, part.columns, strict=True))
+        name = f"<div><h4>{_text(row.title)}</h4><p>{_text(row.note)}</p></div>"
+        found.append(f'<div class="row">{name}{tiles}</div>')
+    return f'<div class="rows" style="--columns:{len(part.columns)}">{"".join(found)}</div>'
+
+
+def _small(part: Tile, alt: str) -> str:
+    """A tile's image: cells of maps as they are, photographs compressed."""
+    from ..files.images import encode
+
+    kind = "png" if part.cells else "jpeg"
+    data = encode(part.pixels, ".png" if part.cells else ".jpg", 88)
+    return _image(kind, data, part.pixels, alt, "cells" if part.cells else "")
+
+
+def _scale(scale: Scale) -> str:
+    """A bar of a scale's colours between its ends."""
+    stops = ", ".join(f"rgb({r} {g} {b})" for r, g, b in scale_stops(scale))
+    ends = f"<span>{_text(number(scale.lo))}</span><span>{_text(number(scale.hi))}</span>"
+    return f'<div class="scale"><i style="background:linear-gradient(90deg, {stops})"></i>{ends}</div>'
 
 
 def _bars(part: Bars) -> str:
-    from ..files.images import encode
-
     rows = "".join(
         f'<div class="bar"><span class="name" style="--share:{100 * min(1.0, max(0.0, share)):.1f}%">'
         f"{_text(name)}</span>"
         f"<span>{100 * share:.1f} %</span></div>"
         for name, share in part.bars
     )
-    image = _image(encode(part.pixels, ".png"), part.pixels, part.title)
+    image = _small(Tile(part.title, part.pixels), part.title)
     return f'<div class="card">{image}<h3>{_text(part.title)}</h3>{rows}</div>'
 
 
@@ -125,10 +195,11 @@ def _table(part: Table) -> str:
     return f'<div class="scroll"><table><thead>{row(part.titles, "th")}</thead><tbody>{body}</tbody></table></div>'
 
 
-def _image(png: bytes, pixels: NDArray[np.uint8], alt: str) -> str:
+def _image(kind: str, data: bytes, pixels: NDArray[np.uint8], alt: str, style: str = "") -> str:
     height, width = pixels.shape[:2]
-    data = base64.b64encode(png).decode("ascii")
-    return f'<img src="data:image/png;base64,{data}" width="{width}" height="{height}" alt="{_text(alt)}">'
+    source = f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+    marked = f' class="{style}"' if style else ""
+    return f'<img{marked} src="{source}" width="{width}" height="{height}" alt="{_text(alt)}" loading="lazy">'
 
 
 def _text(value: Any) -> str:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from ..figures.parts import Tile, Tiles
 from ..parameters.inputs import card_of, find_images, open_model, warn
 from .over_images import Outcome, Pixels, over_images
 from .subject import LayerValues, Values
@@ -21,14 +22,14 @@ if TYPE_CHECKING:
     from ...engine.inspect.layers import Layer
     from ..figures.layer_view import View
     from ..figures.layers import Photo
-    from ..figures.parts import Section
+    from ..figures.parts import Part, Section
     from ..files.output import Output
     from ..files.run import Run
     from ..parameters.options import Common
     from .subject import Subject
 
-# Layers from which on a report walks block by block.
-_MOST_TILES = 40
+# Layers from which on a report walks block by block, and channels that it shows.
+_MOST_TILES, _CHANNELS = 40, 40
 
 Pictures: TypeAlias = "dict[str, NDArray[np.uint8]]"
 
@@ -260,32 +261,64 @@ def whole_walk(
 def section(subject: Subject) -> Section:
     """The walk through the network and its last feature maps, for a report."""
     from ...engine.inspect.layers import cam_layer
-    from ..figures.layer_view import walk_layers
+    from ..figures.layer_view import block_layers, walk_layers
     from ..figures.parts import Heading, Picture, Section
 
     path, pixels = subject.focused
     photo, tensor = subject.work.prepare(path.name, pixels)
     blocks = len(walk_layers(subject.model)) > _MOST_TILES
     strip, _ = whole_walk(subject.work, photo, tensor, blocks)
-    alt = f"The layers' answers to {path.name}, one tile per {'block' if blocks else 'layer'}"
-    parts: list[Any] = [Picture("walk", strip, alt)]
+    layers = block_layers(subject.model) if blocks else walk_layers(subject.model)
+    kind = "block" if blocks else "layer"
+    parts: list[Part] = [
+        Picture("walk", strip, f"The activations of {path.name}, one tile per {kind}", on_page=False),
+        Heading(f"The walk of {path.name} through the network, {kind} by {kind}"),
+        Tiles(tuple(_steps(subject, tensor, layers)), 120),
+    ]
     layer = cam_layer(subject.model)
     if layer is not None:
         _, values = next(subject.work.layers(tensor, [layer], around=True))
-        found = one_layer(subject.work, photo, layer, values, False, 40)
-        parts.append(Heading(f"The last feature maps: {layer.name}"))
-        for kind, alt in (
-            ("mean", "the mean over all channels"),
-            ("channels", "its channels"),
-            ("histogram", "its values"),
-        ):
-            if kind in found.pictures:
-                parts.append(Picture(f"{layer.name}-{kind}", found.pictures[kind], f"Layer {layer.name}: {alt}"))
+        found = one_layer(subject.work, photo, layer, values, False, _CHANNELS)
+        parts += [Heading(f"The last feature maps: {layer.name}"), *_last_maps(photo, layer, found)]
     lead = (
         "An image becomes feature maps, layer by layer: edges and spots first, then parts, then what tells classes "
-        "apart. Each tile shows where a layer answers, and how strongly."
+        "apart. Each tile shows the mean of a layer's channels, and below it the three strongest of them."
     )
     return Section("Activations", lead, parts)
+
+
+def _steps(subject: Subject, tensor: NDArray[Any], layers: Sequence[Layer]) -> Iterator[Tile]:
+    """The tiles of the walk."""
+    from ..figures import layers as layer_figures
+    from ..figures.layer_view import view_of
+
+    for number, (layer, values) in enumerate(subject.work.layers(tensor, layers, around=False), 1):
+        view = view_of(subject.work.model, layer, values[layer.output])
+        drawn, ends = layer_figures.step_picture(view)
+        title = f"{number} {layer.op}: {layer.name}"
+        note = f"{' x '.join(map(str, view.values.shape))}; {layer_figures.sees(view)}; {ends}"
+        yield Tile(title, drawn, note, cells=True)
+
+
+def _last_maps(photo: Photo, layer: Layer, found: LayerPictures) -> Iterator[Part]:
+    """The channels of a layer as tiles; its pictures as files, the charts on the page."""
+    from ..figures import figure
+    from ..figures.layer_view import strongest
+    from ..figures.parts import Picture
+
+    if found.view.kind == "maps":
+        scale = figure.scale_of(found.view.values, "activation", outliers=True)
+        shown = strongest(found.view)[:_CHANNELS]
+        maps = [figure.colour(found.view.values[index], scale) for index in shown]
+        yield Tiles(tuple(Tile(f"channel {i}", m, cells=True) for i, m in zip(shown, maps, strict=True)), 100)
+    for kind, alt in (
+        ("mean", "the mean over all channels"),
+        ("channels", "its channels"),
+        ("histogram", "its values"),
+    ):
+        if kind in found.pictures:
+            name = f"{layer.name}-{kind}"
+            yield Picture(name, found.pictures[kind], f"Layer {layer.name}: {alt}", on_page=kind != "channels")
 
 
 def _silent(view: View) -> list[int]:

@@ -1,18 +1,17 @@
-"""Explaining images by one or several methods; the section of the report."""
+"""Explaining images by one or several methods."""
 
 from __future__ import annotations
 
 import functools
-import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..figures.explanations import OTHERS, PANEL, Sheet, gallery
+from ..figures.explanations import PANEL, Sheet
 from ..parameters.inputs import card_of, find_images, open_model
-from ..parameters.methods import DEFAULT, PATIENT, chosen_methods, plain_options
+from ..parameters.methods import chosen_methods, plain_options
 from ..terminal.words import as_options
 from .over_images import Outcome, Pixels, over_images
 from .ranges import SHARED, Ranges
@@ -26,11 +25,9 @@ if TYPE_CHECKING:
     from ...engine.preprocess.card import Card
     from ...engine.targets.target import Target
     from ..figures.hottest_region import Side
-    from ..figures.parts import Section
     from ..files.output import Output
     from ..files.run import Run
     from ..parameters.options import Common
-    from .subject import Subject
 
 
 # Images of a run that a line on stderr sums up.
@@ -359,46 +356,3 @@ def file_name(e: Explanation) -> str:
     if isinstance(inner, Class) and inner.label:
         return f"{inner.which}-{inner.label.split(',')[0]}"
     return str(e.target)
-
-
-def section(subject: Subject) -> Section:
-    """Every method that fits the model on the image looked at closely, for a report."""
-    from ...engine.errors import GradientError, MethodError, TargetError
-    from ...engine.explain import problem_of, solve
-    from ...engine.inference.batches import RunOptions
-    from ...engine.methods.registry import make, methods
-    from ..figures.parts import Heading, Picture, Section, Table
-
-    path, pixels = subject.focused
-    problem_on = functools.partial(
-        problem_of, subject.model, card=subject.work.card, runtime=RunOptions(**subject.work.runtime)
-    )
-    found = Sheet(path.name, pixels, 0.6)
-    rows = []
-    try:
-        problem = problem_on(pixels)
-        for name, cls in methods().items():
-            if name in PATIENT:
-                continue
-            try:
-                for explanation in solve(problem, make(name)):
-                    found.add(explanation)
-            except (MethodError, GradientError) as error:
-                rows.append((name, f"does not fit this model: {error}"))
-            else:
-                rows.append((name, (cls.__doc__ or "").strip().splitlines()[0]))
-    except TargetError as error:
-        return Section("Explanations", f"There is nothing to explain without a target: {error}.")
-    parts: list[Any] = [Picture("explanations", found.picture, f"Every map on {path.name}")]
-    if len(subject.images) > 1:
-        others = itertools.islice(((p.name, image) for p, image in subject.images if p != path), OTHERS)
-        maps = ((name, solve(problem_on(i), make(DEFAULT))[0]) for name, i in others)
-        parts.append(Heading("The other images"))
-        parts.append(Picture(f"{DEFAULT}-of-others", gallery(maps, 0.6), f"{DEFAULT} on the other images"))
-    rows += [(name, "left out here: it runs the network hundreds of times") for name in PATIENT]
-    parts.append(Table(("method", "what it shows"), tuple(rows)))
-    lead = (
-        "Where in the image the answer comes from, by every method that fits the model. Under each map: the ends of "
-        "its colours, what was explained, and its score."
-    )
-    return Section("Explanations", lead, parts)

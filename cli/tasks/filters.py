@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ...engine.inspect.weights import Weights
     from ...engine.preprocess.card import Card
     from ..figures.layers import Photo
-    from ..figures.parts import Section
+    from ..figures.parts import Part, Section
     from ..files.output import Output
     from ..files.run import Run
     from ..parameters.options import Common
@@ -247,7 +247,7 @@ def apply(
 def section(subject: Subject) -> Section:
     """The first filters, and what they make of an image, for a report."""
     from ...engine.errors import MethodError
-    from ..figures.parts import Picture, Section
+    from ..figures.parts import Heading, Picture, Section
 
     try:
         weights = choose(subject.model, (), True)[0]
@@ -256,7 +256,9 @@ def section(subject: Subject) -> Section:
     order = order_of(subject.model, subject.card, weights)
     drawn, _ = draw(weights, 32, False, True, order)
     name = weights.layer.name
-    parts = [Picture(f"{name}-filters", drawn, f"The filters of {name}")]
+    tiled = _tiles(weights, order)
+    parts: list[Part] = [Heading(name), *tiled]
+    parts.append(Picture(f"{name}-filters", drawn, f"The filters of {name}", on_page=not tiled))
     path, pixels = subject.focused
     photo, tensor = subject.work.prepare(path.name, pixels)
     if weights.spatial == 2 and weights.layer.map_axes is not None:
@@ -264,3 +266,20 @@ def section(subject: Subject) -> Section:
         parts.append(Picture(f"{name}-on-image", made, f"What the filters of {name} make of {path.name}"))
     lead = "What the first layer has learned to look for, and what each of its filters makes of the image."
     return Section("Filters", lead, parts)
+
+
+def _tiles(weights: Weights, order: str | None) -> list[Part]:
+    """The filters of one picture each as tiles, every one in its own range; nothing for other weights."""
+    from ..figures import figure
+    from ..figures import filters as filter_figures
+    from ..figures.parts import Tile, Tiles
+
+    flat = weights.spatial == 0 or all(side == 1 for side in weights.kernel)
+    if flat or (order is None and filter_figures.planes(weights).shape[1] != 1):
+        return []
+    scale, tiles = filter_figures.symmetric(weights), []
+    for index in pick(weights, 32, False):
+        own = filter_figures.own(scale, weights, index)
+        pixels = filter_figures.tile(weights, index, own, order)[1:-1, 1:-1]
+        tiles.append(Tile(f"filter {index}", pixels, f"w = {figure.number(own.hi)}", cells=True))
+    return [Tiles(tuple(tiles), 88)]

@@ -10,7 +10,7 @@ import pytest
 
 import onnxray
 from onnxray.cli.figures import crop, explanations, figure
-from onnxray.cli.figures.explanations import PANEL, Sheet, gallery, seen
+from onnxray.cli.figures.explanations import PANEL, Sheet, gallery_of, seen
 
 RNG = np.random.default_rng(3)
 PHOTO = RNG.integers(0, 256, (64, 64, 3), np.uint8)
@@ -88,9 +88,11 @@ def test_a_gallery_has_one_range(model: onnxray.Model, monkeypatch: Any) -> None
         ),
     )
     photos = [PHOTO, np.full((64, 64, 3), 128, np.uint8)]
-    gallery((("one", onnxray.explain(model, photo)) for photo in photos), 0.6)
+    found = gallery_of((("one", onnxray.explain(model, photo)) for photo in photos), 0.6)
     ranges = [onnxray.explain(model, photo).range for photo in photos]
     assert drawn == [explanations.shared_range(ranges)] * 2
+    assert (found.scale.lo, found.scale.hi) == explanations.shared_range(ranges)
+    assert found.picture.shape[1] > 2 * PANEL
 
 
 def test_the_bar_of_three_channels_has_gray_in_the_middle() -> None:
