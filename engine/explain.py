@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .attribution.columns import input_of_columns
 from .attribution.explanation import Explanation
 from .attribution.explanations import Explanations
 from .attribution.inputs import CARD_OPTIONS, input_at, input_of, picture
@@ -54,7 +55,8 @@ def explain(
     image: uint8 (H, W, 3) RGB or (H, W), which is prepared as the model's card says, RGBA over white; several in a list
         or (N, H, W, 3); or a ready tensor in the model's layout, (N, ...) or one sample; or {input name: tensor or
         image} for several inputs, of which one is explained: the option `input` names it, else it is the one that
-        takes images, else the first one of floats. Given tensors, everything is in the tensor's units and pixels.
+        takes images, else the first one of floats; columns of a table, (N, 1) each, are explained together, and
+        `parts` has the value of each. Given tensors, everything is in the tensor's units and pixels.
     target: None (the predicted class), a class index, a label, a list of them, or a `Target`.
     layer: for methods that work at a layer; by default it is chosen, with the reason in the result.
     at: a value inside the model to explain by in place of its input: embeddings of token ids, a spectrogram that the
@@ -91,10 +93,12 @@ def problem_of(
     card: the model's card where the caller has it already; else it is looked for where it is needed.
     """
     model = with_tensor_scores(load(model))
-    if at is None:
-        given = input_of(model, image, card)
-    else:
+    if at is not None:
         model, given = input_at(model, image, at, card, runtime)
+    elif (columns := input_of_columns(model, image)) is not None:
+        model, given = columns
+    else:
+        given = input_of(model, image, card)
     return Problem(model, given, Target.of(target), layer_names(layer), runtime)
 
 
@@ -151,6 +155,7 @@ def _part(problem: Problem, method: Method, maps: Maps, row: int) -> Explanation
         card=problem.input.card,
         label=target.title,
         asked=str(problem.asked),
+        inputs=problem.input.columns or (problem.input.name,),
         channels=maps.channels(row, problem.input),
         in_colours=maps.in_colours,
     )

@@ -31,6 +31,24 @@ BLUR = 1 / 16
 _PIXELS = {"black": (0.0,) * 3, "gray": (127.5,) * 3, "white": (255.0,) * 3}
 
 
+def background_rows(problem: Problem, given: NDArray[Any], most: int, seed: int) -> NDArray[Any]:
+    """Rows (B, ...) of a background in the dtype of the input: all, or `most` of them after a seeded shuffle.
+
+    Raises MethodError for rows that are no samples of the input.
+    """
+    x = problem.input.x
+    fits = given.ndim == x.ndim and given.shape[1:] == x.shape[1:] and len(given)
+    numbers = given.dtype.kind in "fiub" and x.dtype.kind in "fiu"
+    if not fits or not (numbers or given.dtype.kind == x.dtype.kind or x.dtype.kind == "O"):
+        raise MethodError(
+            f"a background of {given.dtype} {list(given.shape)} fits no samples of shape {list(x.shape[1:])}: give "
+            "rows of that shape, (rows, ...)"
+        )
+    if len(given) > most:
+        given = given[np.random.default_rng(seed).permutation(len(given))[:most]]
+    return given.astype(x.dtype)
+
+
 def usual_fill(problem: Problem) -> str:
     """What hides a part where the user names no fill: "blur" on images, where a flat patch with its edges would be seen
     as an object or a defect of its own; "zero" on other inputs."""
@@ -47,6 +65,8 @@ def baseline(problem: Problem, kind: str | float | NDArray[Any], seed: int = 0) 
         return _array(problem, kind)
     if not isinstance(kind, str):
         return np.full_like(x, kind)
+    if kind == "zero" and problem.input.neutral is not None:
+        return np.array(np.broadcast_to(problem.input.neutral, x.shape))
     if kind == "zero":
         return np.zeros_like(x) if x.dtype.kind != "O" else np.full_like(x, "")
     if kind == INPAINT:

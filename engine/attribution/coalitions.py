@@ -67,10 +67,15 @@ class Coalitions:
     """One sample of a problem, ready to be looked at with any of its features hidden.
 
     Attributes: `features`; `clean` (K,), the scores of the whole sample for each of its targets.
+
+    fill: (...), what stands in for hidden elements; with `in_rows` (B, ...), rows of a background: the score of a
+    coalition is the mean of those with each row in turn standing in.
     """
 
-    def __init__(self, problem: Problem, sample: int, features: Features, fill: NDArray[Any] | None) -> None:
-        self.problem, self.sample, self.features = problem, sample, features
+    def __init__(
+        self, problem: Problem, sample: int, features: Features, fill: NDArray[Any] | None, in_rows: bool = False
+    ) -> None:
+        self.problem, self.sample, self.features, self.in_rows = problem, sample, features, in_rows
         self._x = np.ascontiguousarray(problem.input.x[sample])
         self._fill = None if fill is None else np.ascontiguousarray(fill)
         # As the kernel sees it: an image, or all elements in one row.
@@ -100,23 +105,27 @@ class Coalitions:
 
     def inputs(self, keep: NDArray[Any]) -> NDArray[Any]:
         """The inputs (B, ...) of the coalitions keep (B, F), booleans or shares in 0..1."""
+        return self._made(keep, self._fill)
+
+    def _made(self, keep: NDArray[Any], fill: NDArray[Any] | None) -> NDArray[Any]:
+        """fill: (...), or (B, ...), one for each coalition."""
         x, shares = self._x, self.features.seen(keep)
         # What belongs to no feature is always seen.
         shares = np.concatenate([shares, np.ones((len(shares), 1), shares.dtype)], axis=1)
         if shares.dtype.kind != "b":
-            return self._mixed(shares)
-        if self._fill is None:
+            return self._mixed(shares, fill)
+        if fill is None:
             return inpainted(x, _axes(self.problem), ~shares[:, self.features.labels])
-        if x.dtype.hasobject or x.dtype.itemsize not in (1, 2, 4, 8):
-            return np.where(self._fitted(shares[:, self.features.labels]), x, self._fill)
+        if x.dtype.hasobject or x.dtype.itemsize not in (1, 2, 4, 8) or self.in_rows:
+            return np.where(self._fitted(shares[:, self.features.labels]), x, fill)
         view = self._view
         out = np.empty((len(keep), *x.shape), x.dtype)
-        coalitions(out.reshape(len(keep), *view), x.reshape(view), self._fill.reshape(view), self._labels, shares)
+        coalitions(out.reshape(len(keep), *view), x.reshape(view), fill.reshape(view), self._labels, shares)
         return out
 
-    def _mixed(self, shares: NDArray[Any]) -> NDArray[Any]:
+    def _mixed(self, shares: NDArray[Any], fill: NDArray[Any] | None) -> NDArray[Any]:
         """fill + share * (input - fill), for shares (B, A + 1)."""
-        x, fill = self._x, self._fill
+        x = self._x
         if x.dtype.kind not in "fiu":
             raise MethodError(f"an input of {x.dtype} cannot be mixed with a fill: use a method that only hides")
         if fill is None:
@@ -140,7 +149,11 @@ class Coalitions:
 
         `make` is called by several threads at once. Raises MethodError where a score is not finite.
         """
-        problem = self.problem
+        problem, rows = self.problem, 1
+        if self.in_rows:
+            assert self._fill is not None
+            rows = len(self._fill)
+        count *= rows
         # The other samples are expected to take as many runs.
         done, total, report = self.sample * count, len(problem.input.x) * count, problem.runtime.progress
 
@@ -150,14 +163,20 @@ class Coalitions:
             if report is not None:
                 report(done, total)
 
-        result = problem.runs.scores_generated(count, lambda numbers: self.inputs(make(numbers)), self.sample, progress)
+        def inputs(numbers: NDArray[np.int64]) -> NDArray[Any]:
+            if not self.in_rows:
+                return self.inputs(make(numbers))
+            assert self._fill is not None
+            return self._made(make(numbers // rows), self._fill[numbers % rows])
+
+        result = problem.runs.scores_generated(count, inputs, self.sample, progress)
         broken = int((~np.isfinite(result)).any(axis=1).sum())
         if broken:
             raise MethodError(
                 f"the score is not a finite number for {broken} of {count} inputs with hidden features: choose another"
                 " fill"
             )
-        return result
+        return result.reshape(count // rows, rows, -1).mean(axis=1) if self.in_rows else result
 
 
 def check_count(method: str, features: Features) -> None:

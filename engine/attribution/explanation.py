@@ -54,6 +54,7 @@ class Explanation:
     layer, reason: where the map was made and why, None for methods that explain at the input.
     channels: (3, h, w) float32, the map's red, green and blue over the input plane, None where it has none. in_colours:
         whether they are shown, around gray, where no colour map is asked for.
+    inputs: the input that is explained, or those that the columns of a table are: see `parts`.
     warnings: what should be known before the map is believed. details: further numbers (completeness error, ...).
 
     It is a sequence of one, itself, so that what is written for `Explanations` takes it as well.
@@ -83,6 +84,7 @@ class Explanation:
     channels: NDArray[np.float32] | None = field(default=None, repr=False)
     in_colours: bool = False
     probability: float | None = None
+    inputs: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return 1
@@ -96,6 +98,13 @@ class Explanation:
     def __repr__(self) -> str:
         where = f" at {self.layer}" if self.layer else ""
         return f"<{self.method}{where} of {self.label}: {list(self.values.shape)}, {self.score_text}>"
+
+    @property
+    def parts(self) -> dict[str, NDArray[np.float32]]:
+        """input -> its part of `values`: of a table whose columns are inputs of their own, one number each."""
+        if len(self.inputs) == 1:
+            return {self.inputs[0]: self.values}
+        return {name: np.asarray(value) for name, value in zip(self.inputs, self.values, strict=True)}
 
     @property
     def score_text(self) -> str:

@@ -336,6 +336,8 @@ class Input:
     `layout` and `geometries` are known where it is an image: the tensor's axes ("NCHW", ...), and where each sample's
     pixels lie on the original image. `images` are the originals, uint8 (H, W, 3) RGB. `warnings` are the card's;
     `notes` say what else to know about the input. `at`: it is no input of the model but a value inside.
+    `columns`: the inputs that its columns are, where the model takes them one by one; `neutral` (columns,), what stands
+    for nothing in each, where that is not 0.
     """
 
     name: str
@@ -349,6 +351,8 @@ class Input:
     card: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
     at: bool = False
+    columns: tuple[str, ...] = ()
+    neutral: NDArray[Any] | None = None
 
     def by_sample(self, model: Model, name: str) -> bool:
         """Whether another input has a row for every sample."""

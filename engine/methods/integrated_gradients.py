@@ -10,13 +10,13 @@ summed up, score(x) - score(b) ("completeness"). How far the sum is from that me
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..attribution.baselines import NAMES, baseline
+from ..attribution.baselines import NAMES, background_rows, baseline
 from ..attribution.maps import InputMaps, Maps
 from ..compiled.emitted import Emitted, EmittedInput
 from ..compiled.passes import baseline as emit_baseline
@@ -45,16 +45,29 @@ class IntegratedGradients(Method):
 
     steps: int = option(50, "Points on the way from the baseline to the input.", low=1, high=100_000)
     baseline: str | float | np.ndarray = option("zero", "What the input is compared with.", choices=NAMES)  # noqa: RUF009
+    background: np.ndarray | None = option(  # noqa: RUF009
+        None, "Samples of the data (rows, ...) as baselines, the mean over which is taken (expected gradients)."
+    )
+    background_rows: int = option(100, "Rows of the background at most, chosen by the seed.", low=1, high=1_000_000)
     rule: str = option("gauss-legendre", "Quadrature along the way.", choices=RULES)
     tolerance: float | None = option(None, "Double the steps until the relative completeness error is below.", low=0)
     max_steps: int = option(1600, "The most steps that `tolerance` may lead to.", low=1, high=100_000)
     seed: int = option(0, "Of the baseline `noise`.", low=0)
 
     def idle(self) -> Mapping[str, str]:
-        return {} if self.tolerance is not None else {"max_steps": "a tolerance"}
+        rows = {"background_rows": "a background"} if self.background is None else {}
+        return rows if self.tolerance is not None else {"max_steps": "a tolerance", **rows}
 
     def __call__(self, problem: Problem) -> Maps:
-        base = baseline(problem, self.baseline, self.seed)[problem.sample]
+        if self.background is None:
+            return self._from(problem, baseline(problem, self.baseline, self.seed)[problem.sample])
+        if not isinstance(self.baseline, str) or self.baseline != "zero":
+            raise MethodError("background rows are the baselines, so that baseline has no effect: leave one out")
+        rows = background_rows(problem, self.background, self.background_rows, self.seed)
+        return _mean([self._from(problem, np.broadcast_to(row, problem.x.shape)) for row in rows])
+
+    def _from(self, problem: Problem, base: NDArray[Any]) -> InputMaps:
+        """base: (R, ...)."""
         difference = (problem.x.astype(np.float64) - base).astype(np.float32)
         rows = np.arange(problem.rows)
         expected = problem.scores - problem.runs.scores_at(base, rows)
@@ -83,6 +96,8 @@ class IntegratedGradients(Method):
         return InputMaps(values, reduce="sum", details=tuple(details), warnings=tuple(warnings))
 
     def emit(self, build: Build) -> Emitted:
+        if self.background is not None:
+            raise MethodError("in a graph there is one baseline: leave `background` out, choose `baseline`")
         if self.tolerance is not None:
             raise MethodError("in a graph the number of steps is fixed: leave `tolerance` out, choose `steps`")
         points, weights = quadrature(self.rule, self.steps)
@@ -98,6 +113,23 @@ class IntegratedGradients(Method):
         if error <= (WORTH_WARNING if self.tolerance is None else self.tolerance):
             return ()
         return (f"the attributions miss the score's difference by {error:.1%} with {steps} steps: take more steps",)
+
+
+def _mean(found: list[InputMaps]) -> InputMaps:
+    """Of the maps from every row of a background: values and numbers averaged, the most steps, each warning once."""
+    values = np.zeros(found[0].values.shape, np.float64)
+    for maps in found:
+        values += maps.values
+    details = []
+    for each in zip(*(maps.details for maps in found), strict=True):
+        means = {key: float(np.mean([d[key] for d in each])) for key in each[0]}
+        details.append({**means, "steps": max(int(d["steps"]) for d in each), "background_rows": len(found)})
+    warnings = [
+        tuple(dict.fromkeys(t for texts in each for t in texts))
+        for each in zip(*(m.warnings for m in found), strict=True)
+    ]
+    made = (values / len(found)).astype(np.float32)
+    return replace(found[0], values=made, details=tuple(details), warnings=tuple(warnings))
 
 
 def quadrature(rule: str, steps: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -7,16 +7,17 @@ forward pass, so any model that ONNX Runtime runs will do.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...attribution.baselines import FILLS, usual_fill
+from ...attribution.baselines import FILLS, background_rows, usual_fill
 from ...attribution.coalitions import SEGMENT_MEAN, Coalitions, fills_of
 from ...attribution.maps import Display, GridMaps, InputMaps, Maps
 from ...attribution.segments import AUTO, NAMES, Features, features_of, idle_segment_options
+from ...errors import MethodError
 from ..options import option
 from ..registry import Method, Needs
 
@@ -57,13 +58,20 @@ class Perturbation(Method):
         "What stands in for hidden features. None: blur on images, zero on other inputs.",
         choices=(*FILLS, SEGMENT_MEAN),
     )
+    background: np.ndarray | None = option(  # noqa: RUF009
+        None,
+        "Samples of the data (rows, ...) in place of a fill: the score with features hidden is the mean over rows that "
+        "give their own values for them (interventional Shapley values).",
+    )
+    background_rows: int = option(100, "Rows of the background at most, chosen by the seed.", low=1, high=1_000_000)
     seed: int = option(0, "Of what is drawn at random, the fill `noise` included.", low=0)
 
     def idle(self) -> Mapping[str, str]:
         segments = self.segments
         if isinstance(segments, str) and segments == AUTO:
             segments = self.on_images
-        return idle_segment_options(segments)
+        rows = {"background_rows": "a background"} if self.background is None else {}
+        return {**idle_segment_options(segments), **rows}
 
     def explain_sample(self, coalitions: Coalitions) -> list[SampleAnswer]:
         """An answer for each target of the sample. Raises MethodError."""
@@ -74,11 +82,19 @@ class Perturbation(Method):
         if isinstance(segments, str) and segments == AUTO and problem.input.plane is not None:
             segments = self.on_images
         found = features_of(problem, segments, self.grid, self.compactness)
-        fill = usual_fill(problem) if self.fill is None else self.fill
-        fills = fills_of(problem, found, fill, self.seed)
+        if self.background is not None:
+            if self.fill != next(f.default for f in fields(self) if f.name == "fill"):
+                raise MethodError(
+                    "background rows stand in for hidden features, so that fill has no effect: leave one out"
+                )
+            rows = background_rows(problem, self.background, self.background_rows, self.seed)
+        else:
+            fill = usual_fill(problem) if self.fill is None else self.fill
+            fills = fills_of(problem, found, fill, self.seed)
         values, details, warnings = [], [], []
         for sample, features in enumerate(found):
-            answers = self.explain_sample(Coalitions(problem, sample, features, fills[sample]))
+            hidden = fills[sample] if self.background is None else rows
+            answers = self.explain_sample(Coalitions(problem, sample, features, hidden, self.background is not None))
             for answer in answers:
                 values.append(features.spread(answer.values))
                 details.append({"features": features.kind, **_by_segment(features, answer.values), **answer.details})

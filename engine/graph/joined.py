@@ -1,0 +1,57 @@
+"""Columns of a table that a model takes as inputs of their own, as one input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+from numpy.typing import DTypeLike
+
+from ..proto.writer import Writer
+from .model import Model
+
+TABLE = "table"
+
+
+def column_inputs(model: Model) -> tuple[str, ...]:
+    """The names of the inputs, where there are several and each is one column (N, 1); else none."""
+    inputs = model.inputs
+    if len(inputs) < 2:
+        return ()
+    columns = all(v.shape is not None and len(v.shape) == 2 and v.shape[1] == 1 for v in inputs)
+    return tuple(v.name for v in inputs) if columns and all(v.dtype is not None for v in inputs) else ()
+
+
+def joined(model: Model, columns: Sequence[str], dtype: DTypeLike) -> tuple[Model, str]:
+    """A model with one input (N, columns) of `dtype` in place of the inputs `columns`, (N, 1) each, and its name.
+
+    dtype: that of the columns, or one that holds them all, strings (object) included: then each column is cast to its
+    own type inside.
+    """
+    writer = Writer(model.values)
+    name = TABLE if TABLE not in model.values else writer.numbered(TABLE)
+    kind = (
+        onnx.TensorProto.STRING if np.dtype(dtype) == object else onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    )
+    own = {v.name: v.type.tensor_type.elem_type for v in model.untyped.graph.input}
+    for place, column in enumerate(columns):
+        at = writer.initializer(writer.numbered(f"{name}/at"), np.array([place], np.int64))
+        if own[column] == kind:
+            writer.node("Gather", [name, at], [column], axis=1)
+        else:
+            part = writer.node("Gather", [name, at], [writer.numbered(f"{name}/column")], axis=1)
+            writer.node("Cast", [part], [column], to=own[column])
+    with model.edited() as edit:
+        graph = edit.graph
+        batch = next(v.type.tensor_type.shape.dim[0] for v in graph.input if v.name == columns[0])
+        kept = [v for v in graph.input if v.name not in columns]
+        first = onnx.helper.make_tensor_value_info(name, kind, [None, len(columns)])
+        first.type.tensor_type.shape.dim[0].CopyFrom(batch)
+        nodes = [*writer.nodes, *graph.node]
+        copies = [onnx.NodeProto.FromString(n.SerializeToString()) for n in nodes]
+        del graph.input[:], graph.node[:]
+        graph.input.extend([first, *kept])
+        graph.node.extend(copies)
+        graph.initializer.extend(writer.initializers.values())
+    return edit.model, name
