@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import _operators
 import cv2
 import numpy as np
 import onnx
@@ -18,6 +19,7 @@ from onnx import ModelProto, TensorProto, numpy_helper
 
 import onnxray
 from onnxray.cli.files.images import decode
+from onnxray.engine.inference.session import Session
 from onnxray.engine.inspection import inspect
 from onnxray.engine.methods.registry import options_of
 from onnxray.engine.preprocess.card import FIELDS, OPTION_FIELDS
@@ -185,6 +187,11 @@ def mutated_model(random_: random.Random) -> bytes | ModelProto:
     model.CopyFrom(random_.choice(BASES))
     if random_.random() < 0.15:
         return mutated_bytes(random_, model.SerializeToString())
+    return mutated(random_, model)
+
+
+def mutated(random_: random.Random, model: ModelProto) -> ModelProto:
+    """The model, changed in place."""
     for _ in range(random_.choice([1, 1, 1, 2, 3])):
         if model.graph.node:
             change = random_.choice([_change_node, _change_node, _change_tensor, _change_info, _change_graph])
@@ -210,14 +217,16 @@ def mutated_bytes(random_: random.Random, data: bytes) -> bytes:
 
 
 def _feeds(model: onnxray.Model, random_: random.Random) -> dict[str, np.ndarray]:
-    rng, feeds = np.random.default_rng(random_.randrange(1 << 30)), {}
-    for value in model.inputs:
-        sizes = [d if isinstance(d, int) else random_.choice([1, 2, 16]) for d in value.shape or ()]
-        if value.shape is None or not all(0 <= d <= 4096 for d in sizes) or np.prod(sizes) > 1 << 20:
-            sizes = [1]
-        dtype = value.dtype or np.dtype(np.float32)
-        feeds[value.name] = np.full(sizes, "a", object) if dtype.kind == "O" else rng.normal(size=sizes).astype(dtype)
-    return feeds
+    return {value.name: _feed(value, random_) for value in model.inputs}
+
+
+def _feed(value: Any, random_: random.Random) -> np.ndarray:
+    sizes = [d if isinstance(d, int) else random_.choice([1, 2, 16]) for d in value.shape or ()]
+    if value.shape is None or not all(0 <= d <= 4096 for d in sizes) or np.prod(sizes) > 1 << 20:
+        sizes = [1]
+    dtype = value.dtype or np.dtype(np.float32)
+    made = np.random.default_rng(random_.randrange(1 << 30)).normal(size=sizes)
+    return np.full(sizes, "a", object) if dtype.kind == "O" else made.astype(dtype)
 
 
 _CHEAP = ("gradient", "grad-cam", "occlusion", "recipro-cam", "eigen-cam", "guided-backprop", "lrp", "ablation", "cam")
@@ -244,6 +253,26 @@ def try_model(random_: random.Random, gradients: bool) -> None:
     else:
         usable = _CHEAP if gradients else ("occlusion", "recipro-cam", "eigen-cam", "ablation")
         onnxray.explain(model, feeds, method=random_.choice(usable), target=random_.choice([None, 0, "prob:0", 99]))
+
+
+def try_operator(random_: random.Random) -> None:
+    """One operator with arguments that do not fit, differentiated and explained."""
+    model, arrays = _operators.base(random_)
+    proto = mutated(random_, model) if random_.random() < 0.9 else model
+    model = onnxray.load(proto)
+    feeds = {v.name: arrays[v.name] if v.name in arrays else _feed(v, random_) for v in model.inputs}
+    door = random_.choice(["vjp", "vjp", "inspect", "explain", "compile", "grad"])
+    if door == "inspect":
+        inspect(model)
+    elif door == "explain":
+        onnxray.explain(model, feeds, method=random_.choice(_CHEAP), target=random_.choice(_TARGETS))
+    elif door == "compile":
+        onnxray.compile(model, method=random_.choice(["grad-cam", "gradient", "recipro-cam"]), target=0)
+    elif model.outputs and model.inputs:
+        wrt = random_.choice(list(model.inputs)).name
+        made = onnxray.vjp(model, model.outputs[0].name, wrt, rules=random_.choice([None, None, "guided"]))
+        y = onnxray.activations(model, feeds, [model.outputs[0].name])[model.outputs[0].name]
+        Session(made).run({**feeds, made.inputs[-1].name: np.ones_like(y)})
 
 
 # --- cards ---
@@ -338,7 +367,9 @@ def try_options(random_: random.Random) -> None:
     onnxray.explain(BASES[0], x, method=name, target=random_.choice(_TARGETS), **options)
 
 
-def warm_up() -> None:
+def warm_up(operators: bool = False) -> None:
+    if operators:
+        _operators.bases()
     x = np.zeros((1, 3, 16, 16), np.float32)
     for name in ("guided-grad-cam", "occlusion", "rise", "score-cam"):
         onnxray.explain(BASES[0], x, method=name, **({"masks": 8} if name == "rise" else {}))
@@ -348,6 +379,7 @@ def warm_up() -> None:
 KINDS: dict[str, Callable[[random.Random], None]] = {
     "model": lambda r: try_model(r, gradients=False),
     "gradient": lambda r: try_model(r, gradients=True),
+    "operator": try_operator,
     "card": try_card,
     "image": try_image,
     "options": try_options,

@@ -72,12 +72,14 @@ def _place(error: Exception) -> str:
 class Worker:
     """A child process that tries mutants, one at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, operators: bool = False) -> None:
+        """operators: whether models of one operator are among what it tries; their bases take seconds to build."""
+        self.operators = operators
         self.start()
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", __file__, "--worker"],
+            [sys.executable, "-W", "ignore", __file__, "--worker", *(["--operators"] if self.operators else [])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -112,11 +114,11 @@ class Worker:
         return self.process.wait()
 
 
-def serve() -> None:
+def serve(operators: bool) -> None:
     """The child: mutants from stdin, outcomes to stdout."""
     import _mutants
 
-    _mutants.warm_up()  # before the first clock runs: kernels are compiled at their first call
+    _mutants.warm_up(operators)  # before the first clock runs: kernels are compiled at their first call
 
     if sys.platform.startswith("linux"):
         import resource
@@ -131,15 +133,15 @@ def serve() -> None:
         out.write(json.dumps([found.what, found.where]).encode() + b"\n")
 
 
-def run(mutants: Iterable[tuple[str, int]], workers: int = 1) -> Iterator[Outcome]:
-    """The outcomes of mutants (kind, seed), in any order."""
+def run(mutants: Iterable[tuple[str, int]], workers: int = 1, operators: bool = False) -> Iterator[Outcome]:
+    """The outcomes of mutants (kind, seed), in any order. operators: whether that kind is among them."""
     source, turn, found = iter(mutants), threading.Lock(), list[Outcome]()
     ready = threading.Condition()
     left = workers
 
     def work() -> None:
         nonlocal left
-        worker = Worker()
+        worker = Worker(operators)
         try:
             while True:
                 with turn:
@@ -179,15 +181,16 @@ def endless(kinds: Sequence[str], first: int, until: float) -> Iterator[tuple[st
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--kinds", default="model,gradient,card,image,options")
+    parser.add_argument("--kinds", default="model,gradient,operator,card,image,options")
     parser.add_argument("--from", dest="first", type=int, default=0, help="the first seed")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", help="KIND:SEED, tried in this process")
     parser.add_argument("--keep", type=Path, help="a file for the seeds of faults, one a line")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--operators", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.worker:
-        serve()
+        serve(given.operators)
         return
     if given.seed:
         from _mutants import KINDS
@@ -198,7 +201,8 @@ def main() -> None:
     counts: Counter[tuple[str, str]] = Counter()
     places: dict[str, list[Outcome]] = {}
     until = time.monotonic() + 60 * given.minutes
-    for outcome in run(endless(given.kinds.split(","), given.first, until), given.workers):
+    kinds = given.kinds.split(",")
+    for outcome in run(endless(kinds, given.first, until), given.workers, "operator" in kinds):
         counts[outcome.kind, outcome.what] += 1
         if outcome.is_fault:
             place = f"{outcome.what} {outcome.where.partition(': ')[0]}"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import ShapeError
 from ..graph.model import Model
 from ..inference.batches import GeneratedRows, RunOptions, run_batches, run_generated
 from ..targets.resolved import ClassTarget, Resolved, score
@@ -25,6 +26,8 @@ class Runs:
 
     def __init__(self, input: Input, target: Resolved, options: RunOptions) -> None:
         self.model, self.input, self.target, self.options = target.model, input, target, options
+        if not input.x.ndim:
+            raise ShapeError(f"the input {input.name!r} is one number without axes: there are no samples to explain")
         self.rows = len(input.x) * target.count
         self.sample = np.repeat(np.arange(len(input.x)), target.count)
         self._known: dict[str, NDArray[Any]] = {}

@@ -20,6 +20,7 @@ from ..emitter.node import Node
 from ..gradients.registry import Gradient
 from ..graph.model import Model
 from ..graph.upgrade import GRADIENT_OPSET, upgraded
+from ..proto.contradictions import CONTRADICTIONS, contradiction
 from ..proto.edit import rename
 from ..proto.nodes import subgraphs
 from ..proto.values import constant_tensor
@@ -94,7 +95,10 @@ def _replace(op: Emitter, proto: NodeProto) -> list[NodeProto] | None:
     prefix = next((o for o in node.outputs if o), node.label)
     function = gradients.find_decomposition(node.domain, node.op_type)
     with op.collecting(prefix) as nodes:
-        outputs = function(node, op) if function is not None else _body(op, node)
+        try:
+            outputs = function(node, op) if function is not None else _body(op, node)
+        except CONTRADICTIONS as error:
+            raise contradiction(proto, error) from error
         if outputs is None:
             return None
         op.rename(nodes, [(new, old) for old, new in zip(node.outputs, outputs, strict=False) if old and new])

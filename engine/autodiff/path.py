@@ -32,6 +32,7 @@ def lookup_of(rules: Rules) -> Lookup:
         table = TABLES[rules]
     elif rules is not None:
         table = rules
+    given = rules is not None and not isinstance(rules, str) and not hasattr(rules, "key")
     own: dict[tuple[str, str], Rule] = {}
     for where, rule in table.items():
         place = gradients.key("", where) if isinstance(where, str) else gradients.key(*where)
@@ -42,7 +43,8 @@ def lookup_of(rules: Rules) -> Lookup:
         entry = gradients.find(*where)
         if where not in own:
             return entry
-        return replace(entry, rule=own[where]) if isinstance(entry, Gradient) else Gradient(own[where])
+        known = entry if isinstance(entry, Gradient) else Gradient(own[where])
+        return replace(known, rule=own[where], given=given)
 
     return lookup
 

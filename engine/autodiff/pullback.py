@@ -10,6 +10,7 @@ from ..emitter.emitter import Emitter
 from ..emitter.node import Node
 from ..errors import GradientError, NoGradient
 from ..gradients.registry import Entry, Gradient, Refusal
+from ..proto.contradictions import CONTRADICTIONS, contradiction
 from .path import Lookup, Path
 
 
@@ -60,7 +61,12 @@ def pullback(
 
 def _apply(op: Emitter, node: Node, entry: Gradient, incoming: list[str | None]) -> list[tuple[str, str]]:
     """(value, cotangent) pairs of one node, in the values' own shapes."""
-    result = entry.rule(node, incoming, op)
+    try:
+        result = entry.rule(node, incoming, op)
+    except CONTRADICTIONS as error:
+        if entry.given:
+            raise  # the caller's own mistake
+        raise contradiction(node.proto, error) from error
     if isinstance(result, Mapping):
         return list(result.items())
     if any(result[len(node.inputs) :]):

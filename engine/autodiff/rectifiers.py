@@ -56,7 +56,7 @@ def _prelu(node: Node, dy: str, op: Emitter) -> str:
 def _clip(node: Node, dy: str, op: Emitter) -> str | None:
     low = node.input(1)
     bound = None if low is None else op.constant_value(low)
-    if bound is None or bound.item() != 0:
+    if bound is None or bound.size != 1 or bound.item() != 0:
         return None
     return op.Relu(dy)
 

@@ -15,6 +15,8 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, Valu
 
 from ..graph.model import Model
 from ..proto import external_data as external
+from ..proto.contradictions import contradiction
+from ..proto.guarded_inference import INFERENCE_ERRORS, infer_node
 from ..proto.nodes import DOMAIN_NAMES
 from ..proto.shape_inference import infer_shapes
 from ..proto.symbolic_shapes import refine
@@ -113,7 +115,10 @@ class GraphTypes:
             if not any(a.name == "ceil_mode" and a.i for a in node.attribute):
                 continue
             schema = onnx.defs.get_schema(node.op_type, _POOLS_SETTLED)
-            found = onnx.shape_inference.infer_node_outputs(schema, node, {node.input[0]: types[node.input[0]]})
+            try:
+                found = infer_node(schema, node, {node.input[0]: types[node.input[0]]}, {}, _POOLS_SETTLED)
+            except INFERENCE_ERRORS as error:
+                raise contradiction(node, error) from error
             right, wrong = shape_of(found.get(node.output[0])), shape_of(types.get(node.output[0]))
             size = shape_of(types[node.input[0]])
             if right != wrong and right is not None and size is not None and _floor_mode(node, size[2:], right[2:]):

@@ -13,6 +13,7 @@ import onnx
 from onnx import NodeProto, TensorProto, TypeProto
 
 from ..errors import ShapeError
+from ..proto.guarded_inference import INFERENCE_ERRORS, infer_node
 from ..proto.nodes import reads
 from ..proto.operators import CONVOLUTIONS
 from ..proto.values import FLOATS, Shape, elem_of, shape_of, tensor_type
@@ -166,10 +167,9 @@ class TypedGraph(Writer):
         schema = onnx.defs.get_schema(node.op_type, self.opset, domain)
         types = {name: self.type(name) or TypeProto() for name in (*reads(node), *node.input) if name}
         data = {name: tensor for name in node.input if (tensor := self._small_tensor(name)) is not None}
-        imports = [onnx.helper.make_opsetid(domain, self.opset)]
         try:
-            found = onnx.shape_inference.infer_node_outputs(schema, node, types, data, opset_imports=imports)
-        except onnx.shape_inference.InferenceError as error:
+            found = infer_node(schema, node, types, data, self.opset)
+        except INFERENCE_ERRORS as error:
             known = {name: shape_of(self.type(name)) for name in node.input if name}
             reason = str(error).split("\n")[0]
             raise ShapeError(

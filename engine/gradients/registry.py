@@ -36,12 +36,14 @@ class Gradient:
     inputs      the inputs that may have a cotangent; None: all of them
     broadcasts  the output has the shape that all inputs broadcast to; cotangents may come in it and are reduced
     carries     integers stand for real numbers here (quantisation): cotangents of integer values are let through
+    given       the rule is the caller's own: what it raises is passed on as it is
     """
 
     rule: Rule
     inputs: frozenset[int] | None = None
     broadcasts: bool = False
     carries: bool = False
+    given: bool = False
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from ..emitter.emitter import Emitter
 from ..emitter.node import Node
 
 _BLOCK = 16
+# Entries of a matrix of windows and positions that is stored as a constant; larger ones are computed at run time.
+_MOST_STORED = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,12 @@ def _reads(
 ) -> str:
     """As `membership` for one axis, boolean, with so many positions before and after those of `read` as well."""
     axis = axes[i]
-    if axis.size is not None and axis.count is not None and axis.before is not None:
+    if (
+        axis.size is not None
+        and axis.count is not None
+        and axis.before is not None
+        and (axis.size + before + after) * axis.count <= _MOST_STORED
+    ):
         place = np.arange(-before, axis.size + after) + axis.before - axis.stride * np.arange(axis.count)[:, None]
         return op.const((place >= 0) & (place < axis.extent) & (place % axis.dilation == 0))
     one = np.int64(1)

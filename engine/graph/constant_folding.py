@@ -13,12 +13,12 @@ import warnings
 
 import numpy as np
 import onnx
-import onnx.shape_inference
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto
 
 from ..errors import ModelError, ShapeError
 from ..proto import external_data as external
 from ..proto.edit import replace_nodes
+from ..proto.guarded_inference import INFERENCE_ERRORS, infer_node
 from ..proto.nodes import DOMAIN_NAMES, opset_of, subgraphs
 from ..proto.shape_inference import infer_shapes
 from ..proto.values import Shape, Value, constant_tensor, dtype_of, from_info, tensor_type
@@ -174,10 +174,9 @@ class _Round:
         }
         types = {name: self._type(name) for name in node.input if name}
         schema = onnx.defs.get_schema(node.op_type, self.opset, "")
-        imports = [onnx.helper.make_opsetid("", self.opset)]
         try:
-            found = onnx.shape_inference.infer_node_outputs(schema, node, types, small, opset_imports=imports)
-        except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
+            found = infer_node(schema, node, types, small, self.opset)
+        except INFERENCE_ERRORS:
             return  # a contradiction: ONNX Runtime is its judge
         for name, kind in found.items():
             value = from_info(ValueInfoProto(name=name, type=kind))

@@ -6,10 +6,13 @@ quick: it needs no weights. Where that objects, ONNX Runtime has the last word, 
 
 from __future__ import annotations
 
+import math
+
 import onnx
-import onnx.shape_inference
 
 from ..caches import of_model
+from ..errors import ModelError
+from ..proto.guarded_inference import INFERENCE_ERRORS, infer_graph
 from ..proto.nodes import all_nodes, plain_domain
 from ..proto.shape_inference import bare_copy
 from ..runtime import trial
@@ -18,9 +21,23 @@ from .model import Model
 
 @of_model
 def check_consistent(model: Model) -> None:
-    """Raise ModelError, naming the node, if number, types or shapes of a node's arguments cannot be."""
+    """Raise ModelError, naming node or value, if number, types or shapes of a node's arguments cannot be."""
+    _check_sizes(model)
     if _has_unknown_operator(model) or not _can_be_inferred(model):
         trial.check_loads(model.proto, model.folder)
+
+
+# Elements of one value; nothing holds so many.
+_MOST_ELEMENTS = 1 << 36
+
+
+def _check_sizes(model: Model) -> None:
+    for info in (*model.graph.input, *model.graph.value_info, *model.graph.output):
+        sizes = [dim.dim_value for dim in info.type.tensor_type.shape.dim if dim.dim_value > 1]
+        if sizes and math.prod(sizes) > _MOST_ELEMENTS:
+            raise ModelError(
+                f"the value {info.name!r} would have the sizes {sizes}, more than any memory holds: the file is damaged"
+            )
 
 
 def _has_unknown_operator(model: Model) -> bool:
@@ -31,7 +48,7 @@ def _has_unknown_operator(model: Model) -> bool:
 
 def _can_be_inferred(model: Model) -> bool:
     try:
-        onnx.shape_inference.infer_shapes(bare_copy(model.proto), check_type=True, strict_mode=True)
-    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError, onnx.checker.ValidationError):
+        infer_graph(bare_copy(model.proto), strict=True)
+    except INFERENCE_ERRORS:
         return False
     return True

@@ -1,5 +1,6 @@
 """Forms that exporters write and that others misread, written as everybody reads them; done once, at load.
 
+optional inputs at the end that are named ""       cut off: ONNX Runtime's LayerNormalization crashes on one
 optional input that is a tensor without elements   left out
 Pad with `axes` (opset 18)                         amounts for every axis: ONNX Runtime's transpose optimiser takes
                                                    them for that
@@ -38,6 +39,9 @@ def settle_dialects(proto: ModelProto) -> ModelProto:
     """`proto`, changed in place; types inferred anew where that matters. Raises ModelError."""
     if opset_of(proto) >= _EMPTY_FROM_OPSET:
         _leave_out(proto.graph, frozenset())
+    for node in all_nodes(proto.graph):
+        while len(node.input) > 1 and not node.input[-1]:
+            del node.input[-1]
     constants = {t.name: t for t in proto.graph.initializer}
     constants = {n: t for n, t in constants.items() if n not in {v.name for v in proto.graph.input}}
     _pad_all_axes(proto, constants)
@@ -62,8 +66,6 @@ def _leave_out(graph: GraphProto, outer: frozenset[str]) -> None:
             for place in _EMPTY_IS_ABSENT.get(node.op_type, ()):
                 if place < len(node.input) and node.input[place] in named:
                     node.input[place] = ""
-            while len(node.input) > 1 and node.op_type in _EMPTY_IS_ABSENT and not node.input[-1]:
-                del node.input[-1]
         for inner in subgraphs(node):
             _leave_out(inner, named)
 

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import onnx
-import onnx.shape_inference
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 from ..errors import OpsetError
+from ..proto.contradictions import CONTRADICTIONS, contradiction
 from ..proto.edit import replace_nodes
+from ..proto.guarded_inference import INFERENCE_ERRORS, infer_graph
 from ..proto.nodes import DOMAIN_NAMES, RUNTIME_OPSET, label, opset_of, subgraphs
 
 
@@ -73,6 +74,8 @@ class _Upgrade:
             return rule(self, node)
         except _Refused as refused:
             return self._refuse(node, str(refused))
+        except CONTRADICTIONS as error:
+            raise contradiction(node, error) from error
 
     def _refuse(self, node: NodeProto, reason: str) -> list[NodeProto]:
         raise OpsetError(
@@ -92,12 +95,13 @@ class _Upgrade:
         passing = [self._passing(node) for node in copy.graph.node]
         replace_nodes(copy.graph, passing)
         copy.graph.initializer.extend(self.added)
+        graph = copy.graph
         try:
-            copy = onnx.shape_inference.infer_shapes(copy)
-        except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
+            graph = infer_graph(copy)
+        except INFERENCE_ERRORS:
             return  # then only the declared ones are known
         finally:
-            infos: list[ValueInfoProto] = [*copy.graph.value_info, *copy.graph.input, *copy.graph.output]
+            infos: list[ValueInfoProto] = [*graph.value_info, *graph.input, *graph.output]
             for info in infos:
                 if info.type.tensor_type.HasField("shape"):
                     self.ranks[info.name] = len(info.type.tensor_type.shape.dim)

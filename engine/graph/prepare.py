@@ -28,6 +28,7 @@ def prepare(proto: ModelProto) -> ModelProto:
     _check_opsets(proto)
     proto = _inline_functions(proto)
     if opset_of(proto) < RUNTIME_OPSET:
+        check_order(proto.graph)
         proto = upgrade_ancient(proto)
         check_wellformed(proto)
     _drop_negative_sizes(proto.graph)

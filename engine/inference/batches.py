@@ -21,6 +21,7 @@ from ...kernels.threads import available
 from ..caches import of_model
 from ..errors import ModelError, OutOfMemory, ShapeError
 from ..graph.model import Model
+from ..runtime.feeds import check_fillable
 from ..runtime.providers import Providers, asked_providers, resolve_providers
 from .session import session, sessions
 
@@ -118,6 +119,8 @@ def _in_batches(
     full: fewer rows than a batch are the last of many: on devices they are filled up to a whole one.
     """
     count = len(next(iter(rows.values())))
+    if not count:
+        raise ShapeError("there is no sample to run the model on: give at least one")
     declared = {v.name: v for v in model.inputs}
     shared = {name: array for name, array in (shared or {}).items() if name in declared}
     rows = {name: array for name, array in rows.items() if name in declared}
@@ -307,6 +310,7 @@ class _Runs:
         ready = session(self.model, providers=self.runtime.providers, threads=self.runtime.threads, rows=for_size)
         feeds = {name: array[0] if name in self.bare else array for name, array in piece.items()}
         if step < rows:
+            check_fillable([a for name, a in feeds.items() if name not in self.bare], rows)
             feeds = {
                 name: a if name in self.bare else np.concatenate([a, np.repeat(a[-1:], rows - step, 0)])
                 for name, a in feeds.items()

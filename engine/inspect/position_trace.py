@@ -14,6 +14,7 @@ from ..errors import CardError, ModelError
 from ..graph.model import Model
 from ..proto.arguments import Unreadable, axes_of, pads_of, permutation_of, slice_of
 from ..proto.attributes import attributes
+from ..proto.contradictions import CONTRADICTIONS, contradiction
 from ..proto.nodes import reads
 from .blocked_layout import blocked_values
 from .concrete_shapes import concrete_shapes
@@ -124,6 +125,8 @@ class Trace:
             found = rule(self, index, node, shapes[0])
         except (Unreadable, ModelError):
             return
+        except CONTRADICTIONS as error:
+            raise contradiction(node, error) from error
         for name, shape, positions in zip(outputs, shapes, found, strict=False):
             if positions is None or shape is None or positions.ndim != len(shape) + 1:
                 continue

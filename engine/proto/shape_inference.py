@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-import onnx.shape_inference
 from onnx import GraphProto, ModelProto, TensorProto, TypeProto, ValueInfoProto
 
-from ..errors import ModelError
 from . import external_data as external
 from .edit import copy_fields
+from .guarded_inference import INFERENCE_ERRORS, infer_graph
 from .nodes import DOMAIN_NAMES
 from .values import shape_of
 
@@ -74,43 +73,10 @@ def _infer(bare: ModelProto, known: list[ValueInfoProto], data: bool = False) ->
     del bare.graph.value_info[:]
     bare.graph.value_info.extend(known)
     try:
-        return onnx_inference(bare, data)
-    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
+        return infer_graph(bare, data)
+    except INFERENCE_ERRORS:
         # Contradictory types. ONNX Runtime is the judge of such a model; only what it declares itself is known.
         return bare.graph
-
-
-_NOT_FOLLOWED = "onnxray.not_followed"
-
-
-def onnx_inference(bare: ModelProto, data: bool = False) -> GraphProto:
-    """What onnx infers. Raises what it raises, and ModelError for a size below 0 in front of a Slice.
-
-    It gives Pads that cut more than there is, and windows larger than their input, negative sizes, and it (and ONNX
-    Runtime, which holds a copy of it) ends the process where a Slice reads one: an assertion of std::clamp. So it is
-    asked without following slices first.
-    """
-    slices = [node for node in bare.graph.node if node.op_type == "Slice" and node.domain in DOMAIN_NAMES]
-    if not slices:
-        return onnx.shape_inference.infer_shapes(bare, data_prop=data).graph
-    domains = [node.domain for node in slices]
-    for node in slices:
-        node.domain = _NOT_FOLLOWED
-    bare.opset_import.add(domain=_NOT_FOLLOWED, version=1)
-    try:
-        found = onnx.shape_inference.infer_shapes(bare, data_prop=data).graph
-    finally:
-        bare.opset_import.pop()
-        for node, domain in zip(slices, domains, strict=True):
-            node.domain = domain
-    for info in found.value_info:
-        sizes = [dim.dim_value for dim in info.type.tensor_type.shape.dim]
-        if any(size < 0 for size in sizes):
-            raise ModelError(
-                f"the value {info.name!r} would have the shape {sizes}: a Pad cuts more than there is, or a window is "
-                "larger than its input; the model is damaged, or its input too small"
-            )
-    return onnx.shape_inference.infer_shapes(bare, data_prop=data).graph
 
 
 def _is_complete(inferred: GraphProto) -> bool:

@@ -19,7 +19,9 @@ from onnx import NodeProto, TypeProto
 from ..errors import ModelError
 from .arguments import Unreadable, pads_of, slice_of
 from .attributes import attributes
+from .contradictions import CONTRADICTIONS, contradiction
 from .expressions import Size
+from .guarded_inference import INFERENCE_ERRORS, infer_node
 from .known_sizes import MOST_ELEMENTS, TO_THE_END, KnownSizes, dims_of
 from .nodes import DOMAIN_NAMES, reads
 from .symbolic_values import VALUES
@@ -204,10 +206,9 @@ class _Walk(KnownSizes):
             if numbers is not None:
                 array = np.array(numbers, np.int64).reshape(self.value(name).shape)  # type: ignore[union-attr]
                 data[name] = onnx.numpy_helper.from_array(array, name)
-        imports = [onnx.helper.make_opsetid("", self.opset)]
         try:
-            found = onnx.shape_inference.infer_node_outputs(schema, node, given, data, opset_imports=imports)
-        except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError):
+            found = infer_node(schema, node, given, data, self.opset)
+        except INFERENCE_ERRORS:
             return  # contradictory: the runtime is the judge
         for name, kind in found.items():
             if kind.HasField("tensor_type") and kind.tensor_type.HasField("shape"):
@@ -237,4 +238,7 @@ def refine(
     """Fill in what is open in `types`, in place. `constant` gives the array behind a name, None if it is computed."""
     walk = _Walk(types, constant, opset)
     for node in nodes:
-        walk.visit(node)
+        try:
+            walk.visit(node)
+        except CONTRADICTIONS as error:
+            raise contradiction(node, error) from error

@@ -83,6 +83,8 @@ def _cast(walk: KnownSizes, node: NodeProto, given: Mapping[str, Any]) -> np.nda
     if value is None or given["to"] in (onnx.TensorProto.BOOL, onnx.TensorProto.STRING):
         return None
     whole = given["to"] not in (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16)
+    if whole and any(isinstance(v, float) and not math.isfinite(v) for v in value.reshape(-1)):
+        return None  # what that becomes is the machine's business
     items = [int(v) if whole and isinstance(v, (float, bool)) else v for v in value.reshape(-1)]
     return objects(items).reshape(value.shape)
 

@@ -192,6 +192,21 @@ def _check_node(node: NodeProto, opsets: Mapping[str, int], inside_function: boo
             raise ModelError(f"attribute {attribute.name!r} of node {label(node)} has no type: the file is damaged")
         _check_attribute(attribute, opsets, inside_function)
     _check_schema(node, opsets.get(plain_domain(node.domain)))
+    if plain_domain(node.domain) == "":
+        _check_words(node)
+
+
+def _check_words(node: NodeProto) -> None:
+    """Texts in attributes of standard operators are words, equations, formats; only tensors hold text of any kind."""
+    for attribute in node.attribute:
+        for text in (attribute.s, *attribute.strings):
+            try:
+                text.decode()
+            except UnicodeDecodeError:
+                raise ModelError(
+                    f"attribute {attribute.name!r} of node {label(node)} is no UTF-8 text ({text[:40]!r}): the file is "
+                    "damaged"
+                ) from None
 
 
 def _check_attribute(attribute: AttributeProto, opsets: Mapping[str, int], inside_function: bool) -> None:

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import onnx
 from onnx import GraphProto, ModelProto
 
 from ..errors import ShapeError
 from ..proto.edit import copy_fields
+from ..proto.guarded_inference import INFERENCE_ERRORS, infer_graph
 from ..proto.nodes import all_nodes, label
-from ..proto.shape_inference import bare_graph, is_risky, onnx_inference
+from ..proto.shape_inference import bare_graph, is_risky
 
 _WINDOWS = frozenset(
     """Conv FusedConv NhwcFusedConv ConvInteger QLinearConv ConvTranspose DeformConv MaxPool AveragePool LpPool
@@ -112,10 +112,10 @@ def _sizes(proto: ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> dict[str
         if info.type.HasField("tensor_type"):
             info.type.tensor_type.ClearField("shape")
     try:
-        inferred = onnx_inference(bare)
+        inferred = infer_graph(bare)
         if not is_risky(bare.graph, inferred):
-            inferred = onnx_inference(bare, data=True)
-    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
+            inferred = infer_graph(bare, data=True)
+    except INFERENCE_ERRORS:
         return {}
     return _known(inferred)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -72,6 +72,20 @@ def _kind(dtype: np.dtype[Any]) -> str:
     if dtype.kind == "f" or dtype.name.startswith(("bfloat", "float")):
         return "float"  # those of ml_dtypes are of no kind for NumPy
     return {"c": "complex", "b": "bool"}.get(dtype.kind) or str(dtype.name)
+
+
+# Bytes of a batch that is filled up with copies of its last sample.
+_MOST_FILLED = 1 << 30
+
+
+def check_fillable(arrays: Sequence[np.ndarray], rows: int) -> None:
+    """Raise ShapeError if filling up to so many rows takes more memory than any batch in use does."""
+    needed = sum(array.nbytes // max(1, len(array)) for array in arrays) * rows
+    if needed > _MOST_FILLED:
+        raise ShapeError(
+            f"the model fixes its batch at {rows} samples, which take {needed / (1 << 30):.1f} GiB: the file is "
+            "damaged, or export it with a dynamic or smaller batch"
+        )
 
 
 def pieces(feeds: Mapping[str, Any], inputs: Mapping[str, Value], at_once: int = 1) -> list[dict[str, Any]] | None:

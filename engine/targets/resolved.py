@@ -67,7 +67,12 @@ class ClassTarget:
         return np.tile(self.weights, (samples, 1))
 
     def by_class(self, y: NDArray[Any]) -> NDArray[Any]:
-        """The class scores (N, C) of values y: (N, ...)."""
+        """The class scores (N, C) of values y: (N, ...). Raises TargetError where y lacks the axis of the classes."""
+        if y.ndim <= self.axis:
+            raise TargetError(
+                f"the value {self.of!r} of shape {list(y.shape)} has no axis {self.axis} to find classes along: name "
+                "another output, or a target such as element:NAME:INDEX"
+            )
         return np.moveaxis(y, self.axis, -1).reshape(len(y), -1, y.shape[self.axis])[:, 0]
 
     def chosen(self, y: NDArray[Any]) -> NDArray[np.int64]:

@@ -18,6 +18,8 @@ def pointwise(node: LocalNode) -> dict[str, Links]:
     """Element by element, with broadcasting: axes are aligned from the right."""
     out, found = node.after, {}
     for name, axes in node.followed.items():
+        if node.op == "CastLike" and name != node.inputs[0]:
+            continue  # only its type is read
         shape = node.shape(name)
         places = {axis: axis + len(out) - len(shape) for axis in axes}
         if any(shape[axis] == 1 and out[place] != 1 for axis, place in places.items()):

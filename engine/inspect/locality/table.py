@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...proto.contradictions import CONTRADICTIONS, contradiction
 from ...proto.nodes import plain_domain
 from . import moves, pointwise, resampling, windows  # noqa: F401 (they register their rules)
 from .rules import RULES, Links, LocalNode, Mixing
@@ -15,7 +16,10 @@ def links(node: LocalNode) -> dict[str, Links]:
     found = RULES.get((plain_domain(node.node.domain), node.op))
     if found is None:
         raise Mixing
-    moved = found(node)
+    try:
+        moved = found(node)
+    except CONTRADICTIONS as error:
+        raise contradiction(node.node, error) from error
     rank = min((len(node.shape(name)) for name in node.node.output if name), default=0)
     if any(axis >= rank for by_axis in moved.values() for axis in by_axis):
         raise Mixing  # the model contradicts itself

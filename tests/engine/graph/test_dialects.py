@@ -114,3 +114,13 @@ def test_the_size_of_a_resize_is_what_onnx_runtime_gives(scale, batch):
     z = _run(probe, {"x": x}, ["z"], "ORT_DISABLE_ALL")[0]
     assert onnxray.load(model).value("z").shape[2:] == z.shape[2:]
     _judge_linear(model, x)
+
+
+def test_an_empty_name_at_the_end_is_an_input_left_out():
+    """ONNX Runtime's LayerNormalization crashes on the bias that is named and empty."""
+    node = helper.make_node("LayerNormalization", ["x", "w", ""], ["y"], axis=1)
+    model = _model([node], [2, 3], {"w": np.ones(3, np.float32)})
+    x = np.random.default_rng(0).standard_normal((2, 3)).astype(np.float32)
+    plain = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-5)
+    assert_allclose(onnxray.activations(model, x, "y")["y"], plain, rtol=1e-4, atol=1e-5)
+    assert list(onnxray.load(model).graph.node[0].input) == ["x", "w"]

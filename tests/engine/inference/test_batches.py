@@ -197,3 +197,16 @@ def test_a_fixed_batch_that_is_too_much(
     with pytest.raises(OutOfMemory):
         run_batches(model, {"x": RNG.standard_normal((13, 4)).astype(np.float32)}, ["y"])
     assert sizes == [5]
+
+
+@pytest.mark.parametrize("size", [1 << 31, 1 << 40])
+def test_a_fixed_batch_that_nothing_holds_is_refused_before_it_is_made(parse: Any, size: int) -> None:
+    model = onnxray.load(parse(f"m (float[{size}, 3] x) => (float[{size}, 3] y) {{ y = Relu (x) }}"))
+    with pytest.raises(ShapeError, match="fixes its batch at"):
+        run_batches(model, {"x": np.ones((1, 3), np.float32)}, ["y"])
+
+
+def test_no_sample_is_said(parse: Any) -> None:
+    model = onnxray.load(parse("m (float[N, 3] x) => (float[N, 3] y) { y = Relu (x) }"))
+    with pytest.raises(ShapeError, match="no sample"):
+        run_batches(model, {"x": np.ones((0, 3), np.float32)}, ["y"])
