@@ -38,12 +38,14 @@ __all__ = [*_WHERE]
 
 if TYPE_CHECKING:
     from .cli.facade import activations as activations
-    from .cli.facade import explain as explain
-    from .cli.facade import predict as predict
+    from .cli.signatures import compile as compile
+    from .cli.signatures import explain as explain
+    from .cli.signatures import inspect as inspect
+    from .cli.signatures import load as load
+    from .cli.signatures import predict as predict
     from .engine.attribution.explanation import Explanation as Explanation
     from .engine.attribution.explanations import Explanations as Explanations
     from .engine.autodiff.vjp import vjp as vjp
-    from .engine.compile import compile as compile
     from .engine.errors import OnnxrayError as OnnxrayError
     from .engine.graph.model import Model as Model
     from .engine.graph.model import save as save
@@ -51,8 +53,6 @@ if TYPE_CHECKING:
     from .engine.graph.split import split as split
     from .engine.inspect.layers import Layer as Layer
     from .engine.inspection import filters as filters
-    from .engine.inspection import inspect as inspect
-    from .engine.load import load as load
     from .engine.methods.registry import methods as methods
     from .engine.predict import Prediction as Prediction
     from .engine.targets.target import Target as Target

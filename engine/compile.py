@@ -22,6 +22,7 @@ from .compiled.build import TARGET, Build
 from .compiled.emitted import Emitted
 from .errors import MethodError, ModelError, TargetError
 from .graph.model import Model, Source
+from .inspect.layers import Layer, layer_names
 from .load import load
 from .methods.registry import Method, make
 from .preprocess.card import Card
@@ -46,8 +47,8 @@ class _Wanted:
 
 def compile(
     model: Source,
-    method: str | Method = "grad-cam",
-    layer: str | Sequence[str] | None = None,
+    method: str | Method | type[Method] = "grad-cam",
+    layer: str | Layer | Sequence[str | Layer] | None = None,
     target: Any = "predicted",
     *,
     upsample: str = "input",
@@ -83,7 +84,7 @@ def compile(
     card_options = {name: options.pop(name) for name in CARD_OPTIONS if name in options}
     model = load(model, **card_options)
     chosen = make(method, options)
-    layers = (layer,) if isinstance(layer, str) else tuple(layer or ())
+    layers = layer_names(layer)
     if layers and not chosen.at_layer:
         raise MethodError(f"{chosen.name} explains at the input and takes no layer: leave it out, or use a CAM method")
     for name in (OUTPUT, TARGET):
