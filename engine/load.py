@@ -13,7 +13,8 @@ from .preprocess.card import check
 def load(source: Source, **card: Any) -> Model:
     """Read a model and make it ready: functions inlined, constants folded, shapes inferred, opset at least 7.
 
-    `source` is a path, the bytes of a file, an onnx.ModelProto (left as it is) or a Model. `card` overrides fields of
+    `source` is a path, a name of `onnxray models list` ("builtin"), the bytes of a file, an onnx.ModelProto (left as it
+    is) or a Model. `card` overrides fields of
     the model card (`size`, `mean`, `std`, `order`, `layout`, `resize`, `labels`, ...; see
     `onnxray.engine.preprocess.card.Card`), those among them that say what the model answers: `output` (its name),
     `answer` ("classes", "two", "labels", "number", ...), `scores` ("logits", "probabilities" or "log-probabilities")
@@ -22,7 +23,8 @@ def load(source: Source, **card: Any) -> Model:
     External data up to 1 GiB in all is read in; beyond that it stays where it is and is memory-mapped.
 
     Raises ModelError (not an ONNX model, truncated, contradictory), ExternalDataError (data file missing or outside the
-    model's folder), OpsetError (older than opset 7 and not convertible), CardError (unknown field).
+    model's folder), OpsetError (older than opset 7 and not convertible), CardError (unknown field), UnknownName (no
+    such model or file).
     """
     model = read(source)
     for name in ("warnings", "about"):

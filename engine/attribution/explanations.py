@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import MethodError
+from ..errors import MethodError, ShapeError
 from . import notebook
 from .explanation import Explanation
 
@@ -40,38 +40,47 @@ class Explanations(Sequence[Explanation]):
 
     @property
     def values(self) -> NDArray[np.float32]:
-        return np.stack([part.values for part in self.parts])
+        """float32 (n, ...): those of the parts. Raises ShapeError where their shapes differ."""
+        return _stacked("values", [part.values for part in self.parts])
 
     @property
     def heatmap(self) -> NDArray[np.float32]:
-        return np.stack([part.heatmap for part in self.parts])
+        """float32 (n, H, W): those of the parts. Raises ShapeError where the images differ in size."""
+        return _stacked("heatmaps", [part.heatmap for part in self.parts])
 
     @property
     def method(self) -> str:
+        """The name of the method that made them."""
         return self.parts[0].method
 
     @property
     def layer(self) -> str | None:
+        """Where the maps were made, None for methods that explain at the input."""
         return self.parts[0].layer
 
     @property
     def target(self) -> tuple[Target, ...]:
+        """What each explains."""
         return tuple(part.target for part in self.parts)
 
     @property
     def score(self) -> NDArray[np.float32]:
+        """float32 (n,): the explained numbers."""
         return np.array([part.score for part in self.parts], np.float32)
 
     @property
     def probability(self) -> tuple[float | None, ...]:
+        """Those of the parts, None each where the target is not one class."""
         return tuple(part.probability for part in self.parts)
 
     @property
     def scores(self) -> NDArray[np.float32]:
+        """float32 (n, C): the scores of all classes."""
         return np.stack([part.scores for part in self.parts])
 
     @property
     def warnings(self) -> tuple[str, ...]:
+        """The warnings of all parts, each once."""
         return tuple(dict.fromkeys(w for part in self.parts for w in part.warnings))
 
     def overlay(
@@ -100,3 +109,12 @@ class Explanations(Sequence[Explanation]):
 
     def _repr_html_(self) -> str:
         return "".join(part._repr_html_() for part in self.parts)
+
+
+def _stacked(what: str, arrays: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    shapes = list(dict.fromkeys(array.shape for array in arrays))
+    if len(shapes) > 1:
+        raise ShapeError(
+            f"the {what} have different shapes ({list(shapes[0])}, {list(shapes[1])}): take them one by one"
+        )
+    return np.stack(arrays)

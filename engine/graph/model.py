@@ -94,6 +94,7 @@ class Model:
 
     @property
     def graph(self) -> GraphProto:
+        """The graph of `proto`: do not modify it."""
         return self.proto.graph
 
     @cached_property
@@ -108,6 +109,7 @@ class Model:
 
     @cached_property
     def metadata(self) -> Mapping[str, str]:
+        """The model's metadata properties."""
         return MappingProxyType({p.key: p.value for p in self.untyped.metadata_props})
 
     @cached_property
@@ -145,6 +147,7 @@ class Model:
 
     @cached_property
     def initializers(self) -> Mapping[str, TensorProto]:
+        """name -> stored tensor, of weights and constants."""
         return MappingProxyType({t.name: t for t in self.untyped.graph.initializer})
 
     @cached_property
@@ -154,6 +157,7 @@ class Model:
 
     @cached_property
     def outputs(self) -> tuple[Value, ...]:
+        """The outputs: name, type, shape."""
         return tuple(self.values[v.name] for v in self.graph.output)
 
     @cached_property

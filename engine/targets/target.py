@@ -113,10 +113,12 @@ class Target:
 
     @staticmethod
     def predicted(rank: int = 1) -> Target:
+        """The most probable class; `rank=2` the one after it, and so on."""
         return registry.make("Predicted", rank)
 
     @staticmethod
     def top(k: int) -> Target:
+        """The `k` most probable classes, one explanation each. Raises TargetError for k below 1."""
         if k < 1:
             raise TargetError(f"top:{k} names no class: ask for at least one")
         if k > MOST_TARGETS:
@@ -125,22 +127,27 @@ class Target:
 
     @staticmethod
     def class_(which: int | str) -> Target:
+        """A class by its index, or by its label."""
         return registry.make("Class", which)
 
     @staticmethod
     def several(classes: Sequence[Which]) -> Target:
+        """Several targets, one explanation each."""
         return registry.make("Several", tuple(Target.of(c) for c in classes))
 
     @staticmethod
     def contrast(a: Which, b: Which) -> Target:
+        """The score of `a` minus that of `b`."""
         return registry.make("Contrast", Target.of(a), Target.of(b))
 
     @staticmethod
     def probability(which: Which = None) -> Target:
+        """The probability of a class in place of its logit."""
         return registry.make("Scale", "prob", Target.of(which))
 
     @staticmethod
     def logit(which: Which = None) -> Target:
+        """The score before the model's softmax or sigmoid."""
         inner = Target.of(which)
         return registry.make("Scale", "logit", inner) if inner.of_classes else registry.make("Logit", inner)
 
@@ -153,14 +160,17 @@ class Target:
 
     @staticmethod
     def unit(layer: str, channel: int | str = STRONGEST, at: tuple[int, ...] | str | None = None) -> Target:
+        """A channel of a layer, by default the strongest one: its mean, or with `at` one place (row, column)."""
         return registry.make("Unit", layer, channel, at)
 
     @staticmethod
     def element(value: str, index: Sequence[int | str] = ()) -> Target:
+        """One number of any value: an index, "max" or "mean" for every axis after the batch."""
         return registry.make("Element", value, tuple(index))
 
     @staticmethod
     def mean(value: str, box: Sequence[float] | None = None) -> Target:
+        """The mean of a value, over the `box` (y0, x0, y1, x1) of the image where one is given."""
         return registry.make("Mean", value, None if box is None else tuple(box))
 
     @staticmethod
@@ -188,4 +198,5 @@ class Target:
 
     @staticmethod
     def cotangent(value: str, array: NDArray[Any]) -> Target:
+        """The sum of the elements of a value times `array`, of the shape of one sample."""
         return registry.make("Cotangent", value, np.asarray(array))
