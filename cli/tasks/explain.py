@@ -118,9 +118,9 @@ def target_of(text: str, model: Model, card: Card) -> Target:
     from ...engine.targets.target import Target
     from ..files import images
 
-    def prepared(given: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    def prepared(given: NDArray[Any]) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
         found = input_of(model, given, card)
-        return {found.name: found.x}
+        return {found.name: found.x}, {}
 
     target = Target.parse(text).opened(images.read)
     target.resolve(Place(model, card.labels, prepare=prepared))

@@ -62,11 +62,14 @@ class Problem:
 
     def _place(self, model: Model, input: Input) -> Place:
         card = None if input.card is None else Card.from_mapping(input.card)
-        others = {name: array[:1] for name, array in input.others.items()}
 
-        def prepared(given: NDArray[Any]) -> Mapping[str, NDArray[Any]]:
+        def prepared(given: NDArray[Any]) -> tuple[Mapping[str, NDArray[Any]], Mapping[str, NDArray[Any]]]:
+            rows = {name for name in input.others if input.by_sample(model, name)}
+            others = {name: array[:1] if name in rows else array for name, array in input.others.items()}
             found = input_of(model, {**others, input.name: given}, card)
-            return {found.name: found.x[:1], **{name: array[:1] for name, array in found.others.items()}}
+            alike = {name: array for name, array in found.others.items() if name in rows}
+            shared = {name: array for name, array in found.others.items() if name not in rows}
+            return {found.name: found.x[:1], **alike}, shared
 
         return Place(model, input.labels, input.geometries, input.plane, prepared)
 

@@ -22,14 +22,15 @@ class Place:
     """What a target is resolved against.
 
     `labels` of the classes; `geometries`, one per sample, where the input was an image; `plane`, the (height, width)
-    of the input tensor, None where it is no image. `prepare` makes feeds of another picture or tensor, one sample.
+    of the input tensor, None where it is no image. `prepare` makes feeds of another picture or tensor: of one
+    sample, and those that are the same for all.
     """
 
     model: Model
     labels: tuple[str, ...] | None = None
     geometries: tuple[Geometry, ...] | None = None
     plane: tuple[int, int] | None = None
-    prepare: Callable[[NDArray[Any]], Mapping[str, NDArray[Any]]] | None = None
+    prepare: Callable[[NDArray[Any]], tuple[Mapping[str, NDArray[Any]], Mapping[str, NDArray[Any]]]] | None = None
 
 
 @dataclass(frozen=True)

@@ -166,9 +166,9 @@ def _vectors(embedding: Model, pooled: str, place: Place, reference: Any) -> NDA
     else:
         if place.prepare is None:
             raise TargetError("a picture to compare with can only be embedded while an input is explained")
-        rows = np.asarray(
-            run_batches(expose(embedding, [pooled], only=True), place.prepare(array), [pooled])[pooled], np.float64
-        )
+        sample, shared = place.prepare(array)
+        exposed = expose(embedding, [pooled], only=True)
+        rows = np.asarray(run_batches(exposed, sample, [pooled], shared=shared)[pooled], np.float64)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     if not np.isfinite(rows).all() or not lengths.all():
         raise TargetError("an embedding to compare with is zero or not finite: give another one")
