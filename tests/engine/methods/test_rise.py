@@ -237,7 +237,7 @@ def test_what_cannot_be_masked(parse: Parse, cnn: onnx.ModelProto) -> None:
     table = parse("m (float[N, 5] x) => (float[N, 3] y) { y = MatMul (x, w) }", w=np.ones((5, 3), np.float32))
     with pytest.raises(onnxray.OnnxrayError, match="rise masks images and the input is none"):
         onnxray.explain(table, np.ones((1, 5), np.float32), "rise", 0)
-    with pytest.raises(onnxray.OnnxrayError, match="probability of rise must be a number at least 0.01"):
+    with pytest.raises(onnxray.OnnxrayError, match="probability of rise must be a number from 0.01"):
         onnxray.explain(cnn, X, "rise", probability=0)
     with pytest.raises(onnxray.OnnxrayError, match="does not fit samples"):
         onnxray.explain(cnn, X, "rise", fill=np.zeros((4, 4)))
