@@ -1,28 +1,39 @@
 """A page that runs a compiled model in the browser: index.html with model.onnx and onnxruntime-web next to it.
 
-Nothing is loaded from elsewhere: the page's content security policy lets it read its own folder only. The three files
+Nothing is loaded from elsewhere: the page's content security policy lets it read its own folder only. The files
 of onnxruntime-web are copied from an installed npm package.
 """
 
 from __future__ import annotations
 
+import base64
 import html
 import importlib.resources
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ...engine.atomic import atomic
 from ...engine.errors import OutputError
 
 if TYPE_CHECKING:
+    from onnx import NodeProto
+
     from ...engine.graph.model import Model
     from ..tasks.compile import CompileOptions
 
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
 FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
+# What browsers with WebGPU load instead; copied where the package has them.
+GPU_FILES = (
+    "ort.webgpu.min.mjs",
+    "ort-wasm-simd-threaded.asyncify.mjs",
+    "ort-wasm-simd-threaded.asyncify.wasm",
+)
 
 
 def find_runtime(given: Path | None) -> Path:
@@ -43,21 +54,34 @@ def find_runtime(given: Path | None) -> Path:
 def write_compiled(build: Callable[[], Model], source: Model, folder: Path, options: CompileOptions) -> Path:
     """The page of `onnxray compile --html`; the runtime is looked for before the model is built. Raises OutputError."""
     runtime = find_runtime(options.web_runtime)
-    title = Path(options.model).stem
-    return write_page(build(), source, folder, runtime, title=title, force=options.force)
+    name = Path(options.model).stem
+    return write_page(build(), source, folder, runtime, title=name, samples=options.samples, force=options.force)
 
 
-def write_page(model: Model, source: Model, folder: Path, runtime: Path, *, title: str, force: bool = False) -> Path:
+def write_page(
+    model: Model,
+    source: Model,
+    folder: Path,
+    runtime: Path,
+    *,
+    title: str,
+    samples: Sequence[Path] = (),
+    force: bool = False,
+) -> Path:
     """Write the page for `model`, compiled of `source` with preprocess="HWC" and normalize="uint8"; its index.html.
 
-    Raises OutputError.
+    samples: images that the page offers. Raises OutputError.
     """
     index = folder / "index.html"
     if index.exists() and not force:
         raise OutputError(f"{str(index)!r} exists: choose another folder or give --force")
-    text = page(model, source, title)
+    webgpu = all((runtime / name).is_file() for name in GPU_FILES)
+    text = page(model, source, title, [path.name for path in samples], webgpu)
     model.save(folder / "model.onnx")
-    for name in FILES:
+    for path in samples:
+        with atomic(folder / "samples" / path.name) as temporary:
+            temporary.write_bytes(path.read_bytes())
+    for name in (*FILES, *(GPU_FILES if webgpu else ())):
         with atomic(folder / "ort" / name) as temporary:
             temporary.write_bytes((runtime / name).read_bytes())
     with atomic(index) as temporary:
@@ -65,8 +89,8 @@ def write_page(model: Model, source: Model, folder: Path, runtime: Path, *, titl
     return index
 
 
-def page(model: Model, source: Model, title: str) -> str:
-    """The HTML."""
+def page(model: Model, source: Model, title: str, samples: Sequence[str] = (), webgpu: bool = False) -> str:
+    """The HTML. samples: names of images in the folder `samples`. webgpu: whether the files for it are there."""
     from ...engine.compile import METADATA
 
     note = json.loads(model.metadata[METADATA])
@@ -76,12 +100,36 @@ def page(model: Model, source: Model, title: str) -> str:
     about = f"{note['method']}{where}, {what}, computed by the model file."
     template = importlib.resources.files(__package__).joinpath("site/explain.html").read_text(encoding="utf-8")
     parts = {
-        "{title}": html.escape(title),
+        "{title}": html.escape(f"{title}: {note['method']} in the browser"),
         "{about}": html.escape(about),
-        "{facts}": _json(_facts(source, note)),
+        "{icon}": _icon(),
+        "{facts}": _json(
+            {
+                **_facts(source, note),
+                "samples": list(samples),
+                "webgpu": webgpu,
+                "cpu_nodes": [node.name for node in model.graph.node if _needs_cpu(node)],
+            }
+        ),
     }
     # In one pass: what is put in may look like a mark itself.
     return re.sub("|".join(map(re.escape, parts)), lambda mark: parts[mark.group()], template)
+
+
+def _needs_cpu(node: NodeProto) -> bool:
+    """Whether WebGPU has no kernel for a node, which shows only when it runs."""
+    return node.op_type == "Resize" and any(a.name == "antialias" and a.i for a in node.attribute)
+
+
+def _icon() -> str:
+    """A spot of heat, as a PNG of 32 x 32 pixels in base64."""
+    from ...kernels import colormap
+    from ..files.images import encode
+
+    y, x = np.mgrid[0:32, 0:32]
+    heat = np.exp(-((x - 19) ** 2 + (y - 13) ** 2) / 90.0)
+    pixels = colormap.apply(heat, colormap.table(colormap.SEQUENTIAL), 0.0, 1.0)
+    return base64.b64encode(encode(pixels, ".png")).decode("ascii")
 
 
 def _facts(source: Model, note: dict[str, Any]) -> dict[str, Any]:

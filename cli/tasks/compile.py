@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..parameters.inputs import card_of, open_model
+from ..parameters.inputs import BUILTIN, SAMPLES, card_of, find_images, open_model
 from ..parameters.methods import named_values
 
 if TYPE_CHECKING:
@@ -34,6 +34,11 @@ class CompileOptions:
     force: bool
     card: Mapping[str, Any]
     quiet: bool
+
+    @property
+    def samples(self) -> tuple[Path, ...]:
+        """Images for a page to offer: some of the built-in model's; of other models there are none."""
+        return tuple(find_images((SAMPLES,)))[1:9:2] if self.model == BUILTIN else ()
 
 
 def compile_files(
