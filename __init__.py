@@ -24,7 +24,7 @@ _WHERE = {
     "Target": "engine.targets.target",
     "compile": "engine.compile",
     "explain": "cli.facade",
-    "visualize": "engine.visualize",
+    "visualize": "cli.facade",
     "Visualization": "engine.visualize",
     "Prediction": "engine.predict",
     "predict": "cli.facade",
@@ -38,6 +38,7 @@ __all__ = [*_WHERE]
 
 if TYPE_CHECKING:
     from .cli.facade import activations as activations
+    from .cli.facade import visualize as visualize
     from .cli.signatures import compile as compile
     from .cli.signatures import explain as explain
     from .cli.signatures import inspect as inspect
@@ -58,7 +59,6 @@ if TYPE_CHECKING:
     from .engine.targets.target import Target as Target
     from .engine.version import __version__ as __version__
     from .engine.visualize import Visualization as Visualization
-    from .engine.visualize import visualize as visualize
     from .models import samples as samples
 
 

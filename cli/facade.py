@@ -21,6 +21,8 @@ from ..engine.predict import Prediction
 from ..engine.predict import predict as _predict
 from ..engine.runtime.providers import Providers
 from ..engine.targets.target import Target
+from ..engine.visualize import Visualization
+from ..engine.visualize import visualize as _visualize
 
 
 def explain(
@@ -164,3 +166,32 @@ def _read(path: str) -> NDArray[np.uint8]:
     from .files.images import read
 
     return read(path)
+
+
+def visualize(
+    model: Source,
+    layer: str | Sequence[str] | None = None,
+    channel: Any = None,
+    neuron: Any = None,
+    target: Any = None,
+    direction: Any = None,
+    steps: int = 128,
+    size: int | tuple[int, int] | None = None,
+    seed: int = 0,
+    **options: Any,
+) -> Visualization:
+    """Images that excite what is asked for: see `onnxray.engine.visualize.visualize`, which lists all options.
+
+    `image`, `mask` and `reference` may also be paths of image files, `direction` of an .npy file, `spectrum` a folder
+    or paths of images. Without `spectrum`, maco takes the built-in sample images. Raises ImageError when one cannot be
+    read.
+    """
+    from .files.references import read_image, read_mask, read_vector, spectrum_of
+
+    if isinstance(direction, str | os.PathLike):
+        direction = read_vector(direction)
+    for name, read in (("image", read_image), ("reference", read_image), ("mask", read_mask)):
+        if isinstance(options.get(name), str | os.PathLike):
+            options[name] = read(options[name])
+    options["spectrum"] = spectrum_of(options.get("spectrum"), options.get("parametrisation"))
+    return _visualize(model, layer, channel, neuron, target, direction, steps, size, seed, **options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,9 @@ from .errors import MethodError
 from .graph.model import Model, Source
 from .inference.batches import RunOptions
 from .load import load
-from .optimize.canvas import Canvas
-from .optimize.loop import DEFAULT_TRANSFORMS, Recipe
-from .optimize.objective import Objective
-from .optimize.optimiser import OPTIMISERS, Optimiser, schedule
-from .optimize.paint import Batch, Job, check_job, paint
-from .optimize.parametrisation import PARAMETRISATIONS, Parametrisation
-from .optimize.regulariser import REGULARISERS, Regulariser
-from .optimize.transform import TRANSFORMS, Transform
-from .optimize.units import objectives_of
+from .optimize.canvas import Canvas, canvas_of
+from .optimize.paint import Batch, Job, OnStep, paint
+from .optimize.request import Request, job_of
 from .preprocess.card import OPTION_FIELDS
 
 
@@ -44,6 +38,7 @@ class Visualization:
         transparency: float32 (N, H, W): how much the objective was at work there, with MACO; else zeros.
         options: how they were made. model: what of.
         warnings: what is doubtful.
+        snapshots: uint8 (S, H, W, 3) per picture, where asked for; the last is the picture itself.
     """
 
     images: NDArray[np.uint8]
@@ -57,6 +52,7 @@ class Visualization:
     options: Mapping[str, Any] = field(repr=False)
     model: Model = field(repr=False)
     warnings: tuple[str, ...] = ()
+    snapshots: tuple[NDArray[np.uint8], ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -97,7 +93,7 @@ class Visualization:
 
 def visualize(
     model: Source,
-    layer: str | None = None,
+    layer: str | Sequence[str] | None = None,
     channel: int | Sequence[int] | str | None = None,
     neuron: Sequence[Any] | str | None = None,
     target: Any = None,
@@ -106,122 +102,91 @@ def visualize(
     size: int | tuple[int, int] | None = None,
     seed: int = 0,
     *,
-    objective: Objective | str | Sequence[Objective | str] | None = None,
-    minimise: bool = False,
-    count: int = 1,
-    parametrisation: str | Parametrisation = "fourier",
-    transforms: Sequence[str | Transform] | None = None,
-    optimiser: str | Optimiser | None = None,
-    regularisers: Sequence[str | Regulariser] = (),
-    schedule: str = "constant",
-    views: int | None = None,
-    settle: bool = True,
-    batch: int | None = None,
+    snapshots: int | None = None,
     progress: Callable[[int, int, float], None] | None = None,
     providers: Any = None,
     threads: int | None = None,
-    **card: Any,
+    **options: Any,
 ) -> Visualization:
-    """Optimise images until they excite what is asked for most (C. Olah et al., "Feature Visualization", Distill 2017).
+    """Optimise images to excite what is asked for (C. Olah et al., "Feature Visualization", Distill 2017).
 
     layer: with `channel` (a number, a list, "0-7", "all"), `neuron` ((channel, y, x), or a list of them) or
-        `direction` (a number for every channel); alone, the whole layer, as DeepDream does.
+        `direction` (a number for every channel); alone, the whole layer, as in DeepDream.
     target: a class, by index or label, or a `Target` that needs no image; a list of them for a picture each.
-    objective: `engine.optimize.objective`'s, or their texts ("channel:conv3:5 + 0.5*logit:tabby").
-    steps: at most; with `settle` it ends once neither objective nor picture change any more.
-    size: side, or (height, width), in pixels, where the network allows it; by default near the receptive field of
-        units, the model's own for classes. The values read are the linear ones before an activation function.
-    seed: the same seed gives the same pictures. count: pictures of each, from other noise. minimise: the opposite.
-    parametrisation, transforms, optimiser, regularisers: parts or their texts, as `onnxray visualize --help` lists
-        them. schedule: "constant", "cosine", "linear" or "warmup". views: looks at the picture in each step.
-    batch: pictures of one run; on a CPU one at a time is as fast. progress: called with steps done, steps at most of
-        all pictures, and the objective's value.
-    card: fields of the model card, as `load` takes them.
+    steps: maximum number of steps; it ends earlier once neither objective nor picture change any more, unless
+        `settle=False`.
+    size: of the picture, a side or (height, width) in pixels, if the network accepts it; default: near the receptive
+        field for units, the model's size for classes.
+    seed: the same seed gives the same pictures.
+    snapshots: keep the picture of every so many steps.
+    progress: called with steps done, maximum number of steps of all pictures, and the objective's value.
+    providers, threads: where and how the model runs.
+
+    options:
+        objective: objectives of `onnxray.engine.optimize.objectives`, or their texts
+            ("channel:conv3:5 + 0.5*logit:tabby"); `reference`, uint8 (H, W, 3), is the image of "features:LAYER"
+            (inversion) and "gram:LAYER" (texture).
+        minimise: the opposite. count: pictures per objective, from different noise; with `diversity`, a weight, they
+            are made to differ at the objective's layer. strip: so many pictures between two objectives.
+        image: begin with this image, uint8 (H, W, 3), and stay near it at the objective's layer, with the weight `keep`
+            (feature accentuation); `mask`, (H, W), is where it may change.
+        parametrisation ("fourier", "maco", "pixels", "pyramid"), transforms, optimiser, regularisers: parts or their
+            texts, as `onnxray visualize --list` lists them. spectrum: images whose magnitudes maco keeps.
+            schedule: "constant", "cosine", "linear" or "warmup". views: of the picture, per step. batch: pictures of
+            one run, 1 by default.
+        Fields of the model card, as `load` takes them.
 
     Raises UnknownName (layer, label, part), TargetError (channel, place, class), MethodError (options), ShapeError (a
     size that the network cannot take), GradientError and its subclasses (no gradient, nothing depends on the image),
     ModelError, CardError.
     """
-    fields = {name: value for name, value in card.items() if name in OPTION_FIELDS and name != "size"}
-    unknown = [name for name in card if name not in fields]
-    if unknown:
-        raise MethodError(f"visualize has no option {unknown[0]!r}: see help(onnxray.visualize)")
-    opened = load(model, **fields)
-    asked = objectives_of(
-        opened,
+    own = {f.name for f in fields(Request)}
+    card = {name: options.pop(name) for name in list(options) if name in OPTION_FIELDS and name not in own}
+    for name in options:
+        if name not in own:
+            raise MethodError(f"visualize has no option {name!r}: see help(onnxray.visualize)")
+    asked = Request(
         layer=layer,
         channel=channel,
         neuron=neuron,
         target=target,
         direction=direction,
-        objective=objective,
-    )
-    recipe = recipe_of(
         steps=steps,
+        size=size,
         seed=seed,
-        parametrisation=parametrisation,
-        transforms=transforms,
-        optimiser=optimiser,
-        regularisers=regularisers,
-        schedule=schedule,
-        views=views,
-        settle=settle,
+        **options,
     )
-    job = Job(
-        opened,
-        tuple(asked),
-        recipe,
-        size=(size, size) if isinstance(size, int) else size,
-        count=count,
-        minimise=minimise,
-        batch=batch,
-        runtime=RunOptions(providers=providers, threads=threads),
-        on_step=_reporter(progress, len(asked) * count, steps),
-    )
-    check_job(job)
-    return visualization(job, list(paint(job)))
+    opened = load(model, **card)
+    job = job_of(opened, asked, RunOptions(providers=providers, threads=threads))
+    frames: dict[int, list[NDArray[np.uint8]]] = {}
+    job = replace(job, on_step=_watching(job, snapshots, frames, progress))
+    found = visualization(job, list(paint(job)))
+    kept = tuple(np.stack([*frames.get(n, []), found.images[n]]) for n in range(len(found))) if snapshots else ()
+    return replace(found, snapshots=kept)
 
 
-def recipe_of(
-    *,
-    steps: int = 128,
-    seed: int = 0,
-    parametrisation: str | Parametrisation = "fourier",
-    transforms: Sequence[str | Transform] | None = None,
-    optimiser: str | Optimiser | None = None,
-    regularisers: Sequence[str | Regulariser] = (),
-    schedule: str = "constant",
-    views: int | None = None,
-    settle: bool = True,
-) -> Recipe:
-    """The recipe of parts given as objects or texts. Raises UnknownName, MethodError."""
-    _check_schedule(schedule)
-    painter = PARAMETRISATIONS.make(parametrisation)
-    given = tuple(TRANSFORMS.make(t) for t in transforms) if transforms is not None else painter.transforms
-    return Recipe(
-        steps=steps,
-        seed=seed,
-        parametrisation=painter,
-        transforms=DEFAULT_TRANSFORMS if given is None else given,
-        optimiser=OPTIMISERS.make(optimiser if optimiser is not None else painter.optimiser),
-        regularisers=tuple(REGULARISERS.make(r) for r in regularisers),
-        schedule=schedule,
-        views=views or painter.views,
-        settle=settle,
-    )
-
-
-_check_schedule = schedule
-
-
-def _reporter(progress: Callable[[int, int, float], None] | None, pictures: int, steps: int) -> Any:
-    if progress is None:
+def _watching(
+    job: Job,
+    every: int | None,
+    frames: dict[int, list[NDArray[np.uint8]]],
+    progress: Callable[[int, int, float], None] | None,
+) -> OnStep | None:
+    """What is done after every step: pictures kept, progress reported."""
+    if not every and progress is None:
         return None
+    if every is not None and every < 1:
+        raise MethodError(f"a snapshot every {every} steps: give at least 1, or none")
+    canvas, steps, total = canvas_of(job.model), job.recipe.steps, len(job.wanted) * job.recipe.steps
+    sign = -1 if job.minimise else 1
 
-    def report(numbers: Sequence[int], step: int, shown: Any, score: NDArray[np.float32]) -> None:
-        progress(numbers[0] * steps + (step + 1) * len(numbers), pictures * steps, float(score.mean()))
+    def step(numbers: Sequence[int], number: int, pictures: NDArray[np.float32], score: NDArray[np.float32]) -> None:
+        if every and number % every == 0:
+            for n, pixels in zip(numbers, canvas.shown(pictures), strict=True):
+                frames.setdefault(n, []).append(pixels)
+        if progress is not None:
+            progress(numbers[0] * steps + (number + 1) * len(numbers), total, sign * float(score.mean()))
 
-    return report
+    return step
 
 
 def visualization(job: Job, batches: Sequence[Batch]) -> Visualization:
@@ -273,8 +238,15 @@ def options_of(job: Job) -> dict[str, Any]:
 
 def part_text(part: Any) -> str:
     """A part as the text that makes it; arrays by their shape."""
-    values = {k: f"array{list(v.shape)}" if isinstance(v, np.ndarray) else v for k, v in vars(part).items()}
+    values = {k: _brief(v) for k, v in vars(part).items()}
     return f"{part.name}:{','.join(f'{k}={v}' for k, v in values.items())}" if values else str(part.name)
+
+
+def _brief(value: Any) -> Any:
+    """Images by their number."""
+    if isinstance(value, np.ndarray) or (isinstance(value, Sequence) and not isinstance(value, str)):
+        return f"{len(value)} images"
+    return value
 
 
 def _all(arrays: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:

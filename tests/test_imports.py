@@ -144,7 +144,11 @@ def test_imports_run_one_way(folder: str, banned: set[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "only"), [("onnxruntime", {Path("engine/runtime/ort.py")}), ("cv2", {Path("cli/files/images.py")})]
+    ("module", "only"),
+    [
+        ("onnxruntime", {Path("engine/runtime/ort.py")}),
+        ("cv2", {Path("cli/files/images.py"), Path("cli/files/video.py")}),
+    ],
 )
 def test_one_importer(module: str, only: set[Path]) -> None:
     users = {f.relative_to(ROOT) for f in sources("kernels", "engine", "cli", "models") if module in imported(f)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +55,7 @@ def visualize(options: VisualizeOptions) -> Run:
 
     Raises what `onnxray.visualize` raises; OutputError.
     """
-    from ...engine.optimize.paint import check_job, paint
+    from ...engine.optimize.paint import paint
     from ...engine.visualize import options_of
     from ..files.manifest import read_manifest
     from ..files.run import Run, describe, describe_card
@@ -68,7 +68,6 @@ def visualize(options: VisualizeOptions) -> Run:
     described = describe_card(card_of(model, common.quiet)) if _has_card(model) else None
     with Progress(0, "pictures", quiet=common.quiet, bar=common.progress) as bar:
         job = job_of(options, model, size, bar)
-        check_job(job)
         bar.total = len(job.wanted)
         about = {"model": describe(model), "card": described, "layers": [str(o) for o in job.objectives]}
         earlier = read_manifest(options.output.folder) if options.output.resume else None
@@ -97,20 +96,20 @@ def _has_card(model: Model) -> bool:
 def job_of(options: VisualizeOptions, model: Model, size: Any, bar: Progress) -> Job:
     """The job that the command line asks for. Raises MethodError, TargetError, UnknownName."""
     from ...engine.inference.batches import RunOptions
-    from ...engine.optimize.paint import Job
-    from ...engine.optimize.units import objectives_of
-    from ...engine.visualize import recipe_of
+    from ...engine.optimize.request import Request
+    from ...engine.optimize.request import job_of as job_for
 
-    asked = objectives_of(
-        model,
+    asked = Request(
         layer=list(options.layers) or None,
         channel=",".join(options.channels) or None if "all" not in options.channels else "all",
         neuron=list(options.neurons) or None,
         target=[_class(text) for text in options.classes] or None,
         direction=_direction(options.direction),
         objective=list(options.objectives) or None,
-    )
-    recipe = recipe_of(
+        minimise=options.minimise,
+        count=options.count,
+        batch=options.batch,
+        size=size,
         steps=options.steps,
         seed=options.seed,
         parametrisation=options.parametrisation,
@@ -126,17 +125,7 @@ def job_of(options: VisualizeOptions, model: Model, size: Any, bar: Progress) ->
         value = float(score.mean()) * (-1 if options.minimise else 1)
         bar.part((step + 1) / max(1, options.steps) * len(numbers), f"{job.wanted[numbers[0]][0]}: {value:.4g}")
 
-    job = Job(
-        model,
-        tuple(asked),
-        recipe,
-        size=(size, size) if isinstance(size, int) else size,
-        count=options.count,
-        minimise=options.minimise,
-        batch=options.batch,
-        runtime=RunOptions(**options.common.runtime),
-        on_step=on_step,
-    )
+    job = replace(job_for(model, asked, RunOptions(**options.common.runtime)), on_step=on_step)
     return job
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...kernels.resize import resize
 from ..errors import CardError, ShapeError
 from ..graph.model import Model
 from ..inspect.own_scaling import own_scaling
@@ -93,6 +94,19 @@ class Canvas:
 
 # Weights of ITU-R BT.601, as those of the card's gray.
 _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+def picture_of(image: NDArray[Any], canvas: Canvas) -> NDArray[np.float32]:
+    """(C, H, W) in 0..1 of the canvas's size. Raises ShapeError."""
+    if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
+        return canvas.picture(np.asarray(resize(np.ascontiguousarray(image), canvas.size)))
+    if image.ndim != 3 or image.shape[0] != canvas.channels or image.dtype.kind != "f":
+        raise ShapeError(
+            f"an image of {image.dtype} {list(image.shape)} does not fit a picture of {canvas.channels} channels: give "
+            "uint8 (H, W, 3), or numbers in 0..1 (C, H, W)"
+        )
+    planes = np.ascontiguousarray(image.transpose(1, 2, 0), np.float32)
+    return np.ascontiguousarray(np.asarray(resize(planes, canvas.size)).transpose(2, 0, 1))
 
 
 def canvas_of(model: Model) -> Canvas:

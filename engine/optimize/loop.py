@@ -76,9 +76,12 @@ def optimise(
     variants: Sequence[int] | None = None,
     start: Start | None = None,
     on_step: OnStep | None = None,
+    size: tuple[int, int] | None = None,
     threads: int | None = None,
 ) -> Painted:
     """Climb the objectives of `network`, one picture for each of its rows.
+
+    size: of the pictures, by default the one that the network takes; a larger picture is seen whole when nothing moves.
 
     variants: of every row; rows with the same one see the same noise and the same transforms, whatever else runs with
     them. on_step: called after every step with its number, the pictures before it and the scores. Memory does not
@@ -87,7 +90,7 @@ def optimise(
     variants = list(variants) if variants is not None else [0] * network.rows
     start = start or Start()
     rngs = [np.random.default_rng([recipe.seed, variant]) for variant in variants]
-    painter = recipe.parametrisation.on(network.canvas, threads)
+    painter = recipe.parametrisation.on(network.canvas.with_size(size or network.canvas.size), threads)
     first = [painter.start(rng) for rng in rngs]
     if start.picture is not None:
         first = [painter.values_of(start.picture)] * network.rows
@@ -132,10 +135,11 @@ class _Climber:
     ) -> None:
         self.network, self.recipe, self.painter, self.start = network, recipe, painter, start
         self.rngs, self.threads = rngs, threads
-        canvas = network.canvas
-        self.transparency = np.zeros((network.rows, *canvas.size), np.float32)
-        self.silent = np.ones(network.rows, np.bool_)
-        self._still = np.broadcast_to(np.eye(3)[:2], (network.rows, 2, 3))
+        self.size = painter.canvas.size
+        self.transparency = np.zeros((network.rows, *self.size), np.float32)
+        self.silent = np.full(network.rows, recipe.steps > 0)
+        rest = matrix_of((), rngs[0], Moment(0, 1, network.canvas.size), self.size)
+        self._still = np.broadcast_to(rest, (network.rows, 2, 3))
 
     def pictures(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """The pictures of values; where the mask forbids change, the start's."""
@@ -167,14 +171,14 @@ class _Climber:
     def _view(self, pictures: NDArray[np.float32], step: int) -> tuple[Climb, NDArray[np.float32]]:
         canvas, recipe = self.network.canvas, self.recipe
         moment = Moment(step, recipe.steps, canvas.size)
-        drawn = [(matrix_of(recipe.transforms, rng, moment), rng) for rng in self.rngs]
+        drawn = [(matrix_of(recipe.transforms, rng, moment, self.size), rng) for rng in self.rngs]
         noise = [noise_of(recipe.transforms, rng, moment, canvas.channels) for _, rng in drawn]
         matrices = np.stack([matrix for matrix, _ in drawn])
         climb = self._run(pictures, matrices, noise)
         gradient = unwarp(
             canvas.seen(climb.gradient),
             matrices,
-            canvas.size,
+            self.size,
             order=canvas.order,
             gain=canvas.gain,
             threads=self.threads,

@@ -28,7 +28,7 @@ from ..incremental.fixed_sizes import with_fixed_sizes
 from ..inference.session import Session
 from ..runtime.providers import Providers
 from .build import Build, apply
-from .canvas import Canvas
+from .canvas import Canvas, picture_of
 from .objective import Objective
 
 SCORE, LINEAR, AFTER = "objective/score", "objective/before_activation", "objective/after_activation"
@@ -115,11 +115,9 @@ class Network:
         return next(name for name in self.session.inputs if name.startswith("cotangent/"))
 
     def _evaluate(self, value: str, image: NDArray[Any]) -> NDArray[Any]:
-        """A value of the head for an image, uint8 (H, W, 3) of any size."""
-        from ...kernels.resize import resize
-
+        """A value of the head for an image of any size, as `canvas.picture_of` takes it."""
         canvas = self.canvas
-        picture = canvas.picture(np.asarray(resize(np.ascontiguousarray(image), canvas.size)))[None]
+        picture = picture_of(image, canvas)[None]
         seen = picture[:, list(canvas.order)]
         shape = (1, -1, 1, 1)
         tensor = seen * np.reshape(canvas.gain, shape) + np.reshape(canvas.shift, shape)

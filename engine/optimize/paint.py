@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +24,16 @@ _LEAST, _MARGIN = 96, 1.25
 _MOST_SIDE = 4096
 
 
+# Called with the numbers of the pictures, the step, the pictures (n, C, H, W) and their scores (n,).
+OnStep: TypeAlias = Callable[[Sequence[int], int, NDArray[np.float32], NDArray[np.float32]], None]
+
+
 @dataclass(frozen=True)
 class Job:
     """Pictures to be made: of every objective `count` ones, with `recipe`.
 
     size: (height, width), None: near the receptive field of units, the model's own for classes. start: as
-    `loop.Start`, whose picture has that size. minimise: climb down. batch: pictures of one run, None for one. on_step:
-    called with the numbers of the pictures, the step, the pictures (n, C, H, W) and their scores (n,).
+    `loop.Start`, whose picture has that size. minimise: climb down. batch: pictures of one run, None for one.
     """
 
     model: Model
@@ -41,7 +45,7 @@ class Job:
     batch: int | None = None
     start: Callable[[Canvas], Start] | None = None
     runtime: RunOptions = field(default_factory=RunOptions)
-    on_step: Callable[[Sequence[int], int, NDArray[np.float32], NDArray[np.float32]], None] | None = None
+    on_step: OnStep | None = None
 
     @property
     def wanted(self) -> list[tuple[Objective, int]]:
@@ -64,23 +68,35 @@ def paint(job: Job, only: Sequence[int] | None = None) -> Iterator[Batch]:
     Raises UnknownName, TargetError, ShapeError, GradientError and its subclasses, ModelError, CardError.
     """
     canvas, labels = canvas_of(job.model), labels_of(job.model)
+    if job.size is not None:
+        check_size(job.size)
     wanted = job.wanted
     numbers = list(range(len(wanted)) if only is None else only)
     for part in _parts(job, numbers):
         rows = [wanted[n] for n in part]
         objectives = [-o if job.minimise else o for o, _ in rows]
         network = _network(job, canvas, objectives, labels)
-        start = job.start(network.canvas) if job.start is not None else None
+        shown = network.canvas.with_size(_picture_size(job, network.canvas.size))
+        start = job.start(shown) if job.start is not None else None
         painted = optimise(
             network,
             job.recipe,
             variants=[variant for _, variant in rows],
             start=start,
             on_step=_stepping(job, part),
+            size=shown.size,
             threads=job.runtime.threads,
         )
         _check_alive(painted, [o for o, _ in rows])
-        yield Batch(tuple(part), network.canvas, painted)
+        yield Batch(tuple(part), shown, painted)
+
+
+def _picture_size(job: Job, seen: tuple[int, int]) -> tuple[int, int]:
+    """Of pictures of which the network sees parts of the size `seen`."""
+    larger = job.recipe.parametrisation.larger
+    if larger == 1:
+        return seen
+    return job.size or (round(larger * seen[0]), round(larger * seen[1]))
 
 
 def _parts(job: Job, numbers: list[int]) -> Iterator[list[int]]:
@@ -89,7 +105,7 @@ def _parts(job: Job, numbers: list[int]) -> Iterator[list[int]]:
     part: list[int] = []
     for n in numbers:
         together = wanted[n][0].together
-        most = len(numbers) if together else job.batch or 1
+        most = job.count if together else job.batch or 1
         if part and (len(part) >= most or _structure(wanted[n][0]) != _structure(wanted[part[-1]][0])):
             yield part
             part = []
@@ -129,8 +145,7 @@ def _network(job: Job, canvas: Canvas, objectives: list[Objective], labels: tupl
             threads=running.threads,
         )
 
-    if job.size is not None:
-        check_size(job.size)
+    if job.size is not None and job.recipe.parametrisation.larger == 1:
         return at(job.size)
     near = default_size(job.model, canvas, objectives[0])
     if near == canvas.size:

@@ -77,6 +77,8 @@ class Parametrisation(Part):
     optimiser: ClassVar[str] = "adam"
     transforms: ClassVar[tuple[Transform, ...] | None] = None
     views: ClassVar[int] = 1
+    # How much larger its pictures are than what the network sees, where nothing is said.
+    larger: ClassVar[float] = 1.0
 
     def on(self, canvas: Canvas, threads: int | None = None) -> Painter:
         """At work on a canvas. Raises MethodError where it lacks something."""

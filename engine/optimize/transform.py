@@ -16,7 +16,7 @@ Matrix = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Moment:
-    """A step: its number from 0, how many there are, and the picture's (height, width)."""
+    """A step: its number from 0, how many there are, and the (height, width) that the network sees."""
 
     step: int
     steps: int
@@ -48,17 +48,24 @@ def transform(name: str) -> Any:
     return TRANSFORMS.register(name)
 
 
-def matrix_of(transforms: Sequence[Transform], rng: np.random.Generator, moment: Moment) -> Matrix:
-    """The affine map (2, 3) of all moves: the first transform acts on the picture first."""
-    height, width = moment.size
-    centre = np.array([[1, 0, (height - 1) / 2], [0, 1, (width - 1) / 2], [0, 0, 1]])
-    whole = centre
+def matrix_of(
+    transforms: Sequence[Transform], rng: np.random.Generator, moment: Moment, size: tuple[int, int]
+) -> Matrix:
+    """The affine map (2, 3) of all moves, from what the network sees to a picture of `size`, which fills it at rest.
+
+    The first transform acts on the picture first.
+    """
+    whole = _centre(size) @ np.diag([size[0] / moment.size[0], size[1] / moment.size[1], 1.0])
     for part in transforms:
         move = part.move(rng, moment)
         if move is not None:
             whole = whole @ move
-    found: Matrix = (whole @ np.linalg.inv(centre))[:2]
+    found: Matrix = (whole @ np.linalg.inv(_centre(moment.size)))[:2]
     return found
+
+
+def _centre(size: tuple[int, int]) -> Matrix:
+    return np.array([[1, 0, (size[0] - 1) / 2], [0, 1, (size[1] - 1) / 2], [0, 0, 1]])
 
 
 def noise_of(

@@ -16,8 +16,12 @@ from onnxray.engine.optimize.objective import OBJECTIVES, Objective, parse
 from onnxray.engine.optimize.objectives.channel import Channel
 from onnxray.engine.optimize.objectives.classes import Contrast, Logit, Probability
 from onnxray.engine.optimize.objectives.direction import Direction
+from onnxray.engine.optimize.objectives.diversity import Diversity
+from onnxray.engine.optimize.objectives.features import Features, Gram
 from onnxray.engine.optimize.objectives.layer import WholeLayer
 from onnxray.engine.optimize.objectives.neuron import Neuron
+
+IMAGE = np.random.default_rng(7).integers(0, 256, (20, 20, 3), np.uint8)
 
 CASES: dict[str, Objective] = {
     "channel": Channel("features", 3),
@@ -31,6 +35,8 @@ CASES: dict[str, Objective] = {
     "sum": Channel("features", 3) + 0.5 * Logit(1) - Probability(0),
     "product": Channel("features", 3) * Logit(2),
     "minus": -Channel("stem_relu", 1),
+    "features": Features("features", IMAGE),
+    "gram": Gram("features", IMAGE),
 }
 
 
@@ -44,7 +50,7 @@ def network(cnn: onnx.ModelProto, *objectives: Objective, size: tuple[int, int] 
 
 
 def test_every_objective_has_a_case() -> None:
-    classes = {type(case) for case in CASES.values()}
+    classes = {Diversity, *(type(case) for case in CASES.values())}
     assert {name for name, cls in OBJECTIVES.all().items() if cls not in classes} == set()
 
 
@@ -57,6 +63,17 @@ def test_gradient_by_central_differences(name: str, cnn: onnx.ModelProto) -> Non
     slope = (built.run(x + step * direction).score - built.run(x - step * direction).score) / (2 * step)
     got = (built.run(x).gradient * direction).sum()
     assert got == pytest.approx(slope[0], rel=0.02, abs=2e-3)
+
+
+def test_diversity_by_central_differences(cnn: onnx.ModelProto) -> None:
+    built = network(cnn, *[Diversity("features")] * 3)
+    rng = np.random.default_rng(0)
+    x, direction = rng.standard_normal((2, 3, 3, 16, 16)).astype(np.float32)
+    step = np.float32(1e-3)
+    slope = (built.run(x + step * direction).score - built.run(x - step * direction).score).sum() / (2 * step)
+    assert (built.run(x).gradient * direction).sum() == pytest.approx(slope, rel=0.05, abs=2e-3)
+    assert built.run(x[[0, 0, 0]]).score == pytest.approx(-1, abs=1e-4)
+    assert (built.run(x).score > -1).all()
 
 
 def test_values_by_hand(cnn: onnx.ModelProto) -> None:
