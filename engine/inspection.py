@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import CardError, MethodError, ModelError, ShapeError, UnknownName
+from .attribution.layer_choice import usual_place
+from .errors import CardError, MethodError, ModelError, OnnxrayError, ShapeError, UnknownName
 from .graph.dynamic_batch.make_dynamic import fixed_batches, make_dynamic
 from .graph.model import Model, Source
 from .inspect.answer import Answer
-from .inspect.layers import Layer, cam_layer, find_layer, layer_names
+from .inspect.layers import Layer, find_layer, layer_names
 from .inspect.macs import parameters
 from .inspect.signature import image_input
 from .inspect.weights import Weights, weighted_layers, weights
@@ -109,10 +110,12 @@ def decisions(model: Model) -> tuple[Decision, ...]:
         found.append(Decision("answer", _about(answer), answer.reason, _ANSWER_OPTIONS))
     except (ModelError, CardError, UnknownName) as error:
         found.append(Decision("answer", "none", str(error), _ANSWER_OPTIONS))
-    best = cam_layer(model)
-    if best is not None:
-        reason = f"the last layer of {best.cam_reason}"
-        found.append(Decision("layer for class activation maps", best.name, reason, "--layer NAME"))
+    try:
+        name, reason = usual_place(model)
+        found.append(Decision("layer for class activation maps", name, reason, "--layer NAME"))
+    except OnnxrayError as error:
+        if found[0].value != "none":  # of models without images nobody expects a map
+            found.append(Decision("layer for class activation maps", "none", str(error), "--layer NAME"))
     return tuple(found)
 
 

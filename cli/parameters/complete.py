@@ -80,7 +80,13 @@ def _methods_before(context: click.Context) -> list[str]:
 
 def layers(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Layers of the model that stands before."""
-    return _of_model(context, incomplete, lambda model: [layer.name for layer in model.layers])
+    return _of_model(context, incomplete, _layer_names)
+
+
+def _layer_names(model: Model) -> list[str]:
+    from ...engine.inspect.layers import layer_of_module
+
+    return [*(layer.name for layer in model.layers), *layer_of_module(model)]
 
 
 def targets(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

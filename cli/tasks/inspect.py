@@ -8,14 +8,19 @@ from ..terminal.echo import one_line
 from ..terminal.table import Column, axes_text, count, elide, shape_text, table, terminal_width
 
 if TYPE_CHECKING:
+    from ...engine.graph.model import Model
     from ...engine.inspect.layers import Layer
     from ...engine.inspection import Report
     from ..figures.parts import Section
     from .subject import Subject
 
 
+# Characters of a line where stdout is no terminal.
+_WIDE = 160
+
 _COLUMNS = (
     Column("layer", least=16),
+    Column("module", least=12),
     Column("operator", least=8),
     Column("output", least=12, drop=1),
     Column("shape", least=8),
@@ -48,7 +53,7 @@ def to_mapping(report: Report) -> dict[str, Any]:
         "decisions": [
             {"what": d.what, "value": d.value, "reason": d.reason, "override": d.override} for d in report.decisions
         ],
-        "layers": [_layer(layer) for layer in report.layers],
+        "layers": [_layer(model, layer) for layer in report.layers],
     }
 
 
@@ -57,10 +62,14 @@ def _value(value: Any) -> dict[str, Any]:
     return {"name": value.name, "dtype": str(value.dtype) if value.dtype else None, "shape": shape}
 
 
-def _layer(layer: Layer) -> dict[str, Any]:
+def _layer(model: Model, layer: Layer) -> dict[str, Any]:
+    from ...engine.attribution.layer_choice import why_fitting
+
+    fits, reason = why_fitting(model, layer)
     field = layer.receptive_field
     return {
         "name": layer.name,
+        "module": layer.module,
         "op": layer.op,
         "output": layer.output,
         "shape": None if layer.shape is None else list(layer.shape),
@@ -70,8 +79,8 @@ def _layer(layer: Layer) -> dict[str, Any]:
         if field is None
         else {"size": list(field.size), "stride": list(field.stride), "offset": list(field.offset)},
         "map_axes": None if layer.map_axes is None else list(layer.map_axes),
-        "cam": layer.cam,
-        "cam_reason": layer.cam_reason,
+        "cam": fits,
+        "cam_reason": reason,
         "inputs": list(layer.inputs),
     }
 
@@ -83,7 +92,7 @@ def as_text(report: Report, verbose: bool) -> str:
 
 def _header(report: Report) -> list[str]:
     model = report.model
-    width = terminal_width() or 200
+    width = _width()
     opsets = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in model.opsets.items())
     lines = [
         ("model", str(model.path) if model.path else "in memory"),
@@ -115,22 +124,45 @@ def _decisions(report: Report) -> list[str]:
     return lines
 
 
+def _width() -> int:
+    """Characters of a line, in a file as on a wide terminal: names of thousands of characters are cut in the middle."""
+    return terminal_width() or _WIDE
+
+
 def _layers(report: Report, verbose: bool) -> list[str]:
+    from ...engine.attribution.layer_choice import why_fitting
+
     columns = [*_COLUMNS, Column("why", least=20)] if verbose else list(_COLUMNS)
     rows = []
     for layer in report.layers:
         field = layer.receptive_field
         seen = (axes_text(field.size), axes_text(field.stride), axes_text(field.offset)) if field else ("-", "-", "-")
         output = "" if layer.output == layer.name else layer.output
-        cells = [layer.name, layer.op, output, shape_text(layer.shape), count(layer.params), count(layer.macs), *seen]
-        rows.append([*cells, "yes" if layer.cam else "no", *([layer.cam_reason] if verbose else [])])
+        fits, reason = why_fitting(report.model, layer)
+        cells = [
+            layer.name,
+            layer.module,
+            layer.op,
+            output,
+            shape_text(layer.shape),
+            count(layer.params),
+            count(layer.macs),
+            *seen,
+        ]
+        rows.append([*cells, "yes" if fits else "no", *([reason] if verbose else [])])
     if not rows:
         return ["no layer: nothing in the graph depends on an input"]
-    if not any(row[2] for row in rows):  # every layer is called as its output: one column says both
-        columns.pop(2)
+    without = [place for place, shown in ((3, any(row[3] for row in rows)), (1, _modules_tell(report))) if not shown]
+    for place in without:  # the name says it already
+        columns.pop(place)
         for row in rows:
-            row.pop(2)
-    return [table(columns, rows, terminal_width())]
+            row.pop(place)
+    return [table(columns, rows, _width())]
+
+
+def _modules_tell(report: Report) -> bool:
+    """Whether modules are more than the layers' names say: TorchScript's exporter makes these of them."""
+    return any(layer.module and not layer.name.startswith("/") for layer in report.layers)
 
 
 def section(subject: Subject) -> Section:

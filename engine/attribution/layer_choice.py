@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..caches import of_model
-from ..errors import MethodError
+from ..errors import MethodError, OnnxrayError
 from ..graph.model import Model
 from ..inspect.blocked_layout import BLOCKED, blocked_values
 from ..inspect.layers import Layer, along_signal, find_layer
@@ -18,9 +18,9 @@ from ..inspect.token_grid import Grid
 from ..proto.nodes import label
 from ..proto.operators import CONVOLUTIONS
 from ..targets.resolved import ClassTarget
-
-if TYPE_CHECKING:
-    from .problem import Problem
+from ..targets.target import Target
+from .inputs import example_input
+from .problem import Problem
 
 _NORMS = frozenset(
     """LayerNormalization SkipLayerNormalization SimplifiedLayerNormalization SkipSimplifiedLayerNormalization
@@ -75,6 +75,37 @@ def choose(problem: Problem, gradients: bool = True) -> list[MapPlace]:
     return [_best(problem, gradients)]
 
 
+def usual_place(model: Model) -> tuple[str, str]:
+    """The layer that is taken for the predicted class, and why: of a dense answer, for its predicted region.
+
+    Raises MethodError where no layer fits, and what is wrong with the model.
+    """
+    failures: list[OnnxrayError] = []
+    for target in (Target.of(None), Target.region()):
+        try:
+            place = _best(Problem(model, example_input(model), target), gradients=True)
+        except OnnxrayError as error:
+            failures.append(error)
+        else:
+            return place.name, place.reason
+    fitting = fitting_layers(model)
+    if not fitting:
+        raise failures[0]
+    return fitting[-1].name, "the last one that fits"
+
+
+def why_fitting(model: Model, layer: Layer) -> tuple[bool, str]:
+    """Whether class activation mapping takes the layer, and why or why not."""
+    if layer not in fitting_layers(model):
+        return False, layer.cam_reason if not layer.cam else "its values are no map of the image when they are followed"
+    if layer.cam:
+        return True, layer.cam_reason
+    return True, _NOT_BY_SHAPE if layer.map_axes is None or len(layer.map_axes) == 2 else "channels along the input"
+
+
+_NOT_BY_SHAPE = "a vector for every place of the image, by the positions followed through the graph"
+
+
 def _named(problem: Problem, name: str) -> MapPlace:
     layer = find_layer(problem.model, name)
     grid = _grid(problem, layer)
@@ -88,7 +119,7 @@ def _named(problem: Problem, name: str) -> MapPlace:
             if layer.shape is not None and len(layer.shape) == 3 and layer.output not in blocked_values(problem.model)
             else layer.cam_reason
         )
-        fitting = [entry.name for entry in _candidates(problem.model)][-3:]
+        fitting = [entry.name for entry in fitting_layers(problem.model)][-3:]
         hint = f"; layers that are maps: {', '.join(fitting)}" if fitting else ""
         raise MethodError(f"layer {layer.name!r} ({layer.op}) is no map of the image: {what}{hint}")
     return _place(problem, layer, grid, reason)
@@ -105,7 +136,7 @@ def _place(problem: Problem, layer: Layer, grid: Grid, reason: str, warnings: tu
 def _best(problem: Problem, gradients: bool) -> MapPlace:
     model, of = problem.model, problem.target.of
     before = model.ancestors(of) - {of}
-    fitting = [layer for layer in _candidates(model) if layer.output in before]
+    fitting = [layer for layer in fitting_layers(model) if layer.output in before]
     if not fitting and not gradients:
         fitting = [layer for layer in model.layers if layer.output in before and _is_quantised_map(model, layer)]
     if not fitting:
@@ -135,11 +166,12 @@ def _best(problem: Problem, gradients: bool) -> MapPlace:
         elif not chosen.cam and _is_followed_map(model, chosen):
             reason = "the last layer that is a map of the image, by the positions followed through the graph"
         elif chosen.map_axes is None:
-            reason = "the last layer that holds a vector for every patch of the image and that the answer listens to"
+            reason = "the last layer that holds a vector for every patch of the image and that influences the answer"
     grid = _grid(problem, chosen)
     assert grid is not None
     if grid.others:
-        reason += f"; {grid.others} token{'s' * (grid.others > 1)} without a place left out"
+        left = "the class token is" if grid.others == 1 else f"{grid.others} tokens without a place are"
+        reason += f"; {left} ignored"
     return _place(problem, chosen, grid, reason, warnings)
 
 
@@ -195,7 +227,7 @@ def _is_plain_map(problem: Problem, layer: Layer) -> bool:
 def reached(problem: Problem) -> list[MapPlace]:
     """Of several branches, the last layer that the target does depend on; empty where there is none."""
     before = problem.model.ancestors(problem.target.of) - {problem.target.of}
-    fitting = [layer for layer in _candidates(problem.model) if layer.output in before]
+    fitting = [layer for layer in fitting_layers(problem.model) if layer.output in before]
     gradients = problem.gradients.by([layer.output for layer in fitting])
     for layer in reversed(fitting):
         if gradients[layer.output].any():
@@ -212,7 +244,7 @@ def _has_plane(layer: Layer, sizes: tuple[int, ...] | None) -> bool:
 
 
 @of_model
-def _candidates(model: Model) -> tuple[Layer, ...]:
+def fitting_layers(model: Model) -> tuple[Layer, ...]:
     """Layers that class activation mapping fits, in graph order: convolutional maps, and residual streams of tokens."""
     found = trace(model)
     sources = found.sources()

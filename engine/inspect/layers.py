@@ -9,6 +9,7 @@ from typing import Any
 
 from onnx import NodeProto
 
+from ..caches import of_model
 from ..errors import MethodError, UnknownName
 from ..graph.model import Model
 from ..proto.nodes import plain_domain, reads
@@ -18,6 +19,7 @@ from .concrete_shapes import Sizes, concrete_shapes, spatial_input
 from .layer_list import Layers, html_of
 from .macs import macs as count_macs
 from .macs import parameters
+from .modules import module_of, parents
 from .receptive_field import ReceptiveField, receptive_fields, spatial_axes
 
 
@@ -36,6 +38,7 @@ class Layer:
         map_axes: axes of `output` that run along the height and the width of the input image, None if it has none.
         cam: whether class activation mapping fits, `cam_reason` says why or why not.
         inputs: names of the values it reads that are computed or fed.
+        module: path of the PyTorch module it came from ("layer4.1.conv2"), "" where the file does not say.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Layer:
     cam: bool
     cam_reason: str
     inputs: tuple[str, ...]
+    module: str = ""
 
     def _repr_html_(self) -> str:
         """A table, for notebooks."""
@@ -66,35 +70,49 @@ def layer_names(given: Any) -> tuple[str, ...]:
 
 
 def cam_layer(model: Model) -> Layer | None:
-    """The layer that class activation mapping uses by default: the last one that fits."""
+    """The last layer that is a map of the image by its shape: to be drawn. See `attribution/layer_choice.py` for the
+    one that class activation mapping takes."""
     fitting = [layer for layer in model.layers if layer.cam]
     return fitting[-1] if fitting else None
 
 
 def value_of(model: Model, name: str) -> str:
-    """The value that a layer's or a value's name stands for. Raises UnknownName, offering names of both kinds."""
+    """The value that a layer's, a module's or a value's name stands for. Raises UnknownName with the nearest names."""
     if name in model.values:
         return name
-    found = layer_by_name(model).get(name)
+    found = layer_by_name(model).get(name) or layer_of_module(model).get(name)
     if found is not None:
         return found.output
-    raise UnknownName("layer or value", name, [*layer_by_name(model), *model.values], "`onnxray inspect` lists them")
+    choices = [*layer_by_name(model), *layer_of_module(model), *model.values]
+    raise UnknownName("layer or value", name, choices, "`onnxray inspect` lists them")
 
 
 def find_layer(model: Model, name: str) -> Layer:
-    """The layer called `name`, or the one that computes the value of that name. Raises UnknownName."""
+    """The layer called `name`, or the one that computes the value of that name, or that of the module called so.
+
+    Raises UnknownName with the nearest names.
+    """
     named = layer_by_name(model)
     if name in named:
         return named[name]
     for layer in model.layers:
         if layer.output == name:
             return layer
-    choices = [*named, *(layer.output for layer in model.layers)]
+    modules = layer_of_module(model)
+    if name in modules:
+        return modules[name]
+    choices = [*named, *modules, *(layer.output for layer in model.layers)]
     raise UnknownName("layer", name, choices, "`onnxray inspect` lists them")
 
 
 def layer_by_name(model: Model) -> Mapping[str, Layer]:
     return {layer.name: layer for layer in model.layers}
+
+
+@of_model
+def layer_of_module(model: Model) -> Mapping[str, Layer]:
+    """Path of a module -> its last layer, which gives its output; those of modules that hold others as well."""
+    return {module: layer for layer in model.layers for module in parents(layer.module)}
 
 
 def layers(model: Model) -> Layers:
@@ -134,6 +152,7 @@ def layers(model: Model) -> Layers:
                 cam=cam,
                 cam_reason=reason,
                 inputs=tuple(name for name in dict.fromkeys(reads(node)) if name in on_input),
+                module=module_of(node),
             )
         )
     return Layers(found)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import onnx
 import pytest
 from click.testing import Result
 
@@ -94,3 +95,26 @@ def test_control_characters_of_a_model_do_not_reach_the_terminal(
     assert done.exit_code == 0
     assert "\x1b" not in done.stdout
     assert not any(line.startswith("fake: line") for line in done.stdout.splitlines())
+
+
+@pytest.mark.parametrize("columns", [None, "100"])
+def test_long_names_are_cut_in_the_middle_in_files_as_well(
+    run: Callable[..., Result],
+    tmp_path: Path,
+    cnn: onnx.ModelProto,
+    monkeypatch: pytest.MonkeyPatch,
+    columns: str | None,
+) -> None:
+    if columns:
+        monkeypatch.setenv("COLUMNS", columns)
+    proto = onnx.ModelProto()
+    proto.CopyFrom(cnn)
+    for number, node in enumerate(proto.graph.node):
+        node.name = f"StatefulPartitionedCall/model/{'block/' * 300}{number}"
+    onnx.save(proto, tmp_path / "m.onnx")
+    done = run("inspect", tmp_path / "m.onnx")
+    table = done.stdout[done.stdout.index("layer  ") :].splitlines()
+    assert max(map(len, table)) <= int(columns or 160)
+    assert len([line for line in table if line.startswith("Stateful") and "…" in line]) == 9
+    whole = json.loads(run("inspect", tmp_path / "m.onnx", "--json").stdout)
+    assert [layer["name"] for layer in whole["layers"]] == [node.name for node in proto.graph.node]

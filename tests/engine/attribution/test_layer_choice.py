@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 
 import onnxray
+from onnxray.engine.attribution.layer_choice import why_fitting
 from onnxray.engine.inspect.blocked_layout import blocked_values
 
 RNG = np.random.default_rng(5)
@@ -136,3 +137,40 @@ def test_values_in_the_blocked_layout_are_no_maps(parse: Callable[..., onnx.Mode
     right = onnxray.explain(model, X, method="recipro-cam", target=1).values
     again = onnxray.explain(tmp_path / "extended.onnx", X, method="recipro-cam", target=1).values
     np.testing.assert_allclose(again, right, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def tokens(parse: Callable[..., onnx.ModelProto]) -> onnx.ModelProto:
+    """A transformer in small: patches of 4 x 4, a normalisation, a residual sum, the mean of all tokens, a head."""
+    rng = np.random.default_rng(0)
+    return parse(
+        """
+        vit (float[N, 3, 16, 16] image) => (float[N, 5] logits)
+        {
+          patches = Conv <kernel_shape = [4, 4], strides = [4, 4]> (image, w1)
+          flat = Reshape (patches, shape)
+          sequence = Transpose <perm = [0, 2, 1]> (flat)
+          normed = LayerNormalization (sequence, scale)
+          mixed = MatMul (normed, w2)
+          summed = Add (sequence, mixed)
+          last = LayerNormalization (summed, scale)
+          pooled = ReduceMean <axes = [1], keepdims = 0> (last)
+          logits = Gemm <transB = 1> (pooled, w3)
+        }
+        """,
+        w1=rng.standard_normal((8, 3, 4, 4)).astype(np.float32),
+        shape=np.array([0, 8, 16]),
+        scale=np.ones(8, np.float32),
+        w2=rng.standard_normal((8, 8)).astype(np.float32),
+        w3=rng.standard_normal((5, 8)).astype(np.float32),
+    )
+
+
+@pytest.mark.parametrize("kind", ["cnn", "tokens"])
+def test_inspect_names_the_layer_that_explain_takes(kind: str, request: pytest.FixtureRequest) -> None:
+    model = onnxray.load(request.getfixturevalue(kind))
+    e = onnxray.explain(model, np.random.default_rng(0).random((1, 3, 16, 16), np.float32))
+    (decision,) = [d for d in onnxray.inspect(model).decisions if d.what == "layer for class activation maps"]
+    assert (decision.value, decision.reason) == (e.layer, e.reason)
+    fits, _ = why_fitting(model, model.layers[e.layer])
+    assert fits
