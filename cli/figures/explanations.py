@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 PANEL = 224
 OTHERS = 12
+_ACROSS = 4
 
 
 class Sheet:
@@ -156,7 +158,9 @@ class Gallery:
             figure.captioned(figure.framed(figure.picture(pixels, PANEL)), name, note, PANEL)
             for name, pixels, note in self.panels
         ]
-        return figure.page(self.method, self.lines, [figure.grid(panels), figure.colour_bar(self.scale)])
+        rows = math.ceil(len(panels) / _ACROSS)
+        grid = figure.grid(panels, math.ceil(len(panels) / rows))
+        return figure.page(self.method, self.lines, [grid, figure.colour_bar(self.scale)])
 
 
 def gallery_of(found: Iterable[tuple[str, Explanation]], alpha: float) -> Gallery:

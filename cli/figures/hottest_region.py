@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +19,7 @@ SIDES: tuple[Side, ...] = ("positive", "negative", "both")
 MOST = 10
 BOX_ORDER = "y0, x0, y1, x1 in pixels of the image; y1 and x1 are not included"
 _PIXELS_PER_LINE = 450  # of the image's longer side for one pixel of line width
+_READABLE = 640  # the longer side that small pictures are enlarged to, at most
 _LABELLED = 320  # the shorter side of pictures from which boxes have numbers
 
 
@@ -117,6 +118,19 @@ def _peaks(strengths: NDArray[np.float32], labels: NDArray[np.int32], count: int
 def line_width(picture: NDArray[np.uint8]) -> int:
     """Pixels of a line that is seen when the whole picture is."""
     return max(1, round(int(max(picture.shape[:2])) / _PIXELS_PER_LINE))
+
+
+def enlarged(picture: NDArray[np.uint8], regions: Regions) -> tuple[NDArray[np.uint8], Regions]:
+    """A small picture with each pixel as a square, and the regions on it, so that lines and numbers can be seen."""
+    factor = _READABLE // max(picture.shape[:2])
+    if factor < 2:
+        return picture, regions
+
+    def larger(array: NDArray[Any]) -> NDArray[Any]:
+        return np.repeat(np.repeat(array, factor, axis=0), factor, axis=1)
+
+    parts = [replace(part, box=tuple(factor * edge for edge in part.box)) for part in regions.parts]
+    return larger(picture), replace(regions, mask=larger(regions.mask), parts=tuple(parts))
 
 
 def drawn(picture: NDArray[np.uint8], regions: Regions) -> NDArray[np.uint8]:

@@ -48,7 +48,10 @@ def channels(view: View, photo: Photo, scale: Scale, shown: Sequence[int], order
     for index in shown:
         used = figure.scale_of(view.values[index]) if each else scale
         tile = figure.framed(figure.colour(figure.fit(view.values[index], side), used))
-        note = span(used) if each else f"max {figure.number(float(np.nanmax(tops[index])))}"
+        silent = not np.any(np.nan_to_num(view.values[index]))
+        note = (
+            "0 everywhere" if silent else span(used) if each else f"max {figure.number(float(np.nanmax(tops[index])))}"
+        )
         panels.append(figure.panel(tile, f"{index}", note, side))
     total = len(view.values)
     count = f"all {total} {view.item}s" if len(shown) == total else f"{len(shown)} of {total} {view.item}s"
@@ -242,12 +245,12 @@ def _centred(block: Block, side: int) -> Block:
 
 def walk(model_name: str, photo: Photo, tiles: Sequence[Block], left_out: int, blocks: bool = False) -> Block:
     """The image's way through the network, tile after tile."""
-    why = "inside a block" if blocks else "that only move, rename or rescale numbers"
+    why = "layers inside blocks" if blocks else "layers that only move, rename or rescale numbers"
     first = figure.panel(figure.framed(_centred(small(photo, 144).pixels, 144)), "the image", photo.name, 146)
     lines = [
         f"{photo.name} on its way through {model_name}, {'block by block' if blocks else 'layer by layer'}"
-        + (f" ({left_out} {why} are left out)." if left_out else "."),
-        "Each tile: the mean of all channels, below it the three channels that answer most; tokens down and features "
+        + (f"; not shown: {why} ({left_out})." if left_out else "."),
+        "Each tile: the mean of all channels, below it the three strongest; tokens down and features "
         "across where there is no map, bars where there is one number per unit. Every layer has its own range, written "
         "under it: blue to red where values have both signs, dark to bright from 0 where they have not.",
     ]

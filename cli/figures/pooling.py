@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from ...engine.inspect.layers import Layer
     from .layers import Photo
 
-_SIDE, _CELL = 320, 46
+_SIDE, _SMALL, _CELL = 320, 170, 46
+_MOST_MAPS = 10
+_WHOLE = {"GlobalAveragePool": "mean", "GlobalMaxPool": "maximum"}
 _MOST_CELLS = 8  # along each side of the part that is shown with numbers
 # Colours of the windows, in turn (Okabe and Ito, 2008).
 _INKS: tuple[figure.Colour, ...] = ((213, 94, 0), (0, 114, 178), (0, 158, 115), (204, 121, 167))
@@ -25,7 +27,8 @@ _INKS: tuple[figure.Colour, ...] = ((213, 94, 0), (0, 114, 178), (0, 158, 115), 
 
 @dataclass(frozen=True)
 class Pool:
-    """Windows over the rows and columns of the value `source`; `kind` is "maximum" or "mean"."""
+    """Windows over the rows and columns of the value `source`; `kind` is "maximum" or "mean". A kernel of (0, 0) is one
+    window over the whole map."""
 
     source: str
     kind: str
@@ -37,6 +40,8 @@ class Pool:
 def pool_of(model: Model, layer: Layer) -> Pool | None:
     """What a layer pools, None where it is no pooling with windows over an image."""
     node = model.producer(layer.output)
+    if node is not None and node.op_type in _WHOLE:
+        return Pool(node.input[0], _WHOLE[node.op_type], (0, 0), (0, 0), (0, 0))
     if node is None or node.op_type not in ("MaxPool", "AveragePool"):
         return None
     found = attributes(node)
@@ -51,8 +56,13 @@ def pool_of(model: Model, layer: Layer) -> Pool | None:
     return Pool(node.input[0], kind, (kernel[0], kernel[1]), (stride[0], stride[1]), (-pads[0], -pads[1]))
 
 
-def figure_of(pool: Pool, layer: Layer, photo: Photo, before: View, after: View) -> figure.Block:
-    """The strongest channel before and after, and a part of it with its windows and numbers."""
+def figure_of(pool: Pool, layer: Layer, photo: Photo, before: View, after: View) -> figure.Block | None:
+    """The strongest channel before and after, and a part of it with its windows and numbers; of a window over the whole
+    map the strongest channels, each with its number. None where the values before are no maps."""
+    if before.kind != "maps" or len(before.values) != len(after.values):
+        return None
+    if pool.kernel == (0, 0):
+        return _whole(pool, layer, photo, before, after)
     channel = strongest(after)[0]
     maps = before.values[channel], after.values[channel]
     scale = figure.scale_of(np.concatenate([m.ravel() for m in maps]), "activation")
@@ -74,6 +84,26 @@ def figure_of(pool: Pool, layer: Layer, photo: Photo, before: View, after: View)
     ]
     row = figure.side_by_side(tops, gap=40)
     return figure.page(layer.name, lines, [row, figure.colour_bar(scale), figure.side_by_side(numbers, gap=40)])
+
+
+def _whole(pool: Pool, layer: Layer, photo: Photo, before: View, after: View) -> figure.Block:
+    """Each map, and the one number that it becomes, in one scale."""
+    shown = strongest(after)[:_MOST_MAPS]
+    scale = figure.scale_of(before.values[shown], "activation", outliers=True)
+    panels = []
+    for index in shown:
+        value = float(after.values[index].reshape(-1)[0])
+        tile = figure.framed(figure.colour(figure.fit(before.values[index], _SMALL), scale))
+        cell = figure.framed(figure.colour(np.full((_CELL, _CELL), value, np.float32), scale))
+        becomes = figure.side_by_side([cell, figure.text(figure.number(value), figure.BODY)], gap=10, align="middle")
+        panels.append(figure.panel(figure.stack([tile, becomes], gap=8), f"channel {index}"))
+    lines = [
+        f"{layer.op}: the {pool.kind} over all {_size(before.values[0])} of a channel is one number, wherever in the "
+        "image the channel is active.",
+        f"Image {photo.name}: the {len(shown)} strongest of {len(after.values)} channels; above the map before, below "
+        "the number after.",
+    ]
+    return figure.page(layer.name, lines, [figure.grid(panels, gap=22), figure.colour_bar(scale)])
 
 
 def _size(values: NDArray[np.float32]) -> str:

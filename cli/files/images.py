@@ -316,7 +316,6 @@ def write(path: str | os.PathLike[str], image: NDArray[Any], quality: int = 92) 
 
 # Text. OpenCV 5 has TrueType fonts built in: "uni" of some 20000 characters, where it was built with it, else "sans",
 # whose zeros have a stroke and whose parentheses are as wide as digits. Older ones only have Hershey's ASCII strokes.
-
 _FONTS = ("uni", "sans")
 
 
@@ -331,6 +330,15 @@ def _font() -> Any:
 def _thickened(size: int, bold: bool) -> int:
     """How many pixels bold letters are wider: "uni" has one weight, so they are drawn again further right."""
     return max(1, round(size / 20)) if bold else 0
+
+
+def _pieces(text: str, size: int, bold: bool) -> list[tuple[str, int]]:
+    """What is drawn of a line, and how far from its start: bold ASCII letters apart, by what they are wider."""
+    wider = _thickened(size, bold)
+    if not wider or not text.isascii():
+        return [(text, 0)]
+    ends = [int(cv2.getTextSize((1, 1), text[:i], (0, 0), _font(), size)[2]) for i in range(1, len(text))]
+    return [(text[i], end + i * wider) for i, end in enumerate([0, *ends])]
 
 
 def text_size(text: str, size: int = 16, *, bold: bool = False) -> tuple[int, int]:
@@ -362,8 +370,9 @@ def draw_text(
     font = _font()
     canvas = image if image.flags.c_contiguous else np.ascontiguousarray(image)
     if font is not None:
-        for shift in range(_thickened(size, bold) + 1):
-            cv2.putText(canvas, text, (x + shift, y + up), color, font, size)
+        for part, apart in _pieces(text, size, bold):
+            for shift in range(_thickened(size, bold) + 1):
+                cv2.putText(canvas, part, (x + apart + shift, y + up), color, font, size)
     else:
         scale, thickness = _hershey(size, bold)
         start = (x + thickness // 2 + 1, y + up)
@@ -417,7 +426,8 @@ def _width(text: str, size: int, bold: bool) -> int:
         return 0
     font = _font()
     if font is not None:
-        return int(cv2.getTextSize((1, 1), text, (0, 0), font, size)[2]) + _thickened(size, bold)
+        *_, (part, start) = _pieces(text, size, bold)
+        return start + int(cv2.getTextSize((1, 1), part, (0, 0), font, size)[2]) + _thickened(size, bold)
     scale, thickness = _hershey(size, bold)
     return int(cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)[0][0]) + thickness // 2 + 1
 

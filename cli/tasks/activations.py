@@ -184,9 +184,12 @@ def one_layer(
         results["activation_function"] = {"before": before, "after": after}
     pictures["histogram"] = layer_figures.histograms(layer, photo, parts, _function(work.model, layer, around))
     pool = pooling.pool_of(work.model, layer)
-    if pool is not None and view.kind == "maps" and pool.source in values:
-        source = view_of(work.model, replace(layer, output=pool.source), values[pool.source])
-        pictures["pooling"] = pooling.figure_of(pool, layer, photo, source, view)
+    if pool is not None and pool.source in values:
+        axes = (2, 3) if layer.map_axes is None and values[pool.source].ndim == 4 else layer.map_axes
+        source = view_of(work.model, replace(layer, output=pool.source, map_axes=axes), values[pool.source])
+        drawn = pooling.figure_of(pool, layer, photo, source, view)
+        if drawn is not None:
+            pictures["pooling"] = drawn
     return LayerPictures(view, pictures, results)
 
 

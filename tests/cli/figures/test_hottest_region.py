@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from onnxray.cli.figures.hottest_region import drawn, hottest, line_width
+from onnxray.cli.figures.hottest_region import drawn, enlarged, hottest, line_width
 
 
 @pytest.fixture
@@ -118,3 +118,12 @@ def test_a_region_at_the_border_does_not_come_out_on_the_other_side() -> None:
     out = drawn(np.full((8, 8, 3), 100, np.uint8), hottest(values, 0.5))
     assert (out[7] == 100).all()
     assert (out[:, 7] == 100).all()
+
+
+def test_small_pictures_are_enlarged_for_lines_and_numbers(heatmap: np.ndarray) -> None:
+    picture = np.full((20, 30, 3), 100, np.uint8)
+    larger, regions = enlarged(picture, hottest(heatmap, 0.5))
+    assert larger.shape == (420, 630, 3)
+    assert regions.parts[0].box == (252, 420, 294, 462)
+    assert regions.mask[252:294, 420:462].all()
+    assert enlarged(np.zeros((400, 400, 3), np.uint8), regions)[0].shape == (400, 400, 3)

@@ -57,5 +57,23 @@ def test_each_number_after_is_that_of_its_window(
             assert after[first[0] + i, first[1] + j] == pytest.approx(float(expected), abs=1e-6)
     views = [view_of(model, replace(layer, output=name), values[name]) for name in ("h", "y")]
     picture = pooling.figure_of(pool, layer, PHOTO, *views)
+    assert picture is not None
     assert picture.ndim == 3
     assert picture.shape[1] < 1000
+
+
+def test_a_window_over_the_whole_map_is_one_number_per_channel(parse: Parse) -> None:
+    model = onnxray.load(
+        parse("m (float[N, 3, 6, 6] x) => (float[N, 3, 1, 1] y) { h = Neg (x)  y = GlobalAveragePool (h) }")
+    )
+    layer = model.layers[-1]
+    pool = pooling.pool_of(model, layer)
+    assert pool == pooling.Pool("h", "mean", (0, 0), (0, 0), (0, 0))
+    x = np.random.default_rng(0).standard_normal((1, 3, 6, 6)).astype(np.float32)
+    values = onnxray.activations(model, x, ["h", "y"])
+    before = view_of(model, replace(layer, output="h", map_axes=(2, 3)), values["h"])
+    picture = pooling.figure_of(pool, layer, PHOTO, before, view_of(model, layer, values["y"]))
+    assert picture is not None
+    assert picture.shape[0] > 300
+    flat = view_of(model, replace(layer, map_axes=None), values["h"].reshape(1, 3, 36))
+    assert pooling.figure_of(pool, layer, PHOTO, flat, flat) is None
