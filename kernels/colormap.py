@@ -169,7 +169,7 @@ def _jet() -> NDArray[np.uint8]:
     """MATLAB's: blue, green and red are tents of width 1 around 1/4, 1/2 and 3/4, cut off at 1."""
     at = np.linspace(0.0, 1.0, 256)[:, None]
     tents = np.clip(1.5 - np.abs(4 * at - np.array([3.0, 2.0, 1.0])), 0, 1)
-    return np.floor(tents * 255 + 0.5).astype(np.uint8)
+    return np.asarray(np.floor(tents * 255 + 0.5), np.uint8)
 
 
 def _interpolated(text: str) -> NDArray[np.uint8]:
