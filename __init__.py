@@ -24,6 +24,8 @@ _WHERE = {
     "Target": "engine.targets.target",
     "compile": "engine.compile",
     "explain": "cli.facade",
+    "dream": "cli.facade",
+    "Dream": "engine.dream",
     "visualize": "cli.facade",
     "Visualization": "engine.visualize",
     "Prediction": "engine.predict",
@@ -38,6 +40,7 @@ __all__ = [*_WHERE]
 
 if TYPE_CHECKING:
     from .cli.facade import activations as activations
+    from .cli.facade import dream as dream
     from .cli.facade import visualize as visualize
     from .cli.signatures import compile as compile
     from .cli.signatures import explain as explain
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     from .engine.attribution.explanation import Explanation as Explanation
     from .engine.attribution.explanations import Explanations as Explanations
     from .engine.autodiff.vjp import vjp as vjp
+    from .engine.dream import Dream as Dream
     from .engine.errors import OnnxrayError as OnnxrayError
     from .engine.graph.model import Model as Model
     from .engine.graph.model import save as save

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from ..engine import activations as _engine_activations
 from ..engine.attribution.explanation import Explanation, with_source
 from ..engine.attribution.explanations import Explanations
+from ..engine.dream import NOISE, Dream
+from ..engine.dream import dream as _dream
 from ..engine.explain import explain as _explain
 from ..engine.graph.model import Source
 from ..engine.inspect.layers import Layer
@@ -110,6 +112,26 @@ def activations(
     """
     value = _given(x).value
     return _engine_activations.activations(model, value, layers, providers=providers, threads=threads)
+
+
+def dream(
+    model: Source,
+    image: Any = None,
+    layer: str | Layer | Sequence[str | Layer] | Mapping[str, float] | None = None,
+    channel: int | None = None,
+    target: Any = None,
+    *,
+    guide: Any = None,
+    **options: Any,
+) -> Dream:
+    """DeepDream: change an image until a network sees more of what it sees in it.
+
+    See `onnxray.engine.dream.dream` for layers, targets and options; `image` and `guide` may also be the path of an
+    image file or a Pillow image. `image` None or "noise" starts from noise. Raises ImageError when a file cannot be
+    read.
+    """
+    start = None if isinstance(image, str) and image == NOISE else _pixels(image)[0]
+    return _dream(model, start, layer, channel, target, guide=_pixels(guide)[0], **options)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ GROUPS = {
     "Models": ("load", "save", "inspect", "filters", "samples", "Model", "Layer"),
     "Answers and activations": ("predict", "Prediction", "activations"),
     "Explanations": ("explain", "methods", "Explanation", "Explanations", "Target", "compile"),
-    "Feature visualization": ("visualize", "Visualization"),
+    "Feature visualization": ("visualize", "Visualization", "dream", "Dream"),
     "Graphs": ("vjp", "expose", "split"),
     "Errors, version": ("OnnxrayError", "__version__"),
 }

@@ -106,21 +106,7 @@ def compile(
     value = _shown(build, emitted, wanted, placed)
     note = _note(model, chosen, emitted, build, wanted)
     result = build.finished({OUTPUT: value}, entry, {METADATA: json.dumps(note)}, default_target)
-    if upsample == "input":
-        _name_axes(result.proto, example.name, layout or example.layout)
     return Model(result.proto, folder=result.folder, overrides=model.overrides)
-
-
-def _name_axes(proto: onnx.ModelProto, name: str, layout: str | None) -> None:
-    """Name the open sizes of the map after those of the image `name`, which it has: [batch, 1, height, width]."""
-    (image,) = (v.type.tensor_type.shape.dim for v in proto.graph.input if v.name == name)
-    if layout is None or len(image) != len(layout):
-        return
-    names = {axis: image[layout.index(axis)].dim_param for axis in "HW"}
-    (shown,) = (v.type.tensor_type.shape.dim for v in proto.graph.output if v.name == OUTPUT)
-    for dim, axis in zip(list(shown)[2:], "HW", strict=False):
-        if names[axis] and not dim.HasField("dim_value"):
-            dim.dim_param = names[axis]
 
 
 def _layout(preprocess: bool | str) -> str | None:

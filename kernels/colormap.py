@@ -1,7 +1,7 @@
 """Colour maps: 256-entry tables of sRGB colours, and the look-up of values in them.
 
-The first tables are our own, made so that equal steps of value look like equal steps. Each is a path of hue and chroma
-in Oklab (B. Ottosson, "A perceptual color space for image processing", 2020) through a few control points, and its
+The tables are our own, made so that equal steps of value look like equal steps. Each is a path of hue and chroma in
+Oklab (B. Ottosson, "A perceptual color space for image processing", 2020) through a few control points, and its
 lightness is CIE 1976 L* (D65), exactly linear in the value:
 
     lagoon   sequential, L* 13 to 92: violet, blue, teal, green, yellow
@@ -10,12 +10,8 @@ lightness is CIE 1976 L* (D65), exactly linear in the value:
              centre; entries 127 and 128 are both the neutral centre, so a range (-m, m) shows 0 without any hue
     gray     L* 0 to 100, without chroma
 
-    viridis, inferno (S. van der Walt and N. Smith, 2015, CC0), turbo (A. Mikhailov, Google, 2019, Apache-2.0), jet
-             (MATLAB): as people know them from other tools, for comparison. jet and turbo are no perceptual maps: they
-             have edges of lightness where the values have none, and jet runs through equal ones in both directions
-
-For every entry of the first four, Oklab's own lightness is solved for so that the colour has the L* that is wanted. All
-their paths lie inside the sRGB gamut, nothing is clipped.
+For every entry, Oklab's own lightness is solved for so that the colour has the L* that is wanted. All paths lie inside
+the sRGB gamut, nothing is clipped.
 """
 
 from __future__ import annotations
@@ -54,35 +50,13 @@ _POLAR_CHROMA = [(0.0, 0.0), (0.08, 0.034), (0.24, 0.08), (0.4, 0.12), (0.55, 0.
 _POLAR_HUES = (262.0, 25.0)
 _POLAR_LIGHTNESS = (95.0, 32.0)
 
-# Every fifth colour of well-known tables; those between lie on straight lines, within one level of the originals.
-_KNOWN = {
-    "viridis": """
-        440154 46085c 471063 481769 481d6f 482475 472a7a 46307e 453781 433d84 414287 3f4889 3d4e8a 3a538b
-        38598c 355e8d 33638d 31688e 2e6d8e 2c718e 2a768e 297b8e 27808e 25848e 23898e 218e8d 20928c 1f978b
-        1e9c89 1fa188 21a585 24aa83 28ae80 2eb37c 35b779 3dbc74 46c06f 50c46a 5ac864 65cb5e 70cf57 7cd250
-        89d548 95d840 a2da37 b0dd2f bddf26 cae11f d8e219 e5e419 f1e51d fde725
-    """,
-    "inferno": """
-        000004 02020c 050417 0a0722 10092d 160b39 1e0c45 260c51 2f0a5b 380962 400a67 490b6a 510e6c 59106e
-        61136e 69166e 71196e 781c6d 801f6c 88226a 902568 982766 a02a63 a82e5f b0315b b73557 bf3952 c63d4d
-        cc4248 d34743 d94d3d df5337 e45a31 e9612b ed6925 f1711f f47918 f78212 f98b0b fa9407 fb9d07 fca60c
-        fcb014 fbba1f fac42a f8cd37 f6d746 f4e156 f2ea69 f2f27d f5f992 fcffa4
-    """,
-    "turbo": """
-        30123b 36215f 3b2f80 3f3e9c 424bb5 4559cb 4666dd 4773eb 4680f6 458cfd 4099ff 38a5fb 2fb2f4 27bee9
-        1fc9dd 1ad4d0 18ddc2 1ae4b6 22ebaa 2ff19b 3ff68a 52fa7a 65fd69 79fe59 8bff4b 9cfe40 a9fb39 b7f735
-        c3f134 d0ea34 dbe236 e5d938 eecf3a f5c53a faba39 fdae35 fea130 fe932a fc8423 f9751d f46617 ef5811
-        e84b0c e14109 d83706 ce2d04 c32503 b71d02 a91601 9b0f01 8b0902 7a0403
-    """,
-}
-
 # Values below which a band is not worth a thread.
 _BAND = 1 << 19
 
 
 def names() -> tuple[str, ...]:
     """The names of all tables."""
-    return (*_PATHS, "polar", *_KNOWN, "jet")
+    return (*_PATHS, "polar")
 
 
 @functools.cache
@@ -90,10 +64,6 @@ def table(name: str) -> NDArray[np.uint8]:
     """A map's colours: uint8 (256, 3) sRGB, lowest value first, read-only. Raises ValueError for an unknown name."""
     if name == "polar":
         colours = _polar()
-    elif name == "jet":
-        colours = _jet()
-    elif name in _KNOWN:
-        colours = _interpolated(_KNOWN[name])
     elif name in _PATHS:
         low, high, points = _PATHS[name]
         at = np.linspace(0.0, 1.0, 256)
@@ -163,21 +133,6 @@ def _apply(values: Any, table: Any, lo: float, hi: float, missing: Any, out: Any
         else:
             entry = 128
         out[i, 0], out[i, 1], out[i, 2] = table[entry, 0], table[entry, 1], table[entry, 2]
-
-
-def _jet() -> NDArray[np.uint8]:
-    """MATLAB's: blue, green and red are tents of width 1 around 1/4, 1/2 and 3/4, cut off at 1."""
-    at = np.linspace(0.0, 1.0, 256)[:, None]
-    tents = np.clip(1.5 - np.abs(4 * at - np.array([3.0, 2.0, 1.0])), 0, 1)
-    return np.asarray(np.floor(tents * 255 + 0.5), np.uint8)
-
-
-def _interpolated(text: str) -> NDArray[np.uint8]:
-    """256 colours on straight lines between those of a text, rrggbb each, at equal distances."""
-    points = np.array([list(bytes.fromhex(colour)) for colour in text.split()], np.float64)
-    at = np.linspace(0, len(points) - 1, 256)
-    lines = [np.interp(at, np.arange(len(points)), column) for column in points.T]
-    return np.floor(np.stack(lines, axis=1) + 0.5).astype(np.uint8)
 
 
 def _polar() -> NDArray[np.uint8]:

@@ -36,6 +36,7 @@ ROOMS: list[set[str]] = [
     {"evaluate"},
     {"load"},
     {"activations", "explain", "compile", "inspection", "predict", "visualize"},
+    {"dream"},
 ]
 # cli/: what each room imports besides itself and the engine.
 CLI_ROOMS: dict[str, set[str]] = {

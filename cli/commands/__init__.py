@@ -15,6 +15,7 @@ COMMANDS = {
     "filters": "Draw the weights of a layer, and the response of each filter to an image.",
     "explain": "Show which parts of an image a model's answer depends on.",
     "visualize": "Draw what a unit, a class or a direction of a model looks for.",
+    "dream": "Dream of images: exaggerate what a network sees in them (DeepDream).",
     "grad": "Write a model that also computes gradients, in standard ONNX operators.",
     "compile": "Write a model that also outputs its explanation, in standard ONNX operators.",
     "methods": "List the explanation methods, or describe one with its options.",

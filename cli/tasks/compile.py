@@ -83,7 +83,6 @@ def compile_files(
         **made,
         **json.loads(first.metadata[METADATA]),
         "inputs": [str(v) for v in first.inputs],
-        "optional_inputs": [str(first.value(v.name)) for v in first.graph.input if v.name in first.initializers],
         "outputs": [str(v) for v in first.outputs],
         "nodes": [len(source.graph.node), len(first.graph.node)],
     }
@@ -96,7 +95,6 @@ def as_text(result: Mapping[str, Any]) -> str:
     before, after = result["nodes"]
     lines.append(f"opset {result['opset']}, {after} nodes ({before} before)")
     lines += [f"  input   {text}" for text in result["inputs"]]
-    lines += [f"  input   {text}, optional: the predicted class if left out" for text in result["optional_inputs"]]
     lines += [f"  output  {text}" for text in result["outputs"]]
     lines += [f"written: {result[kind]}" for kind in ("out", "triton", "html") if kind in result]
     return "\n".join(lines)

@@ -58,14 +58,14 @@ def visualize(options: VisualizeOptions) -> Run:
     from ...engine.optimize.paint import paint
     from ...engine.visualize import options_of
     from ..files.manifest import read_manifest
-    from ..files.run import Run, describe, describe_card
+    from ..files.run import Run, describe
     from ..terminal.progress import Progress
 
     common = options.common
     card = dict(common.card)
     size = card.pop("size", None)
     model = open_model(options.model, card)
-    described = describe_card(card_of(model, common.quiet)) if _has_card(model) else None
+    described = described_card(model, common.quiet)
     with Progress(0, "pictures", quiet=common.quiet, bar=common.progress) as bar:
         job = job_of(options, model, size, bar)
         bar.total = len(job.wanted)
@@ -87,10 +87,12 @@ def visualize(options: VisualizeOptions) -> Run:
     return run
 
 
-def _has_card(model: Model) -> bool:
+def described_card(model: Model, quiet: bool) -> dict[str, Any] | None:
+    """The manifest's entry about preprocessing; None where the model's input is no image of one or three channels."""
     from ...engine.inspect.signature import image_input
+    from ..files.run import describe_card
 
-    return image_input(model).channels in (1, 3)
+    return describe_card(card_of(model, quiet)) if image_input(model).channels in (1, 3) else None
 
 
 def job_of(options: VisualizeOptions, model: Model, size: Any, bar: Progress) -> Job:
@@ -103,7 +105,7 @@ def job_of(options: VisualizeOptions, model: Model, size: Any, bar: Progress) ->
         layer=list(options.layers) or None,
         channel=",".join(options.channels) or None if "all" not in options.channels else "all",
         neuron=list(options.neurons) or None,
-        target=[_class(text) for text in options.classes] or None,
+        target=[chosen_class(text) for text in options.classes] or None,
         direction=_direction(options.direction),
         objective=list(options.objectives) or None,
         minimise=options.minimise,
@@ -129,7 +131,7 @@ def job_of(options: VisualizeOptions, model: Model, size: Any, bar: Progress) ->
     return job
 
 
-def _class(text: str) -> Any:
+def chosen_class(text: str) -> Any:
     """A class index or a label; a label that looks like a form of target stays one."""
     from ...engine.targets.target import Target
 

@@ -144,7 +144,7 @@ class Session:
             with stoppable(ort.RunOptions) as options:
                 self._ort.run_with_iobinding(binding, options)
         except ORT_ERRORS as error:
-            raise run_error(error, [domain for domain, _ in self.model.operators]) from error
+            raise run_error(error) from error
         return dict(zip(names, binding.get_outputs(), strict=True))
 
     def _call(self, names: list[str], feeds: Mapping[str, Any]) -> list[Any]:
@@ -158,7 +158,7 @@ class Session:
                 values = {name: to_ort_value(array) for name, array in feeds.items()}
                 return [from_ort_value(v) for v in self._ort.run_with_ort_values(names, values, options)]
         except ORT_ERRORS as error:
-            raise run_error(error, [domain for domain, _ in self.model.operators]) from error
+            raise run_error(error) from error
 
 
 def _without_weights(model: Model) -> Model:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from ..caches import of_model
 from ..graph.model import Model
 from ..proto.nodes import reads
-from ..proto.operators import BLOCKED_DOMAIN
 
+BLOCKED_DOMAIN = "com.microsoft.nchwc"
 BLOCKED = (
     "its values are in ONNX Runtime's blocked layout (com.microsoft.nchwc), which no map can be read from: use the "
     "model as exported, or have ONNX Runtime save it with graph_optimization_level ORT_ENABLE_EXTENDED or below"

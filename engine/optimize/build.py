@@ -95,6 +95,11 @@ class Build(Writer):
                 self._shapes[name] = found
         return self._shapes[name]
 
+    def rank(self, name: str) -> int:
+        """Of a value of the head, whose sizes may be open. Raises ShapeError."""
+        found = self.head.value(name).rank
+        return len(self.shape(name)) if found is None else found
+
     def unit(self, layer: str) -> UnitPlace:
         """A layer to be read before its activation function. Raises UnknownName, TargetError, ShapeError."""
         value, channel, places = unit_axes(self.model, layer)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..autodiff.vjp import vjp
 from ..caches import Kept
-from ..errors import Disconnected, ModelError, OnnxrayError, ShapeError
+from ..errors import Disconnected, ModelError, NoGradient, OnnxrayError, ShapeError
 from ..graph.dynamic_batch.make_dynamic import make_dynamic
 from ..graph.float_input import with_real_input
 from ..graph.free_size.make_free import free_size
@@ -65,6 +65,7 @@ class Network:
         self._providers, self._threads = providers, threads
         self.model = with_real_input(widened(model), canvas.input)
         reads = tuple(dict.fromkeys(name for o in objectives for name in o.reads(self.model)))
+        _check_floats(self.model, reads)
         self.head = head_at(self.model, canvas, reads, self.rows)
         builds = [self._build(o, labels) for o in objectives]
         if len({structure for _, _, structure in builds}) > 1:
@@ -104,7 +105,7 @@ class Network:
         feeds = {self.canvas.input: tensor, **self.feeds, self._seed: np.ones(self.rows, np.float32)}
         try:
             got = self.session.run(feeds)
-        except ModelError as error:
+        except (ModelError, ShapeError) as error:
             size = "x".join(map(str, self.canvas.size))
             raise ShapeError(f"the network cannot take a picture of {size} pixels: {error}") from None
         gradient = next(got[name] for name in got if name.startswith("grad/"))
@@ -123,6 +124,17 @@ class Network:
         tensor = seen * np.reshape(canvas.gain, shape) + np.reshape(canvas.shift, shape)
         rows = np.repeat(np.asarray(tensor, np.float32), self.rows, axis=0)
         return self._open(expose(self.head, [value], only=True)).run({canvas.input: canvas.tensor(rows)})[value][:1]
+
+
+def _check_floats(model: Model, values: tuple[str, ...]) -> None:
+    """Raises NoGradient for values of integers."""
+    for name in values:
+        dtype = model.values[name].dtype if name in model.values else None
+        if dtype is not None and dtype.kind != "f":
+            raise NoGradient(
+                f"{name!r} holds {dtype} numbers, which have no gradient: choose a value of floats (behind a "
+                "DequantizeLinear), or use the float model"
+            )
 
 
 _sessions = Kept[Hashable, Session](4)

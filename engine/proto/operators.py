@@ -9,8 +9,6 @@ from onnx import NodeProto
 from .nodes import plain_domain
 
 MICROSOFT, ML = "com.microsoft", "ai.onnx.ml"
-# Of operators on values in the layout that ONNX Runtime chooses for the processor that it optimises on.
-BLOCKED_DOMAIN = "com.microsoft.nchwc"
 
 _STANDARD = """Abs Acos Acosh Asin Asinh Atan Atanh BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Cast CastLike
     Ceil Celu Clip Cos Cosh Elu Erf Exp Floor Gelu HardSigmoid HardSwish Identity IsInf IsNaN LeakyRelu Log Mish Neg Not

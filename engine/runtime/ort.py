@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, MutableMapping, Sequence
+from collections.abc import MutableMapping, Sequence
 from typing import Any
 
 from google.protobuf.message import EncodeError
@@ -13,7 +13,6 @@ from onnx import ModelProto
 from ...kernels.threads import available
 from ..errors import ModelError, OnnxrayError, OutOfMemory, RuntimeUnavailable, ShapeError, UnknownName
 from ..proto.nodes import DOMAIN_NAMES, all_nodes, label
-from ..proto.operators import BLOCKED_DOMAIN
 from .installation import check_installation, installed_distributions
 
 
@@ -110,18 +109,7 @@ def create(proto: ModelProto, providers: Sequence[str | tuple[str, dict[str, str
         if strangers:
             raise ModelError(strangers) from error
         kind = OutOfMemory if _is_out_of_memory(error) else ModelError
-        other = other_processor(node.domain for node in proto.graph.node)
-        raise kind(f"ONNX Runtime {ort.__version__} cannot run this model: {one_line(error)}{other}") from error
-
-
-def other_processor(domains: Iterable[str]) -> str:
-    """What to add to an error of a model that was saved optimised: the layout of its values fits one processor only."""
-    if BLOCKED_DOMAIN not in domains:
-        return ""
-    return (
-        f"; the model was optimised by ONNX Runtime for the processor it was saved on (operators of {BLOCKED_DOMAIN}): "
-        "use the model as exported, or save it again with graph_optimization_level ORT_ENABLE_EXTENDED or below"
-    )
+        raise kind(f"ONNX Runtime {ort.__version__} cannot run this model: {one_line(error)}") from error
 
 
 def _unknown_operator(proto: ModelProto, said: str) -> str | None:
@@ -148,21 +136,15 @@ def one_line(error: Exception) -> str:
     return text[:400]
 
 
-def run_error(error: Exception, domains: Iterable[str] = ()) -> OnnxrayError:
-    """What a run raised, in our words: OutOfMemory, ShapeError for feeds that do not fit, else ModelError.
-
-    domains: those of the model's operators.
-    """
+def run_error(error: Exception) -> OnnxrayError:
+    """What a run raised, in our words: OutOfMemory, ShapeError for feeds that do not fit, else ModelError."""
     said = one_line(error)
     if _is_out_of_memory(error):
         remedy = "run fewer inputs at once, smaller ones, or on another provider"
         return OutOfMemory(f"ONNX Runtime ran out of memory while running the model: {said}; {remedy}")
     # With IO binding the same comes as a RuntimeError.
     feeds = type(error).__name__ == "InvalidArgument" or "Got invalid dimensions for input" in said
-    other = other_processor(domains)
-    return (ShapeError if feeds and not other else ModelError)(
-        f"ONNX Runtime failed while running the model: {said}{other}"
-    )
+    return (ShapeError if feeds else ModelError)(f"ONNX Runtime failed while running the model: {said}")
 
 
 def _is_out_of_memory(error: Exception) -> bool:

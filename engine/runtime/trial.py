@@ -26,7 +26,7 @@ def evaluate_constant(proto: ModelProto, names: Sequence[str]) -> dict[str, np.n
     try:
         return dict(zip(names, made.run(list(names), {}), strict=True))
     except ORT_ERRORS as error:
-        raise run_error(error, [node.domain for node in proto.graph.node]) from error
+        raise run_error(error) from error
 
 
 def infer_types(model: ModelProto, folder: Path | None, names: Sequence[str]) -> dict[str, Value]:
@@ -101,7 +101,7 @@ def trial_runner(
         try:
             got = made.run(names, {name: fit(x, known[name]) for name, x in feeds.items()}, limits)
         except ORT_ERRORS as error:
-            raise run_error(error, [node.domain for node in model.graph.node]) from error
+            raise run_error(error) from error
         finally:
             clock.cancel()
         return dict(zip(names, got, strict=True))

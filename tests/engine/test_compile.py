@@ -297,7 +297,7 @@ def test_half_precision(cnn: onnx.ModelProto, x: np.ndarray) -> None:
     ("error", "words", "arguments"),
     [
         (MethodError, "cannot be compiled", {"method": "score-cam"}),
-        (UnknownName, "grad-cam", {"method": "gradcan"}),
+        (UnknownName, "grad-cam", {"method": "gradcam"}),
         (MethodError, "steps", {"method": "integrated-gradients", "tolerance": 0.1}),
         (MethodError, "no layer", {"method": "gradient", "layer": "features"}),
         (UnknownName, "features", {"layer": "featurs"}),
@@ -335,19 +335,3 @@ def test_no_gradient(parse: Callable[..., onnx.ModelProto]) -> None:
     )
     with pytest.raises(GradientError, match="without a derivative"):
         onnxray.compile(model, "gradient", output="y", scores="logits")
-
-
-@pytest.mark.parametrize(
-    ("options", "shape"),
-    [
-        ({"preprocess": "HWC"}, (1, 1, "height", "width")),
-        ({"preprocess": "NHWC"}, ("N", 1, "height", "width")),
-        ({}, ("N", 1, 16, 16)),
-    ],
-)
-def test_the_axes_of_the_map_have_the_names_of_the_image_s(
-    cnn: onnx.ModelProto, options: dict[str, Any], shape: tuple[int | str, ...]
-) -> None:
-    compiled = onnxray.compile(cnn, **options)
-    assert compiled.value("saliency_map").shape == shape
-    onnx.checker.check_model(compiled.proto)

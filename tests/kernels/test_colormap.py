@@ -18,7 +18,7 @@ def lab(colours: np.ndarray) -> np.ndarray:
 
 
 def test_names():
-    assert set(names()) == {*SEQUENTIAL, "polar", "viridis", "inferno", "turbo", "jet"}
+    assert set(names()) == {*SEQUENTIAL, "polar"}
     assert colormap.SEQUENTIAL in names()
     assert colormap.DIVERGING in names()
 
@@ -30,14 +30,6 @@ def test_shape(name):
     assert colours.dtype == np.uint8
     assert not colours.flags.writeable
     assert table(name) is colours
-
-
-@pytest.mark.parametrize(("name", "most"), [("viridis", 1), ("inferno", 1), ("turbo", 1), ("jet", 6)])
-def test_known_tables_are_those_of_opencv(name, most):
-    """OpenCV's jet is MATLAB's rounded otherwise."""
-    code = getattr(cv2, f"COLORMAP_{name.upper()}")
-    theirs = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[None], code)[0, :, ::-1]
-    assert np.abs(table(name).astype(int) - theirs.astype(int)).max() <= most
 
 
 @pytest.mark.parametrize("name", SEQUENTIAL)
@@ -73,7 +65,7 @@ def test_diverging_is_symmetric():
     assert red > blue + 50
 
 
-@pytest.mark.parametrize("name", [*SEQUENTIAL, "polar"])
+@pytest.mark.parametrize("name", names())
 def test_inside_the_gamut(name):
     """Nothing was clipped: clipping would show as runs of 0 or 255 in one channel."""
     if name == "gray":
@@ -84,8 +76,8 @@ def test_inside_the_gamut(name):
 
 
 def test_unknown_name():
-    with pytest.raises(ValueError, match="no colour map named 'jett'; there are lagoon"):
-        table("jett")
+    with pytest.raises(ValueError, match="no colour map named 'jet'; there are lagoon"):
+        table("jet")
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, np.int16, np.uint8, bool])

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from ...inspect.layers import value_of
 from ...methods.options import option
 from ..build import Build
@@ -22,9 +20,9 @@ class WholeLayer(Objective):
 
     def emit(self, build: Build) -> str:
         name = value_of(build.model, self.layer)
-        shape = build.shape(name)
-        share = build.constant(np.float32(1 / max(1.0, float(np.prod(shape[1:], dtype=float)))))
-        score = build.op("Mul", build.total(build.op("Mul", name, name), len(shape)), share)
+        square, rank = build.op("Mul", name, name), build.rank(name)
+        # Sizes may be open, in a file that dreams of images of any size.
+        score = build.op("ReduceMean", square, build.axes(*range(1, rank)), keepdims=0) if rank > 1 else square
         build.report(score, score)
         return score
 

@@ -249,12 +249,3 @@ def test_the_example_and_the_page_pin_one_version() -> None:
     tested = json.loads((HERE.parent / "package.json").read_text())["dependencies"]
     assert (tested["onnxruntime-node"], tested["onnxruntime-web"]) == (VERSION, VERSION)
     assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in tested.values())
-
-
-def test_the_optional_input_is_listed(run: Callable[..., Result], model: Path, tmp_path: Path) -> None:
-    out = tmp_path / "c.onnx"
-    done = run("compile", model, "-t", "runtime", "-o", out)
-    assert "  input   target_class: int64 [1], optional: the predicted class if left out\n" in done.stdout
-    listed = json.loads(run("compile", model, "-t", "runtime", "-o", out, "--force", "--json").stdout)
-    assert listed["optional_inputs"] == ["target_class: int64 [1]"]
-    assert json.loads(run("compile", model, "-o", out, "--force", "--json").stdout)["optional_inputs"] == []

@@ -150,8 +150,8 @@ def test_overlays_let_the_image_through_where_there_is_no_heat(
         full = e.overlay(1.0, range=(-1e-9, 1e-9) if e.display == "signed" else (0, 1e-9))
         assert (np.abs(full[hottest].astype(int) - e.picture(range=(0, 1e-9))[hottest]) <= 1).all()
     assert not np.array_equal(cam.overlay(colormap="ember"), cam.overlay())
-    with pytest.raises(UnknownName, match=r"no colour map named 'jett'"):
-        cam.overlay(colormap="jett")
+    with pytest.raises(UnknownName, match=r"no colour map named 'jet'"):
+        cam.overlay(colormap="jet")
     for alpha in (-0.1, 1.5, float("nan")):
         with pytest.raises(MethodError, match="alpha"):
             cam.overlay(alpha)

@@ -71,24 +71,3 @@ def test_nothing_is_written_into_the_home_folder(tmp_path: Path) -> None:
     code = "from onnxray.engine.runtime.ort import ort"
     subprocess.run([sys.executable, "-c", code], env={**kept, "HOME": str(tmp_path)}, check=True, timeout=120)
     assert not [p for p in tmp_path.rglob("*") if "Microsoft" in str(p)]
-
-
-def test_a_model_optimised_for_another_processor_is_named_with_the_way_out() -> None:
-    import numpy as np
-    import onnx
-    from onnx import helper
-
-    import onnxray
-
-    blocked = "com.microsoft.nchwc"
-    nodes = [
-        helper.make_node("ReorderInput", ["x"], ["xb"], domain=blocked),
-        helper.make_node("Conv", ["xb", "w"], ["yb"], domain=blocked, kernel_shape=[3, 3], pads=[1] * 4),
-        helper.make_node("ReorderOutput", ["yb"], ["y"], domain=blocked, channels=24),
-    ]
-    weights = onnx.numpy_helper.from_array(np.zeros((16, 5, 3, 3), np.float32), "w")  # of no processor's blocks
-    x, y = (helper.make_tensor_value_info(n, 1, [1, c, 8, 8]) for n, c in (("x", 8), ("y", 24)))
-    sets = [helper.make_opsetid("", 17), helper.make_opsetid(blocked, 1)]
-    proto = helper.make_model(helper.make_graph(nodes, "g", [x], [y], [weights]), opset_imports=sets, ir_version=8)
-    with pytest.raises(ModelError, match="optimised by ONNX Runtime for the processor .* ORT_ENABLE_EXTENDED"):
-        onnxray.activations(proto, np.zeros((1, 8, 8, 8), np.float32), "y")
