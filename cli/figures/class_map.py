@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..terminal.echo import one_line
 from . import figure
+from .explanations import seen
 
 if TYPE_CHECKING:
     from ...engine.attribution.explanation import Explanation
@@ -154,7 +155,7 @@ def _tinted(e: Explanation, alpha: float) -> NDArray[np.uint8]:
     """The image in the colours of the classes."""
     places, found = _on_image(e), answers(e)
     others = found[1:]
-    image = e.image if e.image is not None else np.full((*places.shape, 3), 255, np.uint8)
+    image = np.full((*places.shape, 3), 255, np.uint8) if e.image is None else seen(e.image, e)
     tints = np.zeros((*places.shape, 3), np.float32)
     shares = np.zeros(places.shape, np.float32)
     colours = [*COLOURS, *(OTHER for _ in others[len(COLOURS) :])]

@@ -84,6 +84,8 @@ class Sheet:
         scores = [f"{label}: {score}" for label, score in self._targets.items()]
         lines = ["; ".join(scores) if len(scores) == 1 else "Methods are rows, what they explain is above the columns."]
         lines += [f"Class activation maps at {', '.join(self._layers)}."] if self._layers else []
+        if self._image is not None and self._image is not self._pixels:
+            lines.append("Pale gray edges: the model does not see them.")
         image = figure.framed(figure.picture(self._pixels if self._image is None else self._image, PANEL))
         body = self._flow(image) if len(scores) < 2 else self._table(image)
         return figure.page(f"Explanations of {self.name}", [line for line in lines if line], [body])

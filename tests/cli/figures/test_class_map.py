@@ -152,3 +152,16 @@ def test_the_command_writes_it(run: Run, quarters: onnxray.Model, tmp_path: Path
     shown = read(tmp_path / "out" / "white" / "occlusion-classes.png")
     assert shown.shape[0] > 448
     assert shown.shape[1] > 700
+
+
+def test_what_the_model_does_not_see_is_veiled(quarters: onnxray.Model) -> None:
+    photo = np.zeros((64, 128, 3), np.uint8)
+    photo[..., 0] = 200
+    model = onnxray.load(quarters.proto, size=32, mean=[0], std=[255], order="GRAY", resize="crop", crop_fraction=1.0)
+    e = onnxray.explain(model, photo, "occlusion", patch=8, stride=8, fill="zero")
+    shown = classmaps.panels(e, 0.6, 224)
+    (name, *_) = shown
+    picture = shown[name]
+    assert (picture[20:60, 5:40, 0] == picture[20:60, 5:40, 1]).all()
+    assert (picture[20:60, 100:120, 0] != picture[20:60, 100:120, 1]).any()
+    assert {"probability of the explained class with each part hidden", "the part that costs most, hidden"} < {*shown}
