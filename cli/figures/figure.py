@@ -264,7 +264,7 @@ def colour_bar(scale: Scale, width: int = 360) -> Block:
     bar = stack([strip, labels], gap=4)
     notes = [scale.unit] if scale.unit else []
     if scale.beyond:
-        notes.append(f"{number(100 * scale.beyond)} % lie beyond the ends")
+        notes.append(f"{number(100 * scale.beyond)} % of values clipped")
     return side_by_side([bar, text("; ".join(notes), SMALL, MUTED)], gap=GAP) if notes else bar
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..terminal.table import axes_text, shape_text
+from ..terminal.table import axes_text, spaced_shape
 from . import charts, figure
 from .figure import Block, Scale
 from .layer_view import View, statistics_of, strongest
@@ -33,10 +33,10 @@ class Photo:
 
 def describe_layer(layer: Layer) -> str:
     """Operator, shape and what one element sees, in one line."""
-    parts = [layer.op, shape_text(layer.shape).replace("x", " x ")]
+    parts = [layer.op, spaced_shape(layer.shape)]
     field = layer.receptive_field
     if field is not None:
-        parts.append(f"one element sees {axes_text(field.size)} px of the input, steps of {axes_text(field.stride)} px")
+        parts.append(f"receptive field {axes_text(field.size)} px, stride {axes_text(field.stride)} px")
     return ", ".join(parts)
 
 
@@ -198,7 +198,7 @@ def step(view: View, number: int, side: int = 144) -> Block:
         figure.text(f"{number}  {layer.op}", figure.SMALL, bold=True, width=side),
         figure.text(layer.name, figure.SMALL, width=side),
         drawn,
-        figure.text(shape_text(layer.shape), figure.SMALL, figure.MUTED, width=side),
+        figure.text(spaced_shape((layer.shape or ())[1:]), figure.SMALL, figure.MUTED, width=side),
         figure.text(sees(view), figure.SMALL, figure.MUTED, width=side),
         figure.text(note, figure.SMALL, figure.MUTED, width=side),
     ]
@@ -226,8 +226,8 @@ def step_picture(view: View, side: int = 144) -> tuple[Block, str]:
 def sees(view: View) -> str:
     field = view.layer.receptive_field
     if field is not None:
-        return f"sees {axes_text(field.size)} px, step {axes_text(field.stride)}"
-    return "no fixed field" if view.on_image else "sees the whole input"
+        return f"field {axes_text(field.size)} px, stride {axes_text(field.stride)}"
+    return "no fixed field" if view.on_image else "field: the whole input"
 
 
 def span(scale: Scale) -> str:

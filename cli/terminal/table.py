@@ -122,6 +122,13 @@ def shape_text(shape: Sequence[int | str | None] | None) -> str:
     return "x".join("?" if _nameless(d) else str(d) for d in shape) or "scalar"
 
 
+def spaced_shape(shape: Sequence[int | str | None] | None) -> str:
+    """As `shape_text`, with spaces: "batch x 3 x 224 x 224"."""
+    if shape is None:
+        return "?"
+    return " x ".join("?" if _nameless(d) else str(d) for d in shape) or "scalar"
+
+
 def _nameless(size: int | str | None) -> bool:
     """Whether the size of an axis says nothing to a reader: unknown, or with a long or made-up name."""
     return size is None or len(str(size)) > 8 or str(size).startswith("unk__")
