@@ -65,6 +65,7 @@ def _learn(known_types: GraphTypes) -> None:
     # Two dimensions that were given the same sizes cannot be told apart: neither is recognised.
     pairs = [(plan[0][s], plan[1][s]) for s in free]
     symbols = {pair: s for pair, s in zip(pairs, free, strict=True) if pairs.count(pair) == 1 and pair[0] != pair[1]}
+    by_content = _sized_by_content(known_types, nodes)
     for name in wanted:
         first, second = seen[0].get(name), seen[1].get(name)
         if not isinstance(first, np.ndarray) or not isinstance(second, np.ndarray):
@@ -75,6 +76,8 @@ def _learn(known_types: GraphTypes) -> None:
                 (a if varied and (a > 1 or only_batch) else None) if a == b else symbols.get((a, b))
                 for a, b in zip(first.shape, second.shape, strict=True)
             )
+            if name in by_content:
+                shape = (None,) * first.ndim
             if known is not None and len(known) == len(shape):
                 closed = [isinstance(k, int) or k in known_types.sources for k in known]
                 shape = tuple(k if c or s is None else s for k, s, c in zip(known, shape, closed, strict=True))
@@ -87,6 +90,49 @@ def _learn(known_types: GraphTypes) -> None:
 def _open(known_types: GraphTypes, shape: Shape | None) -> bool:
     """Whether there is a size that is neither a number nor an input's dimension."""
     return shape is None or any(not isinstance(d, int) and d not in known_types.sources for d in shape)
+
+
+# Inputs that say which sizes the output has.
+_SAY_SIZES: Mapping[str, tuple[int, ...]] = {
+    **dict.fromkeys(("Reshape", "Expand", "Tile", "Squeeze", "Unsqueeze", "CenterCropPad", "TopK", "OneHot"), (1,)),
+    **dict.fromkeys(("Split", "Upsample"), (1,)),
+    "ConstantOfShape": (0,),
+    "Range": (0, 1, 2),
+    "Slice": (1, 2, 3, 4),
+    "Pad": (1, 3),
+    "Resize": (2, 3),
+    "Col2Im": (1, 2),
+    "MaxUnpool": (2,),
+    "STFT": (1, 3),
+    "DFT": (1,),
+}
+
+
+def _sized_by_content(known_types: GraphTypes, nodes: list[NodeProto]) -> set[str]:
+    """Values whose sizes depend on numbers that are fed as an input of their own, such as axes or a shape.
+
+    Runs on two such numbers prove nothing for others.
+    """
+    fed = {info.name for info in known_types.inputs if elem_of(info.type) in _WHOLE and _is_short(shape_of(info.type))}
+    found: set[str] = set()
+    if not fed:
+        return found
+    for node in nodes:
+        places = _SAY_SIZES.get(node.op_type, (1,) if node.op_type.startswith("Reduce") else ())
+        said = any(place < len(node.input) and node.input[place] in fed for place in places)
+        if said or any(name in found for name in reads(node)):
+            found.update(o for o in node.output if o)
+        if node.op_type not in ("Shape", "Size") and any(name in fed for name in reads(node)):
+            fed.update(o for o in node.output if o and elem_of(known_types.types.get(o)) in _WHOLE)
+    return found
+
+
+_WHOLE = frozenset((TensorProto.INT64, TensorProto.INT32))
+_FEW = 16
+
+
+def _is_short(shape: Shape | None) -> bool:
+    return shape is None or (len(shape) < 2 and all(not isinstance(d, int) or d <= _FEW for d in shape))
 
 
 def _from_sizes(known_types: GraphTypes, nodes: list[NodeProto]) -> set[str]:

@@ -2,6 +2,7 @@
 
 optional inputs at the end that are named ""       cut off: ONNX Runtime's LayerNormalization crashes on one
 optional input that is a tensor without elements   left out
+sequences of tensors that are known                those tensors: see `sequences.py`
 Pad with `axes` (opset 18)                         amounts for every axis: ONNX Runtime's transpose optimiser takes
                                                    them for that
 Resize by a scale whose product with the size      the size that ONNX Runtime gives is written behind it as a
@@ -25,6 +26,7 @@ from ..proto.nodes import DOMAIN_NAMES, MIN_IR, all_nodes, opset_of, subgraphs
 from ..proto.shape_inference import infer_shapes
 from ..proto.values import Shape, constant_tensor, from_info
 from ..runtime import trial
+from .sequences import settle_sequences
 
 # Inputs that mean the same without elements as left out. `scales` of a Resize could not be left out before opset 13.
 _EMPTY_IS_ABSENT: Mapping[str, tuple[int, ...]] = {"Resize": (1, 2, 3)}
@@ -42,6 +44,8 @@ def settle_dialects(proto: ModelProto) -> ModelProto:
     for node in all_nodes(proto.graph):
         while len(node.input) > 1 and not node.input[-1]:
             del node.input[-1]
+    if settle_sequences(proto):
+        infer_shapes(proto)
     constants = {t.name: t for t in proto.graph.initializer}
     constants = {n: t for n, t in constants.items() if n not in {v.name for v in proto.graph.input}}
     _pad_all_axes(proto, constants)

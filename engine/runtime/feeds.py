@@ -27,6 +27,8 @@ def fit(array: Any, value: Value | None) -> Any:
     Numbers change precision within their kind (float64 to float32, int32 to int64) if they fit; strings may be any
     NumPy strings. Sequences and maps (no dtype) are passed on as they are. Raises ShapeError.
     """
+    if isinstance(array, np.generic):
+        array = np.asarray(array)  # which ONNX Runtime refuses
     if value is None or value.dtype is None:
         return array
     try:

@@ -270,3 +270,18 @@ def test_types_that_do_not_go_together(parse: Parse) -> None:
     with pytest.raises(ModelError, match="cannot run this model") as raised:
         run(onnxray.load(proto), {"x": np.ones(2, np.float32), "k": np.ones(2, np.int64)})
     assert "\n" not in str(raised.value)
+
+
+def test_numpy_scalars_are_arrays_without_axes(parse):
+    """As `np.float32(1)` for the cotangent of a score."""
+    model = parse("m (float[N, 3] x, float k) => (float y) { z = Mul (x, k) y = ReduceSum <keepdims = 0> (z) }")
+    x = np.ones((1, 3), np.float32)
+    given = {"x": x, "k": np.float32(2)}
+    assert Session(onnxray.load(model)).run(given)["y"] == 6
+    assert Session(onnxray.load(model)).run_on_device(given)["y"].numpy() == 6
+    assert onnxray.activations(model, given, "y")["y"] == 6
+    gradient = onnxray.vjp(model, "y", "x")
+    assert_array_equal(Session(gradient).run({**given, "cotangent/y": np.float32(1)})["grad/x"], 2 * x)
+    for method in ("gradient", "occlusion"):
+        found = onnxray.explain(model, given, method=method, target="value")
+        assert_array_equal(found.values.reshape(-1), [2, 2, 2])
