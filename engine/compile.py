@@ -121,7 +121,7 @@ def _shown(build: Build, emitted: Emitted, wanted: _Wanted, placed: images.Place
     value = emitted.maps(build.op, layout)
     if not emitted.on_plane(layout):
         if normalize != "none":
-            raise MethodError("the input is no image: its attributions are given as they are, with normalize='none'")
+            raise MethodError("the input is not an image: its attributions are given unscaled, with normalize='none'")
         return value
     if normalize != "none":
         value = display.reduced(build, value, emitted.reduce)

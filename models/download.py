@@ -51,7 +51,7 @@ def fetch(
     """
     expected = sha256.lower()
     if not re.fullmatch(r"[0-9a-f]{64}", expected):
-        raise DownloadError(f"{sha256!r} is no sha256 checksum: 64 hexadecimal digits are needed to verify {url}")
+        raise DownloadError(f"{sha256!r} is not a sha256 checksum: 64 hexadecimal digits are needed to verify {url}")
     if urlsplit(url).scheme not in _SCHEMES:
         raise DownloadError(f"cannot download {url!r}: only {' and '.join(_SCHEMES)} addresses are supported")
     part = dest.with_name(dest.name + ".part")
@@ -168,7 +168,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     ) -> urllib.request.Request | None:
         scheme = urlsplit(newurl).scheme
         if scheme not in _SCHEMES:
-            raise DownloadError(f"{req.full_url} leads to {newurl!r}, which is no http(s) address")
+            raise DownloadError(f"{req.full_url} leads to {newurl!r}, which is not an http(s) address")
         if urlsplit(req.full_url).scheme == "https" and scheme != "https":
             raise DownloadError(f"{req.full_url} leads to {newurl!r}, which is not encrypted")
         return super().redirect_request(req, fp, code, msg, headers, newurl)

@@ -24,7 +24,7 @@ def _formats(context: click.Context, parameter: click.Parameter, value: str) -> 
         if part not in FORMATS:
             close = nearest(part, FORMATS, 1)
             hint = f" (nearest: {close[0]!r})" if close else ""
-            raise click.BadParameter(f"{part!r} is none of {', '.join(FORMATS)}{hint}")
+            raise click.BadParameter(f"{part!r} is not one of {', '.join(FORMATS)}{hint}")
     if not chosen:
         raise click.BadParameter(f"name at least one of {', '.join(FORMATS)}")
     return chosen

@@ -41,7 +41,7 @@ def read_header(data: bytes, where: str) -> Header:
                 return read(data, where)
     except (struct.error, IndexError, OverflowError):
         raise ImageError(f"{where} is cut off in its header") from None
-    raise ImageError(f"{where} is no image that can be read: {_what(data)}; supported are {FORMATS}")
+    raise ImageError(f"{where} cannot be read as an image: it is {_what(data)}; supported are {FORMATS}")
 
 
 def _what(data: bytes) -> str:

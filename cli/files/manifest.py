@@ -31,7 +31,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")
 
 
 def files_of(entry: Any) -> list[str] | None:

@@ -68,7 +68,7 @@ def _after_blocks(data: bytes, at: int, where: str) -> int:
         if not data[at]:
             return at + 1
         at += 1 + data[at]
-    raise ImageError(f"{where} is no GIF that can be read: a picture has more than {_MOST_BLOCKS * 8} parts")
+    raise ImageError(f"{where} is not a GIF that can be read: a picture has more than {_MOST_BLOCKS * 8} parts")
 
 
 def _avif(data: bytes, where: str) -> Header:

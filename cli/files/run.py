@@ -135,7 +135,7 @@ class Run:
             what = (
                 f"another run (onnxray {old['command']})" if old is not None else "files that no run of onnxray wrote"
             )
-            remedy = "to replace it" if old is not None else "to write beside them"
+            remedy = "to replace it" if old is not None else "to write next to them"
             raise OutputError(f"{str(self.folder)!r} holds {what}: give --force {remedy}, or another folder with --out")
         _remove_leftovers(self.folder)
         for name in [*listed_files(old or {}), MANIFEST]:

@@ -174,9 +174,9 @@ def section(subject: Subject) -> Section:
     rows = []
     for layer in report.layers:
         field = layer.receptive_field
-        seen = "" if field is None else f"{axes_text(field.size)}, step {axes_text(field.stride)}"
+        seen = "" if field is None else f"{axes_text(field.size)}, stride {axes_text(field.stride)}"
         cells = (layer.name, layer.op, shape_text(layer.shape), count(layer.params), count(layer.macs), seen)
         rows.append(cells)
     titles = ("layer", "operator", "shape", "parameters", "MACs", "receptive field (pixels)")
-    lead = "Every layer, with the part of the input that one of its elements can see, where that is defined."
+    lead = "Every layer, with its receptive field: the part of the input that one of its elements depends on."
     return Section("Layers", lead, [Table(titles, tuple(rows), frozenset({3, 4}))])

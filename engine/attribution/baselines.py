@@ -70,7 +70,7 @@ def baseline(problem: Problem, kind: str | float | NDArray[Any], seed: int = 0) 
     if kind == "zero":
         return np.zeros_like(x) if x.dtype.kind != "O" else np.full_like(x, "")
     if kind == INPAINT:
-        raise MethodError("the fill 'inpaint' depends on what is hidden and is no baseline: use 'blur' or 'mean'")
+        raise MethodError("the fill 'inpaint' depends on what is hidden and is not a baseline: use 'blur' or 'mean'")
     if x.dtype.kind not in "fiu":
         raise MethodError(f"the baseline {kind!r} is of numbers and the input holds {x.dtype}: use 'zero' or an array")
     if kind == "noise":

@@ -142,7 +142,7 @@ class Explanation:
         map = self.map if map is None else map
         if map is None:
             raise MethodError(
-                f"values of shape {list(self.values.shape)} over what is no image make no picture: use `values`"
+                f"values of shape {list(self.values.shape)} over what is not an image make no picture: use `values`"
             )
         if self.geometry is not None:
             return self.geometry.to_image(map, fill=unseen, rows=rows)
@@ -321,7 +321,7 @@ class Explanation:
 
         folder, name = Path(dir), self.method if name is None else name
         if not name or Path(name).name != name:
-            raise OutputError(f"{name!r} is no file name: give one without folders")
+            raise OutputError(f"{name!r} is not a file name: give one without folders")
         paths = {kind: folder / f"{name}{end}" for kind, end in _FILES.items()}
         factor = max(1, _READABLE // max(1, *self._height_width))
         about = {**self.manifest(), **({"enlarged": factor} if factor > 1 else {})}

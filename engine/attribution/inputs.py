@@ -240,7 +240,7 @@ def _unused(model: Model, layout: str | None) -> tuple[str, ...]:
     idle = [name for name in (*_PREPARING, *(_SHOWING if layout is None else ())) if name in model.overrides]
     if not idle:
         return ()
-    why = "the input is no image" if layout is None else "a ready tensor was given"
+    why = "the input is not an image" if layout is None else "a ready tensor was given"
     return (f"{why}: the options {', '.join(idle)} prepare images and have no effect",)
 
 

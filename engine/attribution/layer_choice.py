@@ -115,13 +115,13 @@ def _named(problem: Problem, name: str) -> MapPlace:
     if grid is None:
         shape = None if layer.shape is None else list(layer.shape)
         what = (
-            f"its values of shape {shape} are a token sequence that is no grid of the image"
+            f"its values of shape {shape} are a token sequence that is not a grid of the image"
             if layer.shape is not None and len(layer.shape) == 3 and layer.output not in blocked_values(problem.model)
             else layer.cam_reason
         )
         fitting = [entry.name for entry in fitting_layers(problem.model)][-3:]
         hint = f"; layers that are maps: {', '.join(fitting)}" if fitting else ""
-        raise MethodError(f"layer {layer.name!r} ({layer.op}) is no map of the image: {what}{hint}")
+        raise MethodError(f"layer {layer.name!r} ({layer.op}) is not a map of the image: {what}{hint}")
     return _place(problem, layer, grid, reason)
 
 

@@ -53,7 +53,7 @@ def signal_windows(
     axis = _axis(model, name, shape)
     sizes = [None] if patch is None else patches(patch, (1, 1))
     if len(sizes) > 1:
-        raise MethodError(f"the input {name!r} is no image: give one patch, not {len(sizes)} sizes")
+        raise MethodError(f"the input {name!r} is not an image: give one patch, not {len(sizes)} sizes")
     two = "x" in str(patch).lower()
     if axis is not None:
         if two:

@@ -109,7 +109,7 @@ class Build:
         """(H, W) of the input: a list where they are fixed, else the name of an int64 vector."""
         axes = self.problem.input.axes
         if axes is None:
-            raise MethodError("the input is no image: there is no plane to bring a map to")
+            raise MethodError("the input is not an image: there is no plane to bring a map to")
         shape = self.op.shape(self.x)
         fixed = [d for a in axes if isinstance(d := shape[a], int)]
         return fixed if len(fixed) == 2 else self.op.Concat(*(self.op.size_of(self.x, a) for a in axes), axis=0)

@@ -36,7 +36,7 @@ def write(model: Model, repository: Path, name: str, *, force: bool = False) -> 
     ModelError.
     """
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
-        raise OutputError(f"{name!r} is no name for a Triton model: letters, digits, '_', '-' and '.' make one")
+        raise OutputError(f"{name!r} is not a name for a Triton model: letters, digits, '_', '-' and '.' make one")
     folder = repository / name
     if (folder / "config.pbtxt").exists() and not force:
         raise OutputError(f"{str(folder)!r} holds a model already: choose another place or give --force")

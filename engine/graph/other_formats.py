@@ -75,7 +75,7 @@ def known_format(head: bytes) -> tuple[str, str] | None:
 def _known_text(head: bytes) -> tuple[str, str] | None:
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:400].lower()
     if start.startswith((b"<!doctype html", b"<html")):
-        return "a web page in place of the file", "download it anew, by its direct address and logged in if need be"
+        return "a web page in place of the file", "download it again, by its direct address and logged in if need be"
     if start.startswith((b"<?xml", b"<net ")):
         kind = "an OpenVINO model" if b"<net " in start else "an XML file"
         return kind, "give the .onnx file that it was converted from"

@@ -90,7 +90,7 @@ def _read_file(path: Path) -> bytes:
         if path.is_dir():
             raise ModelError(f"{str(path)!r} is a folder: give the .onnx file in it")
         if path.exists() and not path.is_file():
-            raise ModelError(f"{str(path)!r} is no regular file: give an .onnx file")
+            raise ModelError(f"{str(path)!r} is not a regular file: give an .onnx file")
         if path.is_file() and path.stat().st_size >= 2 << 30:
             with path.open("rb") as file:
                 _refuse_other_format(file.read(HEAD_BYTES), repr(str(path)))

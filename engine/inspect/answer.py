@@ -125,7 +125,7 @@ class Answer:
     def probabilities(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """(N, columns) -> (N, classes): the probability of every class. Raises ModelError for kinds without classes."""
         if not self.has_classes:
-            raise ModelError(f"output {self.output!r} is no set of classes ({self.reason}): it has no probabilities")
+            raise ModelError(f"output {self.output!r} is not a set of classes ({self.reason}): it has no probabilities")
         with np.errstate(invalid="ignore", over="ignore"):
             if self.function == "exp":
                 shown = np.exp(rows)

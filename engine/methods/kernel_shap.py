@@ -40,9 +40,7 @@ class KernelShap(Perturbation):
     2) they are the Shapley values; with fewer an estimate, whose standard errors are in `details`. Needs no gradient.
     """
 
-    samples: int | None = option(
-        None, "Coalitions to run; 2048 and two per feature if not given.", low=1, high=1_000_000
-    )
+    samples: int | None = option(None, "Coalitions to run; default: 2048 and two per feature.", low=1, high=1_000_000)
 
     def explain_sample(self, coalitions: Coalitions) -> list[SampleAnswer]:
         features = coalitions.features

@@ -56,7 +56,7 @@ class Occlusion(Method):
     patch: int | str | tuple[int | str, ...] | None = option(
         None,
         "Side of the window in pixels of the model's input; 24x48: rows x columns; 16,32: several sizes, averaged. "
-        "None: a 7th of the shorter side. On inputs that are no image a number runs along the last axis, 8x2 over the "
+        "None: a 7th of the shorter side. On inputs that are not images a number runs along the last axis, 8x2 the "
         "rows and columns of samples that have them (time, features); None: one element, or stretches of long inputs.",
     )
     stride: int | None = option(None, "Step of the window in pixels. None: half the patch.", low=1)

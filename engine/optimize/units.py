@@ -102,7 +102,7 @@ def _listed(layer: str, given: Any, count: int | None) -> Iterable[int]:
     for part in given.split(",") if isinstance(given, str) else list(given):
         read = _RANGE.fullmatch(str(part).strip())
         if read is None:
-            raise TargetError(f"{part!r} is no channel: give numbers, ranges like 0-7, or all")
+            raise TargetError(f"{part!r} is not a channel: give numbers, ranges like 0-7, or all")
         first, last = int(read[1]), int(read[2] or read[1])
         if last - first >= 1 << 20:
             raise TargetError(f"{part!r} is more channels than any layer has")

@@ -181,14 +181,15 @@ def check(
     CardError.
     """
     if not isinstance(mapping, Mapping):
-        raise CardError(f"{where} is no set of named fields: write one JSON object")
+        raise CardError(f"{where} is not a set of named fields: write one JSON object")
     found: dict[str, Any] = {}
     for name, value in mapping.items():
         parse = _PARSERS.get(name) if isinstance(name, str) else None
         if parse is None:
             close = nearest(str(name), FIELDS)
             hint = f"; nearest: {', '.join(map(repr, close))}" if close else f": known are {', '.join(FIELDS)}"
-            raise CardError(f"{where} has an unknown field {str(name)!r}{hint}")
+            what = "unknown option" if where.startswith("the options") else f"{where} has an unknown field"
+            raise CardError(f"{what} {str(name)!r}{hint}")
         if value is None:
             continue
         if name == "labels":

@@ -93,7 +93,7 @@ def _found(model: Model, options: dict[str, Any], notes: list[str]) -> list[Foun
 def _sources(model: Model, notes: list[str]) -> Iterator[Found]:
     if model.path is not None:
         yield from _card_files(model.path)
-        yield from _optional("the labels beside the model", lambda _: _label_files(model.path), model, notes)
+        yield from _optional("the labels next to the model", lambda _: _label_files(model.path), model, notes)
     for what, reader in READERS:
         yield from _optional(what, reader, model, notes)
     if "onnxray.card" in model.metadata:
@@ -109,7 +109,7 @@ def _optional(what: str, reader: Any, model: Model, notes: list[str]) -> Iterato
     try:
         yield from list(reader(model))
     except CardError as error:
-        notes.append(f"{what} was left aside: {error}")
+        notes.append(f"{what} was ignored: {error}")
 
 
 def _card_files(path: Path) -> Iterator[Found]:
@@ -220,7 +220,7 @@ class _Merge:
         source = self.origin[name]
         if source.strict:
             raise CardError(f"{source.where}: {message}")
-        self.warnings.append(f"{source.where}: {message}; left aside")
+        self.warnings.append(f"{source.where}: {message}; ignored")
         del self.values[name], self.origin[name]
 
     def input(self) -> None:
@@ -272,7 +272,7 @@ class _Merge:
             side = known[0] if known else DEFAULT_SIDE
             wanted = (fixed[0] or side, fixed[1] or side)
             self.warnings.append(
-                f"the model takes images of any size and nothing says which: {wanted[0]}x{wanted[1]} is used (size=)"
+                f"the model takes images of any size and none is given: using {wanted[0]}x{wanted[1]} (size=)"
             )
             self.settled["size"] = "the default"
         self.scale_edges(wanted)
@@ -354,7 +354,7 @@ class _Merge:
         if told:
             self.warnings.append(
                 f"no preprocessing found: assuming {told}; if predictions are poor, "
-                "give mean=, std=, order=, resize= or put a card beside the model"
+                "give mean=, std=, order=, resize= or put a card next to the model"
             )
 
     def labels(self) -> None:

@@ -43,7 +43,7 @@ def _label_file(value: str | Path, where: str, folder: Path | None, confined: bo
 def check_stays(path: Path, folder: Path, what: str) -> None:
     """Raise CardError for a file that is a link out of `folder`: nobody asked for what lies elsewhere."""
     if "\0" in str(path):
-        raise CardError(f"{what} {str(path)!r} is no file name")
+        raise CardError(f"{what} {str(path)!r} is not a file name")
     if leaves(path, folder):
         raise CardError(f"{what} {str(path)!r} is a link out of the folder: copy the file there, or name it yourself")
 
@@ -105,7 +105,7 @@ def read_text(path: Path, what: str, most: int = MAX_FILE_BYTES) -> str:
     """The text of a small UTF-8 file, or CardError saying `what` cannot be read."""
     try:
         if path.exists() and not path.is_file():
-            raise CardError(f"{what} {str(path)!r} is no regular file")
+            raise CardError(f"{what} {str(path)!r} is not a regular file")
         with path.open("rb") as file:
             data = file.read(most + 1)
     except (OSError, ValueError) as error:

@@ -69,7 +69,7 @@ def _texts(*values: Any) -> None:
     for value in values:
         for text in [value] if isinstance(value, (str, bytes)) else value:
             if isinstance(text, bytes):
-                raise ModelError(f"the model holds a name that is not UTF-8 text ({text[:40]!r}): the file is damaged")
+                raise ModelError(f"the model holds a name that is not UTF-8 text ({text[:40]!r}): the file damaged")
 
 
 def _readable_doc(message: Any) -> None:
@@ -204,8 +204,8 @@ def _check_words(node: NodeProto) -> None:
                 text.decode()
             except UnicodeDecodeError:
                 raise ModelError(
-                    f"attribute {attribute.name!r} of node {label(node)} is no UTF-8 text ({text[:40]!r}): the file is "
-                    "damaged"
+                    f"attribute {attribute.name!r} of node {label(node)} is not UTF-8 text ({text[:40]!r}): the file "
+                    "is damaged"
                 ) from None
 
 

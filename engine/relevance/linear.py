@@ -59,4 +59,4 @@ def sum_of_squares(node: Node, m: str, op: Emitter, lrp: LrpPass) -> Multipliers
 
 @relevance("ReduceProd", "CumProd", "ReduceLogSum", "ReduceLogSumExp", "Det", "Mod", "AffineGrid", "Range")
 def refused(node: Node, multipliers: Multipliers, op: Emitter, lrp: LrpPass) -> Multipliers:
-    raise no_rule(node, "its result is no sum of contributions of its inputs")
+    raise no_rule(node, "its result is not a sum of contributions of its inputs")

@@ -117,7 +117,7 @@ def _unknown_operator(proto: ModelProto, said: str) -> str | None:
     for node in all_nodes(proto.graph):
         if node.domain not in DOMAIN_NAMES and f"{node.domain}:{node.op_type}(" in said and "not a registered" in said:
             return (
-                f"operator {node.op_type!r} of the domain {node.domain!r} (node {label(node)}) is none of ONNX "
+                f"operator {node.op_type!r} of the domain {node.domain!r} (node {label(node)}) is not one of ONNX "
                 f"Runtime's {ort.__version__}: onnxray loads no operator libraries; export the model with standard "
                 "operators"
             )

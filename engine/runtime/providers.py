@@ -95,7 +95,7 @@ def _refused_options(provider: Provider) -> str | None:
             )
         except ORT_ERRORS as error:
             return one_line(error)
-        return None if made.get_providers()[0] == provider.name else "ONNX Runtime goes on without it"
+        return None if made.get_providers()[0] == provider.name else "ONNX Runtime continues without it"
 
 
 def _tiny_model() -> Any:
@@ -174,7 +174,7 @@ def _asked(entry: Any) -> Provider:
         valid = False
     if not valid:
         example = '[("cuda", {"use_tf32": 0})]'
-        raise OnnxrayError(f"{entry!r} is no execution provider: give a list of names and pairs, as in {example}")
+        raise OnnxrayError(f"{entry!r} is not an execution provider: give a list of names and pairs, as in {example}")
     return Provider(name, tuple((key, _text(value)) for key, value in pairs))
 
 

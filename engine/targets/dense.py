@@ -95,7 +95,7 @@ def map_axes(model: Model, name: str) -> tuple[int, int]:
     """The axes of height and width in a value. Raises TargetError where it is no map of the image."""
     axes = _places(model).get(name) or _axes_by_size(model, model.value(name))
     if axes is None or len(axes) != 2:
-        raise TargetError(f"the value {name!r} is no map of the image: leave the box out")
+        raise TargetError(f"the value {name!r} is not a map of the image: leave the box out")
     return axes[0], axes[1]
 
 

@@ -50,7 +50,7 @@ class Target:
 
     def terms(self, place: Place, count: int | None) -> list[list[tuple[int, float]]]:
         """For targets made of classes: per target, (class index, or -r for the r-th most probable; weight)."""
-        raise TargetError(f"the target {self} is no class: give classes here, by index or label")
+        raise TargetError(f"the target {self} is not a class: give classes here, by index or label")
 
     @property
     def class_index(self) -> int | None:

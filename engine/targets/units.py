@@ -23,7 +23,7 @@ def unit_axes(model: Model, layer: str) -> tuple[str, int, tuple[int, ...]]:
     found = next((entry for entry in model.layers if entry.output == name), None)
     axes = found.map_axes if found is not None else None
     if rank is None and axes is None:
-        raise TargetError(f"the shape of {layer!r} is not known: choose a layer beside it")
+        raise TargetError(f"the shape of {layer!r} is not known: choose a layer next to it")
     if axes and rank is not None:
         rest = [a for a in range(1, rank) if a not in axes]
         if len(rest) == 1 and 0 not in axes:

@@ -120,7 +120,7 @@ def test_an_unknown_label_or_field(run: Callable[..., Result], model: Path, phot
     refused(run("predict", model, photo, "--card", card), "unknown field 'maen'", "nearest: 'mean'")
     card.write_text("{")
     refused(run("predict", model, photo, "--card", card), "is not JSON", "line 1")
-    refused(run("predict", model, photo, "--card", tmp_path), "is no regular file")
+    refused(run("predict", model, photo, "--card", tmp_path), "is not a regular file")
     refused(run("predict", model, photo, "--input", "imgae"), "no model input named 'imgae'", "nearest: 'image'")
     refused(run("predict", model, photo, "--output", "logit"), "no model output named 'logit'", "nearest: 'logits'")
     refused(run("predict", model, photo, "--size", "99999999x99999999"), "size")

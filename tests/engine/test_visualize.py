@@ -158,7 +158,7 @@ def test_a_mirrored_order_is_seen_in_true_colours(parse: Parse) -> None:
         ({"channel": 3}, MethodError, "name it with layer="),
         ({"layer": "stage9/relu2"}, UnknownName, "no layer or value named 'stage9/relu2'; nearest"),
         ({"layer": "stage3/relu2", "channel": 64}, TargetError, "has channels 0 to 63"),
-        ({"layer": "stage3/relu2", "channel": "a"}, TargetError, "'a' is no channel"),
+        ({"layer": "stage3/relu2", "channel": "a"}, TargetError, "'a' is not a channel"),
         ({"layer": "stage3/relu2", "neuron": (1, 99, 0)}, TargetError, "the place 99,0 does not exist"),
         ({"target": "crak"}, UnknownName, "nearest: 'crack'"),
         ({"target": "predicted"}, TargetError, "needs an image"),

@@ -203,7 +203,7 @@ def test_errors_are_one_line_that_says_why(server: Server, get: Callable[..., Pa
         with pytest.raises(DownloadError, match="cannot download") as caught:
             fetch(url, SHA, tmp_path / "m.onnx")
         assert "\n" not in str(caught.value)
-    with pytest.raises(DownloadError, match="is no sha256 checksum"):
+    with pytest.raises(DownloadError, match="is not a sha256 checksum"):
         get(sha256="abc")
 
 
@@ -276,7 +276,7 @@ def test_a_redirect_to_ftp_opens_no_connection(server: Server, tmp_path: Path) -
         listening.listen()
         listening.settimeout(0.2)
         away = f"ftp://127.0.0.1:{listening.getsockname()[1]}/m"
-        with pytest.raises(DownloadError, match=f"leads to '{away}', which is no http"):
+        with pytest.raises(DownloadError, match=f"leads to '{away}', which is not an http"):
             fetch(f"{server.url}/away{away}", SHA, tmp_path / "m.onnx")
         with pytest.raises(TimeoutError):
             listening.accept()

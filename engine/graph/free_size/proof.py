@@ -73,7 +73,7 @@ class Walk(Writer):
         """The places of the first input, which must be maps (N, C, H, W)."""
         rank, places = self.data(node)
         if (rank, places) != (4, (2, 3)):
-            raise SizeRefused("its input is no picture with height and width in the last two axes")
+            raise SizeRefused("its input is not a picture with height and width in the last two axes")
         return places
 
     def store(self, near: str, array: np.ndarray) -> str:

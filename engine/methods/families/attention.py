@@ -221,7 +221,7 @@ def read_tokens(maps: AttentionMaps, token: int | None, method: str) -> tuple[ND
     grid = maps.tokens.grid
     free = [] if grid is None else [t for t in range(count) if t not in set(grid.ravel().tolist())]
     if len(free) == 1:
-        return _only(free, problem.rows, count), f"token {free[0]}, the only one that is no patch of the image"
+        return _only(free, problem.rows, count), f"token {free[0]}, the only one that is not a patch of the image"
     raise MethodError(
         f"{method} cannot see which tokens {problem.target.of!r} reads after the attention {last.name}: name one with "
         f"the option token, 0 to {count - 1} (a class token mostly comes first)"

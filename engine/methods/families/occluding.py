@@ -115,7 +115,7 @@ class Occluder:
     def _runner(self, hidden: Hidden, others: Mapping[str, NDArray[Any]]) -> Runner:
         problem, given = self.problem, self.problem.input
         if given.axes is None:
-            raise MethodError(f"the input {given.name!r} is no image: windows hide parts of images")
+            raise MethodError(f"the input {given.name!r} is not an image: windows hide parts of images")
         shapes = tuple(sorted((name, array.shape) for name, array in others.items()))
         source = HiddenInput(given.name, given.axes, (1, *given.x.shape[1:]), shapes)
         windows = Windows(hidden.boxes, self.share)

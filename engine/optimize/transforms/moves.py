@@ -34,7 +34,7 @@ class Scale(Transform):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.low > self.high:
-            raise MethodError(f"scale from {self.low:g} to {self.high:g} is no range: give the lower factor first")
+            raise MethodError(f"scale from {self.low:g} to {self.high:g} is not a range: give the lower factor first")
 
     def move(self, rng: np.random.Generator, moment: Moment) -> Matrix | None:
         factor = rng.uniform(self.low, self.high)

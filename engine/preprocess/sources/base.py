@@ -80,7 +80,7 @@ def to_number(value: Any, default: float) -> float:
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not abs(number) <= MOST or isinstance(value, bool):
-        raise CardError(f"{shown(value, 40)} is no number of up to {MOST:g}")
+        raise CardError(f"{shown(value, 40)} is not a number of up to {MOST:g}")
     return number
 
 

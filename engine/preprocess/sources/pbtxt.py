@@ -32,7 +32,7 @@ def parse(text: str) -> Message:
     while at < len(text):
         match = _TOKEN.match(text, at)
         if match is None or match.end() == at:
-            raise CardError(f"it is no protobuf text: unexpected {text[at : at + 10]!r} in line {_line(text, at)}")
+            raise CardError(f"it is not protobuf text: unexpected {text[at : at + 10]!r} in line {_line(text, at)}")
         if match.lastgroup:
             tokens.append((match.lastgroup, match.group(), at))
         at = match.end()
@@ -58,13 +58,13 @@ class _Parser:
 
     def next(self) -> tuple[str, str]:
         if self.at == len(self.tokens):
-            raise CardError("it is no protobuf text: it ends in the middle")
+            raise CardError("it is not protobuf text: it ends in the middle")
         self.at += 1
         return self.tokens[self.at - 1][:2]
 
     def refuse(self, token: str) -> CardError:
         line = _line(self.text, self.tokens[self.at - 1][2])
-        return CardError(f"it is no protobuf text: unexpected {token[:20]!r} in line {line}")
+        return CardError(f"it is not protobuf text: unexpected {token[:20]!r} in line {line}")
 
     def message(self, closing: str, depth: int) -> Message:
         if depth > MAX_DEPTH:

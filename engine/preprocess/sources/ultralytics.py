@@ -55,4 +55,4 @@ def _literal(text: str) -> Any:
     try:
         return ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError) as error:
-        raise CardError(f"a property is no literal: {text[:60]!r}") from error
+        raise CardError(f"a property is not a literal: {text[:60]!r}") from error

@@ -145,7 +145,7 @@ def _pictures_are_read_elsewhere(file: str) -> NDArray[Any]:
     "region",
     "region, region:CLASS, then :Y0,X0,Y1,X1 or :MASK.png or :instance:K or :boundary",
     "a class of a map (segmentation, anomalies): its mean score where it wins, over a box, a mask, its k-th component "
-    "or its boundary; without a class the one of the largest area that is no background",
+    "or its boundary; without a class the one of the largest area that is not a background",
     bare=True,
 )
 def _region(text: str) -> Target:

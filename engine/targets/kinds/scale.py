@@ -59,7 +59,7 @@ class Logit(Target):
 
     def __post_init__(self) -> None:
         if self.inner.of_classes or isinstance(self.inner, Logit):
-            raise TargetError(f"logit: goes before a target that is no logit already, not before {self.inner}")
+            raise TargetError(f"logit: goes before a target that is not a logit already, not before {self.inner}")
 
     @property
     def title(self) -> str:

@@ -114,7 +114,7 @@ def _embedding(model: Model) -> tuple[str, str]:
         raise TargetError(f"no output can be compared: {error}") from None
     if answer.kind in ("boxes", "state", "two"):
         raise TargetError(
-            f"the output {answer.output!r} is no embedding ({answer.reason}): name the one that is with output="
+            f"the output {answer.output!r} is not an embedding ({answer.reason}): name the one that is with output="
         )
     return answer.value, f"{answer.output!r} is compared: {answer.reason}"
 
@@ -123,7 +123,7 @@ def _pooled(model: Model, writer: Writer, value: str, pool: str) -> str:
     """A value (N, D)."""
     rank = model.value(value).rank
     if rank is None or rank < 2 or rank > 4:
-        raise TargetError(f"the value {model.value(value)} is no embedding: (N, D), (N, T, D) or (N, C, H, W) is one")
+        raise TargetError(f"the value {model.value(value)} is not an embedding: (N, D), (N, T, D), (N, C, H, W) are")
     if rank == 2:
         if pool != "auto":
             raise TargetError(f"the value {value!r} is one vector per sample: the pooling {pool!r} has no effect")

@@ -85,7 +85,7 @@ class Value(Target):
         if len(index) != len(wide):
             listed = ", ".join("?" if size is None else str(size) for size in sizes)
             raise TargetError(
-                f"the value {name!r} holds several numbers per sample ([{listed}]), {self} is none of them: write "
+                f"the value {name!r} holds several numbers per sample ([{listed}]), {self} is not one of them: write "
                 f"value:{'INDEX' + ',INDEX' * (len(wide) - 1)}, counted from 0"
             )
         places = [0] * len(sizes)

@@ -139,7 +139,7 @@ def test_formats(run: Run, model: Path, photo: Path, out: Path) -> None:
     assert set(contents(out)) == {"manifest.json", "ramp/grad-cam.npy"}
     assert run("explain", model, photo, "--out", out, "--format", "overlay, sheet", "--force").exit_code == 0
     assert set(contents(out)) == {"manifest.json", "ramp/grad-cam-overlay.png", "ramp/sheet.png"}
-    refused(run("explain", model, photo, "--format", "tiff"), "'tiff' is none of", code=2)
+    refused(run("explain", model, photo, "--format", "tiff"), "'tiff' is not one of", code=2)
 
 
 def test_several_targets_are_told_apart(run: Run, model: Path, photo: Path, out: Path) -> None:
@@ -262,7 +262,7 @@ def test_options_of_methods(run: Run, model: Path, photo: Path, out: Path, tmp_p
         (("-t", "top:x"), ("write top:NUMBER",), 1),
         (("-t", "region:1"), ("no output has a score for every class and place",), 1),
         (("--layer", "featurs"), ("nearest: 'features'",), 1),
-        (("--layer", "logits"), ("is no map of the image",), 1),
+        (("--layer", "logits"), ("is not a map of the image",), 1),
         (("-m", "gradient", "--layer", "features"), ("leave --layer out",), 1),
         (("--colormap", "jett"), ("no colour map named 'jett'",), 2),
         (("-o", "steps=3"), ("'steps=3'", "-O"), 2),

@@ -237,7 +237,9 @@ def refused(path: Path, data: bytes, match: str) -> None:
 
 def test_empty_text_and_foreign_files(tmp_path: Path) -> None:
     refused(tmp_path / "a.jpg", b"", r"is empty \(0 bytes\)")
-    refused(tmp_path / "b.jpg", b"hello, this is text", "is no image that can be read: a text file; supported are JPEG")
+    refused(
+        tmp_path / "b.jpg", b"hello, this is text", "cannot be read as an image: it is a text file; supported are JPEG"
+    )
     refused(tmp_path / "c.png", b"GIF89a" + bytes(100), "a GIF")
     refused(tmp_path / "d.png", b"%PDF-1.7\n", "a PDF")
     refused(tmp_path / "e.jpg", b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer")

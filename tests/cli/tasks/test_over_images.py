@@ -47,7 +47,7 @@ def test_an_image_that_fails_fails_alone(tmp_path: Path, paths: list[Path], caps
     assert [entry.get("rows") for entry in run.entries] == [1, None, None, 4]
     assert [entry.get("folder") for entry in run.entries] == ["1", None, None, "4"]
     unread, without = capsys.readouterr().err.splitlines()
-    assert unread.startswith(f"onnxray: error: '{paths[1]}' is no image")
+    assert unread.startswith(f"onnxray: error: '{paths[1]}' cannot be read as an image")
     assert without == f"onnxray: error: {paths[2]}: no such place"
 
 

@@ -238,7 +238,7 @@ def test_layers_of_real_exports(zoo: Path, case: str, layer: str | None, size: t
 def test_a_sequence_that_is_no_grid_is_refused(parse: Parse) -> None:
     model = onnxray.load(transformer(parse, 1))
     with pytest.raises(
-        onnxray.OnnxrayError, match=r"layer 'some' \(Gather\) is no map .* token sequence that is no grid"
+        onnxray.OnnxrayError, match=r"layer 'some' \(Gather\) is not a map .* token sequence that is not a grid"
     ):
         onnxray.explain(model, weights(1, 3, 8, 12), "grad-cam", layer="some")
 

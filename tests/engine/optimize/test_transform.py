@@ -77,5 +77,5 @@ def test_the_first_acts_on_the_picture_first() -> None:
 
 
 def test_a_range_the_wrong_way_round() -> None:
-    with pytest.raises(MethodError, match="is no range"):
+    with pytest.raises(MethodError, match="is not a range"):
         TRANSFORMS.make("scale:1.2,high=0.8")

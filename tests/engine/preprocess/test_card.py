@@ -123,7 +123,7 @@ def test_what_is_accepted(given: dict[str, Any], normal: dict[str, Any]) -> None
         ({"labels": [["a"]]}, "every label must be a text"),
         ({"labels": [None]}, "every label must be a text"),
         ({"labels": 5}, "must be a list of names, an object from class number to name, or the path of a file"),
-        ([], "the card is no set of named fields"),
+        ([], "the card is not a set of named fields"),
     ],
 )
 def test_what_is_refused(given: Any, message: str) -> None:

@@ -105,7 +105,7 @@ def test_any_size_needs_a_size(build: Build) -> None:
     path = build("N, 3, H, W")
     card = find_card(load(path, mean=0, std=1))
     assert card.size == (224, 224)
-    assert card.warnings == ("the model takes images of any size and nothing says which: 224x224 is used (size=)",)
+    assert card.warnings == ("the model takes images of any size and none is given: using 224x224 (size=)",)
     given = find_card(load(path, mean=0, std=1), size="96x128")
     assert given.size == (96, 128)
     assert given.warnings == ()
@@ -150,7 +150,7 @@ def test_options_come_first_and_last_ones_win(build: Build) -> None:
 def test_options_that_make_no_sense(build: Build) -> None:
     model = load(build())
     for wrong, message in (
-        ({"men": 1}, "the options given has an unknown field 'men'; nearest: 'mean'"),
+        ({"men": 1}, "unknown option 'men'; nearest: 'mean'"),
         ({"size": 31}, "the options given: size is 31x31 but the model's input is fixed at 32x32"),
         ({"order": "GRAY"}, "the options given: order is GRAY but the model's input has 3 channels"),
         ({"layout": "NHWC"}, "the options given: input 'pixels' read as NHWC has 32 channels; images have 1 or 3"),
@@ -226,7 +226,7 @@ def test_card_files_that_make_no_sense(build: Build) -> None:
     for content, message in (
         ({"mena": 3}, "unknown field 'mena'; nearest: 'mean'"),
         ("{", "is not JSON"),
-        ("[]", "is no set of named fields"),
+        ("[]", "is not a set of named fields"),
         ({"size": 33}, "size is 33x33 but the model's input is fixed at 32x32"),
         ({"labels": "../x.txt"}, "it must lie in the folder of the card"),
         ({"labels": ["a"]}, "1 labels for an output of 10 classes"),
@@ -248,7 +248,7 @@ def test_labels_beside_the_model(build: Build) -> None:
     write(path.with_name("m.labels.txt"), "a\nb")
     card = find_card(load(path))
     assert card.labels is None
-    assert "m.labels.txt: 2 labels for an output of 10 classes; left aside" in card.warnings
+    assert "m.labels.txt: 2 labels for an output of 10 classes; ignored" in card.warnings
 
 
 def test_a_link_to_a_model_has_its_card_beside_the_link(build: Build, tmp_path: Path) -> None:
@@ -330,7 +330,7 @@ def test_studio_range_and_what_is_not_known(build: Build) -> None:
         assert part in warnings
     gray = find_card(load(build(metadata={"Image.BitmapPixelFormat": "Gray8"})))
     assert gray.order == "RGB"
-    assert any("order is GRAY but the model's input has 3 channels; left aside" in w for w in gray.warnings)
+    assert any("order is GRAY but the model's input has 3 channels; ignored" in w for w in gray.warnings)
 
 
 # Built-in cards
@@ -365,7 +365,7 @@ def test_a_weak_source_does_not_override_the_model(build: Build) -> None:
     card = find_card(load(build("N, 3, 160, 160", classes=1000, name="mobilenetv2-7.onnx")))
     assert card.size == (160, 160)
     assert card.shortest_edge == round(256 * 160 / 224)
-    assert any("size is 224x224 but the model's input is fixed at 160x160; left aside" in w for w in card.warnings)
+    assert any("size is 224x224 but the model's input is fixed at 160x160; ignored" in w for w in card.warnings)
 
 
 def test_every_built_in_card_is_a_card() -> None:

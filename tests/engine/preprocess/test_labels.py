@@ -48,7 +48,7 @@ def test_links_into_the_blobs_of_the_hugging_face_cache_are(tmp_path: Path) -> N
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
 def test_a_pipe_is_refused_not_waited_for(folder: Path) -> None:
     os.mkfifo(folder / "p.txt")
-    with pytest.raises(CardError, match="no regular file"):
+    with pytest.raises(CardError, match="not a regular file"):
         read_labels("p.txt", "a card", folder, confined=True)
 
 

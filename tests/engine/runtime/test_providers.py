@@ -151,7 +151,7 @@ def test_options_become_text_in_one_order() -> None:
     ],
 )
 def test_what_is_no_list_of_providers(cnn: onnx.ModelProto, asked: Any) -> None:
-    with pytest.raises(OnnxrayError, match=r"is no execution provider: give a list of names and pairs") as raised:
+    with pytest.raises(OnnxrayError, match=r"is not an execution provider: give a list of names and pairs") as raised:
         onnxray.explain(cnn, np.zeros((1, 3, 16, 16), np.float32), providers=asked)
     assert "\n" not in str(raised.value)
 
