@@ -19,6 +19,7 @@ from .errors import MethodError
 from .graph.model import Model, Source
 from .graph.zipmap import with_tensor_scores
 from .inference.batches import RunOptions
+from .inspect.concrete_shapes import spatial_input
 from .inspect.finite import why_not_finite
 from .inspect.layers import Layer, layer_names
 from .inspect.score_functions import score_function
@@ -156,6 +157,7 @@ def _part(problem: Problem, method: Method, maps: Maps, row: int) -> Explanation
         label=target.title,
         asked=str(problem.asked),
         inputs=problem.input.columns or (problem.input.name,),
+        extent=_extent(problem, values),
         channels=maps.channels(row, problem.input),
         in_colours=maps.in_colours,
     )
@@ -172,6 +174,17 @@ def _probability(problem: Problem, row: int) -> float | None:
     sample = int(problem.sample[row])
     scores = target.by_class(problem.y[sample : sample + 1])
     return float(class_probabilities(answer_of(problem.source), scores, target.scale)[0, used.pop()])
+
+
+def _extent(problem: Problem, values: NDArray[np.float32]) -> tuple[int, ...] | None:
+    """The sizes of a signal or a volume, where the values lie along it, channels first or without."""
+    given = problem.input
+    found = spatial_input(problem.source)
+    if given.axes is not None or found is None or found[0] != given.name:
+        return None
+    extent = tuple(given.x.shape[axis] for axis in found[1])
+    whole = values.ndim == len(extent) + 1 and values.shape[1:] == extent
+    return extent if whole or values.ndim == len(extent) else None
 
 
 def _why(problem: Problem) -> dict[str, str]:

@@ -10,6 +10,7 @@ from .errors import CardError, MethodError, ModelError, OnnxrayError, ShapeError
 from .graph.dynamic_batch.make_dynamic import fixed_batches, make_dynamic
 from .graph.model import Model, Source
 from .inspect.answer import Answer
+from .inspect.input_kind import input_kinds
 from .inspect.layers import Layer, find_layer, layer_names
 from .inspect.macs import parameters
 from .inspect.signature import image_input
@@ -105,6 +106,10 @@ def decisions(model: Model) -> tuple[Decision, ...]:
         found.append(Decision("image input", chosen, image.reason, "--input NAME, --layout NCHW|NHWC"))
     except (ModelError, CardError, UnknownName) as error:
         found.append(Decision("image input", "none", str(error), "--input NAME, --layout NCHW|NHWC"))
+    for name, kind in input_kinds(model).items():
+        if kind.kind != "image":
+            axes = f" ({kind.axes})" if kind.axes else ""
+            found.append(Decision(f"input {name}", f"{kind.kind}{axes}", kind.reason, "--input NAME, --with NAME=FILE"))
     try:
         answer = answer_of(model)
         found.append(Decision("answer", _about(answer), answer.reason, _ANSWER_OPTIONS))

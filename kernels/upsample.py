@@ -53,6 +53,27 @@ def upsample(
     return out.reshape(*maps.shape[:-2], height, width)
 
 
+def upsample_along(map: ArrayLike, sizes: tuple[int, ...]) -> NDArray[np.float32]:
+    """Sample a map of any number of axes on a finer grid that covers the same: linear along each axis, half-pixel
+    centres, edges clamped, as `upsample` does in two.
+
+    map: (..., n_1, ..., n_k), any real dtype; sizes: those of the last k axes. Returns float32 (..., sizes).
+
+    Raises ValueError for more sizes than axes, or an empty map or size.
+    """
+    found = np.asarray(map, np.float32)
+    if len(sizes) > found.ndim or 0 in found.shape or any(size < 1 for size in sizes):
+        raise ValueError(f"a map of shape {found.shape} cannot be brought to {sizes}")
+    for axis, size in zip(range(found.ndim - len(sizes), found.ndim), sizes, strict=True):
+        if found.shape[axis] == size:
+            continue
+        index, weight = taps(found.shape[axis], size, "bilinear")
+        shape = [-1 if a == axis else 1 for a in range(found.ndim)]
+        parts = [found.take(index[:, k], axis) * weight[:, k].reshape(shape) for k in range(2)]
+        found = parts[0] + parts[1]
+    return np.ascontiguousarray(found, np.float32)
+
+
 def check_size(size: tuple[int, int]) -> tuple[int, int]:
     """(H, W) as plain positive integers, or ValueError."""
     if len(size) != 2 or any(int(edge) != edge or edge < 1 for edge in size):

@@ -33,6 +33,7 @@ from ..terminal.help import Command
     show_default=True,
     help="Scale the colours of all channels alike, or of each on its own, so that weak ones are seen.",
 )
+@options.feeds
 @options.common("onnxray-activations", resume=True)
 def command(common: options.Common, **asked: Any) -> None:
     """Draw layer activations for images.

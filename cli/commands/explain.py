@@ -76,6 +76,13 @@ def _list_methods(context: click.Context, parameter: click.Parameter, value: boo
 )
 @options.layers
 @options.option(
+    "--at",
+    metavar="VALUE",
+    help="Explain by a value inside the model in place of its input, such as the embeddings of token ids.",
+    shell_complete=complete.layers,
+)
+@options.feeds
+@options.option(
     "-O",
     "--option",
     "settings",
@@ -144,15 +151,20 @@ def _list_methods(context: click.Context, parameter: click.Parameter, value: boo
 )
 @options.common("onnxray-explain", resume=True)
 def command(common: options.Common, **asked: Any) -> None:
-    """Show which parts of an image a model's answer depends on.
+    """Show which parts of an image, or of any other input, a model's answer depends on.
 
     For each image, method and target: the map as a float32 .npy file, signed and not normalised; the map in colours;
     its overlay on the image. Per image, a sheet with all of them, each with its colour scale. With --threshold also
     the hottest regions. Occlusion also draws the predicted class with each part of the image hidden.
+
+    Models that take no images are given .npy files (one sample or a batch) or .npz files whose arrays are named after
+    the inputs; their maps are drawn as bars, lines, tables or slices.
     """
     from ..tasks.explain import ExplainOptions, explain
+    from ..tasks.explain_arrays import explain_arrays, takes_arrays
 
     if asked["side"] and asked["threshold"] is None:
         raise click.UsageError("--side is about the regions of --threshold: give it as well")
     asked["side"] = asked["side"] or "positive"
-    finish_run(explain(ExplainOptions(common=common, **asked)), common.as_json)
+    wanted = ExplainOptions(common=common, **asked)
+    finish_run(explain_arrays(wanted) if takes_arrays(wanted) else explain(wanted), common.as_json)

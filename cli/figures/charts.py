@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -232,7 +233,8 @@ def columns(values: NDArray[Any], scale: Scale, side: int) -> Block:
     """A vector as upright bars within side x side; where there are more than pixels, the greatest of each group."""
     flat = np.nan_to_num(np.asarray(values, np.float64).ravel())
     if flat.size > side:
-        groups = np.array_split(flat, side)
+        edges = np.linspace(0, flat.size, side + 1).astype(int)  # by place: array_split's first groups are larger
+        groups = [flat[start:stop] for start, stop in pairwise(edges)]
         flat = np.array([g[np.argmax(np.abs(g))] for g in groups])
     lo, hi = min(0.0, scale.lo), max(0.0, scale.hi)
     canvas = blank(side, side, SHADE)

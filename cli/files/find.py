@@ -15,6 +15,8 @@ SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp"),
     *(".gif", ".pbm", ".pgm", ".ppm", ".pnm", ".avif", ".jp2", ".j2k"),
 )
+# Of arrays, which a pattern must name: maps of earlier runs lie in folders, too.
+ARRAYS = (".npy", ".npz")
 
 
 def find(items: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Path]:
@@ -49,7 +51,8 @@ def _expand(item: str) -> Sequence[Path]:
             hint = f"; nearest: {', '.join(map(repr, close))}" if close else ""
             raise ImageError(f"there is no file or folder {item!r}{hint}")
         matches = [Path(p) for p in glob.glob(item, recursive=True)]
-        images = [p for p in matches if p.suffix.lower() in SUFFIXES and p.is_file()]
+        wanted = ARRAYS if item.lower().endswith(ARRAYS) else SUFFIXES
+        images = [p for p in matches if p.suffix.lower() in wanted and p.is_file()]
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ImageError(f"{item!r} cannot be read: {reason}") from error

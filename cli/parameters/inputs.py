@@ -64,6 +64,18 @@ def card_of(model: Model, quiet: bool) -> Card:
     return card
 
 
+def card_or_none(model: Model, quiet: bool) -> Card | None:
+    """The card of a model that takes images, else None."""
+    from ...engine.errors import CardError, ModelError
+    from ...engine.inspect.signature import image_input
+
+    try:
+        image_input(model)
+    except (ModelError, CardError):
+        return None
+    return card_of(model, quiet)
+
+
 def fixed_batch(model: Model, card: Card) -> int | None:
     """The batch size that the model insists on, None if it takes any, 1 if it has no batch axis."""
     if not card.batched:

@@ -56,6 +56,15 @@ def layers(f: F) -> F:
     return option("--layer", "layers", metavar="NAME", multiple=True, help=text, shell_complete=complete.layers)(f)
 
 
+def feeds(f: F) -> F:
+    """--with NAME=FILE|NUMBER, as `feeds`."""
+    text = (
+        "What a further input is fed: an .npy file, a number, zeros or ones; may be given several times. States of "
+        "recurrent models are zeros where nothing is given."
+    )
+    return option("--with", "feeds", metavar="NAME=FILE|NUMBER", multiple=True, help=text)(f)
+
+
 def as_json(f: F) -> F:
     return option("--json", "as_json", is_flag=True, section=OUTPUT, help="Print the result as JSON on stdout.")(f)
 

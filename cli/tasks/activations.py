@@ -46,6 +46,7 @@ class ActivationsOptions:
     most: int
     blocks: bool
     range: str
+    feeds: Sequence[str]
     output: Output
     common: Common
 
@@ -59,14 +60,19 @@ def activations(options: ActivationsOptions) -> Run:
 
     Raises UnknownName and ModelError for the layers, ModelError, CardError, ImageError for files.
     """
+    from ..files.arrays import is_array_file
     from ..files.run import Run, describe, describe_card
     from ..terminal.progress import Progress
+    from .activations_arrays import activations_arrays
 
     common = options.common
     model = open_model(options.model, common.card)
+    paths = find_images(options.images, options.model, common.quiet)
+    if options.feeds or any(map(is_array_file, paths)):
+        chosen = model.layers if options.walk else choose(model, options.layers, False, common.quiet)
+        return activations_arrays(options, model, chosen, paths)
     card = card_of(model, common.quiet)
     layers = choose(model, options.layers, options.walk, common.quiet)
-    paths = find_images(options.images, options.model, common.quiet)
     about = {"model": describe(model), "card": describe_card(card), "layers": [layer.name for layer in layers]}
     decisive = {
         "all_layers": options.all_layers,

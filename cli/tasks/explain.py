@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,8 @@ class ExplainOptions:
     methods: Sequence[str]
     targets: Sequence[str]
     layers: Sequence[str]
+    at: str | None
+    feeds: Sequence[str]
     settings: Sequence[str]
     formats: Sequence[str]
     alpha: float
@@ -60,25 +62,27 @@ def explain(options: ExplainOptions) -> Run:
 
     Raises UnknownName, TargetError and MethodError for what is asked for, ModelError, CardError, ImageError for files.
     """
+    from ..files.arrays import fed
     from ..files.run import Run
     from ..terminal.progress import Progress
 
     common = options.common
     methods, every = chosen_methods(options.methods, options.settings)
     model = open_model(options.model, common.card)
+    paths = find_images(options.images, options.model, common.quiet)
     card = card_of(model, common.quiet)
+    fed_too = fed(options.feeds, model)
     targets = [target_of(text, model, card) for text in options.targets]
     check_options(model, options, methods)
-    paths = find_images(options.images, options.model, common.quiet)
-    decisive, about = _decisive(options, methods, targets), _about(options, model, card)
+    decisive, about = decisive_of(options, methods, targets), about_of(options, model, card)
     with (
         Run(options.output, "explain", decisive, about, paths) as run,
         Progress(len(paths), quiet=common.quiet, bar=common.progress) as bar,
     ):
-        work = Explainer(model, card, targets, methods, every, options, run, bar.part)
+        work = Explainer(model, card, targets, methods, every, options, run, bar.part, fed_too)
         if options.range == SHARED:
             work.ranges.look_at(paths, work.explanations)
-        over_images(run, bar, paths, work.one, work.news, functools.partial(_fits, work.ranges))
+        over_images(run, bar, paths, work.one, work.news, functools.partial(fits_ranges, work.ranges))
         if said := work.ranges.differ():
             bar.say(said)
         if left_out := left_out_of_all(run.entries):
@@ -86,7 +90,7 @@ def explain(options: ExplainOptions) -> Run:
     return run
 
 
-def _decisive(options: ExplainOptions, methods: Sequence[Method], targets: Sequence[Target]) -> dict[str, Any]:
+def decisive_of(options: ExplainOptions, methods: Sequence[Method], targets: Sequence[Target]) -> dict[str, Any]:
     """The options of the manifest."""
     return {
         "methods": {method.name: plain_options(method) for method in methods},
@@ -98,17 +102,22 @@ def _decisive(options: ExplainOptions, methods: Sequence[Method], targets: Seque
         "threshold": options.threshold,
         "side": options.side,
         "batch": options.batch,
+        **({"with": sorted(options.feeds)} if options.feeds else {}),
         **options.common.runtime,
     }
 
 
-def _about(options: ExplainOptions, model: Model, card: Card) -> dict[str, Any]:
+def about_of(options: ExplainOptions, model: Model, card: Card | None) -> dict[str, Any]:
     from ..files.run import describe, describe_card
 
-    return {"model": describe(model), "card": describe_card(card), "layers": list(options.layers)}
+    return {
+        "model": describe(model),
+        "card": None if card is None else describe_card(card),
+        "layers": list(options.layers),
+    }
 
 
-def target_of(text: str, model: Model, card: Card) -> Target:
+def target_of(text: str, model: Model, card: Card | None) -> Target:
     """The target, looked up in the model once before the first image, its files read.
 
     Raises TargetError, UnknownName, ImageError.
@@ -123,7 +132,7 @@ def target_of(text: str, model: Model, card: Card) -> Target:
         return {found.name: found.x}, {}
 
     target = Target.parse(text).opened(images.read)
-    target.resolve(Place(model, card.labels, prepare=prepared))
+    target.resolve(Place(model, None if card is None else card.labels, prepare=prepared))
     return target
 
 
@@ -147,7 +156,7 @@ class Explainer:
     """One image in, its explanations out.
 
     every: whether `all` is asked for. progress: called with the share of an image that is done, 0 to 1, and the method
-    that runs.
+    that runs. fed: further inputs, the same for every image.
     """
 
     model: Model
@@ -158,6 +167,7 @@ class Explainer:
     options: ExplainOptions
     run: Run
     progress: Callable[[float, str], None] | None = None
+    fed: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.ranges = Ranges(self.options.range)
@@ -213,10 +223,11 @@ class Explainer:
             now: list[Any] = [0, ""]
             progress = functools.partial(self._report, number, now)
             runtime = RunOptions(**self.options.common.runtime, batch=self.options.batch, progress=progress)
-            with_layers = problem_of(self.model, pixels, target, layers, card=self.card, runtime=runtime)
+            given: Any = {self.card.input or "": pixels, **self.fed} if self.fed else pixels
+            with_layers = problem_of(self.model, given, target, layers, card=self.card, runtime=runtime)
             plain = with_layers
             if layers:
-                plain = problem_of(self.model, pixels, target, card=self.card, runtime=runtime)
+                plain = problem_of(self.model, given, target, card=self.card, runtime=runtime)
             for place, method in enumerate(self.methods):
                 if method.name in left_out:
                     continue
@@ -324,7 +335,7 @@ def left_out_of_all(entries: Sequence[dict[str, Any]]) -> dict[str, str]:
     return {name: why for name, why in first.items() if all(name in others for others in reasons)}
 
 
-def _fits(ranges: Ranges, entry: dict[str, Any]) -> None:
+def fits_ranges(ranges: Ranges, entry: dict[str, Any]) -> None:
     """Raises KeyError, TypeError or ValueError for an entry of an earlier run that is not of this command's form, or
     whose pictures have other colours than the images of this run share."""
     left_out_of_all([entry])

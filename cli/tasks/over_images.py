@@ -8,7 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ...engine.errors import ImageError, OnnxrayError, OutputError, RuntimeUnavailable, TargetError
+from ...engine.errors import (
+    ImageError,
+    OnnxrayError,
+    OutputError,
+    RuntimeUnavailable,
+    ShapeError,
+    TargetError,
+    UnknownName,
+)
 from ..terminal.words import as_options
 
 if TYPE_CHECKING:
@@ -29,10 +37,10 @@ _ALIKE = 3
 
 @dataclass(frozen=True)
 class ReadImage:
-    """An image file: uint8 (H, W, 3) RGB `pixels`, and the sha256 of the bytes that they were read from."""
+    """An image file: uint8 (H, W, 3) RGB `pixels` (or what `read` made of it), and the sha256 of its bytes."""
 
     path: Path
-    pixels: Pixels
+    pixels: Any
     sha256: str
 
 
@@ -43,8 +51,11 @@ def over_images(
     one: Callable[[Path, Pixels, str], Outcome],
     news: Callable[[], Iterable[str]] = tuple,
     fits: Callable[[Entry], object] = bool,
+    read: Callable[[Path], Any] | None = None,
 ) -> None:
     """Give every image to `one(path, pixels, folder)`; its entry goes into the manifest.
+
+    read: what a file is given as, where it is not read as an image.
 
     `pixels` are uint8 (H, W, 3) RGB, `folder` is the image's own in the run's folder. An image that the run keeps from
     an earlier one is not read. `news` is what else there is to say after an image. For failures and `fits` see
@@ -61,7 +72,7 @@ def over_images(
             bar.say(text)
         return [done(image.path, image.sha256, files, **results)]
 
-    for _ in over_batches(run, bar, paths, alone, lambda: 1, fits):
+    for _ in over_batches(run, bar, paths, alone, lambda: 1, fits, read):
         pass
 
 
@@ -72,6 +83,7 @@ def over_batches(
     several: Callable[[Sequence[ReadImage]], Sequence[Entry]],
     size: Callable[[], int],
     fits: Callable[[Entry], object] = bool,
+    read: Callable[[Path], Any] | None = None,
 ) -> Iterator[Entry]:
     """The entry of every image, as it is known; `several` makes those of at most `size()` images together.
 
@@ -83,7 +95,7 @@ def over_batches(
     not about images and that the first three share, or all there are, is taken for one of the model and raised. So are
     OutputError and RuntimeUnavailable at once.
     """
-    for entry in _Loop(run, bar, several, size, fits).entries(paths):
+    for entry in _Loop(run, bar, several, size, fits, read).entries(paths):
         if run:
             run.add(entry)
         bar.step(Path(entry["path"]).name)
@@ -99,6 +111,7 @@ class _Loop:
     several: Callable[[Sequence[ReadImage]], Sequence[Entry]]
     size: Callable[[], int]
     fits: Callable[[Entry], object]
+    read: Callable[[Path], Any] | None = None
     held: list[tuple[Path, Exception]] = field(default_factory=list)
     any_done: bool = False
 
@@ -111,11 +124,11 @@ class _Loop:
                 yield kept
                 continue
             try:
-                image, notes = _read(path)
+                image, notes = _read(path) if self.read is None else _read_by(self.read, path)
                 for note in notes:
                     self.bar.say(f"warning: {path}: {note}")
                 waiting.append(image)
-            except ImageError as error:
+            except (ImageError, ShapeError, UnknownName) as error:
                 yield self._fail(path, error)
             if len(waiting) >= self.size():
                 yield from self._together(waiting)
@@ -185,6 +198,12 @@ def _read(path: Path) -> tuple[ReadImage, Sequence[str]]:
     data = read_bytes(path)
     pixels, notes = decode_with_notes(data, where=repr(str(path)))
     return ReadImage(path, pixels, hashlib.sha256(data).hexdigest()), notes
+
+
+def _read_by(read: Callable[[Path], Any], path: Path) -> tuple[ReadImage, Sequence[str]]:
+    from ..files.arrays import sha256_of
+
+    return ReadImage(path, read(path), sha256_of(path)), ()
 
 
 def _say_failed(bar: Progress, path: Path, error: Exception) -> None:

@@ -37,6 +37,7 @@ class PredictOptions:
     images: Sequence[str]
     top: int
     batch: int
+    feeds: Sequence[str]
     output: Output | None
     common: Common
 
@@ -56,23 +57,31 @@ class Predictions:
 def predict(options: PredictOptions) -> Predictions:
     """Predict every image, and write the run's folder if there is one. Raises ModelError, CardError, ImageError."""
     from ...engine.preprocess.answers import answer_of
+    from ..files.arrays import is_array_file
     from ..files.run import Run, describe, describe_card
     from ..terminal.progress import Progress
+    from .predict_arrays import predict_arrays
 
     common = options.common
     model = open_model(options.model, common.card)
     answer = answer_of(model)
     _check_answer(answer)
-    card = card_of(model, common.quiet)
     paths = find_images(options.images, options.model, common.quiet)
-    about = {"model": describe(model), "card": describe_card(card), **_meaning(answer)}
+    of_arrays = bool(options.feeds) or any(map(is_array_file, paths))
+    card = None if of_arrays else card_of(model, common.quiet)
+    about = {"model": describe(model), "card": None if card is None else describe_card(card), **_meaning(answer)}
     about["answer"] = {"output": answer.output, "kind": answer.kind, "reason": answer.reason}
     decisive = {"top": options.top, "batch": options.batch, **common.runtime}
+    decisive |= {"with": sorted(options.feeds)} if options.feeds else {}
     run = Run(options.output, "predict", decisive, about, paths) if options.output else None
     with run or contextlib.nullcontext(), Progress(len(paths), quiet=common.quiet, bar=common.progress) as bar:
-        work = BatchPrediction(model, card, answer, options, bar)
-        by_path = {entry["path"]: entry for entry in over_batches(run, bar, paths, work.several, work.size, _fits)}
-        entries = [by_path[str(path)] for path in paths]
+        if card is None:
+            entries = predict_arrays(options, model, answer, paths, run, bar)
+        else:
+            work = BatchPrediction(model, card, answer, options, bar)
+            found = over_batches(run, bar, paths, work.several, work.size, _fits)
+            by_path = {entry["path"]: entry for entry in found}
+            entries = [by_path[str(path)] for path in paths]
         if run is not None:
             run.manifest["files"] = [run.text("predictions.csv", write_csv(entries))]
     return Predictions(about, entries)
@@ -190,19 +199,27 @@ def _fits(entry: Entry) -> None:
     write_csv([entry])
 
 
+def _each(entry: Entry) -> list[tuple[str, dict[str, Any]]]:
+    """The name and the results of each sample of a file; of an image, or of one sample, the file's."""
+    if "samples" not in entry:
+        return [(entry["path"], entry)]
+    return [(f"{entry['path']}[{number}]", found) for number, found in enumerate(entry["samples"])]
+
+
 def as_text(predictions: Predictions) -> str:
     """The classes of every image, best first, and what the scores are; nothing if no image is done."""
     blocks = []
     for entry in predictions.entries:
         if entry["status"] != "done":
             continue
-        lines = [one_line(entry["path"])]
-        lines += [f"  {number:.6g}" for number in entry.get("numbers", ())]
-        for guess in entry.get("top", ()):
-            name = f"class {guess['index']}" if guess["label"] is None else one_line(guess["label"])
-            mark = {True: "  yes", False: "  no"}.get(guess.get("holds"), "")
-            lines.append(f"  {100 * guess['probability']:6.2f} %  {name}{mark}")
-        blocks.append("\n".join(lines))
+        for name, found in _each(entry):
+            lines = [one_line(name)]
+            lines += [f"  {number:.6g}" for number in found.get("numbers", ())]
+            for guess in found.get("top", ()):
+                label = f"class {guess['index']}" if guess["label"] is None else one_line(guess["label"])
+                mark = {True: "  yes", False: "  no"}.get(guess.get("holds"), "")
+                lines.append(f"  {100 * guess['probability']:6.2f} %  {label}{mark}")
+            blocks.append("\n".join(lines))
     return "\n".join([*blocks, f"({_shown_as(predictions.about)})", ""]) if blocks else ""
 
 
@@ -211,12 +228,12 @@ def write_csv(entries: Sequence[Entry]) -> str:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["image", "rank", "class", "label", "probability", "score"])
-    for entry in entries:
-        for rank, guess in enumerate(entry.get("top", ()), 1):
+    for name, found in (each for entry in entries for each in _each(entry)):
+        for rank, guess in enumerate(found.get("top", ()), 1):
             numbers = guess["probability"], guess["score"]
-            table.writerow([entry["path"], rank, guess["index"], guess["label"] or "", *numbers])
-        for index, number in enumerate(entry.get("numbers", ())):
-            table.writerow([entry["path"], "", index, "", "", number])
+            table.writerow([name, rank, guess["index"], guess["label"] or "", *numbers])
+        for index, number in enumerate(found.get("numbers", ())):
+            table.writerow([name, "", index, "", "", number])
     return text.getvalue()
 
 

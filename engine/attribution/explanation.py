@@ -24,7 +24,7 @@ from ..runtime.ort import ort
 from ..version import __version__
 from . import notebook
 from .colours import RGB, around_gray, veiled
-from .maps import Display, Reduce
+from .maps import Display, Reduce, reduced
 from .plain import percent, plain
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class Explanation:
     layer, reason: where the map was made and why, None for methods that explain at the input.
     channels: (3, h, w) float32, the map's red, green and blue over the input plane, None where it has none. in_colours:
         whether they are shown, around gray, where no colour map is asked for.
+    extent: the sizes of a signal (T,) or a volume (D, H, W) along which the values lie, None elsewhere.
     inputs: the input that is explained, or those that the columns of a table are: see `parts`.
     warnings: what should be known before the map is believed. details: further numbers (completeness error, ...).
 
@@ -85,6 +86,7 @@ class Explanation:
     in_colours: bool = False
     probability: float | None = None
     inputs: tuple[str, ...] = ()
+    extent: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         return 1
@@ -128,10 +130,20 @@ class Explanation:
     def heatmap(self) -> NDArray[np.float32]:
         """float32 (H, W) on the original image's pixels (the tensor's, where one was given), not normalised.
 
-        Channels are reduced as `reduce` says. Pixels that the model does not see are 0. Raises MethodError where the
-        input is no image.
+        Channels are reduced as `reduce` says. Pixels that the model does not see are 0. Of a signal (T,), of a volume
+        (D, H, W), linear between the cells of a coarser map. Raises MethodError where the input is none of these.
         """
+        if self.size is None and self.extent is not None:
+            return self._along_input(self.extent)
         return self._on_image(0.0)
+
+    def _along_input(self, extent: tuple[int, ...]) -> NDArray[np.float32]:
+        """The values over the places of a signal or a volume."""
+        from ...kernels.upsample import upsample_along
+
+        if self.values.ndim > len(extent):
+            return reduced(self.values, 0, "max-abs" if self.reduce == "none" else self.reduce)
+        return upsample_along(self.values, extent)
 
     def _on_image(
         self, unseen: float, rows: tuple[int, int] | None = None, map: NDArray[np.float32] | None = None

@@ -19,6 +19,7 @@ from ..inference.batches import RunOptions, run_batches
 from ..inspect.batch_axis import has_batch_axis
 from ..inspect.concrete_shapes import concrete_shapes
 from ..inspect.receptive_field import spatial_axes
+from ..inspect.recurrent_state import state_inputs
 from ..inspect.signature import image_input
 from ..preprocess.card import OPTION_FIELDS, Card
 from ..preprocess.find import find_card
@@ -80,10 +81,11 @@ def input_of(model: Model, image: ArrayLike | Mapping[str, ArrayLike], card: Car
         photos = photos_of(model, image)
         if photos is not None:
             return _from_pictures(photos, card_of(model) if card is None else card, model)
-        if len(model.inputs) != 1:
-            wanted = ", ".join(str(v) for v in model.inputs)
-            raise ShapeError(f"the model has {len(model.inputs)} inputs ({wanted}): give a dict of name to array")
-        image = {model.inputs[0].name: _array(image)}
+        needed = [v for v in model.inputs if v.name not in state_inputs(model)]
+        if len(needed) != 1:
+            wanted = ", ".join(str(v) for v in needed)
+            raise ShapeError(f"the model has {len(needed)} inputs ({wanted}): give a dict of name to array")
+        image = {needed[0].name: _array(image)}
     for name in image:
         model.value(name)
     name, layout = _explained(model)
@@ -91,6 +93,8 @@ def input_of(model: Model, image: ArrayLike | Mapping[str, ArrayLike], card: Car
         raise ShapeError(f"the explained input {name!r} is not among those given ({', '.join(image)}): give it too")
     photos = photos_of(model, image[name]) if layout is not None else None
     feeds = {key: _array(value) for key, value in image.items() if key != name or photos is None}
+    zeros = _zero_states(model, image)
+    feeds |= zeros
     if photos is not None:
         return _from_pictures(photos, card_of(model) if card is None else card, model, feeds)
     declared = model.value(name)
@@ -112,7 +116,28 @@ def input_of(model: Model, image: ArrayLike | Mapping[str, ArrayLike], card: Car
     else:
         card = card or _card(model)
         labels = None if card is None else card.labels
-    return Input(name, x, feeds, layout, labels=labels, notes=_unused(model, layout))
+    notes = (f"nothing was given for the states {', '.join(zeros)}: they are zeros",) if zeros else ()
+    return Input(name, x, feeds, layout, labels=labels, notes=(*_unused(model, layout), *notes))
+
+
+def _zero_states(model: Model, given: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """Zeros for the states of a recurrent model, or its cache, that nothing is given for."""
+    missing = [name for name in state_inputs(model) if name not in given]
+    if not missing:
+        return {}
+    sizes = concrete_shapes(model)
+    found = {}
+    for name in missing:
+        shape, dtype = sizes.get(name), model.value(name).dtype
+        if shape is None or dtype is None or math.prod(shape) * dtype.itemsize > _MOST_BYTES:
+            raise ShapeError(
+                f"the shape of the state {model.value(name)} is not known: give it, zeros at the first step"
+            )
+        if "past" in name.lower() or "cache" in name.lower():  # nothing has been said yet: open lengths are 0
+            sizes_of = zip(shape, model.value(name).shape or (), strict=True)
+            shape = tuple(n if i == 0 or isinstance(d, int) else 0 for i, (n, d) in enumerate(sizes_of))
+        found[name] = np.zeros(shape, dtype)
+    return found
 
 
 def input_at(
@@ -277,6 +302,12 @@ def _card(model: Model) -> Card | None:
         return card_of(model)
     except (CardError, ModelError):
         return None  # only asked for labels and for showing a tensor: neither is needed
+
+
+def read_labels_of(model: Model) -> tuple[str, ...] | None:
+    """The labels of a model, from its card where it takes images, else from its options. Raises CardError."""
+    card = _card(model)
+    return _labels(model) if card is None else card.labels
 
 
 def _labels(model: Model) -> tuple[str, ...] | None:

@@ -17,6 +17,18 @@ from .gradient_graphs import exposed_at
 from .inputs import Input
 
 
+def values_at(
+    model: Model, given: Input, names: Sequence[str], runtime: RunOptions | None = None
+) -> dict[str, NDArray[Any]]:
+    """Values (N, ...) of a model for an input, in batches."""
+    rows = {name: array for name, array in given.others.items() if given.by_sample(model, name)}
+    shared = {name: array for name, array in given.others.items() if name not in rows}
+    wanted = list(dict.fromkeys(names))
+    return run_batches(
+        exposed_at(model, tuple(wanted)), {given.name: given.x, **rows}, wanted, shared=shared, runtime=runtime
+    )
+
+
 class Runs:
     """Runs of the model for the rows of a problem; what was computed once is kept.
 

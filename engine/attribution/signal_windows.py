@@ -1,19 +1,27 @@
-"""Windows over what is no image: along the axis of a signal, or over the rows and columns of a sequence."""
+"""Windows over what is no image: along the axis of a signal, over rows and columns of a sequence, boxes of a volume."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import MethodError
 from ..graph.model import Model
 from ..inspect.concrete_shapes import spatial_input
-from .windows import WindowGrid, patches
+from ..inspect.input_kind import input_kinds
+from .windows import WindowGrid, patches, starts
 
 # Up to this many elements are hidden one by one; of longer inputs, stretches: about 128 of them, each half over the
 # next.
 ONE_BY_ONE = 1024
 _STRETCHES = 64
+# Boxes along each side of a volume.
+_BOXES = 8
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,19 @@ class SignalWindows:
     axis: int | None
     reason: str
 
+    @property
+    def count(self) -> int:
+        return len(self.grid.boxes)
+
+    def values(self, drops: NDArray[np.float64]) -> NDArray[np.float64]:
+        """drops (R, windows) -> (R, n) along one axis, (R, rows, columns) over two."""
+        found = drops.reshape(-1, *self.grid.shape)
+        return found if self.axis is None else found[:, 0]
+
+    def cover(self, drops: NDArray[np.float64]) -> NDArray[np.float32] | None:
+        """drops (R, windows) -> (R, rows, columns): at every place the mean of the windows over it."""
+        return self.grid.mean_cover(drops.reshape(-1, *self.grid.shape))
+
     def hides(self, window: int) -> tuple[slice, ...]:
         """The part of a sample that a window hides."""
         y0, x0, y1, x1 = (int(edge) for edge in self.grid.boxes[window])
@@ -36,25 +57,103 @@ class SignalWindows:
         return (*[slice(None)] * self.axis, slice(x0, x1))
 
 
+@dataclass(frozen=True)
+class VolumeWindows:
+    """Boxes over the three axes of a volume, through its channels, which come before them.
+
+    sizes, patch, steps: along each axis. before: the axes before them.
+    """
+
+    sizes: tuple[int, ...]
+    patch: tuple[int, ...]
+    steps: tuple[int, ...]
+    before: int
+    reason: str
+
+    @cached_property
+    def _starts(self) -> list[NDArray[np.int64]]:
+        return [starts(n, p, s) for n, p, s in zip(self.sizes, self.patch, self.steps, strict=True)]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """How many boxes stand along each axis."""
+        return tuple(len(found) for found in self._starts)
+
+    @property
+    def count(self) -> int:
+        return math.prod(self.shape)
+
+    def values(self, drops: NDArray[np.float64]) -> NDArray[np.float64]:
+        """drops (R, boxes) -> (R, d, h, w)."""
+        return drops.reshape(-1, *self.shape)
+
+    def cover(self, drops: NDArray[np.float64]) -> None:
+        """A volume has no plane."""
+
+    def hides(self, window: int) -> tuple[slice, ...]:
+        """The part of a sample that a box hides."""
+        places = np.unravel_index(window, self.shape)
+        first = [int(found[at]) for found, at in zip(self._starts, places, strict=True)]
+        box = [slice(at, at + size) for at, size in zip(first, self.patch, strict=True)]
+        return (*[slice(None)] * self.before, *box)
+
+
+def volume_windows(
+    name: str,
+    sizes: Sequence[int],
+    before: int,
+    patch: int | str | Sequence[int | str] | None,
+    stride: int | None,
+) -> VolumeWindows:
+    """Boxes over a volume: one number for all sides, DxHxW or [D, H, W]; by default an eighth of each side, side by
+    side. Raises MethodError.
+    """
+    if patch is None:
+        chosen, why = [max(1, -(-size // _BOXES)) for size in sizes], f"an {_BOXES}th of each side"
+    else:
+        parts = str(patch).lower().split("x") if isinstance(patch, str | int) else [str(part) for part in patch]
+        if len(parts) not in (1, len(sizes)) or not all(part.strip().isdigit() for part in parts):
+            raise MethodError(f"the patch of the volume {name!r} is a number, DxHxW or [D, H, W], not {patch}")
+        chosen, why = [int(part) for part in parts] * (len(sizes) if len(parts) == 1 else 1), "as given"
+    for size, side in zip(sizes, chosen, strict=True):
+        if not 1 <= side <= size:
+            raise MethodError(
+                f"a patch of {chosen} does not fit the volume {name!r} of {list(sizes)}: give a smaller one"
+            )
+    step = chosen if stride is None and patch is None else [stride or max(1, side // 2) for side in chosen]
+    text = "x".join(map(str, chosen))
+    found = VolumeWindows(tuple(sizes), tuple(chosen), tuple(step), before, "")
+    reason = f"boxes of {text} of {name!r} ({'x'.join(map(str, sizes))}) in steps of {'x'.join(map(str, step))}, {why}"
+    return replace(found, reason=f"{reason}: {found.count} runs for each sample")
+
+
 def signal_windows(
     model: Model,
     name: str,
     shape: Sequence[int],
     patch: int | str | Sequence[int | str] | None,
     stride: int | None,
-) -> SignalWindows:
+) -> SignalWindows | VolumeWindows:
     """The windows for samples of this shape, without the batch axis.
 
     Signals, (channels, length) in front of a convolution, and single rows are hidden along their one axis, through all
-    channels. Of samples (rows, columns), such as (time, features), single elements, RxC rows by columns, or, with one
-    number, a stretch of the last axis through all rows. Of samples with more axes, stretches of the last. Raises
+    channels. Of a series (time, features), times through all features; TxF, or [T, F], hides parts of features. Of
+    other samples (rows, columns), single elements, RxC rows by columns, or, with one number, a stretch of the last axis
+    through all rows. Of volumes, boxes through all channels. Of samples with more axes, stretches of the last. Raises
     MethodError.
     """
+    source = spatial_input(model)
+    if source is not None and source[0] == name and len(source[1]) == 3:
+        return volume_windows(name, [shape[a - 1] for a in source[1]], source[1][0] - 1, patch, stride)
+    if isinstance(patch, Sequence) and not isinstance(patch, str) and len(patch) == len(shape) == 2:
+        patch = f"{patch[0]}x{patch[1]}"
+    two = "x" in str(patch).lower()
     axis = _axis(model, name, shape)
+    if axis is None and not two and input_kinds(model)[name].axes == "NTF":
+        axis = 0  # times: a feature hidden over all times says nothing about when
     sizes = [None] if patch is None else patches(patch, (1, 1))
     if len(sizes) > 1:
         raise MethodError(f"the input {name!r} is not an image: give one patch, not {len(sizes)} sizes")
-    two = "x" in str(patch).lower()
     if axis is not None:
         if two:
             raise MethodError(

@@ -79,7 +79,9 @@ def image_input(model: Model, name: str | None = None, layout: str | None = None
             return found
         reasons.append(found)
     listed = "; ".join(reasons) or "it has no input"
-    raise ModelError(f"the model has no image input ({listed}): name it with input= and layout=, or feed tensors")
+    raise ModelError(
+        f"the model has no image input ({listed}): name it with input= and layout=, or give arrays (.npy, .npz)"
+    )
 
 
 _LAYOUTS = ("NCHW", "NHWC", "CHW", "HWC", "NHW", "HW")

@@ -235,12 +235,11 @@ class Occlusion(Method):
         if self.segments is not None:
             return self._signal_segments(problem, self.segments)
         windows = signal_windows(problem.source, problem.input.name, x.shape[1:], self.patch, self.stride)
-        grid, count = windows.grid, len(windows.grid.boxes)
-        done = _Done(problem, count * len(x))
-        drops = [self._drops_of(problem, number, count, windows.hides, done) for number in range(len(x))]
-        found = np.concatenate(drops).reshape(-1, *grid.shape)
-        values = found[:, 0] if windows.axis is not None else found
-        return GridMaps(np.asarray(values, np.float32), plane=grid.mean_cover(found), reason=windows.reason)
+        done = _Done(problem, windows.count * len(x))
+        drops = [self._drops_of(problem, number, windows.count, windows.hides, done) for number in range(len(x))]
+        found = np.concatenate(drops)
+        values = np.asarray(windows.values(found), np.float32)
+        return GridMaps(values, plane=windows.cover(found), reason=windows.reason)
 
     def _signal_segments(self, problem: Problem, segments: int | str | NDArray[Any]) -> Maps:
         parts = features_of(problem, segments, self.grid, self.compactness)

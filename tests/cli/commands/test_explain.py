@@ -377,6 +377,8 @@ def test_progress_within_an_image(model: Path, photo: Path) -> None:
         methods=("rise",),
         targets=("0", "1"),
         layers=(),
+        at=None,
+        feeds=(),
         settings=(),
         formats=(),
         alpha=0.6,

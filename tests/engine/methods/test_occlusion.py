@@ -365,6 +365,50 @@ def test_a_sequence(parse: Parse) -> None:
         check(found, np.repeat(shares.reshape(3, 8).sum(axis=1), 8).reshape(6, 4))
 
 
+def test_a_series_is_hidden_along_its_times(parse: Parse) -> None:
+    """A matrix reads the features: windows over times, through all features; with two numbers, parts of features."""
+    m, w = RNG.standard_normal((4, 1)).astype(np.float32), RNG.standard_normal((6, 1)).astype(np.float32)
+    proto = parse(
+        "m (float[N, 6, 4] x) => (float[N, 1] y) { h = MatMul (x, m) p = Mul (h, w) y = ReduceSum <keepdims = 0> (p, one) }",
+        m=m,
+        w=w,
+        one=np.array([1]),
+    )
+    x = RNG.standard_normal((1, 6, 4)).astype(np.float32)
+    shares = x[0] * m[:, 0] * w
+    check(onnxray.explain(proto, x, "occlusion", 0), shares.sum(axis=1))
+    check(onnxray.explain(proto, x, "occlusion", 0, patch=2, stride=2), shares.sum(axis=1).reshape(3, 2).sum(axis=1))
+    check(onnxray.explain(proto, x, "occlusion", 0, patch=[1, 1]), shares)
+
+
+def test_a_volume(parse: Parse) -> None:
+    """Boxes through all channels."""
+    w = RNG.standard_normal((2, 4, 6, 8)).astype(np.float32)
+    proto = parse(
+        """m (float[N, 2, 4, 6, 8] x) => (float[N, 1] y) { p = Mul (x, w)  c = Conv (p, k)
+             s = ReduceSum <keepdims = 0> (c, all)  y = Unsqueeze (s, one) }""",
+        w=w,
+        k=np.ones((1, 2, 1, 1, 1), np.float32),
+        all=np.array([1, 2, 3, 4]),
+        one=np.array([1]),
+    )
+    x = RNG.standard_normal((1, 2, 4, 6, 8)).astype(np.float32)
+    model = onnxray.load(proto, input="x")
+    shares = (x[0] * w).sum(axis=0)
+    boxes = shares.reshape(2, 2, 3, 2, 2, 4).sum(axis=(1, 3, 5))
+    for patch in ("2x2x4", [2, 2, 4]):
+        e = onnxray.explain(model, x, "occlusion", 0, patch=patch, stride=None)
+        assert e.values.shape == (3, 5, 3)  # in steps of half a box
+        np.testing.assert_allclose(e.values[::2, ::2, ::2], boxes, atol=1e-4)
+    whole = onnxray.explain(model, x, "occlusion", 0)
+    assert whole.values.shape == (4, 6, 8)
+    np.testing.assert_allclose(whole.values, shares, atol=1e-4)
+    with pytest.raises(onnxray.OnnxrayError, match="does not fit the volume"):
+        onnxray.explain(model, x, "occlusion", 0, patch=5)
+    with pytest.raises(onnxray.OnnxrayError, match="is a number, DxHxW"):
+        onnxray.explain(model, x, "occlusion", 0, patch="2x2")
+
+
 def test_an_answer_whose_length_varies(parse: Parse) -> None:
     """Behind non-maximum suppression or NonZero every input has another number of results."""
     proto = parse(
