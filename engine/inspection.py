@@ -9,6 +9,7 @@ from .attribution.layer_choice import usual_place
 from .errors import CardError, MethodError, ModelError, OnnxrayError, ShapeError, UnknownName
 from .graph.dynamic_batch.make_dynamic import fixed_batches, make_dynamic
 from .graph.model import Model, Source
+from .graph.zipmap import with_tensor_scores
 from .inspect.answer import Answer
 from .inspect.input_kind import input_kinds
 from .inspect.layers import Layer, find_layer, layer_names
@@ -61,7 +62,9 @@ def inspect(model: Source, **card: Any) -> Report:
     counted: dict[str, int] = {}
     for node in model.graph.node:
         counted.update(parameters(model, node))
-    return Report(model, model.layers, decisions(model), producer, _batch(model), sum(counted.values()))
+    return Report(
+        model, model.layers, decisions(with_tensor_scores(model)), producer, _batch(model), sum(counted.values())
+    )
 
 
 def filters(model: Source, layer: str | Layer | None = None) -> Weights:

@@ -64,7 +64,7 @@ def gradient_graph(
             graph = vjp(real, of, list(wrt), rules)
         except GradientError as error:
             text = str(error)
-            if "gradient-free" not in text:
+            if "gradient-free" not in text and "cannot be run" not in text:
                 text += "; gradient-free methods need none: occlusion, rise, score-cam, recipro-cam"
             raise type(error)(text) from None
         seed = graph.inputs[-1].name

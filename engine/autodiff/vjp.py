@@ -17,8 +17,8 @@ from ..emitter.assemble import assemble, gradient_names
 from ..emitter.emitter import Emitter
 from ..emitter.graph_types import GraphTypes
 from ..emitter.trial_types import learn
-from ..errors import Disconnected, GradientError, UnknownName
-from ..graph.contradictions import check_consistent
+from ..errors import Disconnected, GradientError, NoGradient, ShapeError, UnknownName
+from ..graph.contradictions import check_consistent, why_refused
 from ..graph.model import Model, Source
 from ..graph.read import read
 from ..graph.upgrade import GRADIENT_OPSET, upgraded
@@ -62,10 +62,17 @@ def differentiated(
     of, wrt = _names(model, of, "of"), _names(model, wrt, "wrt")
     lookup = lookup_of(rules)
     check_consistent(model)
-    model = upgraded(model, GRADIENT_OPSET)
+    given, model = model, upgraded(model, GRADIENT_OPSET)
     single = widened(model)
     note = {"onnxray.vjp": f"of={','.join(of)}; wrt={','.join(wrt)}; rules={_rules_name(rules)}"}
-    made = _differentiated(single, of, wrt, lookup, note)
+    try:
+        made = _differentiated(single, of, wrt, lookup, note)
+    except (NoGradient, ShapeError) as error:
+        refused = why_refused(given)
+        if refused is None:
+            raise
+        said = str(error).partition(", or use a gradient-free")[0] if isinstance(error, NoGradient) else "no gradient"
+        raise NoGradient(f"{said}; the model cannot be run either: {refused}") from error
     return made if single is model else with_half_forward(made, model, wide)
 
 

@@ -241,7 +241,7 @@ class Build:
         if not target.constant:
             raise TargetError(
                 f"the target {self.problem.asked} depends on the answer in a way that no graph here chooses: name the "
-                "channel, place or class"
+                "channel, place or class, of a region also its box or mask (region:CLASS:Y0,X0,Y1,X1)"
             )
         if not all(isinstance(d, int) for d in shape[1:]):
             raise TargetError(f"the target {self.problem.asked} needs a fixed size of {target.of!r}: set the input's")

@@ -27,6 +27,15 @@ def check_consistent(model: Model) -> None:
         trial.check_loads(model.proto, model.folder)
 
 
+def why_refused(model: Model) -> str | None:
+    """Why ONNX Runtime does not load the model, None where it does."""
+    try:
+        trial.check_loads(model.proto, model.folder)
+    except ModelError as error:
+        return str(error)
+    return None
+
+
 # Elements of one value; nothing holds so many.
 _MOST_ELEMENTS = 1 << 36
 

@@ -422,12 +422,13 @@ def test_arguments_without_a_derivative(parse):
 def test_an_operator_without_a_gradient_is_named():
     nodes = [
         helper.make_node("SequenceConstruct", ["x", "x"], ["s"]),
-        helper.make_node("ConcatFromSequence", ["s"], ["y"], name="joined", axis=0),
+        helper.make_node("SequenceAt", ["s", "place"], ["y"], name="chosen"),
     ]
-    infos = [helper.make_tensor_value_info(n, 1, s) for n, s in (("x", [2, 2]), ("y", [4, 2]))]
+    infos = [helper.make_tensor_value_info(n, 1, [2, 2]) for n in "xy"]
+    infos.insert(1, helper.make_tensor_value_info("place", 7, []))
     imports = [helper.make_opsetid("", 18)]
-    model = helper.make_model(helper.make_graph(nodes, "g", infos[:1], infos[1:]), opset_imports=imports, ir_version=8)
-    with pytest.raises(NoGradient, match=r"no gradient for 'ConcatFromSequence' \(node 'joined', opset 18\): it works"):
+    model = helper.make_model(helper.make_graph(nodes, "g", infos[:2], infos[2:]), opset_imports=imports, ir_version=8)
+    with pytest.raises(NoGradient, match=r"no gradient for 'SequenceAt' \(node 'chosen', opset 18\): it works"):
         vjp(model, "y", "x")
 
 
@@ -476,3 +477,14 @@ def test_a_registered_rule_names_its_parameters(rule):
     with pytest.raises(GradientError, match=r"the rule of Nothing, None has the parameters \(.*write \(node, dy, op\)"):
         gradients.gradient("Nothing", "None")(rule)
     assert gradients.find("", "Nothing") is None
+
+
+def test_an_operator_that_nothing_runs_has_no_advice_that_needs_a_run(parse):
+    """Gradient-free methods run the model: ONNX Runtime does not."""
+    text = """m (float[N, 3, 8, 8] x) => (float[N, 3] y)
+              { f = my.ops.Fancy (x) g = GlobalAveragePool (f) y = Flatten (g) }"""
+    model = parse(text)
+    model.opset_import.add(domain="my.ops", version=1)
+    with pytest.raises(NoGradient, match="the model cannot be run either: operator 'Fancy'") as caught:
+        vjp(model, "y", "x")
+    assert "gradient-free" not in str(caught.value)
