@@ -126,9 +126,10 @@ def seen(pixels: NDArray[np.uint8], e: Explanation) -> NDArray[np.uint8]:
 
     from ...engine.attribution.colours import veiled
 
-    if e.geometry is None or pixels.shape[:2] != e.geometry.original:
+    if e.geometry is None:
         return pixels
-    unseen = np.isnan(e.geometry.to_image(np.zeros((1, 1), np.float32), "nearest", fill=float("nan")))
+    geometry = replace(e.geometry, original=pixels.shape[:2])  # the image may be a smaller copy of the explained one
+    unseen = np.isnan(geometry.to_image(np.zeros((1, 1), np.float32), "nearest", fill=float("nan")))
     if not unseen.any():
         return pixels
     out: NDArray[np.uint8] = pixels.copy()

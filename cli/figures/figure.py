@@ -239,14 +239,16 @@ def grid(panels: Sequence[Block], columns: int | None = None, gap: int = GAP, wi
     if not panels:
         return blank(0, 0)
     across = max(p.shape[1] for p in panels)
-    high = max(p.shape[0] for p in panels)
     columns = columns or max(1, (width + gap) // (across + gap))
     columns = min(columns, len(panels))
-    rows = math.ceil(len(panels) / columns)
-    out = blank(rows * (high + gap) - gap, columns * (across + gap) - gap)
-    for i, block in enumerate(panels):
-        y, x = (i // columns) * (high + gap), (i % columns) * (across + gap)
-        out[y : y + block.shape[0], x : x + block.shape[1]] = block
+    rows = [panels[i : i + columns] for i in range(0, len(panels), columns)]
+    out = blank(sum(max(p.shape[0] for p in row) + gap for row in rows) - gap, columns * (across + gap) - gap)
+    y = 0
+    for row in rows:
+        for i, block in enumerate(row):
+            x = i * (across + gap)
+            out[y : y + block.shape[0], x : x + block.shape[1]] = block
+        y += max(p.shape[0] for p in row) + gap
     return out
 
 

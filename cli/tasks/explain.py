@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 # Images of a run that a line on stderr sums up.
 _MOST_SUMMARIES = 10
+# Maps that such a line names.
+_MOST_PARTS = 6
 
 
 @dataclass(frozen=True)
@@ -267,7 +269,10 @@ class Explainer:
         """A line on what came out, for the first images of a run."""
         self._summaries += 1
         if self._summaries <= _MOST_SUMMARIES:
-            self._news.append(f"{path.name}: {'; '.join(dict.fromkeys(said))}")
+            parts = list(dict.fromkeys(said))
+            if len(parts) > _MOST_PARTS:
+                parts = [*parts[: _MOST_PARTS - 2], f"{len(parts) - _MOST_PARTS + 1} more", parts[-1]]
+            self._news.append(f"{path.name}: {'; '.join(parts)}")
         elif self._summaries == _MOST_SUMMARIES + 1:
             self._news.append(f"the manifest says the same of the others: {self.run.folder / 'manifest.json'}")
 

@@ -79,6 +79,13 @@ def test_score_and_probability_mean_the_same_in_predict_and_explain(
         assert entry["probability"] == pytest.approx(guess["probability"], rel=1e-5)
 
 
+def test_that_line_stays_short_with_many_methods(run: Run, model: Path, photo: Path, out: Path) -> None:
+    methods = "grad-cam,hires-cam,layer-cam,xgrad-cam,gradient,input-x-gradient,deconvnet,guided-backprop"
+    result = run("explain", model, photo, "-m", methods, "--out", out, "--format", "sheet")
+    (line,) = [line for line in result.stderr.splitlines() if "sheet.png" in line]
+    assert "; 4 more; " in line
+
+
 def test_a_line_on_stderr_says_what_came_out(run: Run, model: Path, photo: Path, out: Path) -> None:
     done = run("explain", model, photo, "--out", out, "-m", "grad-cam")
     e = onnxray.explain(model, photo)

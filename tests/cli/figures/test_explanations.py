@@ -75,6 +75,9 @@ def test_what_the_model_does_not_see_is_veiled_on_the_sheet(cnn: onnx.ModelProto
     shown = seen(photo, e)
     assert np.array_equal(shown[:, 20:60], photo[:, 20:60])
     assert (shown[:, :20, 0] == shown[:, :20, 1]).all()
+    small = seen(np.ascontiguousarray(photo[::2, ::2]), e)  # a smaller copy of the image
+    assert (small[:, :10, 0] == small[:, :10, 1]).all()
+    assert np.array_equal(small[:, 10:30], photo[::2, ::2][:, 10:30])
 
 
 def test_a_gallery_has_one_range(model: onnxray.Model, monkeypatch: Any) -> None:
