@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ..parameters import options
+from ..parameters import complete, options
 from ..parameters.inputs import finish_run
 from ..terminal.help import Command
 
@@ -39,10 +39,32 @@ from ..terminal.help import Command
 )
 @options.option("--minimise", is_flag=True, help="Minimise the objective.")
 @options.option("--count", type=click.IntRange(min=1), default=1, show_default=True, help="Pictures per objective.")
+@options.option(
+    "--diversity", type=float, default=0.0, metavar="W", help="Weight of making the --count pictures differ."
+)
+@options.option(
+    "--strip", type=click.IntRange(min=2), metavar="N", help="Draw N pictures from one of two objectives to the other."
+)
+@options.option("--image", metavar="FILE", help="Begin with this image and stay near it (feature accentuation).")
+@options.option("--mask", metavar="FILE", help="Where the image may change: white in this image, or an .npy file.")
+@options.option(
+    "--keep",
+    type=click.FloatRange(min=0),
+    metavar="W",
+    help="Weight of staying near the image's features; default: 10.",
+)
+@options.option("--reference", metavar="FILE", help="Image of the objectives features:LAYER and gram:LAYER.")
+@options.option(
+    "--spectrum",
+    metavar="IMAGES",
+    multiple=True,
+    help="Images whose spectrum MACO keeps; default with maco: samples.",
+    shell_complete=complete.images,
+)
 @options.option("--steps", type=click.IntRange(min=0), default=128, show_default=True, help="Maximum number of steps.")
 @options.option("--all-steps", is_flag=True, help="Do not stop early when objective and picture have settled.")
 @options.option("--seed", type=int, default=0, show_default=True, help="Random seed.")
-@options.option("--parametrisation", metavar="PART", default="fourier", show_default=True, help="See --list.")
+@options.option("--parametrisation", metavar="PART", help="See --list; default: fourier, with --spectrum maco.")
 @options.option(
     "--transform",
     "transforms",
@@ -65,6 +87,23 @@ from ..terminal.help import Command
     "--views", type=click.IntRange(min=1), help="Views of the picture per step, each through other transforms."
 )
 @options.option("--batch", type=click.IntRange(min=1), metavar="N", help="Pictures optimised in one run; default: 1.")
+@options.option("--history", type=click.Choice(["gif", "mp4"]), help="Also write how each picture came about.")
+@options.option(
+    "--every", type=click.IntRange(min=1), default=4, show_default=True, help="Steps per frame of --history."
+)
+@options.option(
+    "--checkpoints",
+    metavar="MODEL",
+    multiple=True,
+    help="Also draw the same units of these models, next to each other.",
+)
+@options.option(
+    "--on",
+    metavar="IMAGES",
+    multiple=True,
+    help="Show the images that excite each unit most next to its picture.",
+    shell_complete=complete.images,
+)
 @options.option(
     "--list",
     is_flag=True,

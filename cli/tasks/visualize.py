@@ -1,4 +1,4 @@
-"""Pictures of what units, classes and directions look for: files, a sheet with titles."""
+"""Pictures of what units, classes and directions look for: files, a sheet, examples of a dataset, a section."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..parameters.inputs import card_of, open_model
+from ..parameters.inputs import card_of, find_images, open_model
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ..terminal.progress import Progress
 
 Entry = dict[str, Any]
+# Images of a dataset shown for each unit.
+_EXAMPLES = 4
 
 
 @dataclass(frozen=True)
@@ -36,16 +38,27 @@ class VisualizeOptions:
     objectives: Sequence[str]
     minimise: bool
     count: int
+    diversity: float
+    strip: int | None
+    image: str | None
+    mask: str | None
+    keep: float | None
+    reference: str | None
+    spectrum: Sequence[str]
     steps: int
     all_steps: bool
     seed: int
-    parametrisation: str
+    parametrisation: str | None
     transforms: Sequence[str]
     optimiser: str | None
     regularisers: Sequence[str]
     schedule: str
     views: int | None
     batch: int | None
+    history: str | None
+    every: int
+    checkpoints: Sequence[str]
+    on: Sequence[str]
     output: Output
     common: Common
 
@@ -53,38 +66,48 @@ class VisualizeOptions:
 def visualize(options: VisualizeOptions) -> Run:
     """Make the pictures and write them, one after the other, then the sheet; the run, at its end.
 
-    Raises what `onnxray.visualize` raises; OutputError.
+    Raises what `onnxray.visualize` raises; ImageError, OutputError.
     """
-    from ...engine.optimize.paint import paint
-    from ...engine.visualize import options_of
     from ..files.manifest import read_manifest
-    from ..files.run import Run, describe
+    from ..files.run import Run
     from ..terminal.progress import Progress
 
     common = options.common
-    card = dict(common.card)
-    size = card.pop("size", None)
-    model = open_model(options.model, card)
-    described = described_card(model, common.quiet)
     with Progress(0, "pictures", quiet=common.quiet, bar=common.progress) as bar:
-        job = job_of(options, model, size, bar)
-        bar.total = len(job.wanted)
-        about = {"model": describe(model), "card": described, "layers": [str(o) for o in job.objectives]}
+        jobs = _jobs(options, bar)
+        paths = find_images(options.on) if options.on else []
+        bar.total = sum(len(job.wanted) for job in jobs)
         earlier = read_manifest(options.output.folder) if options.output.resume else None
-        with Run(options.output, "visualize", {**options_of(job), **common.runtime}, about) as run:
-            entries = _kept(run, earlier)
-            run.manifest["pictures"] = []
-            todo = [n for n in range(len(job.wanted)) if n not in entries]
-            bar.done = len(entries)
-            _record(run, entries)
-            for batch in paint(job, todo):
-                for entry in _write(run, job, batch):
-                    entries[entry["number"]] = entry
-                    bar.step(entry["objective"])
-                _record(run, entries)
-                run.flush()
-            run.manifest["files"].append(run.picture("sheet.png", sheet(model, run.folder, list(entries.values()))))
+        with Run(options.output, "visualize", _decisive(options, jobs[0]), _about(options, jobs)) as run:
+            work = _Pictures(options, run, bar, jobs, _kept(run, earlier))
+            work.make()
+            examples = _examples(jobs[0], paths, run, bar) if paths else {}
+            work.finish(examples)
     return run
+
+
+def _jobs(options: VisualizeOptions, bar: Progress) -> list[Job]:
+    """A job for the model, and for every checkpoint."""
+    card = dict(options.common.card)
+    size = card.pop("size", None)
+    models = [open_model(name, card) for name in (options.model, *options.checkpoints)]
+    return [job_of(options, model, size, bar) for model in models]
+
+
+def _decisive(options: VisualizeOptions, job: Job) -> dict[str, Any]:
+    from ...engine.visualize import options_of
+
+    given = {name: getattr(options, name) for name in ("history", "every", "image", "mask", "keep", "reference")}
+    return {**options_of(job), **given, **options.common.runtime}
+
+
+def _about(options: VisualizeOptions, jobs: Sequence[Job]) -> Entry:
+    from ..files.run import describe
+
+    model = jobs[0].model
+    described = described_card(model, options.common.quiet)
+    about = {"model": describe(model), "card": described, "layers": [str(o) for o in jobs[0].objectives]}
+    return {**about, "checkpoints": [describe(job.model) for job in jobs[1:]]} if len(jobs) > 1 else about
 
 
 def described_card(model: Model, quiet: bool) -> dict[str, Any] | None:
@@ -96,39 +119,41 @@ def described_card(model: Model, quiet: bool) -> dict[str, Any] | None:
 
 
 def job_of(options: VisualizeOptions, model: Model, size: Any, bar: Progress) -> Job:
-    """The job that the command line asks for. Raises MethodError, TargetError, UnknownName."""
+    """The job that the command line asks for. Raises MethodError, TargetError, UnknownName, ImageError."""
     from ...engine.inference.batches import RunOptions
     from ...engine.optimize.request import Request
     from ...engine.optimize.request import job_of as job_for
+    from ..files.references import read_image, read_mask, read_vector, spectrum_of
 
     asked = Request(
         layer=list(options.layers) or None,
         channel=",".join(options.channels) or None if "all" not in options.channels else "all",
         neuron=list(options.neurons) or None,
         target=[chosen_class(text) for text in options.classes] or None,
-        direction=_direction(options.direction),
+        direction=read_vector(options.direction) if options.direction else None,
         objective=list(options.objectives) or None,
         minimise=options.minimise,
         count=options.count,
+        diversity=options.diversity,
+        strip=options.strip,
+        image=read_image(options.image) if options.image else None,
+        mask=read_mask(options.mask) if options.mask else None,
+        keep=options.keep,
+        reference=read_image(options.reference) if options.reference else None,
+        spectrum=spectrum_of(list(options.spectrum) or None, options.parametrisation),
         batch=options.batch,
         size=size,
         steps=options.steps,
         seed=options.seed,
         parametrisation=options.parametrisation,
-        transforms=_transforms(options.transforms),
+        transforms=[t for t in options.transforms if t.strip() != "none"] if options.transforms else None,
         optimiser=options.optimiser,
         regularisers=options.regularisers,
         schedule=options.schedule,
         views=options.views,
         settle=not options.all_steps,
     )
-
-    def on_step(numbers: Sequence[int], step: int, pictures: Any, score: NDArray[np.float32]) -> None:
-        value = float(score.mean()) * (-1 if options.minimise else 1)
-        bar.part((step + 1) / max(1, options.steps) * len(numbers), f"{job.wanted[numbers[0]][0]}: {value:.4g}")
-
-    job = replace(job_for(model, asked, RunOptions(**options.common.runtime)), on_step=on_step)
-    return job
+    return job_for(model, asked, RunOptions(**options.common.runtime))
 
 
 def chosen_class(text: str) -> Any:
@@ -136,22 +161,6 @@ def chosen_class(text: str) -> Any:
     from ...engine.targets.target import Target
 
     return Target.class_(int(text)) if text.isascii() and text.isdigit() else Target.class_(text)
-
-
-def _transforms(texts: Sequence[str]) -> Sequence[str] | None:
-    return [t for t in texts if t.strip() != "none"] if texts else None
-
-
-def _direction(file: str | None) -> Any:
-    from ...engine.errors import MethodError
-    from ...engine.preprocess.arrays import read_array
-
-    if file is None:
-        return None
-    try:
-        return read_array(file)
-    except ValueError as error:
-        raise MethodError(f"the direction's file {file!r} cannot be read as a NumPy array: {error}") from None
 
 
 def _kept(run: Run, earlier: Mapping[str, Any] | None) -> dict[int, Entry]:
@@ -166,51 +175,158 @@ def _kept(run: Run, earlier: Mapping[str, Any] | None) -> dict[int, Entry]:
     return found
 
 
-def _record(run: Run, entries: dict[int, Entry]) -> None:
-    run.manifest["pictures"] = [entries[n] for n in sorted(entries)]
-    run.manifest["files"] = [name for n in sorted(entries) for name in entries[n]["files"]]
+@dataclass(frozen=True)
+class _Pictures:
+    """The pictures of a run, by number: those of the first model, then of every checkpoint."""
+
+    options: VisualizeOptions
+    run: Run
+    bar: Progress
+    jobs: Sequence[Job]
+    entries: dict[int, Entry]
+
+    def make(self) -> None:
+        """Make and write all that are not there yet."""
+        from ...engine.optimize.paint import paint
+
+        self.bar.done = len(self.entries)
+        self._record()
+        for at, job in enumerate(self.jobs):
+            first = at * len(job.wanted)
+            todo = [n for n in range(len(job.wanted)) if first + n not in self.entries]
+            frames: dict[int, list[NDArray[np.uint8]]] = {}
+            watched = replace(job, on_step=self._watching(job, frames))
+            for batch in paint(watched, todo):
+                for entry in self._write(job, at, batch, frames):
+                    self.entries[entry["number"]] = entry
+                    self.bar.step(entry["objective"])
+                frames.clear()
+                self._record()
+                self.run.flush()
+
+    def _watching(self, job: Job, frames: dict[int, list[NDArray[np.uint8]]]) -> Any:
+        """What is done after every step: the frames of a history are kept, the objective's value is shown."""
+        from ...engine.optimize.canvas import canvas_of
+
+        options, canvas = self.options, canvas_of(job.model)
+
+        def step(numbers: Sequence[int], number: int, pictures: Any, score: NDArray[np.float32]) -> None:
+            value = float(score.mean()) * (-1 if job.minimise else 1)
+            share = (number + 1) / max(1, options.steps) * len(numbers)
+            self.bar.part(share, f"{job.wanted[numbers[0]][0]}: {value:.4g}")
+            if options.history and number % options.every == 0:
+                for n, pixels in zip(numbers, canvas.shown(pictures), strict=True):
+                    frames.setdefault(n, []).append(pixels)
+
+        return step
+
+    def _write(
+        self, job: Job, at: int, batch: Batch, frames: Mapping[int, Sequence[NDArray[np.uint8]]]
+    ) -> Iterator[Entry]:
+        """Write every picture of a batch as PNG and as an array; its entry of the manifest."""
+        pixels, painted, run = batch.canvas.shown(batch.painted.pictures), batch.painted, self.run
+        for row, number in enumerate(batch.numbers):
+            objective, variant = job.wanted[number]
+            name = f"{objective}-{variant}" if job.count > 1 else str(objective)
+            base = run.name(f"{name}-{_checkpoint(job.model)}" if len(self.jobs) > 1 else name)
+            files = [run.picture(f"{base}.png", pixels[row]), run.array(f"{base}.npy", painted.pictures[row])]
+            if job.recipe.parametrisation.keeps_transparency:
+                files.append(run.picture(f"{base}-where.png", transparent(pixels[row], painted.transparency[row])))
+            if self.options.history:
+                files.append(self._write_history(base, [*frames.get(number, ()), pixels[row]]))
+            entry = {
+                "number": at * len(job.wanted) + number,
+                "objective": str(objective),
+                "variant": variant,
+                "activation": float(painted.score[row]) * (-1 if job.minimise else 1),
+                "before_activation": float(painted.linear[row]),
+                "after_activation": float(painted.after[row]),
+                "steps": len(painted.history),
+                "size": list(batch.canvas.size),
+                "depends_on_the_image": not bool(painted.silent[row]),
+                "files": files,
+            }
+            yield {**entry, "checkpoint": _checkpoint(job.model)} if len(self.jobs) > 1 else entry
+
+    def _write_history(self, base: str, frames: Sequence[NDArray[np.uint8]]) -> str:
+        from ..files.video import frames_of, write_video
+
+        name = f"{base}.{self.options.history}"
+        write_video(self.run.folder / name, frames_of(frames))
+        return name
+
+    def finish(self, examples: Mapping[int, Sequence[tuple[Path, NDArray[np.uint8], float]]]) -> None:
+        """Write the sheet."""
+        from ..figures.units import sheet
+        from ..files.images import decode, read_bytes
+
+        # The same unit of all checkpoints in one row, else by number.
+        count = len(self.jobs[0].wanted)
+        order = sorted(self.entries, key=lambda n: (n % count, n) if len(self.jobs) > 1 else (n, n))
+        entries = [self.entries[n] for n in order]
+        paths = [self.run.folder / entry["files"][0] for entry in entries]
+        pictures = [decode(read_bytes(path), where=repr(str(path))) for path in paths]
+        shown = {n: [(image, value) for _, image, value in found] for n, found in examples.items()}
+        model = self.jobs[0].model
+        name = model.path.name if model.path else "the model"
+        columns = len(self.jobs) if len(self.jobs) > 1 else None
+        self.run.manifest["files"].append(self.run.picture("sheet.png", sheet(name, entries, pictures, shown, columns)))
+        if examples:
+            self.run.manifest["examples"] = [
+                {"number": n, "images": [{"path": str(path), "value": value} for path, _, value in found]}
+                for n, found in sorted(examples.items())
+            ]
+
+    def _record(self) -> None:
+        found = [self.entries[n] for n in sorted(self.entries)]
+        self.run.manifest["pictures"] = found
+        self.run.manifest["files"] = [name for entry in found for name in entry["files"]]
 
 
-def _write(run: Run, job: Job, batch: Batch) -> Iterator[Entry]:
-    """Write every picture of a batch as PNG and as an array; its entry of the manifest."""
-    pixels = batch.canvas.shown(batch.painted.pictures)
-    painted = batch.painted
-    for row, number in enumerate(batch.numbers):
-        objective, variant = job.wanted[number]
-        base = run.name(f"{objective}-{variant}" if job.count > 1 else str(objective))
-        yield {
-            "number": number,
-            "objective": str(objective),
-            "variant": variant,
-            "activation": float(painted.score[row]) * (-1 if job.minimise else 1),
-            "before_activation": float(painted.linear[row]),
-            "after_activation": float(painted.after[row]),
-            "steps": len(painted.history),
-            "size": list(batch.canvas.size),
-            "depends_on_the_image": not bool(painted.silent[row]),
-            "files": [
-                run.picture(f"{base}.png", pixels[row]),
-                run.array(f"{base}.npy", painted.pictures[row]),
-            ],
-        }
+def _checkpoint(model: Model) -> str:
+    return model.path.stem if model.path else "model"
 
 
-def sheet(model: Model, folder: Path, entries: Sequence[Entry]) -> NDArray[np.uint8]:
-    """All pictures with what they were made for above and both numbers below."""
-    from ..figures import figure
-    from ..files.images import decode, read_bytes
+def transparent(pixels: NDArray[np.uint8], map: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """The picture over white, as opaque as the objective was at work."""
+    import numpy as np
 
-    panels = []
-    for entry in sorted(entries, key=lambda e: e["number"]):
-        path = folder / entry["files"][0]
-        pixels = decode(read_bytes(path), where=repr(str(path)))
-        before, after = (figure.number(entry[key]) for key in ("before_activation", "after_activation"))
-        note = before if before == after else f"{before}, then {after}"
-        panels.append(figure.panel(figure.picture(pixels, 200), entry["objective"], note))
-    lines = ["Each picture was optimised to excite what is named above it; below, the number before the activation "
-             "function and the one behind it."]  # fmt: skip
-    name = model.path.name if model.path else "the model"
-    return figure.page(f"What units of {name} look for", lines, [figure.grid(panels)])
+    most = float(np.percentile(map, 97)) or 1.0
+    share = np.clip(map / most, 0, 1)[..., None]
+    return np.asarray(np.rint(pixels * share + 255 * (1 - share)), np.uint8)
+
+
+def _examples(
+    job: Job, paths: Sequence[Path], run: Run, bar: Progress
+) -> dict[int, list[tuple[Path, NDArray[np.uint8], float]]]:
+    """For every picture the images of the dataset that excite its objective most, strongest first.
+
+    An image that cannot be read is named and left out.
+    """
+    import numpy as np
+
+    from ...engine.errors import ImageError
+    from ...engine.optimize.examples import Scorer
+    from ...engine.preprocess.find import find_card
+    from ...engine.preprocess.image import prepare
+    from ...kernels.topk import empty, update
+    from ..files.images import read
+
+    scorer = Scorer(job.model, job.objectives, providers=job.runtime.providers, threads=job.runtime.threads)
+    card, best = find_card(job.model), empty(len(job.objectives), min(_EXAMPLES, len(paths)))
+    for at, path in enumerate(paths):
+        try:
+            values = scorer(prepare(read(path), card).tensor)
+        except ImageError as error:
+            bar.say(str(error))
+            continue
+        update(best, values[None], np.array([at]))
+    found: dict[int, list[tuple[Path, NDArray[np.uint8], float]]] = {}
+    for number, (objective, _) in enumerate(job.wanted):
+        unit = job.objectives.index(objective)
+        rows = [(int(i), float(v)) for i, v in zip(best.ids[unit], best.scores[unit], strict=True) if i >= 0]
+        found[number] = [(paths[i], np.asarray(read(paths[i])), value) for i, value in rows]
+    return found
 
 
 def listing() -> str:

@@ -106,3 +106,75 @@ def test_bad_input_is_one_line(
     if words:
         assert done.exit_code == 1
         assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_beginning_with_an_image(run: Callable[..., Result], model: Path, photo: Path, out: Path) -> None:
+    asked = ("--layer", "features", "--channel", 1, "--steps", 3, "--size", 24)
+    done = run("visualize", model, *asked, "--image", photo, "--mask", photo, "--keep", 2, "--out", out)
+    assert done.exit_code == 0
+    assert manifest_of(out)["pictures"][0]["objective"] == "channel:features:1 + 2*features:features"
+
+
+@pytest.mark.parametrize("objective", ["features:stem", "gram:stem"])
+def test_an_images_own_features(
+    objective: str, run: Callable[..., Result], model: Path, photo: Path, out: Path
+) -> None:
+    asked = ("--objective", objective, "--steps", 2, "--out", out)
+    assert run("visualize", model, *asked, "--reference", photo).exit_code == 0
+    assert "give one with" in run("visualize", model, *asked, "--force").stderr
+
+
+@pytest.mark.parametrize("kind", ["gif", "mp4"])
+def test_how_it_came_about(kind: str, run: Callable[..., Result], model: Path, out: Path) -> None:
+    run("visualize", model, "--class", "red", "--steps", 6, "--history", kind, "--every", 2, "--out", out)
+    (entry,) = manifest_of(out)["pictures"]
+    assert entry["files"][-1] == f"logit-red.{kind}"
+    assert (out / f"logit-red.{kind}").stat().st_size > 500
+
+
+def test_the_spectrum_of_a_folder(run: Callable[..., Result], model: Path, photo: Path, out: Path) -> None:
+    asked = ("--class", "red", "--steps", 2, "--out", out)
+    done = run("visualize", model, *asked, "--spectrum", photo.parent)
+    assert done.exit_code == 0
+    told = manifest_of(out)
+    assert told["options"]["parametrisation"].startswith("maco:spectrum=")
+    assert told["pictures"][0]["files"][-1] == "logit-red-where.png"
+    assert run("visualize", model, *asked, "--parametrisation", "maco", "--force").exit_code == 0
+    empty = photo.parent / "empty"
+    empty.mkdir()
+    assert "has no image in it" in run("visualize", model, *asked, "--spectrum", empty, "--force").stderr
+
+
+def test_checkpoints_in_one_row(run: Callable[..., Result], model: Path, out: Path) -> None:
+    later = model.with_name("later.onnx")
+    later.write_bytes(model.read_bytes())
+    asked = ("--layer", "features", "--channel", "0-1", "--steps", 2, "--mean", 127.5, "--std", 127.5)
+    done = run("visualize", model, *asked, "--checkpoints", later, "--out", out)
+    assert done.exit_code == 0
+    told = manifest_of(out)
+    assert [(e["number"], e["checkpoint"]) for e in told["pictures"]] == [
+        (0, "small"), (1, "small"), (2, "later"), (3, "later"),
+    ]  # fmt: skip
+    one, two = (np.load(out / told["pictures"][n]["files"][1]) for n in (0, 2))
+    np.testing.assert_array_equal(one, two)
+
+
+def test_images_of_a_dataset_next_to_them(run: Callable[..., Result], model: Path, photo: Path, out: Path) -> None:
+    import onnxray
+    from onnxray.cli.files.images import write
+    from onnxray.engine.preprocess.image import find_card, prepare
+
+    others = [write(photo.with_name(f"{n}.png"), np.full((20, 20, 3), n, np.uint8)) for n in (10, 200)]
+    asked = ("--layer", "features", "--channel", 3, "--class", "green", "--steps", 1)
+    done = run("visualize", model, *asked, "--on", photo.parent / "*.png", "--out", out)
+    assert done.exit_code == 0
+    opened = onnxray.load(model)
+    values = {}
+    for path in (photo, *others):
+        x = prepare(read(path), find_card(opened)).tensor
+        got = onnxray.activations(opened, x, ["joined", "logits"])
+        values[str(path)] = (float(got["joined"][0, 3].mean()), float(got["logits"][0, 1]))
+    for entry in manifest_of(out)["examples"]:
+        wanted = sorted(values, key=lambda p: -values[p][entry["number"]])
+        assert [image["path"] for image in entry["images"]] == wanted
+        assert entry["images"][0]["value"] == pytest.approx(values[wanted[0]][entry["number"]], rel=1e-4)
