@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..caches import of_model
-from ..errors import MethodError, OnnxrayError
+from ..errors import Disconnected, GradientError, MethodError, OnnxrayError
 from ..graph.model import Model
 from ..inspect.blocked_layout import BLOCKED, blocked_values
 from ..inspect.layers import Layer, along_signal, find_layer
@@ -224,13 +224,26 @@ def _is_plain_map(problem: Problem, layer: Layer) -> bool:
     )
 
 
+def depends(problem: Problem, place: MapPlace) -> bool:
+    """Whether the target has a slope at a layer; True where that cannot be known, for want of a gradient anywhere."""
+    try:
+        return bool(problem.gradients.by([place.value])[place.value].any())
+    except Disconnected:
+        return False
+    except GradientError:
+        return True
+
+
 def reached(problem: Problem) -> list[MapPlace]:
     """Of several branches, the last layer that the target does depend on; empty where there is none."""
     before = problem.model.ancestors(problem.target.of) - {problem.target.of}
     fitting = [layer for layer in fitting_layers(problem.model) if layer.output in before]
-    gradients = problem.gradients.by([layer.output for layer in fitting])
     for layer in reversed(fitting):
-        if gradients[layer.output].any():
+        try:
+            gradient = problem.gradients.by([layer.output])[layer.output]
+        except GradientError:
+            continue  # a branch that ends in a choice: non-maximum suppression
+        if gradient.any():
             grid = _grid(problem, layer)
             assert grid is not None
             return [_place(problem, layer, grid, "the last map that this target depends on")]

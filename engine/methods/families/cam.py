@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ...attribution.layer_choice import MapPlace, activations, choose, reached
+from ...attribution.layer_choice import MapPlace, activations, choose, depends, reached
 from ...attribution.maps import GridMaps, Maps
 from ...attribution.tail import Tail
 from ...compiled.build import Build
@@ -51,11 +51,9 @@ class Cam(Method):
 
     def __call__(self, problem: Problem) -> Maps:
         places = choose(problem, self.needs == "gradient")
-        if self.needs == "gradient":
-            gradients = problem.gradients.by([place.value for place in places])
-            silent = not gradients[places[0].value].any()
-            if silent and not problem.layers and not isinstance(problem.target, ClassTarget):
-                places = reached(problem) or places
+        if not problem.layers and not isinstance(problem.target, ClassTarget) and not depends(problem, places[0]):
+            # Of several branches, as those of a detector, the target may be about another one.
+            places = reached(problem) or places
         maps = [np.ascontiguousarray(self.map(problem, place), np.float32) for place in places]
         reason = "; ".join(dict.fromkeys(place.reason for place in places))
         if len(places) > 1:
