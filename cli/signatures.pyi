@@ -1040,6 +1040,8 @@ def compile(
     normalize: Literal["none", "minmax", "uint8"] = ...,
     preprocess: bool | Literal["HWC", "NHWC"] = ...,
     default_target: bool = ...,
+    visualize: str | None = ...,
+    dream: str | None = ...,
     **options: Unpack[CardOptions],
 ) -> Model:
     """Maps weighted by the class's weights, for networks that end in average pooling and a linear layer."""
@@ -1055,6 +1057,8 @@ def compile(
     normalize: Literal["none", "minmax", "uint8"] = ...,
     preprocess: bool | Literal["HWC", "NHWC"] = ...,
     default_target: bool = ...,
+    visualize: str | None = ...,
+    dream: str | None = ...,
     **options: Unpack[CardOptions],
 ) -> Model:
     """An activation projected back to pixels: filters transposed, pools unpooled by their switches, signals rectified."""
@@ -1070,6 +1074,8 @@ def compile(
     normalize: Literal["none", "minmax", "uint8"] = ...,
     preprocess: bool | Literal["HWC", "NHWC"] = ...,
     default_target: bool = ...,
+    visualize: str | None = ...,
+    dream: str | None = ...,
     **options: Unpack[CardOptions],
 ) -> Model:
     """The first principal component of the maps: what stands out, whatever the class."""
@@ -1085,6 +1091,8 @@ def compile(
     normalize: Literal["none", "minmax", "uint8"] = ...,
     preprocess: bool | Literal["HWC", "NHWC"] = ...,
     default_target: bool = ...,
+    visualize: str | None = ...,
+    dream: str | None = ...,
     **options: Unpack[CardOptions],
 ) -> Model:
     """The first principal component of gradient times activation: as Eigen-CAM, but for one class."""
@@ -1100,6 +1108,8 @@ def compile(
     normalize: Literal["none", "minmax", "uint8"] = ...,
     preprocess: bool | Literal["HWC", "NHWC"] = ...,
     default_target: bool = ...,
+    visualize: str | None = ...,
+    dream: str | None = ...,
     **options: Unpack[CardOptions],
 ) -> Model:
     """Maps weighted by their mean gradient: which parts of the image speak for the target."""
@@ -1115,6 +1125,8 @@ def compile(
     normalize: Literal["none", "minmax", "uint8"] = ...,
     preprocess: bool | Literal["HWC", "NHWC"] = ...,
     default_target: bool = ...,
+    visualize: str | None = ...,
+    dream: str | None = ...,
     **options: Unpack[CardOptions],
 ) -> Model:
     """Maps weighted by their positive gradients, places with little activation counting more: finds several objects."""
@@ -1130,6 +1142,8 @@ def compile(
     normalize: Literal["none", "minmax", "uint8"] = ...,
     preprocess: bool | Literal["HWC", "NHWC"] = ...,
     default_target: bool = ...,
+    visualize: str | None = ...,
+    dream: str | None = ...,
     **options: Unpack[CardOptions],
 ) -> Model:
     """The score's gradient by every pixel: where a small change changes the answer most."""
@@ -1145,6 +1159,8 @@ def compile(
     normalize: Literal["none", "minmax", "uint8"] = ...,
     preprocess: bool | Literal["HWC", "NHWC"] = ...,
     default_target: bool = ...,
+    visualize: str | None = ...,
+    dream: str | None = ...,
     **options: Unpack[CardOptions],
 ) -> Model:
     """The gradient, with negative signals cut off at every rectifier on the way back."""
@@ -1160,6 +1176,8 @@ def compile(
     normalize: Literal["none", "minmax", "uint8"] = ...,
     preprocess: bool | Literal["HWC", "NHWC"] = ...,
     default_target: bool = ...,
+    visualize: str | None = ...,
+    dream: str | None = ...,
     **options: Unpack[CardOptions],
 ) -> Model:
     """Guided backpropagation times the positive part of Grad-CAM: fine detail, where it speaks for the class."""
@@ -1175,6 +1193,8 @@ def compile(
     normalize: Literal["none", "minmax", "uint8"] = ...,
     preprocess: bool | Literal["HWC", "NHWC"] = ...,
     default_target: bool = ...,
+    visualize: str | None = ...,
+    dream: str | None = ...,
     **options: Unpack[CardOptions],
 ) -> Model:
     """Gradient times activation, place by place: what each place really adds to the score."""
@@ -1190,6 +1210,8 @@ def compile(
     normalize: Literal["none", "minmax", "uint8"] = ...,
     preprocess: bool | Literal["HWC", "NHWC"] = ...,
     default_target: bool = ...,
+    visualize: str | None = ...,
+    dream: str | None = ...,
     **options: Unpack[CardOptions],
 ) -> Model:
     """The gradient times the input: each element's share of the score, to first order."""
@@ -1205,6 +1227,8 @@ def compile(
     normalize: Literal["none", "minmax", "uint8"] = ...,
     preprocess: bool | Literal["HWC", "NHWC"] = ...,
     default_target: bool = ...,
+    visualize: str | None = ...,
+    dream: str | None = ...,
     steps: int = ...,
     baseline: Literal["zero", "black", "gray", "white", "mean", "blur", "noise"] | float | NDArray[Any] = ...,
     background: NDArray[Any] | None = ...,
@@ -1228,6 +1252,8 @@ def compile(
     normalize: Literal["none", "minmax", "uint8"] = ...,
     preprocess: bool | Literal["HWC", "NHWC"] = ...,
     default_target: bool = ...,
+    visualize: str | None = ...,
+    dream: str | None = ...,
     **options: Unpack[CardOptions],
 ) -> Model:
     """Positive gradient times activation, place by place: works at early, fine layers too."""
@@ -1243,6 +1269,8 @@ def compile(
     normalize: Literal["none", "minmax", "uint8"] = ...,
     preprocess: bool | Literal["HWC", "NHWC"] = ...,
     default_target: bool = ...,
+    visualize: str | None = ...,
+    dream: str | None = ...,
     composite: Literal["epsilon-plus-flat", "epsilon-plus", "epsilon-alpha-beta-flat", "epsilon-alpha-beta", "epsilon-gamma-box", "epsilon-gamma", "epsilon", "gamma", "z-plus", "alpha-beta"] = ...,
     conv: Literal["epsilon", "gamma", "z-plus", "alpha-beta"] | None = ...,
     dense: Literal["epsilon", "gamma", "z-plus", "alpha-beta"] | None = ...,
@@ -1268,6 +1296,8 @@ def compile(
     normalize: Literal["none", "minmax", "uint8"] = ...,
     preprocess: bool | Literal["HWC", "NHWC"] = ...,
     default_target: bool = ...,
+    visualize: str | None = ...,
+    dream: str | None = ...,
     mask: Literal["gaussian", "single"] = ...,
     **options: Unpack[CardOptions],
 ) -> Model:
@@ -1284,6 +1314,8 @@ def compile(
     normalize: Literal["none", "minmax", "uint8"] = ...,
     preprocess: bool | Literal["HWC", "NHWC"] = ...,
     default_target: bool = ...,
+    visualize: str | None = ...,
+    dream: str | None = ...,
     samples: int = ...,
     noise: float = ...,
     seed: int = ...,
@@ -1302,6 +1334,8 @@ def compile(
     normalize: Literal["none", "minmax", "uint8"] = ...,
     preprocess: bool | Literal["HWC", "NHWC"] = ...,
     default_target: bool = ...,
+    visualize: str | None = ...,
+    dream: str | None = ...,
     samples: int = ...,
     noise: float = ...,
     seed: int = ...,
@@ -1320,6 +1354,8 @@ def compile(
     normalize: Literal["none", "minmax", "uint8"] = ...,
     preprocess: bool | Literal["HWC", "NHWC"] = ...,
     default_target: bool = ...,
+    visualize: str | None = ...,
+    dream: str | None = ...,
     samples: int = ...,
     noise: float = ...,
     seed: int = ...,
@@ -1338,6 +1374,8 @@ def compile(
     normalize: Literal["none", "minmax", "uint8"] = ...,
     preprocess: bool | Literal["HWC", "NHWC"] = ...,
     default_target: bool = ...,
+    visualize: str | None = ...,
+    dream: str | None = ...,
     **options: Unpack[CardOptions],
 ) -> Model:
     """Maps weighted by their gradient averaged over activation: the shares add up to the score as nearly as they can."""
@@ -1353,6 +1391,8 @@ def compile(
     normalize: Literal["none", "minmax", "uint8"] = ...,
     preprocess: bool | Literal["HWC", "NHWC"] = ...,
     default_target: bool = ...,
+    visualize: str | None = ...,
+    dream: str | None = ...,
     **options: Unpack[CardOptions],
 ) -> Model:
     """A method by its name alone."""

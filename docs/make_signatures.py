@@ -101,6 +101,8 @@ _COMPILE = (
     'normalize: Literal["none", "minmax", "uint8"] = ...,',
     'preprocess: bool | Literal["HWC", "NHWC"] = ...,',
     "default_target: bool = ...,",
+    "visualize: str | None = ...,",
+    "dream: str | None = ...,",
 )
 
 

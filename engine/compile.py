@@ -25,6 +25,7 @@ from .graph.model import Model, Source
 from .inspect.layers import Layer, layer_names
 from .load import load
 from .methods.registry import Method, make
+from .optimize.loops.request import optimisation
 from .preprocess.card import Card
 from .preprocess.find import find_card
 from .targets.target import Target
@@ -55,6 +56,8 @@ def compile(
     normalize: str = "none",
     preprocess: bool | str = False,
     default_target: bool = True,
+    visualize: str | None = None,
+    dream: str | None = None,
     **options: Any,
 ) -> Model:
     """A model with the outputs of `model`, unchanged but for rounding, and `saliency_map`: what explains its answer.
@@ -70,6 +73,10 @@ def compile(
         their maximum, signed maps from -m to m with 0 in the middle.
     preprocess: True or "HWC": the model takes a uint8 (H, W, 3) RGB image of any size and prepares it as the card says;
         "NHWC": several of one size. The map then is on the image's pixels.
+    visualize: "LAYER:CHANNEL", or an objective ("logit:tabby"); dream: a layer. Either gives, in place of an
+        explanation, a model that optimises an image in a Loop: inputs `image`, float32 (1, C, H, W) in 0..1, and
+        `steps`, int64 (1,); outputs `picture`, like the image, and `objective`, float32 (1,). Options are `seed`, of a
+        dream also `rate`, `jitter` and `blurs`, and `size` of what `visualize` draws.
     options: the method's own; fields of the model card; `output` and `scores`.
 
     Only standard ONNX operators are added; a batch that was dynamic stays so. The metadata `onnxray.compile` says what
@@ -78,6 +85,9 @@ def compile(
     Raises MethodError (the method cannot be compiled, or not with these options), TargetError, UnknownName, CardError,
     GradientError and its subclasses, ModelError.
     """
+    if visualize is not None or dream is not None:
+        given = (method, layer, target, upsample, normalize, preprocess, default_target)
+        return _optimisation(model, visualize, dream, given, options)
     display.check_choice("upsample", upsample, display.UPSAMPLE)
     display.check_choice("normalize", normalize, display.NORMALIZE)
     layout = _layout(preprocess)
@@ -107,6 +117,24 @@ def compile(
     note = _note(model, chosen, emitted, build, wanted)
     result = build.finished({OUTPUT: value}, entry, {METADATA: json.dumps(note)}, default_target)
     return Model(result.proto, folder=result.folder, overrides=model.overrides)
+
+
+# What `compile` takes if nothing is said: method, layer, target, upsample, normalize, preprocess, default_target.
+_PLAIN = ("grad-cam", None, "predicted", "input", "none", False, True)
+
+
+def _optimisation(
+    model: Source, visualize: str | None, dream: str | None, given: tuple[Any, ...], options: dict[str, Any]
+) -> Model:
+    """Raises MethodError where something is asked for that only explanations have."""
+    if given != _PLAIN:
+        raise MethodError(
+            "a file that optimises an image explains nothing: leave out method, layer, target, upsample, normalize and "
+            "preprocess"
+        )
+    size = options.pop("size", None)
+    card = {name: options.pop(name) for name in CARD_OPTIONS if name in options}
+    return optimisation(load(model, **card), visualize, dream, size, options)
 
 
 def _layout(preprocess: bool | str) -> str | None:

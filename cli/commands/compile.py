@@ -64,6 +64,14 @@ from ..terminal.help import OUTPUT, Command
     type=click.Choice(["HWC", "NHWC"], case_sensitive=False),
     help="Accept uint8 RGB images of any size: one (HWC, the default of the bare option) or several (NHWC).",
 )
+@options.option(
+    "--visualize",
+    metavar="LAYER:CHANNEL",
+    help="Write a model that draws what a channel looks for, or an objective (logit:CLASS), in place of explaining.",
+)
+@options.option(
+    "--dream", metavar="LAYER", help="Write a model that dreams of an image (DeepDream), in place of explaining."
+)
 @options.out_file()
 @options.option(
     "--triton",
@@ -97,6 +105,9 @@ def command(as_json: bool, progress: bool, **asked: Any) -> None:
     The new model has the outputs of MODEL, equal up to rounding, and `saliency_map`. With `--target runtime` it has
     one more input, `target_class`, an int64 class index; a negative one means the predicted class. `--triton` and
     `--html` write the same model for a server and for a browser; the page accepts images of any size.
+
+    `--visualize` and `--dream` write a model that optimises an image in a loop inside the graph: `image`, (1, C, H, W)
+    in 0..1, and `steps` in, `picture` out. `-O` then takes seed, and for dreams rate, jitter and blurs.
     """
     from ..pages.browser_page import write_compiled
     from ..tasks.compile import CompileOptions, as_text, compile_files

@@ -94,11 +94,12 @@ def page(model: Model, source: Model, title: str, samples: Sequence[str] = (), w
     from ...engine.compile import METADATA
 
     note = json.loads(model.metadata[METADATA])
+    if note["output"] == "picture":
+        return _optimising(model, note, title, samples, webgpu)
     where = f" at layer {note['layer']}" if note["layer"] else ""
     target = {"runtime": "of a class that you choose", "predicted": "of the predicted class"}
     what = target.get(note["target"], f"of {note['target']}")
     about = f"{note['method']}{where}, {what}, computed by the model file."
-    template = importlib.resources.files(__package__).joinpath("site/explain.html").read_text(encoding="utf-8")
     parts = {
         "{title}": html.escape(f"{title}: {note['method']} in the browser"),
         "{about}": html.escape(about),
@@ -112,6 +113,34 @@ def page(model: Model, source: Model, title: str, samples: Sequence[str] = (), w
             }
         ),
     }
+    return _filled("explain.html", parts)
+
+
+def _optimising(model: Model, note: dict[str, Any], title: str, samples: Sequence[str], webgpu: bool) -> str:
+    """The page of a model that optimises an image."""
+    dreams = note["method"] == "dream"
+    verb = "DeepDream" if dreams else "What it looks for"
+    facts = {
+        "dreams": dreams,
+        "size": note["size"],
+        "channels": (model.value(note["input"]).shape or (1, 3))[1],
+        "samples": list(samples),
+        "webgpu": webgpu,
+    }
+    return _filled(
+        "optimise.html",
+        {
+            "{title}": html.escape(f"{title}: {verb}, in the browser"),
+            "{about}": html.escape(f"{note['target']}, optimised by the model file itself."),
+            "{icon}": _icon(),
+            "{facts}": _json(facts),
+        },
+    )
+
+
+def _filled(name: str, parts: dict[str, str]) -> str:
+    """A template of the folder `site` with its marks replaced."""
+    template = importlib.resources.files(__package__).joinpath(f"site/{name}").read_text(encoding="utf-8")
     # In one pass: what is put in may look like a mark itself.
     return re.sub("|".join(map(re.escape, parts)), lambda mark: parts[mark.group()], template)
 

@@ -27,6 +27,8 @@ class CompileOptions:
     upsample: str
     normalize: str
     preprocess: str | None
+    visualize: str | None
+    dream: str | None
     out: Path | None
     triton: Path | None
     page: Path | None
@@ -34,6 +36,11 @@ class CompileOptions:
     force: bool
     card: Mapping[str, Any]
     quiet: bool
+
+    @property
+    def optimises(self) -> bool:
+        """Whether the model optimises an image, in place of explaining."""
+        return self.visualize is not None or self.dream is not None
 
     @property
     def samples(self) -> tuple[Path, ...]:
@@ -49,11 +56,12 @@ def compile_files(
     write_page: writes the page for a model still to be compiled, and its source, into a folder; gives its index.html.
     Raises UnknownName, MethodError, TargetError for what is asked for, ModelError, CardError, OutputError for files.
     """
-    from ...engine.compile import METADATA
     from ...engine.compile import compile as compile_model
     from ...engine.methods.registry import parse
 
     _check_out(options)
+    if options.optimises:
+        return _described(*_optimiser(options, write_page))
     values = parse(options.method, named_values(options.settings))
     source = open_model(options.model, options.card)
     if options.preprocess or options.page:
@@ -77,7 +85,38 @@ def compile_files(
         made["triton"] = str(write(build(False, *shape), options.triton, _name(options.model), force=options.force))
     if options.page is not None:
         made["html"] = str(write_page(lambda: build(False, "input", "uint8", "HWC"), source, options.page, options))
-    first = compiled[0]
+    return _described(source, compiled[0], made)
+
+
+def _optimiser(
+    options: CompileOptions, write_page: Callable[[Callable[[], Model], Model, Path, CompileOptions], Path]
+) -> tuple[Model, Model, dict[str, Any]]:
+    """As `compile_files`, for files that optimise an image: source, model, what was written."""
+    from ...engine.compile import compile as compile_model
+    from ...engine.errors import MethodError
+
+    if options.triton is not None:
+        raise MethodError("a file that optimises an image takes one at a time, Triton batches: leave --triton out")
+    given = (options.method, *options.layers, options.target, options.upsample, options.normalize, options.preprocess)
+    if given != ("grad-cam", "predicted", "input", "none", None):
+        raise MethodError("a file that optimises an image explains nothing: leave out what only explanations have")
+    card = dict(options.card)
+    asked: dict[str, Any] = {"visualize": options.visualize, "dream": options.dream, "size": card.pop("size", None)}
+    source = open_model(options.model, card)
+    settings: dict[str, Any] = dict(named_values(options.settings))
+    model = compile_model(source, **asked, **settings)
+    made: dict[str, Any] = {}
+    if options.out is not None:
+        model.save(options.out)
+        made["out"] = str(options.out)
+    if options.page is not None:
+        made["html"] = str(write_page(lambda: model, source, options.page, options))
+    return source, model, made
+
+
+def _described(source: Model, first: Model, made: Mapping[str, Any]) -> dict[str, Any]:
+    from ...engine.compile import METADATA
+
     return {
         "model": str(source.path),
         **made,

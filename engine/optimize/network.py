@@ -26,6 +26,7 @@ from ..graph.upgrade import GRADIENT_OPSET, upgraded
 from ..graph.widen import widened
 from ..incremental.fixed_sizes import with_fixed_sizes
 from ..inference.session import Session
+from ..proto.values import Value
 from ..runtime.providers import Providers
 from .build import Build, apply
 from .canvas import Canvas, picture_of
@@ -65,7 +66,7 @@ class Network:
         self._providers, self._threads = providers, threads
         self.model = with_real_input(widened(model), canvas.input)
         reads = tuple(dict.fromkeys(name for o in objectives for name in o.reads(self.model)))
-        _check_floats(self.model, reads)
+        check_floats(self.model, reads)
         self.head = head_at(self.model, canvas, reads, self.rows)
         builds = [self._build(o, labels) for o in objectives]
         if len({structure for _, _, structure in builds}) > 1:
@@ -126,7 +127,7 @@ class Network:
         return self._open(expose(self.head, [value], only=True)).run({canvas.input: canvas.tensor(rows)})[value][:1]
 
 
-def _check_floats(model: Model, values: tuple[str, ...]) -> None:
+def check_floats(model: Model, values: tuple[str, ...]) -> None:
     """Raises NoGradient for values of integers."""
     for name in values:
         dtype = model.values[name].dtype if name in model.values else None
@@ -153,14 +154,7 @@ def head_at(model: Model, canvas: Canvas, values: tuple[str, ...], rows: int) ->
 
 def _head_at(model: Model, canvas: Canvas, values: tuple[str, ...], rows: int) -> Model:
     head = expose(model, values, only=True)
-    declared = next((v for v in head.inputs if v.name == canvas.input), None)
-    if declared is None:
-        raise Disconnected(f"{values[0]!r} does not depend on the image {canvas.input!r}: there is nothing to optimise")
-    others = [v.name for v in head.inputs if v.name != canvas.input]
-    if others:
-        raise ModelError(
-            f"the network reads {', '.join(map(repr, others))} besides the image: cut it at a layer before"
-        )
+    declared = check_reads(head, canvas, values)
     wanted = canvas.shape(rows)
     shape = declared.shape or ()
     fits = [not isinstance(d, int) or d == w for d, w in zip(shape, wanted, strict=True)]
@@ -177,6 +171,19 @@ def _head_at(model: Model, canvas: Canvas, values: tuple[str, ...], rows: int) -
             f"the network cannot take a picture of {canvas.size[0]}x{canvas.size[1]} pixels: {error}"
         ) from None
     return ready
+
+
+def check_reads(head: Model, canvas: Canvas, values: tuple[str, ...]) -> Value:
+    """The image among the inputs of a head. Raises Disconnected where it is none, ModelError where there are others."""
+    declared = next((v for v in head.inputs if v.name == canvas.input), None)
+    if declared is None:
+        raise Disconnected(f"{values[0]!r} does not depend on the image {canvas.input!r}: there is nothing to optimise")
+    others = [v.name for v in head.inputs if v.name != canvas.input]
+    if others:
+        raise ModelError(
+            f"the network reads {', '.join(map(repr, others))} besides the image: cut it at a layer before"
+        )
+    return declared
 
 
 def _with_batch(model: Model, canvas: Canvas, rows: int) -> Model:

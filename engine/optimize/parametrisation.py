@@ -60,14 +60,14 @@ class Painter:
 
     def decorrelated(self, picture: NDArray[np.float32]) -> NDArray[np.float32]:
         """The planes (C, H, W) that make the picture."""
-        inside = np.clip(picture.astype(np.float64), _EDGE, 1 - _EDGE)
+        inside = np.clip(picture.astype(np.float64), EDGE, 1 - EDGE)
         logits = np.log(inside) - np.log1p(-inside)
         inverse = np.linalg.inv(mixing(self.canvas.channels).astype(np.float64))
         return np.asarray(np.tensordot(inverse, logits, 1), np.float32)
 
 
 # Black and white of a photograph lie at infinity before the sigmoid: half of a level of gray instead.
-_EDGE = 0.5 / 255
+EDGE = 0.5 / 255
 
 
 class Parametrisation(Part):

@@ -249,3 +249,40 @@ def test_the_example_and_the_page_pin_one_version() -> None:
     tested = json.loads((HERE.parent / "package.json").read_text())["dependencies"]
     assert (tested["onnxruntime-node"], tested["onnxruntime-web"]) == (VERSION, VERSION)
     assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in tested.values())
+
+
+@pytest.mark.parametrize(
+    "asked", [("--dream", "features", "-O", "jitter=2"), ("--visualize", "features:3", "--size", 24)]
+)
+def test_a_file_that_optimises_an_image(
+    asked: tuple[object, ...], run: Callable[..., Result], model: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "loop.onnx"
+    done = run("compile", model, *asked, "--out", file, "--json", "-q")
+    assert done.exit_code == 0
+    told = json.loads(done.stdout)
+    assert told["method"] == str(asked[0]).removeprefix("--")
+    start = np.random.default_rng(0).uniform(0.4, 0.6, (1, 3, 24, 24)).astype(np.float32)
+    found = run_model(onnxray.load(file), {"image": start, "steps": np.array([4])})
+    assert found["picture"].shape == start.shape
+    assert (found["picture"] != start).any()
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (("--dream", "featurs"), "nearest: 'features'"),
+        (("--dream", "features", "-m", "lrp"), "explains nothing"),
+        (("--dream", "features", "--visualize", "features:1"), "either visualizes or dreams"),
+        (("--visualize", "features"), "neither LAYER:CHANNEL nor an objective"),
+        (("--visualize", "features:99"), "has channels 0 to"),
+        (("--dream", "features", "-O", "rate=fast"), "the option rate of dream cannot be 'fast'"),
+    ],
+)
+def test_what_a_file_that_optimises_cannot_be(
+    asked: tuple[object, ...], words: str, run: Callable[..., Result], model: Path, tmp_path: Path
+) -> None:
+    done = run("compile", model, *asked, "--out", tmp_path / "loop.onnx")
+    assert words in done.stderr
+    assert done.exit_code == 1
+    assert len(done.stderr.strip().splitlines()) == 1

@@ -78,3 +78,20 @@ def test_samples_are_copied_and_offered(compiled: onnxray.Model, source: onnxray
         assert (folder / "samples" / "a sample.png").read_bytes() == sample.read_bytes()
         assert facts["webgpu"] == webgpu
         assert {path.name for path in (folder / "ort").iterdir()} == set(names)
+
+
+@pytest.mark.parametrize("given", [{"dream": "maps"}, {"visualize": "maps:1", "size": 8}])
+def test_a_model_that_optimises_an_image_has_its_own_page(
+    given: dict[str, Any], source: onnxray.Model, tmp_path: Path
+) -> None:
+    html = page(onnxray.compile(source, **given), source, "net", ["a.png"], True)
+    dreams = "dream" in given
+    title = "DeepDream" if dreams else "What it looks for"
+    assert f"<title>net: {title}, in the browser</title>" in html
+    assert "{" + "facts}" not in html
+    size = ["height", "width"] if dreams else [8, 8]
+    assert facts_of(html) == {"dreams": dreams, "size": size, "channels": 3, "samples": ["a.png"], "webgpu": True}
+    (tmp_path / "index.html").write_text(html.replace('id="result" hidden', 'id="result"'))
+    for found in measured(tmp_path, "index.html", tmp_path / "profile"):
+        assert found["page"] <= found["width"], found
+        assert found["outside"] == [], found
