@@ -83,7 +83,8 @@ class Perturbation(Method):
             segments = self.on_images
         found = features_of(problem, segments, self.grid, self.compactness)
         if self.background is not None:
-            if self.fill != next(f.default for f in fields(self) if f.name == "fill"):
+            usual = next(f.default for f in fields(self) if f.name == "fill")
+            if isinstance(self.fill, np.ndarray) or self.fill != usual:
                 raise MethodError(
                     "background rows stand in for hidden features, so that fill has no effect: leave one out"
                 )

@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 import onnxray
+from onnxray.engine.errors import MethodError
 from onnxray.engine.methods.lime import draw, proximity, ridge
 from onnxray.tests.engine.zoo import feeds_of
 from onnxray.tests.rounding import ROUNDING, apart
@@ -102,3 +103,11 @@ def test_what_cannot_be_solved_says_so(parse: Parse, cnn: onnx.ModelProto) -> No
 def _wide(parse: Parse) -> tuple[onnx.ModelProto, np.ndarray]:
     model = parse("m (float[N, 5000] x) => (float[N, 1] y) { y = MatMul (x, w) }", w=np.ones((5000, 1), np.float32))
     return model, np.ones((1, 5000), np.float32)
+
+
+def test_background_rows_and_an_array_to_fill_with(parse):
+    """One of them would have no effect."""
+    model = parse("m (float[N, 4] x) => (float[N, 4] y) { y = Softmax (x) }")
+    rows, x = np.zeros((3, 4), np.float32), np.ones((1, 4), np.float32)
+    with pytest.raises(MethodError, match="leave one out"):
+        onnxray.explain(model, x, method="kernel-shap", background=rows, fill=np.ones((1, 4), np.float32))
