@@ -13,7 +13,7 @@ COMMANDS = {
     "predict": "Classify images: print the top classes with their probabilities.",
     "activations": "Draw layer activations for images.",
     "filters": "Draw the weights of a layer, and the response of each filter to an image.",
-    "explain": "Show which parts of an image a model's answer depends on.",
+    "explain": "Show which parts of an image, or of any other input, a model's answer depends on.",
     "visualize": "Draw what a unit, a class or a direction of a model looks for.",
     "dream": "Dream of images: exaggerate what a network sees in them (DeepDream).",
     "grad": "Write a model that also computes gradients, in standard ONNX operators.",

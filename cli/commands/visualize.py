@@ -8,6 +8,7 @@ import click
 
 from ..parameters import complete, options
 from ..parameters.inputs import finish_run
+from ..terminal.echo import echo
 from ..terminal.help import Command
 
 
@@ -130,5 +131,5 @@ def _list(context: click.Context, parameter: click.Parameter, wanted: bool) -> N
     if wanted:
         from ..tasks.visualize import listing
 
-        click.echo(listing())
+        echo(listing())
         context.exit()

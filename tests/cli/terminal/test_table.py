@@ -53,6 +53,7 @@ def test_columns_shrink_then_drop() -> None:
 def test_shapes() -> None:
     assert shape_text(("N", 3, 224, 224)) == "Nx3x224x224"
     assert shape_text((None, "unk__1590", "a_very_long_name", 4)) == "?x?x?x4"
+    assert shape_text(("batch", 3, 224, 224)) == "batch x 3 x 224 x 224"
     assert shape_text(()) == "scalar"
     assert shape_text(None) == "?"
     assert axes_text((3, 3)) == "3"
