@@ -348,3 +348,11 @@ def listing() -> str:
             for spec in options_of(cls):
                 lines.append(f"      {spec.name}={spec.default}  {spec.help} {describe(spec).capitalize()}.")
     return "\n".join([*lines, f"schedules: {', '.join(SCHEDULES)}"])
+
+
+def title_of(objective: Any, labels: Sequence[str]) -> str:
+    """A few words for a unit or a class."""
+    channel, which = getattr(objective, "channel", None), getattr(objective, "which", None)
+    if channel is not None:
+        return f"channel {channel}"
+    return labels[which] if isinstance(which, int) and which < len(labels) else str(objective)
