@@ -16,6 +16,8 @@ from onnxray.cli.files.images import decode, read, write
 from onnxray.cli.tasks.demo import SECTIONS
 from onnxray.engine.load import load
 
+_TITLES = ("Prediction", "Explanations", "Activations", "Filters", "What units look for", "Layers")
+
 
 class Page(HTMLParser):
     """Tags with their attributes, and the visible text."""
@@ -55,7 +57,7 @@ def test_the_report_is_whole_and_self_contained(report: Path) -> None:
     source = (report / "index.html").read_text(encoding="utf-8")
     page = Page(source)
     assert page.open == []
-    titles = [t for t in page.text if t in ("Prediction", "Explanations", "Activations", "Filters", "Layers")]
+    titles = [t for t in page.text if t in _TITLES]
     assert len(page.all("section")) == len(SECTIONS)
     assert titles[: len(SECTIONS)] == titles[len(SECTIONS) :]  # in the navigation and above the section
     for tag, attributes in page.tags:
