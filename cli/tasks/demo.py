@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..parameters.options import Common
 
 # The tasks that have a section, in the order of the report.
-SECTIONS = ("predict", "comparison", "activations", "filters", "look_for", "inspect")
+SECTIONS = ("predict", "comparison", "activations", "filters", "look_for", "dream", "inspect")
 
 
 @dataclass(frozen=True)

@@ -14,17 +14,19 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ...engine.dream import Dreamer
+    from ...engine.dream import Dream, Dreamer
     from ...engine.graph.model import Model
     from ...engine.optimize.dream.octaves import Dreamed
     from ...engine.optimize.dream.recipe import DreamRecipe
     from ...engine.optimize.dream.slope import Slope
     from ...engine.optimize.dream.zoom import Zoom
     from ...engine.optimize.objective import Objective
+    from ..figures.parts import Section
     from ..files.output import Output
     from ..files.run import Run
     from ..parameters.options import Common
     from ..terminal.progress import Progress
+    from .subject import Subject
 
 Entry = dict[str, Any]
 
@@ -372,3 +374,52 @@ def sheet(folder: Path, entries: Sequence[Entry]) -> NDArray[np.uint8]:
 
 # The longer side of a picture on the sheet, in pixels.
 _PANEL = 300
+
+
+def section(subject: Subject) -> Section:
+    """Dreams of the image looked at closely by a high layer, small and in few steps, for a report."""
+    from ...engine.errors import OnnxrayError
+    from ..figures import figure
+    from ..figures.parts import Section, Tile, Tiles
+
+    path, pixels = subject.focused
+    tiles = [Tile(path.name, figure.picture(pixels, _SMALL), "the image")]
+    reason = "the model has no maps of features"
+    for layer in _depths(subject.model):
+        try:
+            found = _small_dream(subject, pixels, layer)
+        except OnnxrayError as error:
+            reason = str(error)
+            continue
+        note = f"{figure.number(float(found.starts[0]))} to {figure.number(float(found.activations[0]))}"
+        tiles.append(Tile(layer, figure.picture(found.images[0], _SMALL), note))
+    if len(tiles) == 1:
+        return Section("Dreams", f"The model does not dream: {reason}.")
+    lead = (
+        "DeepDream: the image is changed until a layer's activations are as large as a few steps make them. What the "
+        "layer sees in the image becomes visible; below, the mean square of its activations."
+    )
+    return Section("Dreams", lead, [Tiles(tuple(tiles))])
+
+
+# The longer side of a dream in the report, in pixels, and the depths of its layers; each costs a second.
+_SMALL, _DEPTHS = 160, (0.9,)
+
+
+def _depths(model: Model) -> list[str]:
+    """Layers of these depths, as shares of those that end in maps."""
+    maps = [layer for layer in model.layers if layer.map_axes is not None and len(layer.map_axes) == 2]
+    return list(dict.fromkeys(maps[int(share * (len(maps) - 1))].name for share in _DEPTHS)) if maps else []
+
+
+def _small_dream(subject: Subject, pixels: NDArray[np.uint8], layer: str) -> Dream:
+    from ...engine.dream import dream as dream_of
+    from ...engine.errors import ShapeError
+
+    factor = _SMALL / max(pixels.shape[:2])
+    size = (max(1, round(pixels.shape[0] * factor)), max(1, round(pixels.shape[1] * factor)))
+    runtime: dict[str, Any] = dict(subject.work.runtime)
+    try:
+        return dream_of(subject.model, pixels, layer, size=size, octaves=1, steps=10, **runtime)
+    except ShapeError:  # a network of one size only
+        return dream_of(subject.model, pixels, layer, size=subject.card.size, octaves=1, steps=10, **runtime)
