@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -168,12 +168,18 @@ class Loop:
                 onnx.helper.make_tensor_value_info(same, TensorProto.BOOL, []),
                 *(floats(name, shape) for name, shape in zip(copies, self.state.values(), strict=True)),
             ],
+            [tensor for tensor in self._constants(self.before, self.behind) if _is_argument(tensor)],
         )
         count = outer.op("Reshape", STEPS, outer.constant(np.zeros(0, np.int64)))
         count = outer.op("Max", count, outer.constant(np.int64(0)))
         last = [outer.numbered(f"{_PREFIX}last") for _ in starts]
         outer.add(onnx.helper.make_node("Loop", [count, "", *starts], last, name=f"{_PREFIX}steps", body=body))
         return last
+
+    def _constants(self, *parts: Graph) -> Iterator[TensorProto]:
+        yield from self.gradient.graph.initializer
+        for part in parts:
+            yield from part.initializers.values()
 
     def model(
         self, image: Sequence[int | str], picture: str, score: str, note: Mapping[str, Any], source: Model
@@ -184,9 +190,8 @@ class Loop:
             onnx.helper.make_node("Identity", [picture], [PICTURE], name=PICTURE),
             onnx.helper.make_node("Identity", [score], [SCORE], name=SCORE),
         ]
-        constants = {t.name: t for t in self.gradient.graph.initializer}
-        for part in (self.before, self.behind, self.outer):
-            constants.update(part.initializers)
+        inner = [t for t in self._constants(self.before, self.behind) if not _is_argument(t)]
+        constants = {t.name: t for t in (*inner, *self.outer.initializers.values())}
         graph = onnx.helper.make_graph(
             nodes,
             "optimisation",
@@ -200,3 +205,11 @@ class Loop:
         )
         proto.metadata_props.add(key=METADATA, value=json.dumps(note))
         return Model(proto, folder=source.folder, overrides=source.overrides)
+
+
+def _is_argument(tensor: TensorProto) -> bool:
+    """Sizes, axes and the like: onnx's inference reads these in the graph of their node only, not around it."""
+    return bool(tensor.data_type == TensorProto.INT64 and np.prod(tensor.dims, dtype=int) <= _MOST_ARGUMENTS)
+
+
+_MOST_ARGUMENTS = 64

@@ -125,6 +125,16 @@ def test_a_network_of_one_size_gives_a_file_of_one_size(parse: Parse) -> None:
     assert np.isfinite(run(file, start, 3)[0]).all()
 
 
+def test_sizes_are_known_inside_the_loop(parse: Parse) -> None:
+    """The checker found none of a Resize whose sizes stood outside."""
+    text = """g (float[1,3,32,32] x) => (y) <int64[4] sizes = {1, 3, 24, 24}> {
+      r = Resize <mode = "linear"> (x, , , sizes) a = Conv (r, w) y = Relu (a) }"""
+    proto = parse(text, w=np.random.default_rng(0).standard_normal((2, 3, 3, 3)).astype(np.float32))
+    file = onnxray.compile(proto, dream="y")
+    start = np.random.default_rng(0).uniform(0.2, 0.8, (3, 32, 32)).astype(np.float32)
+    assert run(file, start, 4)[1] > run(file, start, 1)[1]
+
+
 def test_the_metadata_says_what_it_is(surface: onnxray.Model) -> None:
     file = onnxray.compile(surface, dream=LAYER, rate=0.01)
     told = json.loads(file.metadata["onnxray.compile"])
