@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from onnxray.engine.optimize.objective import parse as objective_of
 
 Parse = Callable[..., onnx.ModelProto]
 LAYER = "stage3/relu2"
+ZOO = Path(os.environ.get("ONNXRAY_ZOO", "missing"))
 
 
 @pytest.fixture(scope="module")
@@ -125,14 +127,16 @@ def test_a_network_of_one_size_gives_a_file_of_one_size(parse: Parse) -> None:
     assert np.isfinite(run(file, start, 3)[0]).all()
 
 
-def test_sizes_are_known_inside_the_loop(parse: Parse) -> None:
-    """The checker found none of a Resize whose sizes stood outside."""
-    text = """g (float[1,3,32,32] x) => (y) <int64[4] sizes = {1, 3, 24, 24}> {
-      r = Resize <mode = "linear"> (x, , , sizes) a = Conv (r, w) y = Relu (a) }"""
-    proto = parse(text, w=np.random.default_rng(0).standard_normal((2, 3, 3, 3)).astype(np.float32))
-    file = onnxray.compile(proto, dream="y")
-    start = np.random.default_rng(0).uniform(0.2, 0.8, (3, 32, 32)).astype(np.float32)
-    assert run(file, start, 4)[1] > run(file, start, 1)[1]
+@pytest.mark.skipif(not ZOO.is_dir(), reason="ONNXRAY_ZOO names no folder")
+@pytest.mark.parametrize(
+    ("name", "layer"), [("casting_inspection_cnn", "Relu_19"), ("squeezenet_v1_1", "fire5/concat")]
+)
+def test_files_of_the_zoo(name: str, layer: str) -> None:
+    """In the first the checker found no sizes of a Resize, which stood outside the loop."""
+    file = onnxray.compile(ZOO / "models" / f"{name}.onnx", dream=layer)
+    sides = [d if isinstance(d, int) else 90 for d in (file.value("image").shape or ())[2:]]
+    start = np.random.default_rng(0).uniform(0.3, 0.7, (3, *sides)).astype(np.float32)
+    assert run(file, start, 6)[1] > run(file, start, 1)[1]
 
 
 def test_the_metadata_says_what_it_is(surface: onnxray.Model) -> None:
