@@ -7,12 +7,13 @@ import csv
 import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...engine.errors import ImageError
 from ..parameters.inputs import card_of, find_images, fixed_batch, open_model
 from ..terminal.echo import one_line
+from .guesses import plain_guess
 from .over_images import Entry, Pixels, ReadImage, over_batches
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from ...engine.graph.model import Model
     from ...engine.inspect.answer import Answer
     from ...engine.preprocess.card import Card
-    from ...engine.targets.classify import Guess
     from ..figures.parts import Section
     from ..files.output import Output
     from ..parameters.options import Common
@@ -114,7 +114,7 @@ class BatchPrediction:
         from ...engine.targets.classify import best
 
         rows = best(values, self.answer, self.card.labels, self.options.top, finite=False)
-        return [{"top": [_plain(guess) for guess in row]} for row in rows]
+        return [{"top": [plain_guess(guess) for guess in row]} for row in rows]
 
     def _entry(self, image: ReadImage, results: dict[str, Any]) -> Entry:
         """An image whose scores are no numbers fails alone: the rest of its batch is done."""
@@ -188,11 +188,6 @@ def _numbers(values: NDArray[Any], answer: Answer) -> list[dict[str, Any]]:
     return [{"numbers": [float(number) for number in row]} for row in answer.rows(values)]
 
 
-def _plain(guess: Guess) -> dict[str, Any]:
-    """A guess for JSON; whether it holds is said of independent labels and of one of two only."""
-    return {name: value for name, value in asdict(guess).items() if name != "holds" or value is not None}
-
-
 def _fits(entry: Entry) -> None:
     """Raises KeyError, TypeError or ValueError for an entry of an earlier run that is not of this command's form."""
     as_text(Predictions({}, [entry]))
@@ -227,10 +222,10 @@ def write_csv(entries: Sequence[Entry]) -> str:
     """A line for each class of each image, best first."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(["image", "rank", "class", "label", "probability", "score"])
+    table.writerow(["image", "rank", "class", "label", "probability", "raw"])
     for name, found in (each for entry in entries for each in _each(entry)):
         for rank, guess in enumerate(found.get("top", ()), 1):
-            numbers = guess["probability"], guess["score"]
+            numbers = guess["probability"], guess["raw"]
             table.writerow([name, rank, guess["index"], guess["label"] or "", *numbers])
         for index, number in enumerate(found.get("numbers", ())):
             table.writerow([name, "", index, "", "", number])

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .guesses import plain_guess
 from .over_images import Entry, ReadImage, over_batches
 
 if TYPE_CHECKING:
@@ -56,10 +56,7 @@ def _results(values: NDArray[Any], answer: Answer, labels: tuple[str, ...] | Non
     if answer.kind == "number":
         return [{"numbers": [float(number) for number in row]} for row in answer.rows(values)]
     rows = best(values, answer, labels, top, finite=False)
-    return [
-        {"top": [{k: v for k, v in asdict(guess).items() if k != "holds" or v is not None} for guess in row]}
-        for row in rows
-    ]
+    return [{"top": [plain_guess(guess) for guess in row]} for row in rows]
 
 
 def _fits(entry: Entry) -> None:
