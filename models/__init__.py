@@ -62,11 +62,15 @@ def file_of(name: str) -> Path:
     Raises UnknownName for what is neither and does not look like a path, and what `path` raises.
     """
     given = Path(name)
-    if given.is_file():
+    try:
+        there = given.is_file(), given.exists()
+    except (OSError, ValueError):
+        return given  # no place at all: too long, a zero byte
+    if there[0]:
         return given
     if name in names():
         return path(name)
-    if given.exists() or given.suffix or len(given.parts) != 1:
+    if there[1] or given.suffix or len(given.parts) != 1:
         return given  # loading it says what is wrong with it
     remedy = "give the path of an .onnx file or a name from `onnxray models list`"
     raise UnknownName("model or file", name, names(), remedy)

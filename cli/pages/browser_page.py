@@ -101,7 +101,8 @@ def page(model: Model, source: Model, title: str, samples: Sequence[str] = (), w
     what = target.get(note["target"], f"of {note['target']}")
     about = f"{note['method']}{where}, {what}, computed by the model file."
     parts = {
-        "{title}": html.escape(f"{title}: {note['method']} in the browser"),
+        "{title}": html.escape(title),
+        "{heading}": html.escape(f"{title}: {note['method']} in the browser"),
         "{about}": html.escape(about),
         "{icon}": _icon(),
         "{facts}": _json(
@@ -130,7 +131,8 @@ def _optimising(model: Model, note: dict[str, Any], title: str, samples: Sequenc
     return _filled(
         "optimise.html",
         {
-            "{title}": html.escape(f"{title}: {verb}, in the browser"),
+            "{title}": html.escape(title),
+            "{heading}": html.escape(f"{title}: {verb}, in the browser"),
             "{about}": html.escape(f"{note['target']}, optimised by the model file itself."),
             "{icon}": _icon(),
             "{facts}": _json(facts),

@@ -204,7 +204,7 @@ def test_saved_files_say_what_they_are(saliency: Explanation, picture: np.ndarra
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError):
         saliency.save(tmp_path / "file")
-    with pytest.raises(OutputError, match="no file name"):
+    with pytest.raises(OutputError, match="not a file name"):
         saliency.save(tmp_path, "../cat")
 
 

@@ -144,5 +144,5 @@ def test_refusals(parse: Parse) -> None:
     with pytest.raises(TargetError, match="largest one is 1"):
         Target.region(1, part=0)
     flat = onnxray.load(parse("m (float[N, 4] x) => (float[N, 4] y) { y = Neg (x) }"))
-    with pytest.raises(TargetError, match="no map of the image"):
+    with pytest.raises(TargetError, match="not a map of the image"):
         onnxray.explain(flat, np.ones((1, 4), np.float32), "gradient", "mean:y:0,0,1,1")
