@@ -180,7 +180,7 @@ def test_places_that_are_no_files(tmp_path: Path) -> None:
         onnxray.load("x" * 5000)
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe")
-        with pytest.raises(ModelError, match="no regular file"):
+        with pytest.raises(ModelError, match="not a regular file"):
             onnxray.load(tmp_path / "pipe")
 
 
