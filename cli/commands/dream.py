@@ -13,7 +13,7 @@ from ..terminal.help import Command
 _ZOOM = "Endless zoom"
 
 
-@click.command("dream", cls=Command, example="dream builtin samples/crack-1.png --layer stage3/relu2")
+@click.command("dream", cls=Command, example="dream builtin samples/04-crack-concrete.png --layer stage3/relu2")
 @options.model
 @click.argument("images", metavar="IMAGES...", nargs=-1, required=True, shell_complete=complete.images)
 @options.layers

@@ -19,6 +19,10 @@ class Option(click.Option):
     def __init__(self, *args: Any, section: str = OWN, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.section = section
+        if self.metavar is None and isinstance(self.type, click.IntRange | click.types.IntParamType):
+            self.metavar = "N"
+        elif self.metavar is None and isinstance(self.type, click.FloatRange | click.types.FloatParamType):
+            self.metavar = "NUMBER"
 
 
 def section_of(parameter: click.Parameter) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Iterator
 
@@ -9,6 +10,7 @@ import click
 import pytest
 from click.testing import Result
 
+from onnxray import models
 from onnxray.cli.commands import COMMANDS
 from onnxray.cli.main import main
 from onnxray.cli.terminal.help import CARD, OUTPUT, OWN, RUN, SECTIONS, Command
@@ -62,3 +64,16 @@ def test_without_a_command_the_help_is_printed(run: Callable[..., Result], argum
     done = run(*arguments)
     assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout == run(*arguments, "--help").stdout
+
+
+def test_no_help_shows_the_types_of_its_library() -> None:
+    for name, command in every():
+        shown = command.get_help(click.Context(command, info_name=name))
+        assert not re.findall(r"INTEGER|FLOAT\b", shown), name
+
+
+def test_samples_named_in_examples_exist() -> None:
+    there = {path.name for path in models.samples()}
+    for name, command in every():
+        for sample in re.findall(r"samples/(\S+)", command.example):
+            assert sample in there, name
