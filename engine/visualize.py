@@ -125,7 +125,7 @@ def visualize(
     options:
         objective: objectives of `onnxray.engine.optimize.objectives`, or their texts
             ("channel:conv3:5 + 0.5*logit:tabby"); `reference`, uint8 (H, W, 3), is the image of "features:LAYER"
-            (inversion) and "gram:LAYER" (texture).
+            (inversion), "gram:LAYER" (texture) and "like:reference" (the model's embedding).
         minimise: the opposite. count: pictures per objective, from different noise; with `diversity`, a weight, they
             are made to differ at the objective's layer. strip: so many pictures between two objectives.
         image: begin with this image, uint8 (H, W, 3), and stay near it at the objective's layer, with the weight `keep`

@@ -54,7 +54,9 @@ from ..terminal.help import Command
     metavar="W",
     help="Weight of staying near the image's features; default: 10.",
 )
-@options.option("--reference", metavar="FILE", help="Image of the objectives features:LAYER and gram:LAYER.")
+@options.option(
+    "--reference", metavar="FILE", help="Image of the objectives features:LAYER, gram:LAYER and like:reference."
+)
 @options.option(
     "--spectrum",
     metavar="IMAGES",

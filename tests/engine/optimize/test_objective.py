@@ -18,8 +18,10 @@ from onnxray.engine.optimize.objectives.classes import Contrast, Logit, Probabil
 from onnxray.engine.optimize.objectives.direction import Direction
 from onnxray.engine.optimize.objectives.diversity import Diversity
 from onnxray.engine.optimize.objectives.features import Features, Gram
+from onnxray.engine.optimize.objectives.guide import Guide
 from onnxray.engine.optimize.objectives.layer import WholeLayer
 from onnxray.engine.optimize.objectives.neuron import Neuron
+from onnxray.engine.optimize.objectives.similarity import Like
 
 IMAGE = np.random.default_rng(7).integers(0, 256, (20, 20, 3), np.uint8)
 
@@ -37,6 +39,9 @@ CASES: dict[str, Objective] = {
     "minus": -Channel("stem_relu", 1),
     "features": Features("features", IMAGE),
     "gram": Gram("features", IMAGE),
+    "guide": Guide("features", np.random.default_rng(3).standard_normal((5, 8)).astype(np.float32)),
+    "like an image": Like(image=IMAGE),
+    "like a vector": Like(vector=np.arange(1.0, 6.0)),
 }
 
 
@@ -94,6 +99,10 @@ def test_values_by_hand(cnn: onnx.ModelProto) -> None:
     probability, contrast = (network(cnn, CASES[n]).run(x) for n in ("probability", "contrast"))
     assert (probability.score, probability.linear, probability.after) == pytest.approx(
         (shares[2], logits[2], shares[2]), rel=1e-4
+    )
+    wanted = np.arange(1.0, 6.0) / np.linalg.norm(np.arange(1.0, 6.0))
+    assert network(cnn, CASES["like a vector"]).run(x).score == pytest.approx(
+        logits @ wanted / np.linalg.norm(logits), rel=1e-4
     )
     assert contrast.score == pytest.approx(logits[2] - np.log(np.exp(np.delete(logits, 2)).sum()), rel=1e-4)
 
