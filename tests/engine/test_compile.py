@@ -297,7 +297,7 @@ def test_half_precision(cnn: onnx.ModelProto, x: np.ndarray) -> None:
     ("error", "words", "arguments"),
     [
         (MethodError, "cannot be compiled", {"method": "score-cam"}),
-        (UnknownName, "grad-cam", {"method": "gradcam"}),
+        (UnknownName, "grad-cam", {"method": "grad-camm"}),
         (MethodError, "steps", {"method": "integrated-gradients", "tolerance": 0.1}),
         (MethodError, "no layer", {"method": "gradient", "layer": "features"}),
         (UnknownName, "features", {"layer": "featurs"}),

@@ -18,9 +18,9 @@ def pointwise(node: LocalNode) -> dict[str, Links]:
     """Element by element, with broadcasting: axes are aligned from the right."""
     out, found = node.after, {}
     for name, axes in node.followed.items():
-        if node.op == "CastLike" and name != node.inputs[0]:
-            continue  # only its type is read
         shape = node.shape(name)
+        if node.op == "CastLike" and name != node.inputs[0] and tuple(shape) != tuple(out):
+            continue  # only its type is read, whatever its shape
         places = {axis: axis + len(out) - len(shape) for axis in axes}
         if any(shape[axis] == 1 and out[place] != 1 for axis, place in places.items()):
             raise Mixing  # one position is spread over all

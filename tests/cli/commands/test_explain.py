@@ -75,7 +75,7 @@ def test_score_and_probability_mean_the_same_in_predict_and_explain(
     assert run("explain", model, photo, "--out", out, "-m", "gradient", "-t", "top:3").exit_code == 0
     for guess, entry in zip(image["top"], manifest_of(out)["images"][0]["maps"], strict=False):
         assert entry["target"]["label"] == f"{guess['label']} ({guess['index']})"
-        assert entry["score"] == pytest.approx(guess["score"], rel=1e-5)
+        assert entry["score"] == pytest.approx(guess["raw"], rel=1e-5)
         assert entry["probability"] == pytest.approx(guess["probability"], rel=1e-5)
 
 
