@@ -53,8 +53,7 @@ class ArrayActivations:
 
     def one(self, path: Path, given: Any, folder: str) -> Outcome:
         """Everything about one file: its results for the manifest, and the files written."""
-        from ...engine.attribution.inputs import input_of
-        from ...engine.attribution.runs import values_at
+        from ...engine.attribution.inputs import input_of, values_at
         from ...engine.inference.batches import RunOptions
 
         runtime = RunOptions(**self.options.common.runtime)

@@ -42,8 +42,7 @@ def predict_arrays(
 
 def _values(model: Model, answer: Answer, given: Any, options: PredictOptions) -> NDArray[Any]:
     """What the answer holds for every sample."""
-    from ...engine.attribution.inputs import input_of
-    from ...engine.attribution.runs import values_at
+    from ...engine.attribution.inputs import input_of, values_at
     from ...engine.inference.batches import RunOptions
 
     runtime = RunOptions(**options.common.runtime, batch=options.batch)

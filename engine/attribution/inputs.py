@@ -14,7 +14,6 @@ from ..caches import of_model
 from ..errors import CardError, MethodError, ModelError, ShapeError
 from ..graph.free import free
 from ..graph.model import Model
-from ..graph.split import expose
 from ..inference.batches import RunOptions, run_batches
 from ..inspect.batch_axis import has_batch_axis
 from ..inspect.concrete_shapes import concrete_shapes
@@ -26,6 +25,7 @@ from ..preprocess.find import find_card
 from ..preprocess.image import pixels_of, prepare
 from ..preprocess.labels import read_labels
 from ..proto.values import Value
+from .gradient_graphs import exposed_at
 
 if TYPE_CHECKING:
     from ..preprocess.geometry import Geometry
@@ -154,10 +154,7 @@ def input_at(
     layout = _layout_of(model, at)
     freed = free(model, at)
     given = input_of(model, image, card)
-    rows = {name: array for name, array in given.others.items() if given.by_sample(model, name)}
-    shared = {name: array for name, array in given.others.items() if name not in rows}
-    rows[given.name] = given.x
-    x = run_batches(expose(model, [at], only=True), rows, [at], shared=shared, runtime=runtime)[at]
+    x = values_at(model, given, [at], runtime)[at]
     if x.dtype.kind not in "fiu":
         raise ShapeError(f"the value {at!r} holds {x.dtype}: only numbers can be explained from")
     overrides = {key: value for key, value in model.overrides.items() if key not in ("input", "layout")}
@@ -165,6 +162,16 @@ def input_at(
     source = Model(freed.untyped, path=model.path, folder=model.folder, overrides=overrides, inferred=False)
     others = {**given.others, given.name: given.x}
     return source, Input(at, x, others, layout, labels=given.labels, notes=given.notes, at=True)
+
+
+def values_at(
+    model: Model, given: Input, names: Sequence[str], runtime: RunOptions | None = None
+) -> dict[str, NDArray[Any]]:
+    """Values (N, ...) of a model for an input, in batches."""
+    alike, shared = given.split_others(model)
+    wanted = list(dict.fromkeys(names))
+    rows = {given.name: given.x, **alike}
+    return run_batches(exposed_at(model, tuple(wanted)), rows, wanted, shared=shared, runtime=runtime)
 
 
 def _layout_of(model: Model, name: str) -> str | None:
@@ -393,6 +400,11 @@ class Input:
         explained = model.value(self.name).shape
         dynamic = explained is None or not explained or not isinstance(explained[0], int)
         return bool(array.ndim and array.shape[0] == len(self.x) and not (fixed and dynamic))
+
+    def split_others(self, model: Model) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+        """The other inputs that have a row for every sample, and those that are the same for all."""
+        alike = {name: array for name, array in self.others.items() if self.by_sample(model, name)}
+        return alike, {name: array for name, array in self.others.items() if name not in alike}
 
     @property
     def axes(self) -> tuple[int, int] | None:

@@ -17,18 +17,6 @@ from .gradient_graphs import exposed_at
 from .inputs import Input
 
 
-def values_at(
-    model: Model, given: Input, names: Sequence[str], runtime: RunOptions | None = None
-) -> dict[str, NDArray[Any]]:
-    """Values (N, ...) of a model for an input, in batches."""
-    rows = {name: array for name, array in given.others.items() if given.by_sample(model, name)}
-    shared = {name: array for name, array in given.others.items() if name not in rows}
-    wanted = list(dict.fromkeys(names))
-    return run_batches(
-        exposed_at(model, tuple(wanted)), {given.name: given.x, **rows}, wanted, shared=shared, runtime=runtime
-    )
-
-
 class Runs:
     """Runs of the model for the rows of a problem; what was computed once is kept.
 
@@ -151,13 +139,12 @@ class Runs:
     @property
     def shared(self) -> dict[str, NDArray[Any]]:
         """Feeds of the inputs that are the same for every row."""
-        return {name: array for name, array in self.input.others.items() if not self._by_sample(name)}
+        return self.input.split_others(self.model)[1]
 
     def other_inputs(self, sample: int) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
         """What the other inputs are fed with a sample: its rows (1, ...), and what is the same for all samples."""
-        others = self.input.others
-        rows = {name: array[sample : sample + 1] for name, array in others.items() if self._by_sample(name)}
-        return rows, {name: array for name, array in others.items() if name not in rows}
+        alike, shared = self.input.split_others(self.model)
+        return {name: array[sample : sample + 1] for name, array in alike.items()}, shared
 
     def _by_sample(self, name: str) -> bool:
         return self.input.by_sample(self.model, name)

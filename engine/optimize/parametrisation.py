@@ -33,19 +33,19 @@ class Painter:
 
     def start(self, rng: np.random.Generator) -> NDArray[np.float32]:
         """Values (...) of one picture of noise."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} defines no start")
 
     def values_of(self, picture: NDArray[np.float32]) -> NDArray[np.float32]:
         """Values (...) of one picture (C, H, W) in 0..1."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} defines no values_of")
 
     def plain(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Decorrelated planes (N, C, H, W) of values."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} defines no plain")
 
     def pull(self, values: NDArray[np.float32], cotangents: NDArray[np.float32]) -> NDArray[np.float32]:
         """The adjoint of `plain` at `values`."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} defines no pull")
 
     def pictures(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Pictures (N, C, H, W) in 0..1."""

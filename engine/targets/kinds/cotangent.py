@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import TargetError
-from ...preprocess.arrays import read_array
+from ..files import array_of
 from ..registry import form, kind
 from ..resolved import FixedTarget, Place, Resolved
 from ..target import Target
@@ -51,8 +51,4 @@ def _cotangent(text: str) -> Target:
     value, _, file = text.rpartition(":")
     if not value:
         raise ValueError(text)
-    try:
-        array = read_array(file)
-    except ValueError as error:
-        raise TargetError(f"the cotangent's file {file!r} cannot be read as a NumPy array: {error}") from None
-    return Cotangent(value, array, file)
+    return Cotangent(value, array_of(file, "the cotangent's file"), file)

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import TargetError
-from ...preprocess.arrays import read_array
 from ..classes import class_index
 from ..dense import DenseOutput, dense_output, region_cells
+from ..files import no_picture, read_file
 from ..registry import form, is_number, kind
 from ..resolved import FixedTarget, Place, Resolved
 from ..target import Target
@@ -67,7 +67,7 @@ class Region(Target):
     def opened(self, read: Callable[[str], NDArray[Any]]) -> Target:
         if self.file is None or self.mask is not None:
             return self
-        array = _array(self.file) if self.file.lower().endswith(".npy") else read(self.file)
+        array = read_file(self.file, "the mask", read)
         return replace(self, mask=(array.max(axis=2) if array.ndim == 3 else array) > 0)
 
     def value_in(self, place: Place) -> str:
@@ -78,7 +78,7 @@ class Region(Target):
 
     def resolve(self, place: Place) -> Resolved:
         if self.file is not None and self.mask is None:
-            return self.opened(_pictures_are_read_elsewhere).resolve(place)
+            return self.opened(no_picture).resolve(place)
         dense = dense_output(place.model, self.output)
 
         def cotangents(y: NDArray[Any]) -> NDArray[np.float32]:
@@ -128,17 +128,6 @@ def box_of(text: str) -> tuple[str, tuple[float, ...] | None]:
     if len(edges) != 4:
         raise ValueError(text)
     return head, tuple(float(edge) for edge in edges)
-
-
-def _array(file: str) -> NDArray[Any]:
-    try:
-        return read_array(file)
-    except ValueError as error:
-        raise TargetError(f"the mask {file!r} cannot be read as a NumPy array: {error}") from None
-
-
-def _pictures_are_read_elsewhere(file: str) -> NDArray[Any]:
-    raise TargetError(f"the mask {file!r} is a picture: read it and give it as mask=, or save it as .npy")
 
 
 @form(

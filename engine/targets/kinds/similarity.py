@@ -15,8 +15,8 @@ from ...graph.split import expose
 from ...graph.upgrade import GRADIENT_OPSET, upgraded
 from ...inference.batches import run_batches
 from ...preprocess.answers import answer_of
-from ...preprocess.arrays import read_array
 from ...proto.writer import Writer
+from ..files import no_picture, read_file
 from ..registry import form, kind
 from ..resolved import FixedTarget, Place, Resolved
 from ..target import Target
@@ -66,7 +66,7 @@ class Like(Target):
         def of(reference: Any) -> Any:
             if not isinstance(reference, str):
                 return reference
-            return _array(reference) if reference.lower().endswith(".npy") else read(reference)
+            return read_file(reference, "the embedding", read)
 
         return replace(
             self, references=tuple(map(of, self.references)), against=tuple(map(of, self.against)), names=self.names
@@ -78,7 +78,7 @@ class Like(Target):
         writer = Writer(model.values)
         pooled = _pooled(model, writer, value, self.pool)
         if any(isinstance(r, str) for r in (*self.references, *self.against)):
-            opened = self.opened(_pictures_are_read_elsewhere)
+            opened = self.opened(no_picture)
             assert isinstance(opened, Like)
             return opened.resolve(place)
         embedding = _with(model, writer, pooled)
@@ -184,17 +184,6 @@ def _weights(vectors: list[NDArray[np.float64]], mine: int, dtype: Any) -> NDArr
     if len(vectors) > mine:
         weights = weights - np.concatenate(vectors[mine:]).mean(axis=0)
     return np.asarray(weights[:, None], dtype or np.float32)
-
-
-def _array(file: str) -> NDArray[Any]:
-    try:
-        return read_array(file)
-    except ValueError as error:
-        raise TargetError(f"{file!r} cannot be read as a NumPy array: {error}") from None
-
-
-def _pictures_are_read_elsewhere(file: str) -> NDArray[Any]:
-    raise TargetError(f"{file!r} is a picture: read it and give it as an array, Target.like(array)")
 
 
 def _files(text: str) -> tuple[str, list[str]]:
