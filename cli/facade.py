@@ -45,7 +45,8 @@ def explain(
         `input` names it, else it is the one that takes images, else the first one of floats. Given tensors, everything
         is in the tensor's units and pixels.
     method: a name of `onnxray.methods()`, another name that it is known by ("GradCAM", "ig"), its class or an instance.
-    target: None (the predicted class), a class index, a label, a text such as "top:3", a list of these, or a `Target`.
+    target: None (the predicted class), a class index, a label, a text such as "top:3", or a `Target`; or a list of
+        these: one for each image of several, several for one image alone (`Target.several` for all of every image).
     layer: for methods that work at a layer: its name, that of its output value or of its module ("layer4.1"), a
         `Layer`, or several; by default it is chosen, with the reason in the result.
     at: a value inside the model to explain by in place of its input: embeddings of token ids, a spectrogram that the
@@ -61,10 +62,7 @@ def explain(
     Raises ImageError (a file that cannot be read), UnknownName (method, option, layer, label), MethodError,
     TargetError, ShapeError, CardError, ModelError, GradientError and its subclasses.
     """
-    if isinstance(target, str):
-        target = Target.parse(target)
-    if isinstance(target, Target):
-        target = target.opened(_read)
+    target = [_opened(one) for one in target] if isinstance(target, list | tuple) else _opened(target)
     given = _given(image)
     found = _explain(model, given.value, method, target, layer, at, **options)
     # Sample by sample, as many explanations of each as there are targets.
@@ -72,6 +70,12 @@ def explain(
     parts = [with_source(e, *given.files[i // each]) if i // each in given.files else e for i, e in enumerate(found)]
     one = isinstance(found, Explanation) and not given.listed
     return parts[0] if one else Explanations(parts)
+
+
+def _opened(target: Any) -> Any:
+    """A target with what its files hold; anything else as it is."""
+    target = Target.parse(target) if isinstance(target, str) else target
+    return target.opened(_read) if isinstance(target, Target) else target
 
 
 def predict(model: Source, images: Any, top: int = 5, **options: Any) -> Any:

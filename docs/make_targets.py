@@ -31,6 +31,7 @@ form: `Target.contrast("cat", "dog")`, `Target.region("cat", mask=array)`, `Targ
 |---|---|
 | Why this class? | `onnxray explain model.onnx cat.jpg` |
 | Why this one rather than that? | `onnxray explain model.onnx cat.jpg --target contrast:tabby,lynx` |
+| Another class for each image | `onnxray explain model.onnx a.jpg b.jpg --target each:tabby,lynx` |
 | Maps of the three most probable classes | `onnxray explain model.onnx cat.jpg --target top:3` |
 | A saturated probability, whose gradient vanishes | `onnxray explain detector.onnx street.jpg --target logit:element:scores:42,1` |
 | A regression: age, price, an anomaly score | `onnxray explain age.onnx face.jpg`, of several numbers `--target value:2` |

@@ -102,7 +102,10 @@ def compile(
             raise ModelError(f"the model has a value called {name!r} already: compile the model that it was made of")
     card = find_card(model) if layout else None
     example = example_input(model, card)
-    problem = Problem(model, example, Target.of(None if target == RUNTIME else target), layers)
+    asked = Target.of(None if target == RUNTIME else target)
+    if asked.samples is not None:
+        raise TargetError(f"a compiled model explains any number of samples, {asked} is one target for each: name one")
+    problem = Problem(model, example, asked, layers)
     if problem.target.count != 1:
         raise TargetError(f"a compiled model explains one target at a time, {problem.asked} is several")
     build = Build(problem, runtime=isinstance(target, str) and target == RUNTIME)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from .attribution.columns import input_of_columns
 from .attribution.explanation import Explanation
 from .attribution.explanations import Explanations
-from .attribution.inputs import CARD_OPTIONS, input_at, input_of, picture
+from .attribution.inputs import CARD_OPTIONS, Input, input_at, input_of, picture
 from .attribution.maps import Maps, problems
 from .attribution.problem import Problem
 from .errors import MethodError
@@ -58,7 +58,8 @@ def explain(
         image} for several inputs, of which one is explained: the option `input` names it, else it is the one that
         takes images, else the first one of floats; columns of a table, (N, 1) each, are explained together, and
         `parts` has the value of each. Given tensors, everything is in the tensor's units and pixels.
-    target: None (the predicted class), a class index, a label, a list of them, or a `Target`.
+    target: None (the predicted class), a class index, a label, or a `Target`; or a list of them: one for each sample of
+        a batch, several for one sample alone (`Target.several` for all of every sample).
     layer: for methods that work at a layer; by default it is chosen, with the reason in the result.
     at: a value inside the model to explain by in place of its input: embeddings of token ids, a spectrogram that the
         model computes. It takes the value that `image` gives it; everything that does not go through it stays.
@@ -100,7 +101,15 @@ def problem_of(
         model, given = columns
     else:
         given = input_of(model, image, card)
-    return Problem(model, given, Target.of(target), layer_names(layer), runtime)
+    return Problem(model, given, _asked(target, given), layer_names(layer), runtime)
+
+
+def _asked(target: Any, given: Input) -> Target:
+    """A list is one target for each sample, of one sample alone several targets."""
+    listed = isinstance(target, Sequence | np.ndarray) and not isinstance(target, str)
+    if listed and given.x.ndim and len(given.x) > 1:
+        return Target.each(list(target))
+    return Target.of(target)
 
 
 def solve(problem: Problem, method: Method) -> Explanation | Explanations:
@@ -130,7 +139,7 @@ def _part(problem: Problem, method: Method, maps: Maps, row: int) -> Explanation
         *problems(values, maps.display, lambda: why_not_finite(problem.source)),
         *(maps.warnings[row] if maps.warnings else ()),
     ]
-    warnings += [*problem.notices, *_about_score(problem, method, score, scores)]
+    warnings += [*problem.notices, *_about_score(problem, method, sample, score, scores)]
     if problem.input.geometries is not None:
         warnings += [f"{PREPROCESSING}{text}" for text in problem.input.warnings]
     warnings += [*problem.input.notes, *_held(problem), *_idle(problem)]
@@ -155,7 +164,7 @@ def _part(problem: Problem, method: Method, maps: Maps, row: int) -> Explanation
         model=problem.source,
         card=problem.input.card,
         label=target.title,
-        asked=str(problem.asked),
+        asked=str(problem.asked.of_sample(sample)),
         inputs=problem.input.columns or (problem.input.name,),
         extent=_extent(problem, values),
         channels=maps.channels(row, problem.input),
@@ -225,12 +234,12 @@ def _held(problem: Problem) -> list[str]:
     ]
 
 
-def _about_score(problem: Problem, method: Method, score: float, scores: NDArray[np.float32]) -> list[str]:
+def _about_score(problem: Problem, method: Method, sample: int, score: float, scores: NDArray[np.float32]) -> list[str]:
     """Warnings about the explained number: not finite, tiny, or a probability that has no slope left."""
     if not np.isfinite(score):
         return [f"the score is not a finite number: {why_not_finite(problem.source)}"]
     if not isinstance(problem.target, ClassTarget):
-        return _saturated(problem, method, score)
+        return _saturated(problem, method, sample, score)
     found = []
     largest = float(np.nanmax(np.abs(scores))) if scores.size else 0.0
     if abs(score) < TINY * largest:
@@ -239,21 +248,25 @@ def _about_score(problem: Problem, method: Method, score: float, scores: NDArray
         )
     if method.needs == "gradient" and _are_probabilities(problem) and not 0.001 <= score <= 0.999:
         found.append(
-            f"the score is a probability of {score:.5f}, whose gradient vanishes: explain logit:{problem.asked}"
+            f"the score is a probability of {score:.5f}, whose gradient vanishes: explain "
+            f"logit:{problem.asked.of_sample(sample)}"
         )
     if method.needs == "gradient" and _straight_through(problem.source):
         found.append("the model is quantised: gradients go straight through its rounding, an approximation")
     return found
 
 
-def _saturated(problem: Problem, method: Method, score: float) -> list[str]:
+def _saturated(problem: Problem, method: Method, sample: int, score: float) -> list[str]:
     """A warning about a value of a softmax or sigmoid that has no slope left, for targets that are no classes."""
     if method.needs != "gradient" or 0.001 <= score <= 0.999:
         return []
     function = score_function(problem.model, problem.target.of)
     if function is None or function.kind == "log-softmax":
         return []
-    return [f"the score is a probability of {score:.5f}, whose gradient vanishes: explain logit:{problem.asked}"]
+    return [
+        f"the score is a probability of {score:.5f}, whose gradient vanishes: explain "
+        f"logit:{problem.asked.of_sample(sample)}"
+    ]
 
 
 def _are_probabilities(problem: Problem) -> bool:

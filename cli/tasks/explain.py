@@ -74,14 +74,14 @@ def explain(options: ExplainOptions) -> Run:
     paths = find_images(options.images, options.model, common.quiet)
     card = card_of(model, common.quiet)
     fed_too = fed(options.feeds, model)
-    targets = [target_of(text, model, card) for text in options.targets]
+    targets = [target_of(text, model, card, len(paths)) for text in options.targets]
     check_options(model, options, methods)
     decisive, about = decisive_of(options, methods, targets), about_of(options, model, card)
     with (
         Run(options.output, "explain", decisive, about, paths) as run,
         Progress(len(paths), quiet=common.quiet, bar=common.progress) as bar,
     ):
-        work = Explainer(model, card, targets, methods, every, options, run, bar.part, fed_too)
+        work = Explainer(model, card, targets, methods, every, options, run, bar.part, fed_too, paths)
         if options.range == SHARED:
             work.ranges.look_at(paths, work.explanations)
         over_images(run, bar, paths, work.one, work.news, functools.partial(fits_ranges, work.ranges))
@@ -119,8 +119,10 @@ def about_of(options: ExplainOptions, model: Model, card: Card | None) -> dict[s
     }
 
 
-def target_of(text: str, model: Model, card: Card | None) -> Target:
+def target_of(text: str, model: Model, card: Card | None, samples: int | None = None) -> Target:
     """The target, looked up in the model once before the first image, its files read.
+
+    samples: how many images there are; None where a file may hold any number of them.
 
     Raises TargetError, UnknownName, ImageError.
     """
@@ -134,7 +136,8 @@ def target_of(text: str, model: Model, card: Card | None) -> Target:
         return {found.name: found.x}, {}
 
     target = Target.parse(text).opened(images.read)
-    target.resolve(Place(model, None if card is None else card.labels, prepare=prepared))
+    samples = target.samples if samples is None else samples
+    target.resolve(Place(model, None if card is None else card.labels, prepare=prepared, samples=samples))
     return target
 
 
@@ -158,7 +161,8 @@ class Explainer:
     """One image in, its explanations out.
 
     every: whether `all` is asked for. progress: called with the share of an image that is done, 0 to 1, and the method
-    that runs. fed: further inputs, the same for every image.
+    that runs. fed: further inputs, the same for every image. paths: all images, in the order of targets that are one
+    for each of them.
     """
 
     model: Model
@@ -170,10 +174,12 @@ class Explainer:
     run: Run
     progress: Callable[[float, str], None] | None = None
     fed: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    paths: Sequence[Path] = ()
 
     def __post_init__(self) -> None:
         self.ranges = Ranges(self.options.range)
         self._said: set[str] = set()
+        self._places: dict[Path | None, int] = {path: number for number, path in enumerate(self.paths)}
         self._news: list[str] = []
         self._summaries = 0
 
@@ -189,7 +195,7 @@ class Explainer:
         sheet = Sheet(path.name, pixels, self.options.alpha, self.options.colormap)
         # No map is kept once it is written and in the sheet: together they would be many times the image.
         kept = self.ranges.kept(path, pixels)
-        for explanation in self.explanations(pixels, left_out) if kept is None else kept:
+        for explanation in self.explanations(pixels, left_out, path) if kept is None else kept:
             self.ranges.note(path, explanation)
             entry = self._write(explanation, folder, sheet)
             maps.append(entry)
@@ -210,7 +216,7 @@ class Explainer:
             **({"left_out": left_out} if left_out else {}),
         }, files
 
-    def explanations(self, pixels: Pixels, left_out: dict[str, str]) -> Iterator[Explanation]:
+    def explanations(self, pixels: Pixels, left_out: dict[str, str], path: Path | None = None) -> Iterator[Explanation]:
         """Of every target by every method; those of `all` that do not fit go into `left_out`, with the reason.
 
         The next image is tried with them again: it may be this one alone that they do not fit. Raises MethodError where
@@ -221,7 +227,8 @@ class Explainer:
         from ...engine.inference.batches import RunOptions
 
         layers, any_fits = list(self.options.layers), False
-        for number, target in enumerate(self.targets):
+        of_image = [target.of_sample(self._places.get(path, 0)) for target in self.targets]
+        for number, target in enumerate(of_image):
             now: list[Any] = [0, ""]
             progress = functools.partial(self._report, number, now)
             runtime = RunOptions(**self.options.common.runtime, batch=self.options.batch, progress=progress)

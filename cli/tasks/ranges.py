@@ -35,7 +35,7 @@ class Ranges:
     _own: dict[tuple[str, str], dict[str, float]] = field(default_factory=dict)
 
     def look_at(
-        self, paths: Sequence[Path], explanations: Callable[[Pixels, dict[str, str]], Iterable[Explanation]]
+        self, paths: Sequence[Path], explanations: Callable[[Pixels, dict[str, str], Path], Iterable[Explanation]]
     ) -> None:
         """Explain every image once for the ranges. What fails here fails again at the second, which says so."""
         from ..files.images import read
@@ -43,7 +43,7 @@ class Ranges:
         room = _MOST_BYTES
         for path in paths:
             try:
-                found = list(explanations(read(path), {}))
+                found = list(explanations(read(path), {}, path))
             except OnnxrayError:
                 continue
             for e in found:

@@ -71,7 +71,9 @@ class Problem:
             shared = {name: array for name, array in found.others.items() if name not in rows}
             return {found.name: found.x[:1], **alike}, shared
 
-        return Place(model, input.labels, input.geometries, input.plane, prepared)
+        return Place(
+            model, input.labels, input.geometries, input.plane, prepared, len(input.x) if input.x.ndim else None
+        )
 
     # --- rows ---
 

@@ -24,13 +24,14 @@ PROBABILITIES, SIDES = "onnxray/probabilities", "onnxray/sides"
 
 def class_scores(place: Place, kind: str, target: Target) -> ClassTarget:
     """Targets made of classes: `kind` is "model" (the output as it is), "prob" or "logit"."""
+    target.check_samples(place.samples)
     answer = _answer(place.model, numbers=kind == "model")
     model, name, axis = _scores_in(place.model, answer, kind)
     rows = target.terms(place, answer.classes if answer.has_classes else answer.columns)
     wide = max(len(row) for row in rows)
     codes = np.array([[c for c, _ in row] + [row[0][0]] * (wide - len(row)) for row in rows], np.int64)
     weights = np.array([[w for _, w in row] + [0.0] * (wide - len(row)) for row in rows], np.float32)
-    return ClassTarget(model, name, axis, codes, weights, kind)
+    return ClassTarget(model, name, axis, codes, weights, kind, target.samples is not None)
 
 
 def the_number(model: Model) -> Answer | None:

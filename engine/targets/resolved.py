@@ -23,7 +23,7 @@ class Place:
 
     `labels` of the classes; `geometries`, one per sample, where the input was an image; `plane`, the (height, width)
     of the input tensor, None where it is no image. `prepare` makes feeds of another picture or tensor: of one
-    sample, and those that are the same for all.
+    sample, and those that are the same for all. `samples` is their number, None where there are none yet.
     """
 
     model: Model
@@ -31,6 +31,7 @@ class Place:
     geometries: tuple[Geometry, ...] | None = None
     plane: tuple[int, int] | None = None
     prepare: Callable[[NDArray[Any]], tuple[Mapping[str, NDArray[Any]], Mapping[str, NDArray[Any]]]] | None = None
+    samples: int | None = None
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class ClassTarget:
 
     `model` is the model, with what the targets need added. `axis` of the classes in rows (N, ...). `codes` int64
     (K, J): class indices, or -r for the r-th most probable class; `weights` float32 (K, J). `scale` is "model" (as the
-    output is), "prob" or "logit".
+    output is), "prob" or "logit". `by_sample`: K is 1, and the rows of codes and weights belong to the samples (N, J).
     """
 
     model: Model
@@ -48,11 +49,12 @@ class ClassTarget:
     codes: NDArray[np.int64]
     weights: NDArray[np.float32]
     scale: str
+    by_sample: bool = False
 
     @property
     def count(self) -> int:
         """K, the number of targets per sample."""
-        return len(self.codes)
+        return 1 if self.by_sample else len(self.codes)
 
     @property
     def constant(self) -> bool:
@@ -61,11 +63,11 @@ class ClassTarget:
 
     def row_codes(self, samples: int) -> NDArray[np.int64]:
         """(samples * K, J), sample by sample."""
-        return np.tile(self.codes, (samples, 1))
+        return self.codes if self.by_sample else np.tile(self.codes, (samples, 1))
 
     def row_weights(self, samples: int) -> NDArray[np.float32]:
         """(samples * K, J), sample by sample."""
-        return np.tile(self.weights, (samples, 1))
+        return self.weights if self.by_sample else np.tile(self.weights, (samples, 1))
 
     def by_class(self, y: NDArray[Any]) -> NDArray[Any]:
         """The class scores (N, C) of values y: (N, ...). Raises TargetError where y lacks the axis of the classes."""
@@ -90,7 +92,7 @@ class ClassTarget:
             asked = f"class {worst} does not exist" if worst >= 0 else f"there is no class of rank {-worst}"
             raise TargetError(f"{asked}: the output {self.of!r} has classes 0 to {count - 1}")
         order = np.argsort(-scores.astype(np.float64), axis=1, kind="stable")
-        rows = np.repeat(np.arange(len(y)), len(codes))
+        rows = np.repeat(np.arange(len(y)), self.count)
         tiled = self.row_codes(len(y))
         found: NDArray[np.int64] = np.where(tiled >= 0, tiled, order[rows[:, None], np.maximum(-tiled - 1, 0)])
         return found

@@ -3,6 +3,7 @@
     Target.predicted()             the most probable class; `rank=2` the one after it
     Target.class_(5), "tabby"      a class by its index or its label
     Target.several([...])          several classes at once, as one batch; Target.top(3) the three most probable ones
+    Target.each([3, "cat", ...])   one target for each sample of a batch, in their order
     Target.contrast("cat", "dog")  score of A minus score of B
     Target.probability("cat")      the probability instead of the logit; Target.logit(5) the score before a softmax
     Target.number()                the number that a model answers with: of a regression, an anomaly score
@@ -73,6 +74,11 @@ class Target:
         return False
 
     @property
+    def samples(self) -> int | None:
+        """For how many samples it names one target each, None where it stands for any number of them."""
+        return None
+
+    @property
     def title(self) -> str:
         """What it is, for people."""
         return str(self)
@@ -84,6 +90,25 @@ class Target:
     def value_in(self, place: Place) -> str:
         """The value that it names. Raises TargetError where it names none, UnknownName."""
         raise TargetError(f"the target {self} names no value: logit: goes before a class, an element, a unit or a mean")
+
+    def of_sample(self, sample: int) -> Target:
+        """The target of one sample."""
+        return self
+
+    def check_samples(self, samples: int | None) -> None:
+        """Raises TargetError where it names targets for another number of samples; None: there are no samples."""
+        wanted = self.samples
+        if wanted in (None, samples):
+            return
+        if samples is None:
+            raise TargetError(
+                f"the target {self} is one for each sample of a batch, and there are no samples: name one"
+            )
+        plural = "s are" if wanted != 1 else " is"
+        raise TargetError(
+            f"{wanted} target{plural} given for {samples} sample{'s' * (samples != 1)}: give one for each sample, or "
+            "classes:A,B (Target.several) to explain all of every sample"
+        )
 
     def opened(self, read: Callable[[str], NDArray[Any]]) -> Target:
         """The target with what its files hold; `read` makes an array of a picture's file."""
@@ -134,6 +159,11 @@ class Target:
     def several(classes: Sequence[Which]) -> Target:
         """Several targets, one explanation each."""
         return registry.make("Several", tuple(Target.of(c) for c in classes))
+
+    @staticmethod
+    def each(targets: Sequence[Which]) -> Target:
+        """One target for each sample of a batch, in their order; they ask for the same value of the model."""
+        return registry.make("Each", tuple(Target.of(t) for t in targets))
 
     @staticmethod
     def contrast(a: Which, b: Which) -> Target:

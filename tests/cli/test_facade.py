@@ -60,12 +60,15 @@ def test_lists_of_files_give_one_explanation_each(model: onnxray.Model, pixels: 
     assert [e.source for e in found] == [*map(str, files), None]
     np.testing.assert_array_equal(found[2].values, found[3].values)
     assert isinstance(onnxray.explain(model, files[:1], "gradient"), onnxray.Explanations)
-    two = onnxray.explain(model, files, "gradient", target=[1, 2])
+    two = onnxray.explain(model, files, "gradient", target=onnxray.Target.several([1, 2]))
     assert [(e.source, e.label) for e in two][:3] == [
         (str(files[0]), "scratch (1)"),
         (str(files[0]), "crack (2)"),
         (str(files[1]), "scratch (1)"),
     ]
+    each = onnxray.explain(model, files, "gradient", target=[1, "crack", "predicted"])
+    assert [(e.source, e.label) for e in each][:2] == [(str(files[0]), "scratch (1)"), (str(files[1]), "crack (2)")]
+    assert len(each) == 3
 
 
 def test_a_path_among_named_inputs(model: onnxray.Model, path: Path) -> None:

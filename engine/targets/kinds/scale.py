@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...errors import TargetError
 from ..before_activation import before_activation
@@ -31,6 +31,13 @@ class Scale(Target):
     @property
     def is_several(self) -> bool:
         return self.inner.is_several
+
+    @property
+    def samples(self) -> int | None:
+        return self.inner.samples
+
+    def of_sample(self, sample: int) -> Target:
+        return replace(self, inner=self.inner.of_sample(sample))
 
     @property
     def title(self) -> str:

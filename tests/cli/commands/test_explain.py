@@ -324,6 +324,24 @@ def test_all_means_every_method_that_fits(run: Run, model: Path, photo: Path, ou
     assert {"grad-cam", "gradient", "cam", "recipro-cam"} <= made
 
 
+def test_each_image_has_its_own_target(run: Run, model: Path, photos: Path, out: Path) -> None:
+    options = ("explain", model, photos, "--format", "npy", "-m", "gradient")
+    done = run(*options, "--out", out, "-t", "each:2,0,1")
+    assert done.exit_code == 0, done.stderr
+    images = manifest_of(out)["images"]
+    assert [image["maps"][0]["target"] for image in images] == [
+        {"asked": str(n), "explained": str(n), "label": image["maps"][0]["target"]["label"]}
+        for n, image in zip((2, 0, 1), images, strict=True)
+    ]
+    again = run(*options, "--out", out.with_name("one"), "-t", "0")
+    assert again.exit_code == 0, again.stderr
+    one = manifest_of(out.with_name("one"))["images"][1]["maps"][0]
+    np.testing.assert_array_equal(
+        np.load(out / images[1]["maps"][0]["files"][0]), np.load(out.with_name("one") / one["files"][0])
+    )
+    refused(run(*options, "--out", out.with_name("two"), "-t", "each:2,0"), "2 targets are given for 3 samples")
+
+
 def test_layers_go_to_the_methods_that_take_them(run: Run, model: Path, photo: Path, out: Path) -> None:
     layers = ("--layer", "stem_relu", "--layer", "features")
     assert (
