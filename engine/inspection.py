@@ -18,6 +18,7 @@ from .inspect.signature import image_input
 from .inspect.weights import Weights, weighted_layers, weights
 from .load import load
 from .preprocess.answers import answer_of
+from .proto.bodies import Body, bodies
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class Decision:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything `onnxray inspect` shows. `params` counts every parameter once, `macs` are for one sample."""
+    """Everything `onnxray inspect` shows. `params` counts every parameter once, `macs` are for one sample; `bodies` are
+    the graphs inside If, Loop and Scan, whose values are no layers."""
 
     model: Model
     layers: tuple[Layer, ...]
@@ -40,6 +42,7 @@ class Report:
     producer: str
     batch: str
     params: int
+    bodies: tuple[Body, ...] = ()
 
     def __repr__(self) -> str:
         lines = [f"<{self.model!r}: {len(self.layers)} layers, {self.params:,} parameters>"]
@@ -63,7 +66,13 @@ def inspect(model: Source, **card: Any) -> Report:
     for node in model.graph.node:
         counted.update(parameters(model, node))
     return Report(
-        model, model.layers, decisions(with_tensor_scores(model)), producer, _batch(model), sum(counted.values())
+        model,
+        model.layers,
+        decisions(with_tensor_scores(model)),
+        producer,
+        _batch(model),
+        sum(counted.values()),
+        tuple(body for body in bodies(model.graph) if body.values),
     )
 
 

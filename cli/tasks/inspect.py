@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ...engine.graph.model import Model
     from ...engine.inspect.layers import Layer
     from ...engine.inspection import Report
+    from ...engine.proto.bodies import Body
     from ..figures.parts import Section
     from .subject import Subject
 
@@ -54,7 +55,12 @@ def to_mapping(report: Report) -> dict[str, Any]:
             {"what": d.what, "value": d.value, "reason": d.reason, "override": d.override} for d in report.decisions
         ],
         "layers": [_layer(model, layer) for layer in report.layers],
+        **({"bodies": [_body(body) for body in report.bodies]} if report.bodies else {}),
     }
+
+
+def _body(body: Body) -> dict[str, Any]:
+    return {"node": body.node, "name": body.name, "values": list(body.values), "outputs": list(body.gives)}
 
 
 def _value(value: Any) -> dict[str, Any]:
@@ -106,6 +112,7 @@ def _header(report: Report) -> list[str]:
             "size",
             f"{len(report.layers)} layers, {count(report.params)} parameters, {count(report.macs)} MACs per sample",
         ),
+        *(("inside", text) for text in _bodies(report)),
         *(("metadata", f"{key} = {value}") for key, value in sorted(model.metadata.items())),
     ]
     shown: list[str] = []
@@ -114,6 +121,18 @@ def _header(report: Report) -> list[str]:
         shown.append(f"{'' if title == before else title:<9} {elide(one_line(text), width - 10)}")
         before = title
     return shown
+
+
+def _bodies(report: Report) -> list[str]:
+    """A line for each graph inside a node."""
+    most = 8
+    lines = [
+        f"{len(body.values)} value{'s'[len(body.values) == 1 :]} in {body.name} of {body.node} cannot be named, but "
+        f"what it gives: {', '.join(body.gives)}"
+        for body in report.bodies[:most]
+    ]
+    more = len(report.bodies) - most
+    return [*lines, f"and {more} more graphs inside nodes"] if more > 0 else lines
 
 
 def _decisions(report: Report) -> list[str]:

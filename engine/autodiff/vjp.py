@@ -23,6 +23,7 @@ from ..graph.model import Model, Source
 from ..graph.read import read
 from ..graph.upgrade import GRADIENT_OPSET, upgraded
 from ..graph.widen import widened
+from ..proto.bodies import inside
 from ..proto.edit import copied
 from ..proto.values import FLOATS, elem_of
 from .decompose import decompose_live, rewrite
@@ -96,7 +97,8 @@ def _names(model: Model, names: str | Sequence[str], what: str) -> list[str]:
         raise GradientError(f"`{what}` names no value: give at least one")
     for name in listed:
         if name not in model.values:
-            raise UnknownName("value", name, model.values, f"`{what}` takes any value of the model")
+            remedy = inside(model.graph, name) or f"`{what}` takes any value of the model"
+            raise UnknownName("value", name, model.values, remedy)
     if len(set(listed)) < len(listed):
         raise GradientError(f"`{what}` names a value twice: {', '.join(repr(n) for n in listed)}")
     return listed

@@ -24,6 +24,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 from ..atomic import atomic
 from ..errors import OutputError, UnknownName
 from ..proto import external_data as external
+from ..proto.bodies import inside
 from ..proto.edit import copied, copy_fields
 from ..proto.nodes import DOMAIN_NAMES, MIN_IR, opset_of, plain_domain, reads
 from ..proto.shape_inference import infer_shapes
@@ -182,7 +183,8 @@ class Model:
         """The value called `name`. Raises UnknownName with the nearest names."""
         found = self.values.get(name)
         if found is None:
-            raise UnknownName("value", name, self.values, "`onnxray inspect` lists them")
+            remedy = inside(self.graph, name) or "`onnxray inspect` lists them"
+            raise UnknownName("value", name, self.values, remedy)
         return found
 
     @cached_property

@@ -12,6 +12,7 @@ from onnx import NodeProto
 from ..caches import of_model
 from ..errors import MethodError, UnknownName
 from ..graph.model import Model
+from ..proto.bodies import inside
 from ..proto.nodes import plain_domain, reads
 from ..proto.values import Shape, Value
 from .blocked_layout import BLOCKED, blocked_values
@@ -84,7 +85,7 @@ def value_of(model: Model, name: str) -> str:
     if found is not None:
         return found.output
     choices = [*layer_by_name(model), *layer_of_module(model), *model.values]
-    raise UnknownName("layer or value", name, choices, "`onnxray inspect` lists them")
+    raise UnknownName("layer or value", name, choices, _remedy(model, name))
 
 
 def find_layer(model: Model, name: str) -> Layer:
@@ -102,7 +103,11 @@ def find_layer(model: Model, name: str) -> Layer:
     if name in modules:
         return modules[name]
     choices = [*named, *modules, *(layer.output for layer in model.layers)]
-    raise UnknownName("layer", name, choices, "`onnxray inspect` lists them")
+    raise UnknownName("layer", name, choices, _remedy(model, name))
+
+
+def _remedy(model: Model, name: str) -> str:
+    return inside(model.graph, name) or "`onnxray inspect` lists them"
 
 
 def layer_by_name(model: Model) -> Mapping[str, Layer]:
