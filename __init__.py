@@ -28,6 +28,7 @@ _WHERE = {
     "Dream": "engine.dream",
     "visualize": "cli.facade",
     "Visualization": "engine.visualize",
+    "Pipeline": "cli.facade",
     "Prediction": "engine.predict",
     "predict": "cli.facade",
     "inspect": "engine.inspection",
@@ -39,6 +40,7 @@ _WHERE = {
 __all__ = [*_WHERE]
 
 if TYPE_CHECKING:
+    from .cli.facade import Pipeline as Pipeline
     from .cli.facade import activations as activations
     from .cli.facade import dream as dream
     from .cli.facade import visualize as visualize

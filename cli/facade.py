@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +19,8 @@ from ..engine.explain import explain as _explain
 from ..engine.graph.model import Source
 from ..engine.inspect.layers import Layer
 from ..engine.methods.registry import Method
+from ..engine.pipeline.pipeline import Given
+from ..engine.pipeline.pipeline import Pipeline as _Pipeline
 from ..engine.predict import Prediction
 from ..engine.predict import predict as _predict
 from ..engine.runtime.providers import Providers
@@ -221,3 +223,48 @@ def visualize(
             options[name] = read(options[name])
     options["spectrum"] = spectrum_of(options.get("spectrum"), options.get("parametrisation"))
     return _visualize(model, layer, channel, neuron, target, direction, steps, size, seed, **options)
+
+
+class Pipeline(_Pipeline):
+    __doc__ = _Pipeline.__doc__
+
+    def __init__(
+        self,
+        model: Source,
+        method: str | Method | type[Method] = "grad-cam",
+        target: Any = None,
+        layer: str | Layer | Sequence[str | Layer] | None = None,
+        *,
+        workers: int = 2,
+        queue: int = 8,
+        batch: int = 1,
+        max_delay_ms: float = 5.0,
+        render: Callable[[Any], Any] | None = None,
+        warm: bool = True,
+        **options: Any,
+    ) -> None:
+        if isinstance(target, str):
+            target = Target.parse(target)
+        if isinstance(target, Target):
+            target = target.opened(_read)
+        super().__init__(
+            model,
+            method,
+            target,
+            layer,
+            workers=workers,
+            queue=queue,
+            batch=batch,
+            max_delay_ms=max_delay_ms,
+            render=render,
+            warm=warm,
+            decode=_decoded,
+            **options,
+        )
+
+
+def _decoded(image: Any) -> Given:
+    """What a user gives a pipeline. Raises ImageError for a file that cannot be read."""
+    given = _given(image)
+    source, notes = given.files.get(0, (None, ())) if not given.listed else (None, ())
+    return Given(given.value, source, notes)

@@ -17,6 +17,7 @@ GROUPS = {
     "Answers and activations": ("predict", "Prediction", "activations"),
     "Explanations": ("explain", "methods", "Explanation", "Explanations", "Target", "compile"),
     "Feature visualization": ("visualize", "Visualization", "dream", "Dream"),
+    "Many images": ("Pipeline",),
     "Graphs": ("vjp", "expose", "split"),
     "Errors, version": ("OnnxrayError", "__version__"),
 }

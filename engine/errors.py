@@ -17,7 +17,9 @@
     ├── TargetError             a target that the model's output does not have
     ├── MethodError             a method that does not fit this model or these options
     ├── OutputError             results that cannot be written
-    └── DownloadError           a download that failed or does not have the expected checksum
+    ├── DownloadError           a download that failed or does not have the expected checksum
+    ├── Busy                    a pipeline has no place for another image
+    └── PipelineClosed          a pipeline takes no more images, or was stopped before an image's turn
 
 A message says what failed, where (operator, node, opset, shape, file) and what to do about it.
 """
@@ -104,6 +106,14 @@ class OutputError(OnnxrayError):
 
 class DownloadError(OnnxrayError):
     """A download that failed or does not have the expected checksum."""
+
+
+class Busy(OnnxrayError):
+    """A pipeline has no place for another image."""
+
+
+class PipelineClosed(OnnxrayError):
+    """A pipeline takes no more images, or was stopped before an image's turn."""
 
 
 def nearest(name: str, choices: Iterable[str], most: int = 3) -> list[str]:

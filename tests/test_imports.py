@@ -37,6 +37,7 @@ ROOMS: list[set[str]] = [
     {"load"},
     {"activations", "explain", "compile", "inspection", "predict", "visualize"},
     {"dream"},
+    {"pipeline"},
 ]
 # cli/: what each room imports besides itself and the engine.
 CLI_ROOMS: dict[str, set[str]] = {

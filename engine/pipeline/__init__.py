@@ -1,0 +1,1 @@
+"""Many images through one model: stages in threads, tickets, batches that form by themselves, statistics."""

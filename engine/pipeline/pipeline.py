@@ -1,0 +1,198 @@
+"""`Pipeline`: explanations of many images by one model and one method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...kernels.threads import available
+from ..attribution.explanation import Explanation, with_source
+from ..attribution.explanations import Explanations
+from ..attribution.inputs import CARD_OPTIONS, card_of, example_input, photos_of
+from ..attribution.problem import Problem
+from ..errors import CardError, MethodError, ModelError, OnnxrayError, ShapeError, TargetError
+from ..explain import RUN_OPTIONS, problem_of, solve
+from ..graph.model import Model, Source
+from ..inference.batches import RunOptions
+from ..inspect.layers import Layer
+from ..inspect.signature import image_input
+from ..load import load
+from ..methods.registry import Method, make
+from ..preprocess.card import Card
+from ..runtime.providers import resolve_providers
+from ..targets.target import Target
+from .flow import Flow, Sizes, Stages
+
+
+@dataclass(frozen=True)
+class Given:
+    """What an image was decoded to: see `explain` for `value`. source: its file; notes: what is to be said of it."""
+
+    value: Any
+    source: str | None = None
+    notes: Sequence[str] = ()
+
+
+class Pipeline(Flow[Any]):
+    """Explains images that come one by one, from any number of threads: with the values of `onnxray.explain`.
+
+        with onnxray.Pipeline("model.onnx", method="grad-cam", workers=2, queue=8) as pipeline:
+            ticket = pipeline.submit(frame, key="part-17")
+            explanation = ticket.result(timeout=1.0)
+
+    model, method, target, layer: as `onnxray.explain` takes them; so are the images that `submit` and `map` take. An
+        array is not copied: leave it as it is until its result is there.
+    workers: threads of inference. queue: how many images wait besides those in work; `submit` waits, or raises Busy,
+        when there is no place for another one. batch: how many images run together, at most; a batch forms of what is
+        there, and the first image waits for others for `max_delay_ms` milliseconds at most.
+    render: what makes the ticket's result of an explanation, in a thread of its own, such as `lambda e: e.overlay()`.
+    warm: whether the model is run once at the start, so that the first image takes no longer than the others.
+    options: those of `explain`. `threads`, of one run, is by default the number of processors divided by `workers`:
+        several runs with as many threads each would wait for each other.
+
+    The values are those of `onnxray.explain` of the same image, bit for bit; images that ran in a batch differ from it
+    as far as the model's own answers for a batch do, by rounding (1e-5 of the map's range). An image that fails raises
+    its error from its own ticket. At the end of the block everything that was submitted is finished; where the block
+    ends by an exception or Ctrl-C, only what is in work.
+
+    Raises UnknownName, MethodError, TargetError, CardError, ModelError, GradientError and its subclasses for what is
+    asked for, ShapeError for numbers that make no pipeline.
+    """
+
+    def __init__(
+        self,
+        model: Source,
+        method: str | Method | type[Method] = "grad-cam",
+        target: Any = None,
+        layer: str | Layer | Sequence[str | Layer] | None = None,
+        *,
+        workers: int = 2,
+        queue: int = 8,
+        batch: int = 1,
+        max_delay_ms: float = 5.0,
+        render: Callable[[Any], Any] | None = None,
+        warm: bool = True,
+        decode: Callable[[Any], Given] | None = None,
+        **options: Any,
+    ) -> None:
+        sizes = Sizes(workers, queue, batch, max_delay_ms)
+        work = Explaining.of(model, method, target, layer, workers, options)
+        if warm:
+            work.warm(batch, render)
+        super().__init__(Stages(work.several, decode or Given, render, work.group), sizes)
+
+
+@dataclass(frozen=True)
+class Explaining:
+    """The stage of inference: explanations of several images together.
+
+    card: of a model that takes images, else None. photos: whether images run together: the model has a batch axis.
+    """
+
+    model: Model
+    method: Method
+    target: Target
+    layer: Any
+    runtime: RunOptions
+    at: str | None
+    card: Card | None
+    photos: bool
+
+    @classmethod
+    def of(
+        cls, source: Source, method: Any, target: Any, layer: Any, workers: int, options: Mapping[str, Any]
+    ) -> Explaining:
+        options = dict(options)
+        at = options.pop("at", None)
+        fields = {name: options.pop(name) for name in CARD_OPTIONS if name in options}
+        running = {name: options.pop(name) for name in RUN_OPTIONS if name in options}
+        if running.get("threads") is None and workers > 1:
+            running["threads"] = _threads(running.get("providers"), workers)
+        chosen = make(method, options, ("method", "target", "layer", *CARD_OPTIONS, *RUN_OPTIONS))
+        model = load(source, **fields)
+        card = _card(model)
+        photos = card is not None and card.batched and at is None
+        return cls(model, chosen, Target.of(target), layer, RunOptions(**running), at, card, photos)
+
+    def group(self, given: Given) -> Hashable:
+        """Photos run together, whatever their sizes; anything else runs alone."""
+        alone = not (self.photos and isinstance(given.value, np.ndarray) and photos_of(self.model, given.value))
+        return id(given) if alone else "photos"
+
+    def several(self, given: Sequence[Given]) -> list[Explanation | Explanations]:
+        """The explanations of each image. Raises what `explain` raises."""
+        if len(given) == 1:
+            return [_named(given[0], self._solved(given[0].value))]
+        found = list(self._solved([one.value for one in given]))
+        each = len(found) // len(given)
+        parts = [found[i * each : (i + 1) * each] for i in range(len(given))]
+        return [
+            _named(one, part[0] if each == 1 else Explanations(part)) for one, part in zip(given, parts, strict=True)
+        ]
+
+    def warm(self, batch: int, render: Callable[[Any], Any] | None) -> None:
+        """Make sessions and compile kernels by explaining an image of zeros, alone and as a batch.
+
+        Raises what is wrong with the method, the target or the layer; what an image of zeros lacks is passed over.
+        """
+        zeros = self._example()
+        if zeros is None:
+            return
+        for count in dict.fromkeys((1, batch if self.photos else 1)):
+            problem = self._problem(zeros if count == 1 else [zeros] * count)
+            try:
+                found = solve(problem, self.method)
+            except (ShapeError, TargetError):
+                continue
+            if render is not None and count == 1:
+                self._try(render, found)
+
+    def _try(self, render: Callable[[Any], Any], found: Any) -> None:
+        try:
+            render(found)
+        except OnnxrayError:
+            return
+
+    def _example(self) -> Any:
+        """An input of zeros, a photo where the model takes photos; None where its shape is not known."""
+        if self.card is not None:
+            return np.zeros((*self.card.size, 3), np.uint8)
+        try:
+            given = example_input(self.model)
+        except (ModelError, MethodError):
+            return None
+        return {given.name: given.x, **given.others}
+
+    def _solved(self, value: Any) -> Any:
+        return solve(self._problem(value), self.method)
+
+    def _problem(self, value: Any) -> Problem:
+        return problem_of(self.model, value, self.target, self.layer, runtime=self.runtime, at=self.at)
+
+
+def _card(model: Model) -> Card | None:
+    """The card of a model that takes images, else None. Raises CardError."""
+    try:
+        image_input(model)
+    except (ModelError, CardError):
+        return None
+    return card_of(model)
+
+
+def _threads(providers: Any, workers: int) -> int | None:
+    """Threads of one run where several go on at once."""
+    if resolve_providers(providers) != ("CPUExecutionProvider",):
+        return None
+    return max(1, available() // workers)
+
+
+def _named(given: Given, found: Any) -> Any:
+    """With the file that the image came from."""
+    if given.source is None:
+        return found
+    if isinstance(found, Explanation):
+        return with_source(found, given.source, given.notes)
+    return Explanations([with_source(part, given.source, given.notes) for part in found])

@@ -1,0 +1,124 @@
+"""`onnxray.Pipeline`: the same values as `onnxray.explain`, from any number of threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+import onnxray
+from onnxray.engine.errors import ImageError, MethodError, ShapeError, TargetError, UnknownName
+
+
+@pytest.fixture(scope="module")
+def model() -> onnxray.Model:
+    return onnxray.load("builtin")
+
+
+@pytest.fixture(scope="module")
+def photos() -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (80 + 10 * n, 120, 3), np.uint8) for n in range(6)]
+
+
+def same(found: Any, wanted: Any) -> None:
+    np.testing.assert_array_equal(found.values, wanted.values)
+    np.testing.assert_array_equal(found.heatmap, wanted.heatmap)
+    assert (found.score, found.label, found.warnings) == (wanted.score, wanted.label, wanted.warnings)
+
+
+@pytest.mark.parametrize("method", ["grad-cam", "gradient", "occlusion"])
+def test_values_are_those_of_explain(model: onnxray.Model, photos: list[np.ndarray], method: str) -> None:
+    wanted = [onnxray.explain(model, photo, method) for photo in photos]
+    with onnxray.Pipeline(model, method) as pipeline:
+        for found, one in zip(pipeline.map(photos), wanted, strict=True):
+            same(found, one)
+
+
+def test_values_of_batches_are_those_of_explain_but_for_rounding(
+    model: onnxray.Model, photos: list[np.ndarray]
+) -> None:
+    with onnxray.Pipeline(model, batch=4, max_delay_ms=200, target=["scratch", 2]) as pipeline:
+        found = list(pipeline.map(photos * 2))
+        assert pipeline.stats().batch > 1
+    for explanations, photo in zip(found, photos * 2, strict=True):
+        wanted = onnxray.explain(model, photo, target=["scratch", 2])
+        assert [e.label for e in explanations] == [e.label for e in wanted]
+        for a, b in zip(explanations, wanted, strict=True):
+            assert np.abs(a.values - b.values).max() <= 1e-5 * np.abs(b.values).max()
+
+
+def test_sixteen_threads_get_what_one_gets(model: onnxray.Model, photos: list[np.ndarray]) -> None:
+    wanted = [onnxray.explain(model, photo) for photo in photos]
+    barrier = threading.Barrier(16)
+    with onnxray.Pipeline(model, workers=4, queue=4) as pipeline:
+
+        def ask(number: int) -> None:
+            barrier.wait(30)
+            for turn in range(6):
+                place = (number + turn) % len(photos)
+                ticket = pipeline.submit(photos[place], key=(number, turn))
+                assert ticket.key == (number, turn)
+                same(ticket.result(60), wanted[place])
+
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(ask, range(16)))
+        assert pipeline.stats().images == 96
+
+
+def test_files_and_pillow_images_and_what_cannot_be_read(model: onnxray.Model, tmp_path: Path) -> None:
+    from PIL import Image
+
+    good = onnxray.samples()[4]
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(good.read_bytes()[:300])
+    with onnxray.Pipeline(model) as pipeline:
+        results = list(pipeline.map([good, broken, Image.open(good), "missing.png"], errors="return"))
+    assert results[0].source == str(good)
+    same(results[0], onnxray.explain(model, good))
+    same(results[2], onnxray.explain(model, good))
+    assert isinstance(results[1], ImageError)
+    assert isinstance(results[3], ImageError)
+    assert "missing.png" in str(results[3])
+
+
+def test_rendering_is_a_stage(model: onnxray.Model, photos: list[np.ndarray]) -> None:
+    with onnxray.Pipeline(model, render=lambda e: e.overlay()) as pipeline:
+        overlay = pipeline.submit(photos[0]).result(60)
+        assert "render" in pipeline.stats().stages
+    np.testing.assert_array_equal(overlay, onnxray.explain(model, photos[0]).overlay())
+
+
+def test_models_that_take_no_images(parse: Callable[..., onnx.ModelProto]) -> None:
+    table = parse(
+        "g (float[N, 3] x) => (float[N, 2] y) { y = Gemm(x, w) }",
+        w=np.array([[1, 2], [3, 4], [5, 6]], np.float32),
+    )
+    with onnxray.Pipeline(table, "gradient", batch=4) as pipeline:
+        found = pipeline.submit(np.array([1, 2, 3], np.float32)).result(60)
+    np.testing.assert_array_equal(found.values, [2, 4, 6])
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"method": "grad-camm"}, UnknownName),
+        ({"layer": "nowhere"}, UnknownName),
+        ({"method": "gradient", "layer": "stage2/relu2"}, MethodError),
+        ({"target": "no such label"}, UnknownName),
+        ({"target": 77}, TargetError),
+        ({"wokers": 3}, UnknownName),
+        ({"workers": 0}, ShapeError),
+    ],
+)
+def test_what_is_wrong_is_known_before_the_first_image(
+    model: onnxray.Model, options: dict[str, Any], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        onnxray.Pipeline(model, **options)
