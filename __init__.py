@@ -29,6 +29,8 @@ _WHERE = {
     "visualize": "cli.facade",
     "Visualization": "engine.visualize",
     "Pipeline": "cli.facade",
+    "top": "cli.facade",
+    "Top": "engine.survey.top",
     "Prediction": "engine.predict",
     "predict": "cli.facade",
     "inspect": "engine.inspection",
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from .cli.facade import Pipeline as Pipeline
     from .cli.facade import activations as activations
     from .cli.facade import dream as dream
+    from .cli.facade import top as top
     from .cli.facade import visualize as visualize
     from .cli.signatures import compile as compile
     from .cli.signatures import explain as explain
@@ -62,6 +65,7 @@ if TYPE_CHECKING:
     from .engine.inspection import filters as filters
     from .engine.methods.registry import methods as methods
     from .engine.predict import Prediction as Prediction
+    from .engine.survey.top import Top as Top
     from .engine.targets.target import Target as Target
     from .engine.version import __version__ as __version__
     from .engine.visualize import Visualization as Visualization

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,7 +24,11 @@ from ..engine.pipeline.pipeline import Pipeline as _Pipeline
 from ..engine.predict import Prediction
 from ..engine.predict import predict as _predict
 from ..engine.runtime.providers import Providers
+from ..engine.survey.pictures import Picture
+from ..engine.survey.top import Top
 from ..engine.targets.target import Target
+from ..engine.top import pictures_of
+from ..engine.top import top as _top
 from ..engine.visualize import Visualization
 from ..engine.visualize import visualize as _visualize
 
@@ -268,3 +272,37 @@ def _decoded(image: Any) -> Given:
     given = _given(image)
     source, notes = given.files.get(0, (None, ())) if not given.listed else (None, ())
     return Given(given.value, source, notes)
+
+
+def top(
+    model: Source,
+    images: Any,
+    layers: str | Layer | Sequence[str | Layer] | None = None,
+    k: int = 9,
+    **options: Any,
+) -> Top:
+    """Find the k images that excite each unit of some layers most, and least, in one pass over any number of them.
+
+    images: the path of a folder, of an image file, a glob pattern, or several in a list; a folder whose subfolders hold
+    the images labels them by the subfolders' names. Else as `onnxray.engine.top.top` takes them, which lists all
+    options and what a result offers. Raises ImageError for a file that cannot be read, and what `engine.top.top`
+    raises.
+    """
+    return _top(model, _surveyed(images), layers, k, **options)
+
+
+def _surveyed(images: Any) -> Iterator[Picture]:
+    """The images of a survey, decoded when their turn comes. Raises ImageError, ShapeError."""
+    from .files.labelled import find_labelled, pictures
+
+    if isinstance(images, str | os.PathLike):
+        return pictures(find_labelled(images))
+    if isinstance(images, list | tuple) and images and all(isinstance(i, str | os.PathLike) for i in images):
+        return pictures(find_labelled(images))
+    return pictures_of(_decoded_each(images))
+
+
+def _decoded_each(images: Iterable[Any]) -> Iterator[Any]:
+    for item in images:
+        pixels, source, _ = _pixels(item)
+        yield (source, pixels) if source is not None else pixels

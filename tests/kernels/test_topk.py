@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from onnxray.kernels.topk import empty, update
+from onnxray.kernels.topk import empty, merge, update
 
 
 def judge(scores: np.ndarray, ids: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -72,3 +72,34 @@ def test_misuse(scores, ids, message):
 def test_misused_state():
     with pytest.raises(ValueError, match="k at least 1"):
         empty(3, 0)
+
+
+@pytest.mark.parametrize("parts", [1, 2, 5])
+def test_parts_merge_to_the_whole(parts):
+    """Ids come several times, in the same part and in others."""
+    rng = np.random.default_rng(parts)
+    ids = rng.integers(0, 60, 100)
+    scores = rng.integers(-3, 3, (60, 8)).astype(np.float32)[ids]
+    places = np.broadcast_to(ids[:, None] * 2, scores.shape)
+    whole = update(empty(8, 9), scores, ids, places)
+    state = empty(8, 9)
+    for chosen in np.array_split(rng.permutation(100), parts):
+        assert merge(state, update(empty(8, 9), scores[chosen], ids[chosen], places[chosen])) is state
+    for name in ("scores", "ids", "places"):
+        np.testing.assert_array_equal(getattr(state, name), getattr(whole, name))
+    assert all(len(set(row.tolist())) == 9 for row in state.ids)
+    np.testing.assert_array_equal(state.places, 2 * state.ids)
+
+
+def test_an_id_that_comes_again_keeps_its_highest_score():
+    state = update(empty(1, 3), [[1.0], [4.0], [2.0], [3.0], [4.0]], [7, 8, 7, 7, 8], [[0], [1], [2], [3], [4]])
+    assert state.ids.tolist() == [[8, 7, -1]]
+    assert state.scores[0, :2].tolist() == [4, 3]
+    assert state.places[0, :2].tolist() == [1, 3]
+
+
+def test_places_must_fit_and_units_must_agree():
+    with pytest.raises(ValueError, match="places must have shape"):
+        update(empty(3, 2), np.zeros((2, 3)), [0, 1], [[0, 1]])
+    with pytest.raises(ValueError, match="cannot be merged"):
+        merge(empty(3, 2), empty(4, 2))

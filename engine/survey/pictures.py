@@ -1,0 +1,110 @@
+"""The images of a survey: decoded, named by their content, prepared ahead of the model on another thread."""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ShapeError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image of a data set: its name, uint8 (H, W, 3) RGB or (H, W) `pixels`, and its class where that is known."""
+
+    name: str
+    pixels: NDArray[np.uint8]
+    label: str | None = None
+
+
+@dataclass(frozen=True)
+class ImageEntry:
+    """What a result keeps of an image: sha256 of its shape and pixels, its name, its class, (height, width)."""
+
+    sha256: str
+    name: str
+    label: str | None
+    size: tuple[int, int]
+
+    @property
+    def id(self) -> int:
+        """A number of 63 bits that stands for the content."""
+        return id_of(self.sha256)
+
+
+def entry_of(picture: Picture) -> ImageEntry:
+    """Raises ShapeError where the pixels are no image."""
+    pixels = picture.pixels
+    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or 0 in pixels.shape:
+        raise ShapeError(
+            f"the image {picture.name!r} must be uint8 (H, W, 3) RGB or (H, W), got {pixels.dtype} {pixels.shape}"
+        )
+    digest = hashlib.sha256(repr(pixels.shape).encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return ImageEntry(digest.hexdigest(), picture.name, picture.label, (pixels.shape[0], pixels.shape[1]))
+
+
+def id_of(sha256: str) -> int:
+    """The first 63 bits."""
+    return int(sha256[:16], 16) >> 1
+
+
+def first_of(one: ImageEntry | None, other: ImageEntry) -> ImageEntry:
+    """Of two entries of the same content, the one whose name comes first."""
+    return other if one is None or (other.name, other.label or "") < (one.name, one.label or "") else one
+
+
+class Ahead(Generic[T]):
+    """An iterator over `items` that another thread advances, at most `most` items ahead; a context manager.
+
+    An exception of `items` is raised where its item would have come.
+    """
+
+    def __init__(self, items: Iterable[T], most: int) -> None:
+        self._queue: queue.Queue[tuple[T | None, BaseException | None, bool]] = queue.Queue(most)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._work, args=(items,), name="onnxray-images", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Ahead[T]:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[T]:
+        while True:
+            item, error, last = self._queue.get()
+            if error is not None:
+                raise error
+            if last:
+                return
+            yield item  # type: ignore[misc]  # None only where T has it
+
+    def close(self) -> None:
+        """Stop the thread; it ends after the item it is at."""
+        self._stopped.set()
+        while self._thread.is_alive():
+            try:
+                self._queue.get(timeout=0.05)
+            except queue.Empty:
+                continue
+
+    def _work(self, items: Iterable[T]) -> None:
+        try:
+            for item in items:
+                self._queue.put((item, None, False))
+                if self._stopped.is_set():
+                    return
+            self._queue.put((None, None, True))
+        except BaseException as error:
+            self._queue.put((None, error, True))
