@@ -93,9 +93,9 @@ the option `segments`:
 
 | segments | features |
 | --- | --- |
-| `auto` | superpixels on images (`sobol`: the grid), single elements on all other inputs |
+| `auto` | superpixels on images (`sobol`: the grid) and volumes, single elements on all other inputs |
 | `slic`, or a number | superpixels (SLIC) of what the model sees, about 50, or about that many |
-| `grid` | `grid` x `grid` rectangles |
+| `grid` | `grid` cells along each axis of an image, a volume, a signal's time; `4x8`: rows x columns, time x features |
 | `elements` | every number of the input: the columns of a table, the words of a text |
 | labels, an array of integers | what has the same number; negative numbers are never hidden |
 | masks, an array of booleans | one mask for each feature; they may overlap and leave parts free |

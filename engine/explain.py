@@ -166,7 +166,7 @@ def _part(problem: Problem, method: Method, maps: Maps, row: int) -> Explanation
         label=target.title,
         asked=str(problem.asked.of_sample(sample)),
         inputs=problem.input.columns or (problem.input.name,),
-        extent=_extent(problem, values),
+        **_along(problem, values),
         channels=maps.channels(row, problem.input),
         in_colours=maps.in_colours,
     )
@@ -185,15 +185,18 @@ def _probability(problem: Problem, row: int) -> float | None:
     return float(class_probabilities(answer_of(problem.source), scores, target.scale)[0, used.pop()])
 
 
-def _extent(problem: Problem, values: NDArray[np.float32]) -> tuple[int, ...] | None:
-    """The sizes of a signal or a volume, where the values lie along it, channels first or without."""
+def _along(problem: Problem, values: NDArray[np.float32]) -> dict[str, Any]:
+    """The sizes of a signal or a volume, where the values lie along it, and the axis of their channels."""
     given = problem.input
     found = spatial_input(problem.source)
     if given.axes is not None or found is None or found[0] != given.name:
-        return None
+        return {}
     extent = tuple(given.x.shape[axis] for axis in found[1])
-    whole = values.ndim == len(extent) + 1 and values.shape[1:] == extent
-    return extent if whole or values.ndim == len(extent) else None
+    if values.ndim == len(extent):
+        return {"extent": extent}
+    rest = [axis - 1 for axis in range(1, given.x.ndim) if axis not in found[1]]
+    whole = values.shape == given.x.shape[1:] and len(rest) == 1
+    return {"extent": extent, "extent_channel": rest[0]} if whole else {}
 
 
 def _why(problem: Problem) -> dict[str, str]:

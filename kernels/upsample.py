@@ -64,6 +64,8 @@ def upsample_along(map: ArrayLike, sizes: tuple[int, ...]) -> NDArray[np.float32
     found = np.asarray(map, np.float32)
     if len(sizes) > found.ndim or 0 in found.shape or any(size < 1 for size in sizes):
         raise ValueError(f"a map of shape {found.shape} cannot be brought to {sizes}")
+    if len(sizes) == 2 and found.ndim < 4:
+        return upsample(found, (sizes[0], sizes[1]))
     for axis, size in zip(range(found.ndim - len(sizes), found.ndim), sizes, strict=True):
         if found.shape[axis] == size:
             continue

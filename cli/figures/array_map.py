@@ -117,15 +117,19 @@ def _strongest(values: NDArray[np.float32], given: NDArray[Any] | None) -> Block
 
 
 def _rows_of(x: NDArray[Any] | None, length: int) -> NDArray[np.float32] | None:
-    """The channels (C, T) of a signal."""
-    if x is None or x.dtype.kind not in "fiub" or x.shape[-1] != length:
+    """The channels (C, T) of a signal, given with channels first or last."""
+    if x is None or x.dtype.kind not in "fiub":
         return None
-    return np.asarray(x, np.float32).reshape(-1, length)
+    if x.shape[-1] != length and x.ndim == 2 and x.shape[0] == length:
+        x = x.T
+    return np.asarray(x, np.float32).reshape(-1, length) if x.shape[-1] == length else None
 
 
 def _matrix(e: Explanation, values: NDArray[np.float32], x: NDArray[Any] | None, scale: Scale) -> list[Block]:
     """Times and features as lines where they are few, else as a table; times run along the longer axis."""
-    along = 1 if e.extent is not None or values.shape[1] >= values.shape[0] else 0
+    along = 1 if values.shape[1] >= values.shape[0] else 0
+    if e.extent is not None and len(e.extent) == 1:
+        along = 1 - e.extent_channel
     rows = values if along == 1 else values.T
     given = None if x is None or x.dtype.kind not in "fiub" else (x if along == 1 else x.T).astype(np.float32)
     if len(rows) <= _LINES and rows.shape[1] > 8:
@@ -211,7 +215,10 @@ def _volume(x: NDArray[Any] | None, extent: tuple[int, ...]) -> NDArray[np.float
     if x is None or x.dtype.kind not in "fiub":
         return None
     found = np.asarray(x, np.float32)
-    return reduced(found, 0, "max-abs") if found.shape[1:] == extent else found if found.shape == extent else None
+    if found.shape == extent:
+        return found
+    axis = 0 if found.shape[1:] == extent else 3 if found.shape[:-1] == extent else None
+    return None if axis is None else reduced(found, axis, "max-abs")
 
 
 def _slices(heat: NDArray[np.float32], x: NDArray[np.float32] | None, scale: Scale) -> list[Block]:

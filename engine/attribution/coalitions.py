@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +80,7 @@ class Coalitions:
         self._x = np.ascontiguousarray(problem.input.x[sample])
         self._fill = None if fill is None else np.ascontiguousarray(fill)
         # As the kernel sees it: an image, or all elements in one row.
-        view = problem.input.planar if features.on_plane else (1, 1, self._x.size, 1)
+        view = problem.input.planar if features.on_plane else _in_one_row(self._x.shape, features)
         assert view is not None
         labels = np.where(features.labels < 0, features.atoms, features.labels)
         self._view, self._labels = view, np.ascontiguousarray(labels.reshape(view[1:3]), np.int32)
@@ -140,7 +141,7 @@ class Coalitions:
     def _fitted(self, masks: NDArray[Any]) -> NDArray[Any]:
         """Masks (B, ...) over `labels`, with the axes of a sample."""
         if not self.features.on_plane:
-            return masks
+            return self.features.in_sample(masks, self._x.ndim)
         axes = _axes(self.problem)
         return masks.reshape(len(masks), *(n if axis in axes else 1 for axis, n in enumerate(self._x.shape)))
 
@@ -177,6 +178,14 @@ class Coalitions:
                 " fill"
             )
         return result.reshape(count // rows, rows, -1).mean(axis=1) if self.in_rows else result
+
+
+def _in_one_row(shape: tuple[int, ...], features: Features) -> tuple[int, int, int, int]:
+    """A sample that is no image as the kernel sees it: what is before its places, one row of them, what is behind."""
+    if not features.along:
+        return 1, 1, math.prod(shape), 1
+    first, last = features.along[0], features.along[-1]
+    return math.prod(shape[:first]), 1, math.prod(shape[first : last + 1]), math.prod(shape[last + 1 :])
 
 
 def check_count(method: str, features: Features) -> None:

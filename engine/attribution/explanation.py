@@ -54,7 +54,8 @@ class Explanation:
     layer, reason: where the map was made and why, None for methods that explain at the input.
     channels: (3, h, w) float32, the map's red, green and blue over the input plane, None where it has none. in_colours:
         whether they are shown, around gray, where no colour map is asked for.
-    extent: the sizes of a signal (T,) or a volume (D, H, W) along which the values lie, None elsewhere.
+    extent: the sizes of a signal (T,) or a volume (D, H, W) along which the values lie, None elsewhere. extent_channel:
+        the axis of `values` that holds channels, where there is one more than those.
     inputs: the input that is explained, or those that the columns of a table are: see `parts`.
     warnings: what should be known before the map is believed. details: further numbers (completeness error, ...).
 
@@ -87,6 +88,7 @@ class Explanation:
     probability: float | None = None
     inputs: tuple[str, ...] = ()
     extent: tuple[int, ...] | None = None
+    extent_channel: int = 0
 
     def __len__(self) -> int:
         return 1
@@ -142,7 +144,7 @@ class Explanation:
         from ...kernels.upsample import upsample_along
 
         if self.values.ndim > len(extent):
-            return reduced(self.values, 0, "max-abs" if self.reduce == "none" else self.reduce)
+            return reduced(self.values, self.extent_channel, "max-abs" if self.reduce == "none" else self.reduce)
         return upsample_along(self.values, extent)
 
     def _on_image(

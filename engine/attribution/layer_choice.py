@@ -12,7 +12,7 @@ from ..caches import of_model
 from ..errors import Disconnected, GradientError, MethodError, OnnxrayError
 from ..graph.model import Model
 from ..inspect.blocked_layout import BLOCKED, blocked_values
-from ..inspect.layers import Layer, along_signal, find_layer
+from ..inspect.layers import Layer, along_signal, channel_axes, find_layer
 from ..inspect.position_trace import trace
 from ..inspect.token_grid import Grid
 from ..proto.nodes import label
@@ -337,7 +337,7 @@ def _along(problem: Problem, layer: Layer) -> Grid:
     assert layer.map_axes is not None
     value = problem.runs.activations([layer.output])[layer.output]
     sizes = [value.shape[a] for a in layer.map_axes]
-    (channel,) = [a for a in range(1, value.ndim) if a not in layer.map_axes]
+    (channel,) = channel_axes(layer.shape or value.shape, layer.map_axes)
     rows, columns = (1, sizes[0]) if len(sizes) == 1 else (sizes[0], sizes[1] * sizes[2])
     return Grid((rows, columns), tuple(layer.map_axes), channel, np.arange(rows * columns))
 

@@ -1,12 +1,13 @@
-"""What perturbation methods hide and show as one: superpixels, squares of a grid, single elements, or the user's own.
+"""What perturbation methods hide and show as one: superpixels, cells of a grid, single elements, or the user's own.
 
-A sample's elements are divided into atoms: `labels` numbers them over the input plane (H, W), or over all elements of
-a sample, with -1 for what is never hidden. A feature covers one atom, or several where the user's masks overlap; an
-element is seen as long as all features over it are kept.
+A sample's elements are divided into atoms: `labels` numbers them over the input plane (H, W), over the places of a
+signal or a volume, or over all elements of a sample, with -1 for what is never hidden. A feature covers one atom, or
+several where the user's masks overlap; an element is seen as long as all features over it are kept.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 
 from ..errors import MethodError
 from .inputs import picture
+from .maps import GridMaps, InputMaps, Maps
+from .place_axes import is_table, numbers_along, place_axes
 
 if TYPE_CHECKING:
     from ..preprocess.geometry import Geometry
@@ -25,15 +28,19 @@ AUTO, SLIC, GRID, ELEMENTS = "auto", "slic", "grid", "elements"
 NAMES = (AUTO, SLIC, GRID, ELEMENTS)
 # Superpixels of an image where the user names no number.
 SUPERPIXELS = 50
+GRID_HELP = (
+    "Cells along each side for the segments `grid`; 4x8 or [4, 8]: along each axis of an image or a volume, and of a "
+    "series along time and features."
+)
 
 
 @dataclass(frozen=True)
 class Features:
     """The features of one sample.
 
-    labels: int32, (H, W) over the input plane (`on_plane`) or (...) over a sample's elements: an atom's number, or -1.
-    covers: bool (F, A), the atoms of each feature; None where feature i is atom i. names: what the user's labels
-    called them, in order. kind: what they are, in words.
+    labels: int32, (H, W) over the input plane (`on_plane`), over the axes `along` of a sample that is no image, or over
+    all its elements: an atom's number, or -1. covers: bool (F, A), the atoms of each feature; None where feature i is
+    atom i. names: what the user's labels called them, in order. kind: what they are, in words.
     """
 
     labels: NDArray[np.int32]
@@ -41,6 +48,7 @@ class Features:
     names: tuple[int, ...]
     on_plane: bool
     kind: str
+    along: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -63,6 +71,20 @@ class Features:
         atoms = values if self.covers is None else values @ self.covers
         return np.append(atoms, 0.0).astype(np.float32)[self.labels]
 
+    def in_sample(self, masks: NDArray[Any], rank: int) -> NDArray[Any]:
+        """Masks (..., places) over the labels of what is no image, to be broadcast against a sample of `rank` axes."""
+        if not self.along:
+            return masks
+        leading = masks.shape[: masks.ndim - len(self.along)]
+        sizes = dict(zip(self.along, self.labels.shape, strict=True))
+        return masks.reshape(*leading, *(sizes.get(axis, 1) for axis in range(rank)))
+
+    def maps(self, values: NDArray[np.float32], **about: Any) -> Maps:
+        """What a method returns for values (R, ...) in the shape of `labels`."""
+        if not self.on_plane and not self.along:
+            return InputMaps(values, **{"reduce": "sum", **about})
+        return GridMaps(values, plane=values[:, None] if values.ndim == 2 else None, **about)
+
 
 def idle_segment_options(segments: int | str | NDArray[Any] | None) -> dict[str, str]:
     """Options `grid` and `compactness` that have no effect with these segments -> what they need."""
@@ -72,11 +94,17 @@ def idle_segment_options(segments: int | str | NDArray[Any] | None) -> dict[str,
     return found if superpixels else {**found, "compactness": "superpixels (segments='slic' or a number)"}
 
 
-def features_of(problem: Problem, segments: int | str | NDArray[Any], grid: int, compactness: float) -> list[Features]:
+def features_of(
+    problem: Problem,
+    segments: int | str | NDArray[Any],
+    grid: int | str | Sequence[int | str],
+    compactness: float,
+) -> list[Features]:
     """The features of every sample of the problem.
 
-    segments: "slic" superpixels, or a number: about that many; "grid": `grid` x `grid` rectangles; "elements": every
-    element of the input; "auto": superpixels on images, elements on other inputs; or an array. Of integers: the number
+    segments: "slic" superpixels, or a number: about that many; "grid": `grid` cells along each axis of places, or one
+    number for each; "elements": every element of the input; "auto": superpixels on images and volumes, elements on
+    other inputs; or an array. Of integers: the number
     of the segment of every pixel (H, W), on the model's input plane or on the original image; on other inputs whatever
     broadcasts to a sample's shape; with the batch's axis in front, each sample has its own. Elements with a negative
     number are never hidden. Of booleans: masks with one axis more, (F, H, W), that may overlap. compactness: of SLIC.
@@ -86,31 +114,75 @@ def features_of(problem: Problem, segments: int | str | NDArray[Any], grid: int,
     given = problem.input
     if isinstance(segments, np.ndarray):
         return _from_array(given, segments)
+    axes = () if given.plane is not None else place_axes(problem.source, given.name, given.x.shape[1:])
     if segments == AUTO:
-        segments = ELEMENTS if given.plane is None else SLIC
+        segments = SLIC if given.plane is not None or len(axes) == 3 else ELEMENTS
     if segments == ELEMENTS:
         shape = given.x.shape[1:]
         count = int(np.prod(shape))
         labels = np.arange(count, dtype=np.int32).reshape(shape)
         return [Features(labels, None, tuple(range(count)), False, f"{count} elements of the input")] * len(given.x)
-    if given.plane is None:
-        raise MethodError(
-            f"segments {segments!r} are parts of an image and the input is none: use 'elements', or an array of labels"
-        )
     if segments == GRID:
-        return [_grid(given.plane, grid)] * len(given.x)
+        return [_grid(given, axes, grid)] * len(given.x)
     count = SUPERPIXELS if isinstance(segments, str) else segments
+    if given.plane is None:
+        return [_slic_along(problem, axes, sample, count, compactness) for sample in range(len(given.x))]
     return [_slic(problem, sample, count, compactness) for sample in range(len(given.x))]
 
 
-def _grid(plane: tuple[int, int], cells: int) -> Features:
-    if cells > min(plane):
+def _grid(given: Input, axes: tuple[int, ...], grid: int | str | Sequence[int | str]) -> Features:
+    if given.plane is not None:
+        sizes: tuple[int, ...] = given.plane
+        cells, along = numbers_along(grid, sizes, (0, 1), "grid")
+    else:
+        shape = given.x.shape[1:]
+        cells, along = numbers_along(grid, shape, axes, "grid")
+        sizes = tuple(shape[axis] for axis in along)
+    text = " x ".join(map(str, cells))
+    if any(number > size for number, size in zip(cells, sizes, strict=True)):
         raise MethodError(
-            f"a grid of {cells} x {cells} is finer than the input of {plane[0]} x {plane[1]}: take a smaller grid"
+            f"a grid of {text} is finer than the input of {' x '.join(map(str, sizes))}: take a smaller grid"
         )
-    rows, columns = ((np.arange(side) * 2 + 1) * cells // (2 * side) for side in plane)
-    labels = (rows[:, None] * cells + columns).astype(np.int32)
-    return Features(labels, None, tuple(range(cells * cells)), True, f"a grid of {cells} x {cells}")
+    each = [(np.arange(size) * 2 + 1) * number // (2 * size) for number, size in zip(cells, sizes, strict=True)]
+    labels = np.ravel_multi_index(np.meshgrid(*each, indexing="ij"), cells).astype(np.int32)
+    kind = f"a grid of {text}" if len(cells) > 1 else f"{text} stretches"
+    return _placed(given, along, labels, kind)
+
+
+def _placed(given: Input, along: tuple[int, ...], labels: NDArray[np.int32], kind: str) -> Features:
+    """Features of labels over the plane of an image, or over the axes `along` of another sample."""
+    names = tuple(range(int(labels.max()) + 1))
+    if given.plane is not None:
+        return Features(labels, None, names, True, kind)
+    shape = given.x.shape[1:]
+    if len(along) == len(shape):
+        return Features(labels, None, names, False, kind)
+    if along == tuple(range(along[0], along[0] + len(along))):
+        return Features(labels, None, names, False, kind, along)
+    wide = labels.reshape([shape[axis] if axis in along else 1 for axis in range(len(shape))])
+    return Features(np.ascontiguousarray(np.broadcast_to(wide, shape)), None, names, False, kind)
+
+
+def _slic_along(problem: Problem, axes: tuple[int, ...], sample: int, count: int, compactness: float) -> Features:
+    """SLIC over the places of a signal or a volume; the range of its numbers counts as that of an image's lightness."""
+    from skimage.segmentation import slic
+
+    given = problem.input
+    x = given.x[sample]
+    if not axes or is_table(problem.source, given.name) or x.dtype.kind not in "fiu":
+        raise MethodError(
+            f"superpixels are parts of an image, a signal or a volume, and {given.name!r} is none: use 'elements', "
+            "'grid' with a number for each axis, or an array of labels"
+        )
+    moved = np.moveaxis(np.nan_to_num(x.astype(np.float64)), axes, range(len(axes)))
+    sizes = moved.shape[: len(axes)]
+    values = moved.reshape(*(1,) * (2 - len(axes)), *sizes, -1)
+    # scikit-image brings numbers to 0..1; the lightness of images runs to 100, which `compactness` is meant for.
+    near = compactness / 100
+    found = slic(values, n_segments=count, compactness=near, start_label=0, channel_axis=-1, convert2lab=False)
+    labels = np.unique(found, return_inverse=True)[1].reshape(sizes).astype(np.int32)
+    what = "supervoxels" if len(axes) == 3 else "stretches"
+    return _placed(given, axes, labels, f"{int(labels.max()) + 1} {what} (SLIC)")
 
 
 def _slic(problem: Problem, sample: int, count: int, compactness: float) -> Features:

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import MethodError
 from ..graph.model import Model
-from ..inspect.concrete_shapes import spatial_input
-from ..inspect.input_kind import input_kinds
+from .place_axes import place_axes
 from .windows import WindowGrid, patches, starts
 
 # Up to this many elements are hidden one by one; of longer inputs, stretches: about 128 of them, each half over the
@@ -136,25 +135,27 @@ def signal_windows(
 ) -> SignalWindows | VolumeWindows:
     """The windows for samples of this shape, without the batch axis.
 
-    Signals, (channels, length) in front of a convolution, and single rows are hidden along their one axis, through all
-    channels. Of a series (time, features), times through all features; TxF, or [T, F], hides parts of features. Of
+    Signals, (channels, length) or (length, channels) in front of a convolution, series (time, features) and single rows
+    are hidden along their one axis, through all channels; TxF, or [T, F], hides parts of features. Of
     other samples (rows, columns), single elements, RxC rows by columns, or, with one number, a stretch of the last axis
     through all rows. Of volumes, boxes through all channels. Of samples with more axes, stretches of the last. Raises
     MethodError.
     """
-    source = spatial_input(model)
-    if source is not None and source[0] == name and len(source[1]) == 3:
-        return volume_windows(name, [shape[a - 1] for a in source[1]], source[1][0] - 1, patch, stride)
+    axes = place_axes(model, name, shape)
+    if len(axes) == 3:
+        return volume_windows(name, [shape[a] for a in axes], axes[0], patch, stride)
     if isinstance(patch, Sequence) and not isinstance(patch, str) and len(patch) == len(shape) == 2:
         patch = f"{patch[0]}x{patch[1]}"
     two = "x" in str(patch).lower()
-    axis = _axis(model, name, shape)
-    if axis is None and not two and input_kinds(model)[name].axes == "NTF":
-        axis = 0  # times: a feature hidden over all times says nothing about when
+    # A feature hidden over all times says nothing about when.
+    axis = axes[0] if axes else None if len(shape) == 2 else len(shape) - 1
     sizes = [None] if patch is None else patches(patch, (1, 1))
     if len(sizes) > 1:
         raise MethodError(f"the input {name!r} is not an image: give one patch, not {len(sizes)} sizes")
     if axis is not None:
+        if two and len(shape) == 2 and sizes[0] is not None:
+            times, features = sizes[0]
+            return _over(name, (shape[0], shape[1]), (times, features) if axis == 0 else (features, times), stride)
         if two:
             raise MethodError(
                 f"windows slide along axis {axis + 1} of the input {name!r} alone: give one number as the patch, "
@@ -164,16 +165,6 @@ def signal_windows(
     if sizes[0] is not None and not two:
         return _along(name, shape[1], 1, sizes[0][1], stride)
     return _over(name, (shape[0], shape[1]), sizes[0], stride)
-
-
-def _axis(model: Model, name: str, shape: Sequence[int]) -> int | None:
-    """The axis of a sample that windows slide along; None: over both of a sequence (time, features)."""
-    source = spatial_input(model)
-    if source is not None and source[0] == name and len(source[1]) == 1:
-        return source[1][0] - 1
-    if len(shape) == 2 and min(shape) > 1:
-        return None
-    return 0 if len(shape) == 2 and shape[1] == 1 else len(shape) - 1
 
 
 def _along(name: str, size: int, axis: int, patch: int | None, stride: int | None) -> SignalWindows:

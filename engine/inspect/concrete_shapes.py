@@ -12,10 +12,10 @@ from ..graph.model import Model
 from ..graph.split import expose
 from ..proto.categories import category
 from ..proto.edit import copied
-from ..proto.operators import CONVOLUTIONS
 from ..proto.values import Value
 from ..runtime.trial import trial_run
-from .signature import first_layer, image_input
+from .signal_axes import convolved_axes
+from .signature import image_input
 
 Sizes: TypeAlias = dict[str, "tuple[int, ...] | None"]
 
@@ -32,12 +32,7 @@ def spatial_input(model: Model) -> tuple[str, tuple[int, ...]] | None:
         return found.name, found.axes
     except (ModelError, CardError):
         pass
-    for value in model.inputs:
-        if value.rank in (3, 5) and value.dtype is not None and value.dtype.kind == "f":
-            node = first_layer(model, value.name)
-            if node is not None and node.op_type in CONVOLUTIONS:
-                return value.name, tuple(range(2, value.rank))
-    return None
+    return convolved_axes(model)
 
 
 def concrete_shapes(model: Model) -> Sizes:

@@ -14,6 +14,7 @@ from ..proto.nodes import plain_domain
 from ..proto.operators import CONVOLUTIONS, ML, weight_of
 from ..proto.values import Value
 from .recurrent_state import state_inputs
+from .signal_axes import convolved_axes
 from .signature import first_layer, image_input
 
 KINDS = ("image", "text", "mask", "table", "sound", "series", "volume", "state", "number", "tensor")
@@ -76,7 +77,8 @@ def _of_floats(model: Model, value: Value, shape: tuple[int | str | None, ...]) 
     if _transforms(model, value.name):
         return InputKind("sound", "NT" if len(shape) == 2 else "N1T", "a Fourier transform reads it")
     if len(shape) == 5:
-        return InputKind("volume", "NCDHW", "5 axes")
+        last = convolved_axes(model) == (value.name, (1, 2, 3))
+        return InputKind("volume", "NDHWC" if last else "NCDHW", "5 axes" + ", channels last" * last)
     if len(shape) == 3:
         weight = model.values.get(weight_of(node)) if node is not None and convolved else None
         kernel = weight.shape[2] if weight is not None and weight.shape and len(weight.shape) == 3 else 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -240,10 +240,19 @@ def along_signal(model: Model, layer: Layer) -> bool:
     if layer.map_axes is None or len(layer.map_axes) == 2 or layer.op not in _CAM_OPS or layer.shape is None:
         return False
     value = model.values[layer.output]
-    rest = [a for a in range(1, len(layer.shape)) if a not in layer.map_axes]
+    rest = channel_axes(layer.shape, layer.map_axes)
     if (value.dtype is not None and value.dtype.kind != "f") or len(rest) != 1 or 0 in layer.map_axes:
         return False
     cells = [d for a in layer.map_axes if isinstance(d := layer.shape[a], int)]
     channels = layer.shape[rest[0]]
     few = len(cells) == len(layer.map_axes) and math.prod(cells) < 4
     return not few and (not isinstance(channels, int) or channels >= 4)
+
+
+def channel_axes(shape: Sequence[int | str | None], map_axes: Sequence[int]) -> list[int]:
+    """The axes of a value that are neither the batch nor places; of several, those of more than one element.
+
+    Convolutions along a signal are exported as those of images of one row, too.
+    """
+    rest = [a for a in range(1, len(shape)) if a not in map_axes]
+    return rest if len(rest) < 2 else [a for a in rest if shape[a] != 1]

@@ -55,12 +55,16 @@ class Grid:
             flat[...] = cells
         else:
             flat[:, :, self.order] = cells
-        moved = flat.reshape(flat.shape[0], flat.shape[1], *(value.shape[a] for a in self.axes))
-        return np.moveaxis(moved, (1, *range(2, moved.ndim)), (self.channel, *self.axes))
+        moved = flat.reshape(self._moved(value).shape)
+        return np.moveaxis(moved, range(1, 2 + len(self.axes)), (self.channel, *self.axes))
 
     def _flat(self, value: NDArray[Any]) -> NDArray[Any]:
-        moved = np.moveaxis(value, (self.channel, *self.axes), (1, *range(2, 2 + len(self.axes))))
+        moved = self._moved(value)
         return moved.reshape(*moved.shape[:2], -1)
+
+    def _moved(self, value: NDArray[Any]) -> NDArray[Any]:
+        """(N, C, places), and what other axes of one element there are behind these."""
+        return np.moveaxis(value, (self.channel, *self.axes), range(1, 2 + len(self.axes)))
 
 
 def complete(flat: Positions) -> NDArray[np.int64] | None:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from ...kernels.upsample import upsample
+from ...kernels.upsample import upsample_along
 from ..attribution.layer_choice import choose
 from ..attribution.maps import InputMaps, Maps
 from ..compiled.emitted import Emitted, EmittedInput
 from ..errors import MethodError
+from ..inspect.concrete_shapes import spatial_input
 from .families.cam import at_places
 from .families.rectified import without_rectifiers
 from .grad_cam import GradCam
@@ -34,14 +35,19 @@ class GuidedGradCam(Method):
     randomisation: ClassVar[Sanity] = "fails"
 
     def __call__(self, problem: Problem) -> Maps:
-        plane, axes = problem.input.plane, problem.input.axes
-        if plane is None or axes is None:
-            raise MethodError("guided-grad-cam needs an image and the input is none: use guided-backprop")
+        given = problem.input
+        axes: tuple[int, ...] | None = given.axes
+        if axes is None and (along := spatial_input(problem.source)) is not None and along[0] == given.name:
+            axes = along[1]
+        if axes is None:
+            raise MethodError(
+                "guided-grad-cam needs an image, a signal or a volume, and the input is none: use guided-backprop"
+            )
         where = GradCam()(problem)
-        detail = problem.gradients.by([problem.input.name], rules="guided")[problem.input.name]
-        mask = upsample(np.maximum(where.values, 0), plane)
-        shape = [len(mask)] + [1] * (detail.ndim - 1)
-        shape[axes[0]], shape[axes[1]] = plane
+        detail = problem.gradients.by([given.name], rules="guided")[given.name]
+        extent = tuple(given.x.shape[axis] for axis in axes)
+        mask = upsample_along(np.maximum(where.values, 0), extent)
+        shape = [len(mask)] + [extent[axes.index(a)] if a in axes else 1 for a in range(1, detail.ndim)]
         values = detail * mask.reshape(shape)
         plain = without_rectifiers(problem)
         return InputMaps(

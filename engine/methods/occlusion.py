@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from ..attribution.baselines import FILLS, INPAINT, baseline, inpainted, usual_fill
 from ..attribution.inputs import picture
-from ..attribution.maps import GridMaps, InputMaps, Maps
-from ..attribution.segments import NAMES, features_of, idle_segment_options
+from ..attribution.maps import GridMaps, Maps
+from ..attribution.segments import GRID_HELP, NAMES, Features, features_of, idle_segment_options
 from ..attribution.signal_windows import signal_windows
 from ..attribution.windows import WindowGrid, most_frequent, patches, refine, sample
 from ..errors import MethodError
@@ -56,8 +56,8 @@ class Occlusion(Method):
     patch: int | str | tuple[int | str, ...] | None = option(
         None,
         "Side of the window in pixels of the model's input; 24x48: rows x columns; 16,32: several sizes, averaged. "
-        "None: a 7th of the shorter side. On inputs that are not images a number runs along the last axis, 8x2 the "
-        "rows and columns of samples that have them (time, features); None: one element, or stretches of long inputs.",
+        "None: a 7th of the shorter side. On other inputs a number runs along time, 8x2 along times and features, "
+        "8x16x16 along the axes of a volume; None: one element, or stretches of long inputs.",
     )
     stride: int | None = option(None, "Step of the window in pixels. None: half the patch.", low=1)
     fill: str | float | np.ndarray | None = option(  # noqa: RUF009
@@ -70,7 +70,7 @@ class Occlusion(Method):
         low=1,
         high=100_000,
     )
-    grid: int = option(8, "Rectangles along each side for the segments `grid`.", low=1, high=1024)
+    grid: int | str | tuple[int | str, ...] = option(8, GRID_HELP, low=1, high=1024)
     compactness: float = option(30.0, "Of superpixels: low ones follow colours, high ones are compact.", low=0)
     mode: str = option(
         "exact",
@@ -243,20 +243,20 @@ class Occlusion(Method):
 
     def _signal_segments(self, problem: Problem, segments: int | str | NDArray[Any]) -> Maps:
         parts = features_of(problem, segments, self.grid, self.compactness)
-        done = _Done(problem, sum(map(len, parts)))
+        done, shape = _Done(problem, sum(map(len, parts))), problem.input.x.shape[1:]
         values, details = [], []
         for number, features in enumerate(parts):
             if features.covers is not None:
                 raise MethodError("segments of occlusion are labels of elements: for masks that overlap use `ablation`")
             labels = features.labels
 
-            def hides(segment: int, labels: NDArray[np.int32] = labels) -> NDArray[np.bool_]:
-                return np.asarray(labels == segment)
+            def hides(segment: int, features: Features = features) -> NDArray[np.bool_]:
+                return np.broadcast_to(features.in_sample(features.labels == segment, len(shape)), shape)
 
             for row in self._drops_of(problem, number, len(features), hides, done):
                 values.append(features.spread(row))
                 details.append({"features": features.kind, "weights": tuple(row.tolist()), "segments": labels})
-        return InputMaps(np.stack(values), details=tuple(details))
+        return parts[0].maps(np.stack(values), reduce="none", details=tuple(details))
 
     def _drops_of(
         self, problem: Problem, number: int, count: int, hides: Callable[[int], Any], done: _Done

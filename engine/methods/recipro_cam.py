@@ -6,6 +6,8 @@ arXiv:2209.14074, 2022, section 3.
 
 from __future__ import annotations
 
+import functools
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
     from ..attribution.problem import Problem
     from ..compiled.build import Build
 
-_LINE = np.array([0.5, 1.0, 0.5], np.float32)  # outer product with itself: the 3x3 Gaussian, 1 in the middle
+# Outer products with itself: the 3x3 Gaussian, 1 in the middle; one place.
+_LINE, _POINT = np.array([0.5, 1.0, 0.5], np.float32), np.array([0.0, 1.0, 0.0], np.float32)
 
 
 @method("recipro-cam")
@@ -41,10 +44,8 @@ class ReciproCam(Cam):
     needs: ClassVar[Needs] = "tail"
 
     def map(self, problem: Problem, place: MapPlace) -> NDArray[np.float32]:
-        if len(place.sizes) == 3 and self.mask == "gaussian":
-            raise MethodError("the Gaussian of recipro-cam is for images and signals: use mask='single' on volumes")
         height, width = activations(problem, place).shape[2:]
-        masks = spots(height, width, self.mask == "gaussian")
+        masks = spots(place.sizes or (height, width), self.mask == "gaussian").reshape(-1, height, width)
 
         def only(maps: NDArray[np.float32], numbers: NDArray[np.int64]) -> NDArray[np.float32]:
             return np.asarray(maps[None] * masks[numbers][:, None])
@@ -58,20 +59,18 @@ class ReciproCam(Cam):
         if not isinstance(height, int) or not isinstance(width, int):
             raise MethodError(f"recipro-cam in a graph needs a fixed image size, that of {place.name!r} is open")
         op = build.op
-        scores = masked_scores(build, place, spots(height, width, self.mask == "gaussian"))
+        scores = masked_scores(build, place, spots((height, width), self.mask == "gaussian"))
         count = height * width
         without = op.Slice(scores, [count], [count + 1], [1])
         found = op.Sub(op.Slice(scores, [0], [count], [1]), without)
         return op.Reshape(found, [-1, height, width])
 
 
-def spots(height: int, width: int, gaussian: bool) -> NDArray[np.float32]:
-    """(h * w + 1, h, w): a mask that keeps one place each, in rows; the last one keeps nothing."""
-    masks = np.zeros((height * width + 1, height + 2, width + 2), np.float32)
-    for number in range(height * width):
-        y, x = divmod(number, width)
-        if gaussian:
-            masks[number, y : y + 3, x : x + 3] = np.outer(_LINE, _LINE)
-        else:
-            masks[number, y + 1, x + 1] = 1
-    return masks[:, 1:-1, 1:-1]
+def spots(sizes: tuple[int, ...], gaussian: bool) -> NDArray[np.float32]:
+    """(places + 1, *sizes): a mask that keeps one place each, in rows; the last one keeps nothing."""
+    kept = functools.reduce(np.multiply.outer, [_LINE if gaussian else _POINT] * len(sizes))
+    masks = np.zeros((math.prod(sizes) + 1, *(size + 2 for size in sizes)), np.float32)
+    for mask, place in zip(masks, np.ndindex(sizes), strict=False):
+        mask[tuple(slice(at, at + 3) for at in place)] = kept
+    inner = (slice(None), *(slice(1, -1) for _ in sizes))
+    return np.ascontiguousarray(masks[inner])

@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...kernels.masks import apply
+from ...kernels.upsample import upsample_along
 from ..attribution.layer_choice import MapPlace, activations
+from ..attribution.place_axes import place_axes
 from ..errors import MethodError
 from .families.cam import Cam
 from .options import option
@@ -38,8 +40,8 @@ class ScoreCam(Cam):
     needs: ClassVar[Needs] = "forward"
 
     def map(self, problem: Problem, place: MapPlace) -> NDArray[np.float32]:
-        if problem.input.axes is None or problem.input.x.dtype.kind not in "fiu":
-            raise MethodError("score-cam masks images and the input is none: use grad-cam")
+        if problem.input.x.dtype.kind not in "fiu" or (problem.input.axes is None and not place.sizes):
+            raise MethodError("score-cam masks images, signals and volumes, and the input is none: use grad-cam")
         maps = activations(problem, place)
         result = np.zeros((problem.rows, *maps.shape[2:]), np.float32)
         rows = np.arange(problem.rows)
@@ -49,7 +51,7 @@ class ScoreCam(Cam):
             if not len(used):
                 continue
             of_sample = rows[first : first + problem.target.count]
-            scores = self._scores(problem, sample, maps[first, used]) - empty[of_sample]
+            scores = self._scores(problem, place, sample, maps[first, used]) - empty[of_sample]
             weights = np.exp(scores - scores.max(axis=0))
             weights /= weights.sum(axis=0)
             result[of_sample] = np.einsum("ck,chw->khw", weights, maps[first, used].astype(np.float64))
@@ -64,17 +66,27 @@ class ScoreCam(Cam):
             varying = np.sort(varying[np.argsort(-spread, kind="stable")[: self.channels]])
         return varying
 
-    def _scores(self, problem: Problem, sample: int, maps: NDArray[np.float32]) -> NDArray[np.float64]:
+    def _scores(self, problem: Problem, place: MapPlace, sample: int, maps: NDArray[np.float32]) -> NDArray[np.float64]:
         """(C, K): of the sample masked with each of its maps (C, h, w), for each of its targets."""
         planar = problem.input.planar
-        assert planar is not None
         low = maps.min(axis=(1, 2), keepdims=True)
         scaled = ((maps - low) / np.ptp(maps, axis=(1, 2), keepdims=True)).astype(np.float32)
         x = np.ascontiguousarray(problem.input.x[sample])
 
         def masked(numbers: NDArray[np.int64]) -> NDArray[Any]:
+            if planar is None:
+                return _masked_along(problem, sample, scaled[numbers].reshape(-1, *place.sizes))
             out = np.empty((len(numbers), *x.shape), x.dtype)
             apply(out.reshape(len(numbers), *planar), x.reshape(planar), None, scaled[numbers])
             return out
 
         return problem.runs.scores_generated(len(maps), masked, sample)
+
+
+def _masked_along(problem: Problem, sample: int, masks: NDArray[np.float32]) -> NDArray[Any]:
+    """A signal or a volume (...) times masks (B, places) at its size: (B, ...)."""
+    x = problem.input.x[sample]
+    axes = place_axes(problem.source, problem.input.name, x.shape)
+    wide = upsample_along(masks, tuple(x.shape[axis] for axis in axes))
+    shaped = wide.reshape(len(masks), *(size if axis in axes else 1 for axis, size in enumerate(x.shape)))
+    return np.asarray(x * shaped, x.dtype)

@@ -58,9 +58,12 @@ class Cam(Method):
         reason = "; ".join(dict.fromkeys(place.reason for place in places))
         if len(places) > 1:
             reason += "; maps of several layers: each divided by its greatest magnitude, brought to one size, averaged"
+        along = places[0].sizes
+        if along:
+            maps = [one.reshape(len(one), *place.sizes) for one, place in zip(maps, places, strict=True)]
         values, plane = maps[0] if len(maps) == 1 else merged(maps), None
-        if places[0].sizes and len(places) == 1:
-            plane, values = values, values.reshape(len(values), *places[0].sizes)
+        if along:
+            plane = values.reshape(len(values), 1 if len(along) == 1 else values.shape[1], -1)
         warnings = tuple(dict.fromkeys(text for place in places for text in self._about(problem, place)))
         return GridMaps(
             values,
@@ -100,14 +103,15 @@ class Cam(Method):
 
 
 def merged(maps: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """The mean of maps (R, h, w) of several layers at the finest size, each divided by its greatest magnitude."""
-    from ....kernels.upsample import upsample
+    """The mean of maps (R, h, w) of several layers at the finest size, each divided by its greatest magnitude; of maps
+    along a signal (R, t) or a volume (R, d, h, w) likewise."""
+    from ....kernels.upsample import upsample_along
 
-    size = (max(m.shape[1] for m in maps), max(m.shape[2] for m in maps))
+    size = tuple(max(sides) for sides in zip(*(m.shape[1:] for m in maps), strict=True))
     total = np.zeros((len(maps[0]), *size), np.float32)
     for one in maps:
-        most = np.abs(one).max(axis=(1, 2), keepdims=True)
-        total += upsample(np.where(most > 0, one / np.where(most > 0, most, 1), 0), size)
+        most = np.abs(one).max(axis=tuple(range(1, one.ndim)), keepdims=True)
+        total += upsample_along(np.where(most > 0, one / np.where(most > 0, most, 1), 0), size)
     return np.asarray(total / len(maps), np.float32)
 
 

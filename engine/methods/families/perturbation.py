@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from ...attribution.baselines import FILLS, background_rows, usual_fill
 from ...attribution.coalitions import SEGMENT_MEAN, Coalitions, fills_of
-from ...attribution.maps import Display, GridMaps, InputMaps, Maps
-from ...attribution.segments import AUTO, NAMES, Features, features_of, idle_segment_options
+from ...attribution.maps import Display, Maps
+from ...attribution.segments import AUTO, GRID_HELP, NAMES, Features, features_of, idle_segment_options
 from ...errors import MethodError
 from ..options import option
 from ..registry import Method, Needs
@@ -45,13 +45,13 @@ class Perturbation(Method):
 
     segments: int | str | np.ndarray = option(  # noqa: RUF009
         AUTO,
-        "What is hidden as one: superpixels (a number: about that many), rectangles of a grid, single elements, or an "
+        "What is hidden as one: superpixels (a number: about that many), cells of a grid, single elements, or an "
         "array: labels over the input plane or the image, masks (booleans, one axis more).",
         choices=NAMES,
         low=1,
         high=100_000,
     )
-    grid: int = option(8, "Rectangles along each side for the segments `grid`.", low=1, high=1024)
+    grid: int | str | tuple[int | str, ...] = option(8, GRID_HELP, low=1, high=1024)
     compactness: float = option(30.0, "Of superpixels: low ones follow colours, high ones are compact.", low=1e-3)
     fill: str | float | np.ndarray | None = option(  # noqa: RUF009
         None,
@@ -100,14 +100,7 @@ class Perturbation(Method):
                 values.append(features.spread(answer.values))
                 details.append({"features": features.kind, **_by_segment(features, answer.values), **answer.details})
                 warnings.append(answer.warnings)
-        maps: type[Maps] = GridMaps if found[0].on_plane else InputMaps
-        return maps(
-            np.stack(values),
-            reduce="none" if found[0].on_plane else "sum",
-            display=self.display,
-            details=tuple(details),
-            warnings=tuple(warnings),
-        )
+        return found[0].maps(np.stack(values), display=self.display, details=tuple(details), warnings=tuple(warnings))
 
 
 def _by_segment(features: Features, values: NDArray[np.float64]) -> dict[str, Any]:

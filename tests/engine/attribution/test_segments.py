@@ -72,10 +72,9 @@ def test_elements_of_what_is_no_image(table: Problem) -> None:
     for features in found(table):
         assert not features.on_plane
         assert np.array_equal(features.labels, np.arange(20).reshape(5, 4))
-    with pytest.raises(onnxray.OnnxrayError, match="parts of an image and the input is none"):
-        found(table, "slic")
-    with pytest.raises(onnxray.OnnxrayError, match="parts of an image and the input is none"):
-        found(table, 30)
+    for segments in ("slic", 30):
+        with pytest.raises(onnxray.OnnxrayError, match="parts of an image, a signal or a volume, and 'x' is none"):
+            found(table, segments)
 
 
 def test_labels_are_broadcast_over_elements(table: Problem) -> None:

@@ -641,7 +641,8 @@ def test_inputs_that_are_no_image(parse: Parse) -> None:
         ({"patch": "1,2"}, "give one patch, not 2 sizes"),
         ({"patch": "1x2"}, "windows slide along axis 1 .* give one number"),
         ({"mode": "coarse-to-fine"}, "mode 'coarse-to-fine' is for images"),
-        ({"segments": "grid"}, "parts of an image and the input is none"),
+        ({"segments": "grid"}, "a grid of 8 is finer than the input of 5"),
+        ({"segments": "slic"}, "superpixels are parts of an image, a signal or a volume"),
     ):
         with pytest.raises(onnxray.OnnxrayError, match=said):
             onnxray.explain(table, x, "occlusion", 0, **options)

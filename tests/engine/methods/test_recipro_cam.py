@@ -26,7 +26,7 @@ def test_on_a_linear_head_a_place_gives_what_it_holds(pooled: Any) -> None:
 
 @pytest.mark.parametrize("gaussian", [True, False])
 def test_masks_keep_one_spot_each(gaussian: bool) -> None:
-    masks = spots(3, 4, gaussian)
+    masks = spots((3, 4), gaussian)
     assert masks.shape == (13, 3, 4)
     assert not masks[-1].any()
     for number, mask in enumerate(masks[:-1]):
