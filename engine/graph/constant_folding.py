@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import onnx
@@ -84,6 +86,27 @@ def _is_float(elem_type: int) -> bool:
     return bool(onnx.helper.tensor_dtype_to_np_dtype(elem_type).kind == "f")
 
 
+class _Shapes(dict[str, Value]):
+    """name -> what is known of the value: read from its declaration when it is asked for, as few are."""
+
+    def __init__(self, infos: Mapping[str, ValueInfoProto]) -> None:
+        super().__init__()
+        self._infos = infos
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or name in self._infos
+
+    def __missing__(self, name: str) -> Value:
+        self[name] = value = from_info(self._infos[name])
+        return value
+
+    def get(self, name: str, default: Any = None) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            return default
+
+
 class _Round:
     """One walk over the graph, which folds what can be folded and carries the sizes so found to the nodes behind.
 
@@ -98,7 +121,7 @@ class _Round:
         self.known = {t.name: t for t in graph.initializer if t.name not in fed and not external.is_external(t)}
         infos = (*graph.value_info, *graph.output, *graph.input)
         self.types: dict[str, TypeProto] = {v.name: v.type for v in infos}
-        self.shapes = {v.name: from_info(v) for v in infos}
+        self.shapes = _Shapes({v.name: v for v in infos})
         self.opset = opset_of(proto)
         self.fresh: set[str] = set()
         self.constant = set(self.known)

@@ -70,14 +70,16 @@ def _leave_out(graph: GraphProto, outer: frozenset[str]) -> None:
             for place in _EMPTY_IS_ABSENT.get(node.op_type, ()):
                 if place < len(node.input) and node.input[place] in named:
                     node.input[place] = ""
-        for inner in subgraphs(node):
-            _leave_out(inner, named)
+        if node.attribute:
+            for inner in subgraphs(node):
+                _leave_out(inner, named)
 
 
 def _pad_all_axes(proto: ModelProto, constants: Mapping[str, TensorProto]) -> None:
     """Write the constant amounts of a Pad with `axes` for every axis."""
     graph = proto.graph
     ranks: dict[str, int] = {}
+    taken: set[str] = set()
     for node in graph.node:
         if node.op_type != "Pad" or node.domain not in DOMAIN_NAMES or len(node.input) < 4 or not node.input[3]:
             continue
@@ -92,7 +94,8 @@ def _pad_all_axes(proto: ModelProto, constants: Mapping[str, TensorProto]) -> No
         except Unreadable:
             continue
         amounts = np.array([p[0] for p in pads] + [p[1] for p in pads], np.int64)
-        node.input[1] = _store(graph, f"{node.output[0]}_pads", amounts)
+        taken = taken or _taken(graph)
+        node.input[1] = _store(graph, f"{node.output[0]}_pads", amounts, taken)
         del node.input[3:]
         while not node.input[-1]:
             del node.input[-1]
@@ -104,6 +107,8 @@ def _settle_a_resize(proto: ModelProto, constants: Mapping[str, TensorProto], se
     Returns whether there was one.
     """
     graph = proto.graph
+    if not any(node.op_type == "Resize" for node in graph.node):
+        return False
     shapes = {v.name: from_info(v).shape for v in (*graph.value_info, *graph.output, *graph.input)}
     for index, node in enumerate(graph.node):
         if node.op_type != "Resize" or node.domain not in DOMAIN_NAMES or node.output[0] in settled:
@@ -116,11 +121,12 @@ def _settle_a_resize(proto: ModelProto, constants: Mapping[str, TensorProto], se
         if seen is None or inferred is None or all(d in (one, 1) for d, one in known):
             continue
         name = node.output[0]
-        node.output[0] = _unused(graph, f"{name}_resized")
+        taken = _taken(graph)
+        node.output[0] = _unused(taken, f"{name}_resized")
         settled.add(node.output[0])
         # A size that is open is copied.
         copied = [one if isinstance(d, int) else 0 for d, one in zip(inferred, seen, strict=True)]
-        size = _store(graph, f"{name}_size", np.array(copied, np.int64))
+        size = _store(graph, f"{name}_size", np.array(copied, np.int64), taken)
         reshape = NodeProto(op_type="Reshape", name=f"{name}_sized", input=[node.output[0], size], output=[name])
         replace_nodes(graph, [*graph.node[: index + 1], reshape, *graph.node[index + 1 :]])
         return True
@@ -171,16 +177,23 @@ def _array(constants: Mapping[str, TensorProto], name: str) -> np.ndarray | None
     return onnx.numpy_helper.to_array(tensor) if tensor is not None and small else None
 
 
-def _store(graph: GraphProto, name: str, array: np.ndarray) -> str:
+def _store(graph: GraphProto, name: str, array: np.ndarray, taken: set[str]) -> str:
     """Store a vector of int64 in the graph under that name or one like it, which is returned."""
-    name = _unused(graph, name)
+    name = _unused(taken, name)
     graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(array, np.int64), name))
     return name
 
 
-def _unused(graph: GraphProto, name: str) -> str:
+def _taken(graph: GraphProto) -> set[str]:
+    """The names that values of the graph have."""
     taken = {t.name for t in graph.initializer} | {v.name for v in graph.input}
     taken.update(o for node in all_nodes(graph) for o in node.output)
+    return taken
+
+
+def _unused(taken: set[str], name: str) -> str:
+    """A name like that one which is free, and taken from now on."""
     while name in taken:
         name += "_"
+    taken.add(name)
     return name

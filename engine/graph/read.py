@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from google.protobuf.message import DecodeError
-from onnx import ModelProto
+from onnx import ModelProto, TypeProto
 
 from ...models import file_of
 from ..errors import ModelError
@@ -67,11 +67,10 @@ def read(source: Source) -> Model:
 def _type_rest(proto: ModelProto, folder: Path | None) -> None:
     """Add types and shapes that ONNX Runtime can infer and onnx cannot (foreign operators, a few standard ones)."""
     foreign = {o for n in proto.graph.node if n.domain not in DOMAIN_NAMES for o in n.output}
-    typed = {v.name for v in (*proto.graph.value_info, *proto.graph.output) if v.type.WhichOneof("value")}
-    values = Model(proto, folder=folder).values
-    unknown = [
-        n for n, v in values.items() if (v.dtype is None and n not in typed) or (v.shape is None and n in foreign)
-    ]
+    infos = {v.name: v.type for v in (*proto.graph.value_info, *proto.graph.output)}
+    made = [name for node in proto.graph.node for name in node.output if name]
+    fed = [v.name for v in proto.graph.input if not v.type.tensor_type.elem_type]
+    unknown = [*fed, *(name for name in made if _is_unknown(infos.get(name), name in foreign))]
     if not unknown:
         return
 
@@ -83,6 +82,13 @@ def _type_rest(proto: ModelProto, folder: Path | None) -> None:
     del proto.graph.value_info[:]
     proto.graph.value_info.extend([*kept, *(to_info(v) for v in found.values())])
     infer_shapes(proto)
+
+
+def _is_unknown(kind: TypeProto | None, foreign: bool) -> bool:
+    """Whether nothing is said of a value's type, of a foreign operator's also if nothing is said of its shape."""
+    if kind is None or not kind.WhichOneof("value"):
+        return True
+    return foreign and not (kind.HasField("tensor_type") and kind.tensor_type.HasField("shape"))
 
 
 def _read_file(path: Path) -> bytes:

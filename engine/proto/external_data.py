@@ -40,7 +40,8 @@ def _others(graph: GraphProto) -> Iterator[TensorProto]:
     for sparse in graph.sparse_initializer:
         yield from (sparse.values, sparse.indices)
     for node in graph.node:
-        yield from _of_node(node)
+        if node.attribute:
+            yield from _of_node(node)
 
 
 def _of_node(node: NodeProto) -> Iterator[TensorProto]:

@@ -17,6 +17,7 @@ import onnx.shape_inference
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TypeProto
 
 from ..errors import ModelError
+from .lower_bounds import LowerBounds
 from .nodes import DOMAIN_NAMES, all_nodes, plain_domain, subgraphs
 
 # What the inference raises of a model that contradicts itself.
@@ -35,11 +36,6 @@ _NONE = -1  # the phase of what no slice lies before
 _NEED_TYPES = frozenset(
     (("", "RegexFullMatch"), *(("ai.onnx.ml", op) for op in ("DictVectorizer", "LabelEncoder", "TreeEnsemble")))
 )
-# Those that a size below 0 can come from.
-_SIZE_MAKERS = frozenset(
-    """Pad Conv ConvTranspose ConvInteger QLinearConv DeformConv MaxPool AveragePool LpPool MaxUnpool Col2Im Tile Expand
-    ConstantOfShape Reshape Range Resize Upsample CenterCropPad Split Squeeze""".split()
-)
 
 
 def infer_graph(bare: ModelProto, data: bool = False, strict: bool = False) -> GraphProto:
@@ -55,7 +51,7 @@ def infer_graph(bare: ModelProto, data: bool = False, strict: bool = False) -> G
         return _asked(bare, data, strict)
     own = bare.graph.node
     with _hidden(bare, [*inside, *(own[index] for index in untyped)]):
-        for phase in _phases(bare.graph, slices):
+        for phase in _phases(bare.graph, slices, data):
             with _hidden(bare, [own[index] for index in phase]):
                 _refuse_negative_sizes(_asked(bare, data, False))
         if not untyped:
@@ -85,7 +81,7 @@ def _key(node: NodeProto) -> tuple[str, str]:
 
 
 def _has_subgraphs(graph: GraphProto) -> bool:
-    return any(True for node in graph.node for _ in subgraphs(node))
+    return any(True for node in graph.node if node.attribute for _ in subgraphs(node))
 
 
 def _asked(bare: ModelProto, data: bool, strict: bool) -> GraphProto:
@@ -107,28 +103,31 @@ def _hidden(bare: ModelProto, nodes: Sequence[NodeProto]) -> Iterator[None]:
             node.domain = domain
 
 
-def _phases(graph: GraphProto, slices: Sequence[int]) -> Iterator[list[int]]:
+def _phases(graph: GraphProto, slices: Sequence[int], data: bool) -> Iterator[list[int]]:
     """Which slices to hide, phase by phase, so that the sizes which the next ones read have been seen before.
 
-    A slice belongs to the next phase where an operator that can make a size below 0 lies between it and another slice.
+    A slice belongs to the next phase where an operator that can make a size below 0 lies between it and another slice;
+    with none before it, it need not be hidden. data: as of `infer_graph`.
     """
     reached: dict[str, tuple[int, bool]] = {}
     phase_of: dict[int, int] = {}
+    bounds = LowerBounds(graph, data)
     for index, node in enumerate(graph.node):
         phase, risky = max((reached[name] for name in node.input if name in reached), default=(_NONE, False))
         if node.op_type == "Slice" and node.domain in DOMAIN_NAMES:
-            phase, risky = 0 if phase == _NONE else phase + risky, False
+            phase, risky = phase + risky, False
             phase_of[index] = phase
-        found = phase, risky or node.op_type in _SIZE_MAKERS
-        reached.update((name, found) for name in node.output)
-    for phase in range(max(phase_of.values(), default=-1) + 1):
+        found = phase, bounds.can_go_below(node) or risky
+        if found != (_NONE, False):
+            reached.update((name, found) for name in node.output)
+    for phase in range(max(phase_of.values(), default=_NONE) + 1):
         yield [index for index in slices if phase_of[index] >= phase]
 
 
 def _refuse_negative_sizes(graph: GraphProto) -> None:
     for info in (*graph.value_info, *graph.output):
         sizes = [dim.dim_value for dim in info.type.tensor_type.shape.dim]
-        if any(size < 0 for size in sizes):
+        if sizes and min(sizes) < 0:
             raise ModelError(
                 f"the value {info.name!r} would have the shape {sizes}: a Pad cuts more than there is, or a window is "
                 "larger than its input; the model is damaged, or its input too small"

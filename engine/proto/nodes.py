@@ -41,7 +41,9 @@ def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
 
 def reads(node: NodeProto) -> Iterator[str]:
     """Names of the outer values that `node` reads, those captured by its subgraphs included."""
-    yield from (name for name in node.input if name)
+    yield from filter(None, node.input)
+    if not node.attribute:
+        return
     for graph in subgraphs(node):
         own = {v.name for v in graph.input} | {t.name for t in graph.initializer}
         own.update(s.values.name for s in graph.sparse_initializer)
@@ -59,5 +61,6 @@ def all_nodes(graph: GraphProto) -> Iterator[NodeProto]:
     """Nodes of `graph` and of the graphs inside it."""
     for node in graph.node:
         yield node
-        for inner in subgraphs(node):
-            yield from all_nodes(inner)
+        if node.attribute:
+            for inner in subgraphs(node):
+                yield from all_nodes(inner)

@@ -37,9 +37,8 @@ def infer_shapes(proto: ModelProto) -> ModelProto:
         inferred = _infer(bare, known)
     if not _is_complete(inferred) and not is_risky(bare.graph, inferred):
         inferred = _infer(bare, known, data=True)
-    infos = [ValueInfoProto.FromString(v.SerializeToString()) for v in inferred.value_info]
     del proto.graph.value_info[:]
-    proto.graph.value_info.extend(infos)
+    proto.graph.value_info.MergeFrom(inferred.value_info)
     for mine, theirs in zip(proto.graph.output, inferred.output, strict=True):
         _settle_output(mine, theirs)
     _settle_resized(proto.graph)
@@ -81,17 +80,14 @@ def _infer(bare: ModelProto, known: list[ValueInfoProto], data: bool = False) ->
 
 def _is_complete(inferred: GraphProto) -> bool:
     """Whether every size has a number or a name already, so that following computed sizes tells nothing more."""
-    infos = {info.name: info for info in (*inferred.value_info, *inferred.output)}
-    for node in inferred.node:
-        for name in node.output:
-            kind = infos[name].type if name in infos else TypeProto()
-            if name and not (kind.HasField("tensor_type") and kind.tensor_type.HasField("shape")):
-                return False
-            if any(
-                not dim.HasField("dim_value") and not _is_named(dim.dim_param) for dim in kind.tensor_type.shape.dim
-            ):
-                return False
-    return True
+    whole = {info.name for info in (*inferred.value_info, *inferred.output) if _is_whole(info.type)}
+    return all(not name or name in whole for node in inferred.node for name in node.output)
+
+
+def _is_whole(kind: TypeProto) -> bool:
+    if not (kind.HasField("tensor_type") and kind.tensor_type.HasField("shape")):
+        return False
+    return all(dim.HasField("dim_value") or _is_named(dim.dim_param) for dim in kind.tensor_type.shape.dim)
 
 
 def _is_named(symbol: str) -> bool:

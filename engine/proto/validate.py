@@ -172,9 +172,12 @@ _KINDS = frozenset(AttributeProto.AttributeType.values()) - {AttributeProto.UNDE
 
 
 def _check_node(node: NodeProto, opsets: Mapping[str, int], inside_function: bool) -> None:
-    _texts(node.name, node.op_type, node.domain, node.overload, node.input, node.output)
+    try:
+        "".join((node.name, node.op_type, node.domain, node.overload, *node.input, *node.output))
+    except TypeError:
+        _texts(node.name, node.op_type, node.domain, node.overload, node.input, node.output)
     _readable_doc(node)
-    seen = set()
+    seen: set[str] = set()
     for attribute in node.attribute:
         _readable_doc(attribute)
         _texts(attribute.name, attribute.ref_attr_name)
@@ -255,7 +258,7 @@ def _check_schema(node: NodeProto, version: int | None) -> None:
             f"node {label(node)} has {len(node.input)} inputs and {len(node.output)} outputs, which this operator "
             "cannot have: the file is damaged"
         )
-    missing = [i for i in required if i < len(node.input) and not node.input[i]]
+    missing = [i for i in required if i < len(node.input) and not node.input[i]] if "" in node.input else []
     if missing:
         raise ModelError(f"node {label(node)} lacks its input {missing[0]}: the file is damaged")
     given = set()
@@ -314,8 +317,20 @@ def _first_repeated(names: list[str]) -> str | None:
     return None
 
 
+def _is_sorted(graph: GraphProto, ready: set[str]) -> bool:
+    """Whether every node reads only what stands before it."""
+    known = set(ready)
+    for node in graph.node:
+        if not known.issuperset(reads(node)):
+            return False
+        known.update(node.output)
+    return True
+
+
 def _sort(graph: GraphProto, ready: set[str]) -> None:
     """Put the nodes into topological order, as near to the given one as possible (Kahn 1962)."""
+    if _is_sorted(graph, ready):
+        return
     producer = {name: i for i, node in enumerate(graph.node) for name in node.output if name}
     waits: list[int] = []
     readers: dict[int, list[int]] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -74,6 +75,7 @@ class Value:
         return f"{self.name}: {self.dtype or 'unknown type'} [{dims}]"
 
 
+@lru_cache(maxsize=256)
 def dtype_of(elem_type: int) -> np.dtype[Any] | None:
     """The NumPy type of an ONNX element type; None for "undefined". Raises ModelError for a number that is no type."""
     if elem_type == TensorProto.UNDEFINED:

@@ -11,7 +11,7 @@ from onnx import helper
 
 import onnxray
 from onnxray.engine.errors import ModelError
-from onnxray.engine.proto.guarded_inference import infer_graph
+from onnxray.engine.proto.guarded_inference import INFERENCE_ERRORS, infer_graph
 from onnxray.engine.proto.values import from_info
 
 Parse = Callable[..., onnx.ModelProto]
@@ -83,3 +83,58 @@ def test_they_are_inferred_where_the_type_is_known() -> None:
     found = infer_graph(helper.make_model(graph, opset_imports=opsets, ir_version=8))
     assert from_info(found.output[0]).dtype == np.float32
     assert [node.domain for node in found.node] == ["ai.onnx.ml"] * 2
+
+
+@pytest.mark.parametrize(
+    ("made", "size"),
+    [
+        ("b = Pad (a, computed)", True),
+        ("b = Expand (a, computed)", True),
+        ("b = Reshape (a, computed)", True),
+        ("b = Tile (a, computed)", True),
+    ],
+)
+def test_a_size_below_zero_that_is_computed(parse: Parse, made: str, size: bool) -> None:
+    """The numbers come from sizes by a subtraction, which only following them tells."""
+    text = f"""m (float[1, 8] x) => (float[1, A] y) {{ a = Slice (x, zero, two, one) s = Shape (a)
+        less = Sub (s, much) computed = Concat <axis = 0> (less{", less" if "Pad" in made else ""}) {made}
+        r = Relu (b) y = Slice (r, zero, two, one) }}"""
+    numbers = {**NUMBERS, "much": np.array([9, 9])}
+    proto = parse(text, **{n: numbers[n].astype(np.int64) for n in ("zero", "one", "two", "much")})
+    for data in (False, True):
+        try:
+            found = infer_graph(proto, data)
+        except (ModelError, *INFERENCE_ERRORS):
+            continue
+        assert all(
+            d is None or d >= 0 for v in found.value_info for d in from_info(v).shape or () if isinstance(d, int)
+        )
+
+
+@pytest.mark.parametrize("kind", ["shapes", "pads"])
+def test_long_chains_are_inferred_in_few_passes(parse: Parse, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines, before = [], "x"
+    for i in range(60):
+        if kind == "shapes":
+            lines.append(
+                f"h{i} = Shape ({before}) g{i} = Slice (h{i}, zero, one) c{i} = Concat <axis = 0> (g{i}, rest)"
+            )
+            lines.append(f"v{i} = Reshape ({before}, c{i})")
+        else:
+            lines.append(f"p{i} = Pad ({before}, widen) v{i} = Slice (p{i}, zero, three, one)")
+        before = f"v{i}"
+    text = f"m (float[N, 3] x) => (float[A, B] y) {{ {' '.join(lines)} y = Relu ({before}) }}"
+    numbers = {**NUMBERS, "rest": np.array([-1])}
+    names = ("zero", "one", "rest") if kind == "shapes" else ("zero", "one", "three", "widen")
+    proto = parse(text, **{n: numbers[n].astype(np.int64) for n in names})
+    true, asked = onnx.shape_inference.infer_shapes, []
+
+    def counted(*given: object, **options: object) -> onnx.ModelProto:
+        asked.append(1)
+        return true(*given, **options)
+
+    monkeypatch.setattr(onnx.shape_inference, "infer_shapes", counted)
+    found = infer_graph(proto, data=True)
+    assert len(asked) < 5
+    shapes = {v.name: from_info(v).shape for v in found.value_info}
+    assert (shapes["v59"] or ())[-1] == 3 or kind == "shapes"
