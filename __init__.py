@@ -33,6 +33,9 @@ _WHERE = {
     "Top": "engine.survey.top",
     "Prediction": "engine.predict",
     "predict": "cli.facade",
+    "Detection": "engine.detection.detections",
+    "Detections": "engine.detection.detections",
+    "detect": "cli.facade",
     "inspect": "engine.inspection",
     "filters": "engine.inspection",
     "methods": "engine.methods",
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
     from .cli.facade import top as top
     from .cli.facade import visualize as visualize
     from .cli.signatures import compile as compile
+    from .cli.signatures import detect as detect
     from .cli.signatures import explain as explain
     from .cli.signatures import inspect as inspect
     from .cli.signatures import load as load
@@ -55,6 +59,8 @@ if TYPE_CHECKING:
     from .engine.attribution.explanation import Explanation as Explanation
     from .engine.attribution.explanations import Explanations as Explanations
     from .engine.autodiff.vjp import vjp as vjp
+    from .engine.detection.detections import Detection as Detection
+    from .engine.detection.detections import Detections as Detections
     from .engine.dream import Dream as Dream
     from .engine.errors import OnnxrayError as OnnxrayError
     from .engine.graph.model import Model as Model

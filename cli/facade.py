@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..engine import activations as _engine_activations
 from ..engine.attribution.explanation import Explanation, with_source
 from ..engine.attribution.explanations import Explanations
+from ..engine.detection.detections import Detections
 from ..engine.dream import NOISE, Dream
 from ..engine.dream import dream as _dream
 from ..engine.explain import explain as _explain
@@ -22,6 +23,7 @@ from ..engine.methods.registry import Method
 from ..engine.pipeline.pipeline import Given
 from ..engine.pipeline.pipeline import Pipeline as _Pipeline
 from ..engine.predict import Prediction
+from ..engine.predict import detect as _detect
 from ..engine.predict import predict as _predict
 from ..engine.runtime.providers import Providers
 from ..engine.survey.pictures import Picture
@@ -100,6 +102,27 @@ def predict(model: Source, images: Any, top: int = 5, **options: Any) -> Any:
     parts = [found] if isinstance(found, Prediction) else found
     named = [replace(p, source=given.files[i][0]) if i in given.files else p for i, p in enumerate(parts)]
     return named[0] if isinstance(found, Prediction) else named
+
+
+def detect(model: Source, images: Any, **options: Any) -> Any:
+    """Find boxes: what a detector sees in images, and where.
+
+    model, images: as `explain` takes them. options: fields of the model card, among them `detector`, a dict that sets
+    "threshold" (the least probability, 0.25) and "nms" (the overlap from which the less certain box of a class is left
+    out, 0.45) and overrides what is found out of the model: "boxes" and "scores" (names of values), "box_format",
+    "objectness", "classes", "background" (docs/detection.md); `providers`, `threads` and `batch`.
+
+    Returns Detections of one image, a list of them for a list of images or a batch. Boxes lie in pixels of the image
+    as given.
+
+    Raises ImageError (a file that cannot be read), ModelError (no candidates are found, or boxes that cannot be
+    decoded), ShapeError, CardError, UnknownName.
+    """
+    given = _given(images)
+    found = _detect(model, given.value, **options)
+    parts = [found] if isinstance(found, Detections) else found
+    named = [replace(p, source=given.files[i][0]) if i in given.files else p for i, p in enumerate(parts)]
+    return named[0] if isinstance(found, Detections) else named
 
 
 def activations(

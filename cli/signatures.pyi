@@ -13,6 +13,7 @@ from ..engine.graph.model import Model, Source
 from ..engine.inspect.layers import Layer
 from ..engine.methods.registry import Method
 from ..engine.inspection import Report
+from ..engine.detection.detections import Detections
 from ..engine.predict import Prediction
 from ..engine.runtime.providers import Providers
 from ..engine.methods.ablation import Ablation
@@ -69,6 +70,7 @@ class CardOptions(TypedDict, total=False):
     answer: Literal["classes", "two", "labels", "number", "embedding", "map", "boxes", "state"] | None
     scores: Literal["logits", "probabilities", "log-probabilities"] | None
     decision_threshold: float | None
+    detector: Mapping[str, Any] | str | None
 
 
 class RunOptions(CardOptions, total=False):
@@ -1412,3 +1414,11 @@ def predict(
 @overload
 def predict(model: Source, images: Any, top: int = ..., **options: Unpack[RunOptions]) -> Prediction:
     """Classify an image: its most probable classes."""
+
+@overload
+def detect(model: Source, images: list[Any] | tuple[Any, ...], **options: Unpack[RunOptions]) -> list[Detections]:
+    """Find boxes: what a detector sees in each image, and where."""
+
+@overload
+def detect(model: Source, images: Any, **options: Unpack[RunOptions]) -> Detections:
+    """Find boxes: what a detector sees in an image, and where."""

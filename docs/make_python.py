@@ -14,7 +14,7 @@ import onnxray
 # The public names by what they are for; each stands in one group.
 GROUPS = {
     "Models": ("load", "save", "inspect", "filters", "samples", "Model", "Layer"),
-    "Answers and activations": ("predict", "Prediction", "activations"),
+    "Answers and activations": ("predict", "Prediction", "detect", "Detections", "Detection", "activations"),
     "Explanations": ("explain", "methods", "Explanation", "Explanations", "Target", "compile"),
     "Feature visualization": ("visualize", "Visualization", "dream", "Dream"),
     "Many images": ("Pipeline",),

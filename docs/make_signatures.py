@@ -47,6 +47,7 @@ _CARD = {
     "answer": literal(card.KINDS),
     "scores": literal(card.SCORES),
     "decision_threshold": "float",
+    "detector": "Mapping[str, Any] | str",
 }
 _RUN = {
     "providers": "Providers",
@@ -70,6 +71,7 @@ from ..engine.graph.model import Model, Source
 from ..engine.inspect.layers import Layer
 from ..engine.methods.registry import Method
 from ..engine.inspection import Report
+from ..engine.detection.detections import Detections
 from ..engine.predict import Prediction
 from ..engine.runtime.providers import Providers
 '''
@@ -90,6 +92,14 @@ def predict(
 @overload
 def predict(model: Source, images: Any, top: int = ..., **options: Unpack[RunOptions]) -> Prediction:
     """Classify an image: its most probable classes."""
+
+@overload
+def detect(model: Source, images: list[Any] | tuple[Any, ...], **options: Unpack[RunOptions]) -> list[Detections]:
+    """Find boxes: what a detector sees in each image, and where."""
+
+@overload
+def detect(model: Source, images: Any, **options: Unpack[RunOptions]) -> Detections:
+    """Find boxes: what a detector sees in an image, and where."""
 '''
 _CALLS = {
     "several": ("explain", "image: list[Any] | tuple[Any, ...],", "RunOptions", "Explanations"),

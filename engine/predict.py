@@ -10,16 +10,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .attribution.inputs import CARD_OPTIONS, input_of
+from .attribution.inputs import CARD_OPTIONS, Input, input_of, values_at
 from .attribution.plain import percent
+from .detection.detections import Detections, found_in
+from .detection.emit import LABELS, SCORES, SIDES
+from .detection.table import Table, table_of
 from .errors import ModelError, ShapeError, UnknownName
-from .graph.model import Source
+from .graph.model import Model, Source
 from .graph.split import expose
 from .graph.zipmap import with_tensor_scores
 from .inference.batches import RunOptions, run_batches
 from .inspect.answer import Answer
 from .load import load
 from .preprocess.answers import answer_of
+from .preprocess.find import find_detector
 from .targets.classify import Guess, best
 
 _RUN_OPTIONS = ("providers", "threads", "batch")
@@ -106,6 +110,50 @@ def predict(model: Source, images: ArrayLike | Mapping[str, ArrayLike], top: int
     found = _of(answer, values, given.labels, top)
     several = isinstance(images, (list, tuple)) or len(found) > 1
     return found if several else found[0]
+
+
+def detect(model: Source, images: ArrayLike | Mapping[str, ArrayLike], **options: Any) -> Any:
+    """The boxes that a detector finds in images.
+
+    images: as `predict` takes them. options: fields of the model card, `detector={"threshold": 0.4, "nms": 0.5}` among
+    them, which also overrides what is found out of the model (see docs/detection.md); `providers`, `threads`, `batch`.
+
+    Where the candidates stand in the graph, what their numbers mean and whether the graph suppresses overlapping boxes
+    itself is found out by rules; `Detections.reason` says what and why. Boxes lie in pixels of the original image, of
+    the tensor where a tensor was given.
+
+    Returns Detections of one image, a list of them for a list or a batch. Raises UnknownName, ModelError (no rule finds
+    candidates, or the boxes are not decoded), ShapeError, CardError.
+    """
+    known = (*CARD_OPTIONS, *_RUN_OPTIONS)
+    for name in options:
+        if name not in known:
+            raise UnknownName("option of detect", name, known)
+    runtime = RunOptions(**{name: options.pop(name) for name in _RUN_OPTIONS if name in options})
+    ready = load(model, **options)
+    given = input_of(ready, images)
+    found = boxes_of(ready, table_of(ready, given.plane), given, runtime)
+    several = isinstance(images, (list, tuple)) or len(found) > 1
+    return found if several else found[0]
+
+
+def boxes_of(model: Model, table: Table, given: Input, runtime: RunOptions | None = None) -> list[Detections]:
+    """The boxes of every sample of an input, by the table of a model. Raises ShapeError, ModelError."""
+    names = [SCORES, SIDES, *([LABELS] if table.has_labels else [])]
+    values = values_at(table.model, given, names, runtime)
+    hints = find_detector(model)
+    return [
+        found_in(
+            table,
+            values,
+            sample,
+            geometry=None if given.geometries is None else given.geometries[sample],
+            names=given.labels,
+            score=hints.get("threshold"),
+            overlap=hints.get("nms"),
+        )
+        for sample in range(len(given.x))
+    ]
 
 
 def _of(answer: Answer, values: NDArray[Any], labels: tuple[str, ...] | None, top: int) -> list[Prediction]:

@@ -27,6 +27,7 @@ ROOMS: list[set[str]] = [
     {"inspect", "emitter"},
     {"gradients", "preprocess"},
     {"autodiff", "relevance"},
+    {"detection"},
     {"targets"},
     {"incremental"},
     {"attribution"},

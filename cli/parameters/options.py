@@ -156,6 +156,10 @@ _CARD: Mapping[str, tuple[str | list[str], str]] = {
     ),
     "scores": (["logits", "probabilities", "log-probabilities"], "What that output's numbers are."),
     "decision-threshold": ("P", "Probability from which a label, or the second of two classes, is true."),
+    "detector": (
+        "KEY=VALUE,...",
+        "Boxes of a detector: threshold, nms; boxes, scores, box_format, objectness, classes.",
+    ),
 }
 
 _TYPES = {

@@ -19,6 +19,7 @@ from .fields import (
     FieldRefused,
     choice_of,
     shown,
+    to_detector,
     to_edge,
     to_entries,
     to_flag,
@@ -64,7 +65,10 @@ class Card:
         labels: names of the classes, or None. output: the model's output, or value, that answers. answer: what it is,
             one of "classes", "two", "labels", "number", "embedding", "map", "boxes", "state". scores: what it holds,
             "logits", "probabilities" or "log-probabilities". decision_threshold: the probability from which a label,
-            or the second of two classes, is true.
+            or the second of two classes, is true. detector: of a model that finds boxes, what its rules find out by
+            themselves: {"boxes": value, "scores": value, "box_format": "xyxy", "objectness": bool, "classes": count,
+            "background": class, "anchors": {stride: [[height, width], ...]}}, and "threshold" and "nms", from which
+            probability boxes are shown and from which overlap the less certain one is left out.
         source: where each field came from. warnings: what may be wrong with that.
         about: descriptive entries that are not interpreted (title, licence, origin, ...).
 
@@ -92,6 +96,7 @@ class Card:
     answer: str | None = None
     scores: str | None = None
     decision_threshold: float | None = None
+    detector: Mapping[str, Any] | None = None
     source: str = ""
     warnings: tuple[str, ...] = ()
     about: Mapping[str, Any] = field(default_factory=dict, compare=False)
@@ -133,7 +138,8 @@ class Card:
             value = getattr(self, f.name)
             if value is None or (f.name == "about" and not value):
                 continue
-            plain[f.name] = list(value) if isinstance(value, tuple) else dict(value) if f.name == "about" else value
+            named = f.name in ("about", "detector")
+            plain[f.name] = list(value) if isinstance(value, tuple) else dict(value) if named else value
         return plain
 
 
@@ -141,7 +147,7 @@ FIELDS: tuple[str, ...] = tuple(f.name for f in fields(Card))
 # Those that can be given as options: the others describe a card file.
 OPTION_FIELDS = tuple(name for name in FIELDS if name not in ("source", "warnings", "about"))
 # The fields that say what the model answers; the others say how its images are prepared.
-ANSWER_FIELDS = ("labels", "output", "answer", "scores", "decision_threshold")
+ANSWER_FIELDS = ("labels", "output", "answer", "scores", "decision_threshold", "detector")
 
 
 _PARSERS: dict[str, Callable[[Any], Any]] = {
@@ -166,6 +172,7 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "answer": choice_of(KINDS, False, {}),
     "scores": choice_of(SCORES, False, {}),
     "decision_threshold": to_probability,
+    "detector": to_detector,
     "source": to_text,
     "warnings": to_texts,
     "about": to_entries,

@@ -69,6 +69,64 @@ def to_pixel(value: Any) -> int:
     return int(value)
 
 
+# What a card says of a detector, and of which kind each entry is.
+DETECTOR = {
+    **dict.fromkeys(("boxes", "scores", "box_format"), "text"),
+    "objectness": "flag",
+    **dict.fromkeys(("classes", "background"), "count"),
+    **dict.fromkeys(("threshold", "nms"), "share"),
+    "anchors": "anchors",
+}
+
+
+def to_detector(value: Any) -> dict[str, Any]:
+    """{"boxes": NAME, ...}, or a text "boxes=NAME,threshold=0.4"."""
+    if isinstance(value, str):
+        value = dict(part.partition("=")[::2] for part in value.split(",") if part.strip())
+    if not isinstance(value, Mapping):
+        raise FieldRefused(f"an object with entries of {', '.join(DETECTOR)}")
+    found = {}
+    for name, entry in value.items():
+        kind = DETECTOR.get(str(name).strip())
+        if kind is None:
+            close = nearest(str(name), DETECTOR, most=1)
+            raise FieldRefused(f"made of {', '.join(DETECTOR)}" + (f" (nearest: {close[0]!r})" if close else ""))
+        found[str(name).strip()] = _detector_entry(str(name).strip(), kind, entry)
+    return found
+
+
+def _detector_entry(name: str, kind: str, value: Any) -> Any:
+    if kind == "text":
+        return to_text(value).strip()
+    if kind == "anchors":
+        return _to_anchors(value)
+    if kind == "flag":
+        flags: dict[Any, bool] = {True: True, False: False, "true": True, "false": False, "yes": True, "no": False}
+        if value not in flags:
+            raise FieldRefused(f"true or false for {name}")
+        return flags[value]
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if kind == "count":
+        if not (number.is_integer() and 0 <= number < 1 << 20):
+            raise FieldRefused(f"a whole number for {name}")
+        return int(number)
+    if not 0 <= number <= 1:
+        raise FieldRefused(f"a number from 0 to 1 for {name}")
+    return number
+
+
+def _to_anchors(value: Any) -> dict[int, tuple[tuple[float, float], ...]]:
+    """{"8": [[height, width], ...], ...}: the anchor boxes of each stride in pixels."""
+    try:
+        found = {int(k): tuple((float(h), float(w)) for h, w in v) for k, v in dict(value).items()}
+    except (TypeError, ValueError):
+        raise FieldRefused("an object of stride: [[height, width], ...] for anchors") from None
+    return found
+
+
 def to_flag(value: Any) -> bool:
     if not isinstance(value, bool):
         raise FieldRefused("true or false")

@@ -73,6 +73,14 @@ def find_hints(model: Model) -> Hints:
     return _hints(values)
 
 
+def find_detector(model: Model) -> dict[str, Any]:
+    """What the sources of a card say of a detector's candidates, the options first. Raises CardError."""
+    values: dict[str, Any] = {}
+    for source in reversed(_found(model, dict(model.overrides), [])):
+        values |= source.fields.get("detector") or {}
+    return values
+
+
 def _hints(values: Mapping[str, Any]) -> Hints:
     labels = values.get("labels")
     return Hints(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from ...autodiff.before_activation import before_activation
 from ...errors import TargetError
-from ..before_activation import before_activation
 from ..classes import class_scores
 from ..registry import form, kind, parse
 from ..resolved import Place, Resolved

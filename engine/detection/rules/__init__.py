@@ -1,0 +1,1 @@
+"""Ways in which detectors answer, one file each; found by themselves."""

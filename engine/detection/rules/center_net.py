@@ -1,0 +1,39 @@
+"""CenterNet: a heat map for every class, sizes and offsets of the same size."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..evidence import Evidence
+from ..layout import Grid, Layout, Part, Read
+from ..registry import rule
+from .common import meaning
+
+
+@rule("centre", 45)
+def centre(evidence: Evidence) -> Layout | None:
+    """Maps of one size: the peaks of one are objects, two channels are their size, two their place in the cell."""
+    maps = {n: evidence.array(n) for n in evidence.floats() if evidence.array(n).ndim == 4}
+    if len(maps) not in (2, 3) or len({a.shape[2:] for a in maps.values()}) != 1:
+        return None
+    twos = [n for n, a in maps.items() if a.shape[1] == 2]
+    heats = [n for n in maps if n not in twos]
+    if len(twos) == 3:  # two classes: the heat map is called so, or it alone is a probability
+        heats = [n for n in twos if evidence.function(n) is not None] or twos[:1]
+        twos = [n for n in twos if n not in heats]
+    if len(heats) != 1 or not twos:
+        return None
+    heat = heats[0]
+    # Offsets lie within the cell.
+    twos.sort(key=lambda n: ("wh" not in n.lower() and "size" not in n.lower(), -float(np.abs(maps[n]).mean())))
+    size, offset = twos[0], twos[1] if len(twos) > 1 else None
+    cells = maps[heat].shape[2:]
+    stride = evidence.plane[0] / cells[0]
+    scores = np.moveaxis(maps[heat], 1, -1).reshape(-1, maps[heat].shape[1])
+    activation, _, why = meaning(evidence, heat, scores, softmax=False)
+    grid = Grid((cells[0], cells[1]), stride, corner=True)
+    part = Part(
+        Read(heat, "NKHW"), Read(size, "NKHW"), grid=grid, points=None if offset is None else Read(offset, "NKHW")
+    )
+    told = f"maps of {cells[0]}x{cells[1]} places: peaks of {heat!r}, sizes {size!r}, offsets {offset!r}"
+    return Layout("centre", (part,), "centre", activation=activation, peaks=True, reasons=(told, *why))

@@ -1,0 +1,85 @@
+"""What is left after suppression: YOLOv10, RT-DETR with a selection, TensorFlow's four outputs, torchvision's three."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..evidence import Evidence
+from ..forms import form_of
+from ..layout import Axes, Layout, Part, Read
+from ..registry import rule
+
+_MOST = 1000
+
+
+@rule("final-table", 20)
+def final_table(evidence: Evidence) -> Layout | None:
+    """Boxes, their scores and the numbers of their classes, in one output or in three."""
+    return _one(evidence) or _several(evidence)
+
+
+def _one(evidence: Evidence) -> Layout | None:
+    for name in evidence.floats():
+        array = evidence.array(name)
+        if array.ndim not in (2, 3) or array.shape[-1] not in (6, 7) or not 0 < array.shape[-2] <= _MOST:
+            continue
+        rows = array.reshape(-1, array.shape[-1])
+        label = _label(rows)
+        score = None if label is None else _score(rows, label)
+        if label is None or score is None:
+            continue
+        first = next(i for i in range(rows.shape[1]) if not {i, i + 1, i + 2, i + 3} & {label, score})
+        axes: Axes = "NAK" if array.ndim == 3 else "AK"
+        form, relative, how = form_of(rows[:, first : first + 4], evidence, name)
+        reads = [
+            Read(name, axes, columns=(i, j)) for i, j in ((score, score + 1), (first, first + 4), (label, label + 1))
+        ]
+        told = (
+            f"output {name!r} holds {array.shape[-2]} boxes, column {score} their scores, column {label} their classes"
+        )
+        part = Part(reads[0], reads[1], labels=reads[2])
+        return Layout("final-table", (part,), form, relative, final=True, reasons=(told, *how))
+    return None
+
+
+def _label(rows: NDArray[np.floating]) -> int | None:
+    """The column of whole numbers, the last such one; one that does not change says nothing unless it is the last."""
+    for i in reversed(range(rows.shape[1])):
+        column, last = rows[:, i], i == rows.shape[1] - 1
+        if np.array_equal(column, np.rint(column)) and column.min() >= 0 and (last or len(np.unique(column)) > 1):
+            return i
+    return None
+
+
+def _score(rows: NDArray[np.floating], label: int) -> int | None:
+    """The column within 0 and 1 that falls."""
+    for i in range(rows.shape[1]):
+        column = rows[:, i]
+        if i != label and column.min() >= 0 and column.max() <= 1 and (np.diff(column) <= 1e-6).all():
+            return i
+    return None
+
+
+def _several(evidence: Evidence) -> Layout | None:
+    """Boxes, scores and classes in outputs of their own: TensorFlow (N, M, 4), torchvision (M, 4)."""
+    arrays = {v.name: evidence.array(v.name) for v in evidence.model.outputs if v.dtype is not None}
+    selects = any(n.op_type in ("NonMaxSuppression", "TopK", "NonZero") for n in evidence.model.graph.node)
+    for name, boxes in arrays.items():
+        if boxes.dtype.kind != "f" or boxes.ndim not in (2, 3) or boxes.shape[-1] != 4 or not selects:
+            continue
+        flat = {
+            n: a for n, a in arrays.items() if n != name and a.ndim == boxes.ndim - 1 and a.shape == boxes.shape[:-1]
+        }
+        whole = [n for n, a in flat.items() if a.dtype.kind in "iu"]
+        whole += [n for n in flat if n not in whole and ("class" in n.lower() or "label" in n.lower())]
+        scores = [n for n, a in flat.items() if a.dtype.kind == "f" and n not in whole]
+        if not scores or not whole:
+            continue
+        form, relative, how = form_of(boxes, evidence, name)
+        rows: Axes = "AK" if boxes.ndim == 2 else "NAK"
+        columns: Axes = "A" if boxes.ndim == 2 else "NA"
+        part = Part(Read(scores[0], columns), Read(name, rows), labels=Read(whole[0], columns))
+        told = f"outputs {name!r}, {scores[0]!r}, {whole[0]!r} hold boxes, scores and classes of what is left"
+        return Layout("final-table", (part,), form, relative, final=True, reasons=(told, *how))
+    return None

@@ -1,0 +1,37 @@
+"""Non-maximum suppression and overlaps of boxes, in NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Boxes = NDArray[np.floating]
+
+
+def overlaps(a: Boxes, b: Boxes) -> NDArray[np.float64]:
+    """(A, B): intersection over union of boxes (A, 4) and (B, 4), two corners each, in either order of axes."""
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    shared = np.prod(np.clip(high - low, 0, None), axis=2)
+    areas = [np.prod(np.clip(c[:, 2:] - c[:, :2], 0, None), axis=1) for c in (a, b)]
+    whole = areas[0][:, None] + areas[1][None] - shared
+    return np.asarray(np.divide(shared, whole, out=np.zeros_like(shared), where=whole > 0))
+
+
+def suppressed(
+    boxes: Boxes, scores: NDArray[np.floating], labels: NDArray[np.int64], overlap: float, most: int
+) -> NDArray[np.int64]:
+    """The boxes that are left, best first: none overlaps a better one of its class by more than `overlap`.
+
+    boxes: (K, 4). scores, labels: (K,). Returns at most `most` indices. Ties keep their order.
+    """
+    left = np.argsort(-scores, kind="stable")
+    kept: list[int] = []
+    while len(left) and len(kept) < most:
+        best = left[0]
+        kept.append(int(best))
+        rest = left[1:]
+        near = overlaps(boxes[best : best + 1], boxes[rest])[0] > overlap
+        left = rest[~(near & (labels[rest] == labels[best]))]
+    return np.array(kept, np.int64)
