@@ -16,6 +16,7 @@ COMMANDS = {
     "explain": "Show which parts of an image, or of any other input, a model's answer depends on.",
     "visualize": "Draw what a unit, a class or a direction of a model looks for.",
     "dream": "Dream of images: exaggerate what a network sees in them (DeepDream).",
+    "microscope": "Make a site over every layer and unit of a model, to be opened from disk.",
     "grad": "Write a model that also computes gradients, in standard ONNX operators.",
     "compile": "Write a model that also outputs its explanation, in standard ONNX operators.",
     "methods": "List the explanation methods, or describe one with its options.",

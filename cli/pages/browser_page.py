@@ -105,7 +105,7 @@ def page(model: Model, source: Model, title: str, samples: Sequence[str] = (), w
         "{heading}": html.escape(f"{title}: {note['method']} in the browser"),
         "{about}": html.escape(about),
         "{icon}": _icon(),
-        "{facts}": _json(
+        "{facts}": script_json(
             {
                 **_facts(source, note),
                 "samples": list(samples),
@@ -135,7 +135,7 @@ def _optimising(model: Model, note: dict[str, Any], title: str, samples: Sequenc
             "{heading}": html.escape(f"{title}: {verb}, in the browser"),
             "{about}": html.escape(f"{note['target']}, optimised by the model file itself."),
             "{icon}": _icon(),
-            "{facts}": _json(facts),
+            "{facts}": script_json(facts),
         },
     )
 
@@ -198,6 +198,6 @@ def _facts(source: Model, note: dict[str, Any]) -> dict[str, Any]:
     return facts
 
 
-def _json(data: Any) -> str:
+def script_json(data: Any) -> str:
     """JSON that cannot end the script element it stands in."""
     return json.dumps(data, ensure_ascii=True).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

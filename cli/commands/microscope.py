@@ -1,0 +1,81 @@
+"""`onnxray microscope`: a site over every layer and unit of a model."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+
+from ..parameters import complete, options
+from ..parameters.inputs import BUILTIN, finish_run
+from ..terminal.help import OUTPUT, RUN, Command
+
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
+
+
+def seconds(context: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
+    """A time such as 90, 90s, 30m, 2h in seconds. Raises click.BadParameter."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", text)
+    if found is None:
+        raise click.BadParameter(f"{text!r} is no time: give 90s, 30m or 2h")
+    return float(found[1]) * _SECONDS[found[2]]
+
+
+def shard(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, int]:
+    """I/N as (I, N), (1, 1) where nothing is given. Raises click.BadParameter."""
+    if text is None:
+        return 1, 1
+    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+    if found is None or not 1 <= int(found[1]) <= int(found[2]):
+        raise click.BadParameter(f"{text!r} is no part: give I/N with I from 1 to N, as in 3/16")
+    return int(found[1]), int(found[2])
+
+
+@click.command("microscope", cls=Command, example="microscope builtin -o site")
+@click.argument("model", metavar="[MODEL]", default=BUILTIN, shell_complete=complete.models)
+@click.argument("images", metavar="[IMAGES...]", nargs=-1, shell_complete=complete.images)
+@options.layers
+@options.option("--units", metavar="RANGES", default="", help="Units of each layer: 0-15,20; default: all.")
+@options.option(
+    "--steps", type=click.IntRange(min=1), default=48, show_default=True, help="Steps of each optimised picture."
+)
+@options.option(
+    "--picture-size",
+    "side",
+    type=click.IntRange(min=16),
+    default=96,
+    show_default=True,
+    metavar="PIXELS",
+    help="Side of each optimised picture, if the network accepts it.",
+)
+@options.option("--seed", type=int, default=0, show_default=True, help="Random seed.")
+@options.option("--diverse/--no-diverse", default=True, help="Also draw several different pictures of each unit.")
+@options.option(
+    "--time",
+    metavar="TIME",
+    callback=seconds,
+    section=RUN,
+    help="Stop making pictures after 90s, 30m or 2h; --resume goes on. Coarse ones of all units come first.",
+)
+@options.option(
+    "--shard",
+    metavar="I/N",
+    callback=shard,
+    section=OUTPUT,
+    help="Make the I-th of N parts; `onnxray merge` joins them.",
+)
+@options.common("onnxray-microscope", resume=True)
+def command(common: options.Common, **asked: Any) -> None:
+    """Make a site over every layer and unit of a model, to be opened from disk.
+
+    A page for each layer and each unit, with images optimised to excite it; search, and the model's graph to walk
+    through. The site needs no server and no network. Coarse pictures of all units are made first, then fine ones; what
+    is done is kept when the run ends early.
+    """
+    from ..pages.microscope import write_pages
+    from ..tasks.microscope import MicroscopeOptions, microscope
+
+    finish_run(microscope(MicroscopeOptions(common=common, **asked), write_pages), common.as_json)

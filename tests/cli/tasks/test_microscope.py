@@ -1,0 +1,188 @@
+"""The site: resumed, split, killed, of models with hostile names."""
+
+from __future__ import annotations
+
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import numpy as np
+import onnx
+import pytest
+from click.testing import Result
+
+from onnxray.cli.files.images import read
+
+FEW = ("--steps", 2, "--picture-size", 32, "-q")
+
+
+class Links(HTMLParser):
+    """What a page leads to and loads, relative to itself."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if name in ("href", "src") and value and not value.startswith(("#", "data:")):
+                self.found.append(unquote(value.partition("#")[0]))
+            if name == "style" and value:
+                self.found += re.findall(r"url\('([^']*)'\)", value)
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(f.relative_to(folder)): f.read_bytes() for f in sorted(folder.rglob("*")) if f.is_file()}
+
+
+def check(folder: Path) -> int:
+    """Every link of every page leads to a file of the site, every picture is whole; how many pages there are."""
+    pages = list(folder.rglob("*.html"))
+    loaded = set()
+    for page in pages:
+        for link in Links(page.read_text(encoding="utf-8")).found:
+            target = (page.parent / link).resolve()
+            assert target.is_file(), f"{page}: {link}"
+            assert target.is_relative_to(folder.resolve())
+            loaded.add(target)
+    for target in loaded:
+        if target.suffix == ".jpg":
+            assert read(target).size
+    return len(pages)
+
+
+def test_a_site_of_every_unit(run: Callable[..., Result], model: Path, tmp_path: Path) -> None:
+    done = run("microscope", model, "-o", tmp_path / "site", *FEW)
+    assert done.exit_code == 0, done.stderr
+    folders = sorted(f.name for f in (tmp_path / "site" / "layers").iterdir())
+    assert len(folders) >= 2
+    assert check(tmp_path / "site") > 10
+    assert not [f for f in files_of(tmp_path / "site") if "coarse" in f]
+    index = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    assert all(label in index for label in ("red", "green", "blue"))
+
+
+def test_resumed_it_is_the_same(run: Callable[..., Result], model: Path, tmp_path: Path) -> None:
+    assert run("microscope", model, "-o", tmp_path / "whole", *FEW).exit_code == 0
+    first = run("microscope", model, "-o", tmp_path / "parts", *FEW, "--time", "0s")
+    assert first.exit_code == 0
+    assert check(tmp_path / "parts") > 10
+    assert not list((tmp_path / "parts").rglob("*.jpg"))
+    again = run("microscope", model, "-o", tmp_path / "parts", *FEW)
+    assert "another run" in again.stderr
+    assert run("microscope", model, "-o", tmp_path / "parts", *FEW, "--resume").exit_code == 0
+    assert files_of(tmp_path / "parts") == files_of(tmp_path / "whole")
+
+
+def test_it_may_not_be_continued_with_other_options(run: Callable[..., Result], model: Path, tmp_path: Path) -> None:
+    assert run("microscope", model, "-o", tmp_path, *FEW, "--units", "0", "--force").exit_code == 0
+    done = run("microscope", model, "-o", tmp_path, *FEW, "--units", "0", "--seed", 1, "--resume")
+    assert done.exit_code == 1
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "other options" in done.stderr
+
+
+def test_layers_and_units_can_be_chosen(run: Callable[..., Result], model: Path, tmp_path: Path) -> None:
+    done = run("microscope", model, "-o", tmp_path / "site", *FEW, "--layer", "features", "--units", "0-1,3")
+    assert done.exit_code == 0, done.stderr
+    (folder,) = (tmp_path / "site" / "layers").iterdir()
+    assert sorted(f.stem for f in folder.glob("*.html")) == ["0", "1", "3", "index"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "words", "code"),
+    [
+        (("--layer", "featurs"), "nearest: 'features'", 1),
+        (("--units", "a-b"), "is not a unit", 1),
+        (("--units", "99999"), "no layer", 1),
+        (("--time", "soon"), "is no time", 2),
+        (("--shard", "3/2"), "is no part", 2),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    asked: tuple[object, ...], words: str, code: int, run: Callable[..., Result], model: Path, tmp_path: Path
+) -> None:
+    done = run("microscope", model, "-o", tmp_path / "site", *FEW, *asked)
+    assert done.exit_code == code
+    assert words in done.stderr
+
+
+def test_names_are_shown_and_not_run(run: Callable[..., Result], parse: Any, tmp_path: Path) -> None:
+    """Layers called alike, and as a script and a way out of the folder."""
+    proto = parse(
+        """
+        m (float[N, 3, 16, 16] x) => (float[N, 2] y)
+        { a = Conv (x, w) b = Conv (a, v) c = Conv (b, v) p = GlobalAveragePool (c) f = Flatten (p) y = Gemm (f, h) }
+        """,
+        w=np.ones((4, 3, 3, 3), np.float32),
+        v=np.ones((4, 4, 3, 3), np.float32),
+        h=np.ones((4, 2), np.float32),
+    )
+    names = ["<script>alert(1)</script>", "../../out", "..\\..//OUT"]
+    for node, name in zip(proto.graph.node, names, strict=False):
+        node.name = name
+    path = tmp_path / "net.onnx"
+    onnx.save(proto, path)
+    (tmp_path / "net.card.json").write_text(
+        '{"mean": 0, "std": 255, "labels": ["<img src=x onerror=alert(1)>", "</script>"]}'
+    )
+    done = run("microscope", path, "-o", tmp_path / "site", *FEW)
+    assert done.exit_code == 0, done.stderr
+    check(tmp_path / "site")
+    for name, data in files_of(tmp_path / "site").items():
+        if name.endswith((".html", ".js")):
+            text = data.decode()
+            assert "<script>alert" not in text
+            assert "<img src=x" not in text
+    assert "&lt;script&gt;alert(1)" in (tmp_path / "site" / "index.html").read_text()
+    assert {f.name for f in tmp_path.iterdir()} == {"net.onnx", "net.card.json", "site"}
+    assert len(list((tmp_path / "site" / "layers").iterdir())) == 4
+
+
+def test_a_unit_that_nothing_drives_has_a_page(run: Callable[..., Result], parse: Any, tmp_path: Path) -> None:
+    weights = np.ones((2, 3, 3, 3), np.float32)
+    weights[1] = 0
+    proto = parse("m (float[N, 3, 16, 16] x) => (float[N, 2, 14, 14] y) { y = Conv (x, w) }", w=weights)
+    onnx.save(proto, tmp_path / "net.onnx")
+    done = run("microscope", tmp_path / "net.onnx", "-o", tmp_path / "site", *FEW, "--mean", 0, "--std", 255)
+    assert done.exit_code == 0, done.stderr
+    check(tmp_path / "site")
+    (page,) = (tmp_path / "site" / "layers").glob("*/1.html")
+    assert "There is no optimised picture" in page.read_text()
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_it_goes_on(model: Path, tmp_path: Path, run: Callable[..., Result]) -> None:
+    """Whatever is on disk then is whole, and the end is what it would have been."""
+    assert run("microscope", model, "-o", tmp_path / "whole", *FEW, "--steps", 4).exit_code == 0
+    command = [
+        sys.executable,
+        "-m",
+        "onnxray",
+        "microscope",
+        model,
+        "-o",
+        tmp_path / "site",
+        *FEW,
+        "--steps",
+        4,
+        "--resume",
+    ]
+    moments = random.Random(3)
+    for _ in range(4):
+        process = subprocess.Popen([str(c) for c in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(moments.uniform(1.0, 6.0))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        check(tmp_path / "site")
+    assert run("microscope", model, "-o", tmp_path / "site", *FEW, "--steps", 4, "--resume").exit_code == 0
+    assert files_of(tmp_path / "site") == files_of(tmp_path / "whole")
