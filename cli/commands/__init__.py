@@ -17,6 +17,8 @@ COMMANDS = {
     "visualize": "Draw what a unit, a class or a direction of a model looks for.",
     "dream": "Dream of images: exaggerate what a network sees in them (DeepDream).",
     "microscope": "Make a site over every layer and unit of a model, to be opened from disk.",
+    "top": "Find the images that excite each unit of a layer most, in one pass over a data set.",
+    "merge": "Merge results over parts of a data set into the result over all of it.",
     "grad": "Write a model that also computes gradients, in standard ONNX operators.",
     "compile": "Write a model that also outputs its explanation, in standard ONNX operators.",
     "methods": "List the explanation methods, or describe one with its options.",

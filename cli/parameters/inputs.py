@@ -101,6 +101,15 @@ def find_images(names: Sequence[str], model: str = "", quiet: bool = False) -> l
     return list(find([part for name in names for part in _samples(name)]))
 
 
+def find_labelled_images(names: Sequence[str], model: str = "", quiet: bool = False) -> list[tuple[Path, str | None]]:
+    """As `find_images`, with the class of each: folders whose subfolders are named as classes. Raises ImageError."""
+    from ..files.labelled import find_labelled
+
+    if not names:
+        return [(path, None) for path in find_images(names, model, quiet)]
+    return find_labelled([part for name in names for part in _samples(name)])
+
+
 def _samples(name: str) -> Sequence[str | Path]:
     """`samples` and `samples/NAME` as files, unless there is such a file or folder; other names as they are."""
     from ... import models

@@ -195,7 +195,8 @@ class Scan:
             labelled="" if self.options.labels == "none" else self.options.labels,
             model=str(model.sha256),
             name=model.path.name if model.path else "model",
-            card=self.card,
+            # Where the fields come from is a matter of folders, not of the result.
+            card=replace(self.card, source="", warnings=(), about={}),
             options={"k": self.options.k, "sample": self.options.sample, "before_activation": self.options.before},
         )
 

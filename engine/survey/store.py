@@ -16,6 +16,10 @@ from ..errors import CardError, OutputError
 
 T = TypeVar("T")
 MANIFEST = "manifest.json"
+# The name of the manifest among the arrays of an unfinished result.
+_HEAD = "manifest"
+# What reading a damaged or strange file raises.
+_DAMAGED = (OSError, EOFError, KeyError, ValueError, TypeError, IndexError, CardError, zipfile.BadZipFile)
 
 
 def write_result(folder: Path, kind: str, manifest: Mapping[str, Any], arrays: Mapping[str, Any]) -> dict[str, Path]:
@@ -27,6 +31,29 @@ def write_result(folder: Path, kind: str, manifest: Mapping[str, Any], arrays: M
     with atomic(paths["manifest"]) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8", errors="surrogateescape")
     return paths
+
+
+def write_part(path: Path, manifest: Mapping[str, Any], arrays: Mapping[str, Any], done: Mapping[str, Any]) -> None:
+    """An unfinished result in one file, whole or not at all; `done` says how far it is. Raises OutputError."""
+    text = json.dumps({"manifest": manifest, "done": done}, ensure_ascii=False)
+    packed = np.frombuffer(text.encode("utf-8", "surrogateescape"), np.uint8)
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **{**dict(arrays), _HEAD: packed})
+
+
+def read_part(
+    path: Path, kind: str, format: int, make: Callable[[Mapping[str, Any], Mapping[str, NDArray[Any]]], T]
+) -> tuple[T, dict[str, Any]] | None:
+    """What `write_part` wrote, made by `make`, and `done`; None where there is none of this kind, or it is damaged."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as packed:
+            arrays = {name: packed[name] for name in packed.files}
+        head = json.loads(arrays.pop(_HEAD).tobytes().decode("utf-8", "surrogateescape"))
+        if (head["manifest"]["kind"], head["manifest"]["format"]) != (kind, format):
+            return None
+        return make(head["manifest"], arrays), dict(head["done"])
+    except _DAMAGED:
+        return None
 
 
 def read_result(
@@ -46,5 +73,5 @@ def read_result(
     try:
         with (folder / f"{kind}.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return make(manifest, {name: arrays[name] for name in arrays.files})
-    except (OSError, EOFError, KeyError, ValueError, TypeError, IndexError, CardError, zipfile.BadZipFile) as error:
+    except _DAMAGED as error:
         raise OutputError(f"the result in {str(folder)!r} is damaged ({error}): make it again") from error

@@ -30,7 +30,7 @@ from ..preprocess.card import Card
 from ..preprocess.geometry import place
 from .layer_top import LayerTop, arrays_of, from_arrays, merge_layers, sample_of, sub_arrays
 from .pictures import ImageEntry, first_of
-from .store import read_result, write_result
+from .store import read_part, read_result, write_part, write_result
 from .units import Box, UnitLayer
 
 FORMAT = 1
@@ -192,6 +192,16 @@ def _checked(found: LayerTop, unit: int) -> int:
     if not 0 <= unit < found.layer.units:
         raise TargetError(f"the layer {found.layer.name!r} has units 0 to {found.layer.units - 1}, not {unit}")
     return unit
+
+
+def save_part(top: Top, path: Path, done: Mapping[str, Any]) -> None:
+    """An unfinished result in one file; `done` says how far it is, as JSON-like data. Raises OutputError."""
+    write_part(path, top.manifest(), top.arrays(), done)
+
+
+def load_part(path: Path) -> tuple[Top, dict[str, Any]] | None:
+    """What `save_part` wrote; None where there is nothing that can be read."""
+    return read_part(path, "top", FORMAT, _from_saved)
 
 
 def load_top(dir: str | Path) -> Top:

@@ -16,7 +16,7 @@ from onnxray.engine.errors import MethodError, OutputError, ShapeError, TargetEr
 from onnxray.engine.survey.pictures import Picture
 from onnxray.engine.survey.scan import Scan, ScanOptions
 from onnxray.engine.survey.top import load_top, merge_tops
-from onnxray.engine.top import top
+from onnxray.engine.top import Looks, top
 from onnxray.tests.engine.survey.detectors import SIDE, UNITS, detectors, noise, planted
 
 PLACES = {"red": (3, 4), "green": (20, 9), "blue": (0, 31), "vertical": (14, 14), "horizontal": (7, 25)}
@@ -258,3 +258,45 @@ def test_damaged_results_are_refused(model, tmp_path):
     paths["manifest"].write_text(json.dumps({**manifest, "format": 99}))
     with pytest.raises(OutputError, match="format 1"):
         load_top(tmp_path)
+
+
+@pytest.mark.parametrize("card", [{"resize": "letterbox"}, {"resize": "crop", "crop_fraction": 0.875}, {}], ids=str)
+def test_looks_show_what_was_planted(card):
+    """The crop holds the spot, the heat is greatest on it, the effective field is inside the exact one."""
+    at = dict.fromkeys(UNITS, (40, 70))
+    model, spot = detectors(**card), 12
+    images = {p.name: p.pixels for p in pictures((96, 160), at, spot)}
+    found = top(model, [Picture(n, p) for n, p in images.items()], ["detect", "classes"], 1)
+    looks = Looks(model, ["detect", "classes"])
+    for unit, name in enumerate(UNITS[:3]):
+        example = found.strongest("detect", unit)[0]
+        pixels = images[example.image.name]
+        exact = looks.look("detect", unit, example, pixels, project=("guided-backprop", "deconvnet"))
+        colour = [0, 0, 0]
+        colour[unit] = 255
+        assert (exact.crop == colour).all(-1).any(), name
+        assert exact.heat is not None
+        assert exact.heat.shape == exact.crop.shape[:2]
+        assert (exact.crop[np.unravel_index(np.nanargmax(exact.heat), exact.heat.shape)] == colour).all()
+        # The only weight above 0 is that of the unit's own colour.
+        middle = exact.projections["guided-backprop"][tuple(n // 2 for n in exact.crop.shape[:2])].astype(int)
+        assert middle.argmax() == unit
+        assert middle[unit] > 128
+        effective = looks.look("detect", unit, example, pixels, field="effective")
+        assert exact.example.box[0] <= effective.example.box[0] < effective.example.box[2] <= exact.example.box[2]
+        assert effective.crop.size < exact.crop.size
+        whole = looks.look("classes", unit, found.strongest("classes", unit)[0], pixels)
+        assert whole.heat is None
+        y0, x0, y1, x1 = onnxray.engine.preprocess.geometry.place(found.card, (96, 160)).box
+        assert whole.crop.shape == (round(y1) - int(y0) + (y1 > round(y1)), round(x1) - int(x0) + (x1 > round(x1)), 3)
+
+
+def test_looks_refuse_what_they_do_not_know(model):
+    looks = Looks(model, "detect")
+    example = top(model, pictures(), "detect", 1).strongest("detect", 0)[0]
+    with pytest.raises(UnknownName, match="projection"):
+        looks.look("detect", 0, example, planted("red", (3, 4)), project=("lrp",))
+    with pytest.raises(UnknownName, match="looked at"):
+        looks.look("fire", 0, example, planted("red", (3, 4)))
+    with pytest.raises(UnknownName, match="field"):
+        looks.look("detect", 0, example, planted("red", (3, 4)), field="whole")  # type: ignore[arg-type]

@@ -1,0 +1,36 @@
+"""`onnxray merge`: results over parts of a data set become the result over all of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..parameters import options
+from ..terminal.echo import echo_json, echo_path
+from ..terminal.help import OUTPUT, Command
+
+
+@click.command("merge", cls=Command, example="merge part1 part2 --out whole")
+@click.argument("parts", metavar="RESULT...", nargs=-1, required=True)
+@options.option(
+    "-o",
+    "--out",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    required=True,
+    section=OUTPUT,
+    help="Folder for the merged result.",
+)
+@options.replace("Replace another result in the folder.")
+@options.as_json
+def command(parts: tuple[str, ...], out: Path, force: bool, as_json: bool) -> None:
+    """Merge results of `onnxray top` over parts of a data set into the result over all of it.
+
+    RESULT is a folder that `onnxray top` wrote, or the folder `result` in it. The merged result is the same, byte for
+    byte, as that of one run over all images, however they were cut into parts.
+    """
+    from ..tasks.merge import merge
+
+    manifest = merge([Path(part) for part in parts], out, force)
+    echo_json(manifest) if as_json else echo_path(out)

@@ -1,0 +1,375 @@
+"""`onnxray top`: one pass over images, saved on the way, then sheets of units and a file of results."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..parameters.inputs import card_of, find_labelled_images, open_model
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ...engine.graph.model import Model
+    from ...engine.survey.pictures import Picture
+    from ...engine.survey.scan import Scan
+    from ...engine.survey.top import Example, Top
+    from ...engine.top import Look, Looks
+    from ..figures.top import Row, UnitRows
+    from ..files.output import Output
+    from ..files.run import Run
+    from ..parameters.options import Common
+    from ..terminal.progress import Progress
+
+RESULT, _PART = "result", "unfinished.npz"
+# Seconds between two savings of what is unfinished, at least, and how many times as long as the last one took.
+_SAVE, _SAVE_TIMES = 20.0, 20
+# Units of a layer that are drawn without --channel, and units of one sheet.
+_DRAWN, _PER_SHEET = 12, 12
+
+
+@dataclass(frozen=True)
+class TopOptions:
+    """What `onnxray top` is asked for, in the words of the command line."""
+
+    model: str
+    images: Sequence[str]
+    layers: Sequence[str]
+    k: int
+    channels: Sequence[str]
+    weakest: bool
+    quantiles: bool
+    field: str
+    project: Sequence[str]
+    heat: bool
+    labels: str
+    after: bool
+    sample: int
+    batch: int | None
+    output: Output
+    common: Common
+
+
+def top(options: TopOptions) -> Run:
+    """Survey the images, write the result, then draw; the run, at its end.
+
+    Raises what `onnxray.top` raises; ImageError (no image, or none that can be read), OutputError.
+    """
+    from ...engine.inference.batches import RunOptions
+    from ...engine.survey.scan import Scan, ScanOptions
+    from ...engine.top import labels_for
+    from ..files.run import Run
+    from ..terminal.progress import Progress
+
+    common = options.common
+    model = open_model(options.model, common.card)
+    card_of(model, common.quiet)
+    files = find_labelled_images(options.images, options.model, common.quiet)
+    labels = labels_for(model, options.labels, any(label is not None for _, label in files))
+    wanted = ScanOptions(options.k, options.sample, not options.after, labels)  # type: ignore[arg-type]
+    runtime = RunOptions(**common.runtime, batch=options.batch)
+    layers = list(options.layers) or None
+    scan = Scan(model, layers, wanted, runtime)
+    chosen = {layer.name: _channels(model, layer.name, layer.units, options.channels) for layer in scan.layers}
+    about = _about(model, scan, files)
+    with (
+        Progress(len(files), "images", quiet=common.quiet, bar=common.progress) as bar,
+        Run(options.output, "top", _decisive(options, labels), about, [path for path, _ in files]) as run,
+    ):
+        survey = _Survey(run, bar, scan, files)
+        found = survey.finish(lambda start: Scan(model, layers, wanted, runtime, start))
+        found.save(run.folder / RESULT)
+        run.manifest["files"] += [f"{RESULT}/top.npz", f"{RESULT}/manifest.json"]
+        (run.folder / _PART).unlink(missing_ok=True)
+        _Drawing(options, run, bar, found, chosen, runtime).draw(model)
+    return run
+
+
+def _decisive(options: TopOptions, labels: str) -> dict[str, Any]:
+    names = ("k", "after", "sample", "batch")
+    return {**{name: getattr(options, name) for name in names}, "labels": labels, **options.common.runtime}
+
+
+def _about(model: Model, scan: Scan, files: Sequence[tuple[Path, str | None]]) -> dict[str, Any]:
+    from ..files.run import describe, describe_card
+
+    return {
+        "model": describe(model),
+        "card": describe_card(scan.card),
+        "layers": [layer.name for layer in scan.layers],
+        "given": {"images": len(files), "names_sha256": names_digest(files)},
+    }
+
+
+def names_digest(files: Sequence[tuple[Path, str | None]]) -> str:
+    """sha256 of the names of the files and their classes, in order."""
+    digest = hashlib.sha256()
+    for path, label in files:
+        digest.update(f"{path}\0{label or ''}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _channels(model: Model, layer: str, units: int, given: Sequence[str]) -> list[int]:
+    """The units that are drawn. Raises TargetError for one that does not exist."""
+    from ...engine.errors import TargetError
+    from ...engine.optimize.units import channels_of
+
+    if not given:
+        return list(range(min(units, _DRAWN)))
+    if "all" in given:
+        return list(range(units))
+    if layer in model.values or any(found.name == layer for found in model.layers):
+        return channels_of(model, layer, ",".join(given))
+    numbers = [int(part) for text in given for part in text.split(",") if part.strip().isdigit()]
+    if any(number >= units for number in numbers):
+        raise TargetError(f"the layer {layer!r} has units 0 to {units - 1}, not {max(numbers)}")
+    return numbers
+
+
+@dataclass
+class _Survey:
+    """The pass over the images. at: how many files are done; failures: messages by the place in the list."""
+
+    run: Run
+    bar: Progress
+    scan: Scan
+    files: Sequence[tuple[Path, str | None]]
+    at: int = 0
+    failures: dict[int, str] = field(default_factory=dict)
+    places: list[int] = field(default_factory=list)
+
+    def finish(self, again: Any) -> Top:
+        """The result, from where an earlier run of the folder was cut off."""
+        from ...engine.errors import ImageError
+        from ...engine.survey.top import load_part
+
+        earlier = load_part(self.run.folder / _PART)
+        if earlier is not None:
+            self._resume(*earlier, again)
+        self.bar.done = self.at
+        start, due = self.at, time.monotonic() + _SAVE
+        before = self.scan.count
+        for count in self.scan.run(self._pictures(start)):
+            done = count - before
+            self.at = self.places[done - 1] + 1
+            self.bar.done = self.at - 1
+            self.bar.step(self.files[self.at - 1][0].name)
+            if time.monotonic() > due:
+                due = self._save()
+        self.at = len(self.files)
+        for place, text in sorted(self.failures.items()):
+            self.run.add({"path": str(self.files[place][0]), "status": "failed", "error": text})
+        if not self.scan.count:
+            first = next(iter(self.failures.values()))
+            raise ImageError(f"none of the {len(self.files)} images can be read; the first: {first}")
+        return self.scan.result()
+
+    def _resume(self, found: Top, done: Mapping[str, Any], again: Any) -> None:
+        from ...engine.errors import OutputError
+
+        if done.get("names_sha256") != names_digest(self.files):
+            raise OutputError(
+                f"{str(self.run.folder)!r} holds an unfinished run over other images: give the same ones, --force to "
+                "replace it, or another folder with --out"
+            )
+        self.scan = again(found)
+        self.at = int(done["at"])
+        self.failures = {int(place): str(text) for place, text in done["failures"].items()}
+
+    def _pictures(self, start: int) -> Iterator[Picture]:
+        """The files from `start` on, decoded on another thread; those that cannot be read are named and left out."""
+        from ...engine.errors import ImageError
+        from ...engine.survey.pictures import Picture
+        from ..files.images import read
+
+        for place in range(start, len(self.files)):
+            path, label = self.files[place]
+            try:
+                pixels = read(path)
+            except (ImageError, MemoryError) as error:
+                self.failures[place] = " ".join(str(error).split()) or "there is not enough memory for it"
+                self.bar.say(self.failures[place], error=True)
+                continue
+            self.places.append(place)
+            yield Picture(str(path), pixels, label)
+
+    def _save(self) -> float:
+        """Save what there is; when the next time comes."""
+        from ...engine.survey.top import save_part
+
+        begun = time.monotonic()
+        done = {
+            "at": self.at,
+            "names_sha256": names_digest(self.files),
+            "failures": {str(place): text for place, text in self.failures.items() if place < self.at},
+        }
+        save_part(self.scan.result(), self.run.folder / _PART, done)
+        now = time.monotonic()
+        return now + max(_SAVE, _SAVE_TIMES * (now - begun))
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """Sheets of the units, and what they show as JSON."""
+
+    options: TopOptions
+    run: Run
+    bar: Progress
+    found: Top
+    chosen: Mapping[str, Sequence[int]]
+    runtime: Any
+
+    @cached_property
+    def _summaries(self) -> dict[str, Any]:
+        """Means, best classes and their selectivity of the units of every layer."""
+        return {name: (self.found.mean(name), *self.found.selectivity(name)) for name in self.found.layers}
+
+    def draw(self, model: Model) -> None:
+        from ...engine.top import Looks
+
+        looks = Looks(model, list(self.found.layers), before=not self.options.after, runtime=self.runtime)
+        entries: dict[str, Any] = {}
+        for layer, units in self.chosen.items():
+            entries[layer] = []
+            for first in range(0, len(units), _PER_SHEET):
+                part = units[first : first + _PER_SHEET]
+                self._sheet(looks, layer, part, len(units))
+                entries[layer] += [self._entry(layer, unit) for unit in part]
+                self.run.flush()
+        text = json.dumps({"count": self.found.count, "layers": entries}, indent=1, ensure_ascii=False)
+        self.run.manifest["files"].append(self.run.text("units.json", text + "\n"))
+
+    def _sheet(self, looks: Looks, layer: str, units: Sequence[int], drawn: int) -> None:
+        from ..figures.top import sheet
+
+        found = self.found.layers[layer]
+        title = f"What excites {'the classes' if found.layer.kind == 'classes' else layer} of {self.found.name}"
+        count = f"all {found.layer.units}" if drawn == found.layer.units else f"{drawn} of {found.layer.units}"
+        lines = [
+            f"The {self.options.k} strongest of {self.found.count} images for {count} units; below each its value"
+            + ("" if self.options.after or found.layer.kind == "classes" else " before the activation function")
+            + f". {_crops(found.layer.kind, found.layer.field is not None, self.options.field)}"
+        ]
+        if self.found.labelled and found.layer.kind != "classes":
+            kind = "the model's own answers" if self.found.labelled == "predicted" else "the names of the folders"
+            lines.append(f"Selectivity, 0 to 1, is for one class against the others; the classes are {kind}.")
+        rows = [self._unit(looks, layer, unit) for unit in units]
+        name = self.run.name(f"{layer}.png")
+        self.run.manifest["files"].append(self.run.picture(name, sheet(title, lines, rows)))
+
+    def _unit(self, looks: Looks, layer: str, unit: int) -> UnitRows:
+        from ..figures.figure import number
+        from ..figures.top import Row, UnitRows
+
+        found, options = self.found, self.options
+        strongest = found.strongest(layer, unit)
+        seen = [self._look(looks, layer, unit, example) for example in strongest]
+        values = [number(example.value) for example in strongest]
+        rows = [Row("strongest", seen, values)]
+        if options.heat and any(look is not None and look.heat is not None for look in seen):
+            rows.append(Row("heat of the unit", seen, [""] * len(seen), "heat"))
+        rows += [Row(name, seen, [""] * len(seen), name) for name in options.project]
+        if options.quantiles:
+            rows.append(self._quantiles(looks, layer, unit))
+        if options.weakest:
+            weakest = found.weakest(layer, unit)
+            plain = [self._look(looks, layer, unit, example, plain=True) for example in weakest]
+            rows.append(Row("weakest", plain, [number(example.value) for example in weakest]))
+        return UnitRows(self._title(layer, unit), self._lines(layer, unit), rows)
+
+    def _quantiles(self, looks: Looks, layer: str, unit: int) -> Row:
+        from ..figures.figure import number
+        from ..figures.top import Row
+
+        shares = [n / max(1, self.options.k - 1) for n in range(self.options.k)]
+        examples = self.found.quantiles(layer, unit, shares)
+        notes = [f"{100 * (e.quantile or 0):.0f} %: {number(e.value)}" for e in examples]
+        return Row("at every level", [self._look(looks, layer, unit, e, plain=True) for e in examples], notes)
+
+    def _look(self, looks: Looks, layer: str, unit: int, example: Example, plain: bool = False) -> Look | None:
+        """None for an image that can no longer be read."""
+        from ...engine.errors import ImageError
+
+        try:
+            pixels = _pixels(example.image.name)
+        except ImageError as error:
+            self.bar.say(str(error))
+            return None
+        project = () if plain else tuple(self.options.project)
+        return looks.look(layer, unit, example, pixels, field=self.options.field, project=project)  # type: ignore[arg-type]
+
+    def _title(self, layer: str, unit: int) -> str:
+        labels = self.found.card.labels if self.found.card is not None else None
+        if self.found.layers[layer].layer.kind == "classes" and labels and unit < len(labels):
+            return f"{labels[unit]} ({unit})"
+        return f"unit {unit}"
+
+    def _lines(self, layer: str, unit: int) -> list[str]:
+        from ..figures.figure import number
+
+        entry = self._about_unit(layer, unit)
+        lines = [f"mean {number(entry['mean'])}, highest {number(entry['highest'])}"]
+        if not entry["fires_in"]:
+            lines.append("never above 0")
+        elif self.found.layers[layer].layer.kind != "classes":
+            lines.append(f"above 0 in {100 * entry['fires_in']:.0f} % of the images")
+        if entry.get("class") is not None and self.found.layers[layer].layer.kind != "classes":
+            lines.append(f"most selective for {entry['class']} ({entry['selectivity']:.2f})")
+        return lines
+
+    def _about_unit(self, layer: str, unit: int) -> dict[str, Any]:
+        means, best, index = self._summaries[layer]
+        statistics = self.found.layers[layer].statistics
+        entry = {
+            "mean": float(means[unit]),
+            "highest": float(statistics.highest[unit]),
+            "lowest": float(statistics.lowest[unit]),
+            "fires_in": float(statistics.firing[unit]) / self.found.count,
+        }
+        if self.found.classes and best[unit] >= 0:
+            entry |= {"class": self.found.classes[best[unit]], "selectivity": float(index[unit])}
+        return entry
+
+    def _entry(self, layer: str, unit: int) -> dict[str, Any]:
+        found = self.found
+        return {
+            "unit": unit,
+            **self._about_unit(layer, unit),
+            "strongest": [_plain(e) for e in found.strongest(layer, unit)],
+            "weakest": [_plain(e) for e in found.weakest(layer, unit)],
+            "quantiles": [_plain(e) for e in found.quantiles(layer, unit)],
+        }
+
+
+def _crops(kind: str, exact: bool, field: str) -> str:
+    if field == "effective":
+        return "The crops hold 95 % of the unit's gradient."
+    if kind == "map" and exact:
+        return "The crops are all that the unit sees at the place of that value."
+    return "The crops are the token's patch." if kind == "tokens" else "The unit sees the whole image."
+
+
+def _plain(example: Example) -> dict[str, Any]:
+    entry = {
+        "image": example.image.name,
+        "sha256": example.image.sha256,
+        "label": example.image.label,
+        "value": example.value,
+        "place": list(example.place),
+        "box": list(example.box),
+    }
+    return entry if example.quantile is None else {"quantile": example.quantile, **entry}
+
+
+@lru_cache(maxsize=64)
+def _pixels(name: str) -> NDArray[np.uint8]:
+    from ..files.images import read
+
+    return read(name)
