@@ -45,9 +45,10 @@ ROOMS: list[set[str]] = [
 CLI_ROOMS: dict[str, set[str]] = {
     "terminal": set(),
     "files": set(),
-    "parameters": {"files", "terminal"},
+    "sources": {"files"},
+    "parameters": {"sources", "files", "terminal"},
     "figures": {"files", "terminal"},
-    "tasks": {"figures", "parameters", "files", "terminal"},
+    "tasks": {"figures", "parameters", "sources", "files", "terminal"},
     "pages": {"tasks", "figures", "files", "terminal"},
     "commands": {"tasks", "pages", "parameters", "files", "terminal"},
     "facade": {"files"},
@@ -138,6 +139,7 @@ def sources(*folders: str) -> list[Path]:
         ("cli/tasks", {"click"}),
         ("cli/figures", {"click"}),
         ("cli/files", {"click"}),
+        ("cli/sources", {"click"}),
     ],
 )
 def test_imports_run_one_way(folder: str, banned: set[str]) -> None:

@@ -34,6 +34,7 @@ from ..terminal.help import Command
     help="Scale the colours of all channels alike, or of each on its own, so that weak ones are seen.",
 )
 @options.feeds
+@options.selection
 @options.common("onnxray-activations", resume=True)
 def command(common: options.Common, **asked: Any) -> None:
     """Draw layer activations for images.

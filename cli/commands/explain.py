@@ -149,6 +149,7 @@ def _list_methods(context: click.Context, parameter: click.Parameter, value: boo
     callback=_list_methods,
     help="List the methods with their options, and exit; see also `onnxray methods`.",
 )
+@options.selection
 @options.common("onnxray-explain", resume=True)
 def command(common: options.Common, **asked: Any) -> None:
     """Show which parts of an image, or of any other input, a model's answer depends on.

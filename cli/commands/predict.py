@@ -22,6 +22,7 @@ from ..terminal.help import Command
     "--batch", type=click.IntRange(min=1), default=8, show_default=True, metavar="N", help="Maximum batch size."
 )
 @options.feeds
+@options.selection
 @options.common(None, resume=True)
 def command(common: options.Common, **asked: Any) -> None:
     """Classify images: print the top classes with their probabilities.

@@ -29,17 +29,22 @@ def find(items: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> li
         items = [items]
     found: dict[Path, None] = {}
     for item in items:
-        found.update(dict.fromkeys(_expand(os.fspath(item))))
+        found.update(dict.fromkeys(expand(os.fspath(item))))
     if not found:
         raise ImageError("no image was named")
     return list(found)
 
 
-def _expand(item: str) -> Sequence[Path]:
+def expand(item: str, recursive: bool = False) -> Sequence[Path]:
+    """The image files of one file, folder or pattern. recursive: those in folders of a folder as well.
+
+    Raises ImageError.
+    """
     path = Path(item)
     try:
         if path.is_dir():
-            images = [p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file()]
+            inside = path.rglob("*") if recursive else path.iterdir()
+            images = [p for p in inside if p.suffix.lower() in SUFFIXES and p.is_file()]
             if not images:
                 raise ImageError(f"the folder {item!r} has no image in it ({', '.join(SUFFIXES)})")
             return sorted(images, key=natural)

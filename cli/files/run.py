@@ -78,6 +78,7 @@ class Run:
     ) -> None:
         self.folder = output.folder
         self._order = [str(path) for path in images]
+        self._known = set(self._order)
         self._entries: dict[str, bytes] = {}
         self.manifest: dict[str, Any] = {
             "format": FORMAT,
@@ -201,12 +202,16 @@ class Run:
             return None
         return entry
 
-    def folder_for(self, path: Path) -> str:
-        """The name of an image's folder, made of its file's; that which it had in the run that is continued."""
-        return self._folders.get(str(path)) or self.name(path.stem)
+    def folder_for(self, path: Path, wanted: str | None = None) -> str:
+        """The name of an image's folder, made of its file's or of `wanted`; that which it had in the run that is
+        continued."""
+        return self._folders.get(str(path)) or self.name(path.stem if wanted is None else wanted)
 
     def add(self, entry: dict[str, Any]) -> None:
         """Put an image's entry, see `done` and `failed`, into the manifest."""
+        if entry["path"] not in self._known:  # of a stream, whose images are not known beforehand
+            self._known.add(entry["path"])
+            self._order.append(entry["path"])
         # As they are written, compressed: a run over many thousands of images holds little of each.
         self._entries[entry["path"]] = zlib.compress(indented(entry).encode(), 1)
         if time.monotonic() > self._due:

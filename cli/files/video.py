@@ -1,6 +1,6 @@
 """Frames as a moving picture: GIF by Pillow, whose palettes suit each frame (OpenCV has one for all), MP4 by OpenCV.
 
-Besides `images.py` the only importer of OpenCV.
+Video files, cameras and network streams as pictures. Besides `images.py` the only importer of OpenCV.
 """
 
 from __future__ import annotations
@@ -21,6 +21,57 @@ from ...engine.atomic import atomic
 from ...engine.errors import OutputError
 
 SUFFIXES = (".gif", ".mp4")
+# Frames a second of a video that does not say.
+_RATE = 25.0
+# Milliseconds that a network stream may take to open, and to send a picture.
+_PATIENCE = 10_000
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # else FFmpeg writes to stderr by itself
+
+
+class Capture:
+    """Pictures of a video file (its path), a camera (its number) or a network stream (its address); a context manager.
+
+    Attributes: `is_open`, `rate` in frames a second.
+    """
+
+    def __init__(self, what: str | int) -> None:
+        self._capture: Any
+        limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _PATIENCE, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _PATIENCE]
+        try:
+            if isinstance(what, str) and "://" in what:
+                self._capture = cv2.VideoCapture(what, cv2.CAP_FFMPEG, limits)
+            else:
+                self._capture = cv2.VideoCapture(what)
+            self.is_open = bool(self._capture.isOpened())
+            rate = self._capture.get(cv2.CAP_PROP_FPS) if self.is_open else 0.0
+        except cv2.error:
+            self._capture, self.is_open, rate = None, False, 0.0
+        self.rate = float(rate) if 0 < rate < 1e5 else _RATE
+
+    def read(self) -> NDArray[np.uint8] | None:
+        """The next picture, uint8 (H, W, 3) RGB; None at the end, or where none comes."""
+        if self._capture is None:
+            return None
+        there, frame = self._capture.read()
+        if not there or frame is None:
+            return None
+        if frame.ndim == 2 or frame.shape[2] == 1:
+            return np.repeat(frame.reshape(*frame.shape[:2], 1), 3, axis=2)
+        return np.ascontiguousarray(frame[..., 2::-1])
+
+    def skip(self) -> bool:
+        """Leave the next picture out; False at the end."""
+        return self._capture is not None and bool(self._capture.grab())
+
+    def close(self) -> None:
+        if self._capture is not None:
+            self._capture.release()
+
+    def __enter__(self) -> Capture:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def write_video(path: str | os.PathLike[str], frames: Sequence[NDArray[np.uint8]], rate: float = 12.0) -> Path:

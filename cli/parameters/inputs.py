@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ...engine.errors import ImageError
+from ..sources.registry import Images, files_of, open_images
+from ..sources.source import Selection
 from ..terminal.echo import echo_json, echo_path, say
 from ..terminal.words import as_options
 
@@ -88,17 +91,34 @@ def fixed_batch(model: Model, card: Card) -> int | None:
 SAMPLES = "samples"
 
 
-def find_images(names: Sequence[str], model: str = "", quiet: bool = False) -> list[Path]:
-    """The image files that IMAGES stand for: files, folders, glob patterns, and `samples`, those of onnxray.
+def find_images(
+    names: Sequence[str], model: str = "", quiet: bool = False, selection: Selection | None = None
+) -> list[Path]:
+    """The image files that IMAGES stand for: files, folders, glob patterns, lists, and `samples`, those of onnxray.
 
-    For the built-in model `samples` is the default, which is printed. Raises ImageError where there is no such file.
+    For the built-in model `samples` is the default, which is printed. Raises ImageError where there is no such file,
+    and for cameras, videos and other streams.
     """
-    from ..files.find import find
+    return files_of(_named(names, model, quiet), selection or Selection())
 
+
+def take_images(names: Sequence[str], model: str, quiet: bool, selection: Selection) -> Images:
+    """The same for commands that take streams as well: videos, cameras, stdin. Raises ImageError."""
+    return open_images(_named(names, model, quiet), selection, lambda text: warn(text, quiet)).begin()
+
+
+def refuse_crop(selection: Selection) -> None:
+    """Raises ImageError where a region of interest is asked for of what is no image."""
+    if selection.crop is not None:
+        raise ImageError("--crop is about images, and arrays are given: cut the arrays")
+
+
+def _named(names: Sequence[str], model: str, quiet: bool) -> list[str]:
+    """IMAGES, with the samples for what stands for them."""
     if not names and model == BUILTIN:
         names = (SAMPLES,)
         warn(f"no images given: using the {len(_samples(SAMPLES))} sample images of the built-in model", quiet)
-    return list(find([part for name in names for part in _samples(name)]))
+    return [str(part) for name in names for part in _samples(name)]
 
 
 def find_labelled_images(names: Sequence[str], model: str = "", quiet: bool = False) -> list[tuple[Path, str | None]]:

@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 import click
 
 from ..files.output import Output
-from ..terminal.help import CARD, OUTPUT, RUN, Option
+from ..sources.source import Selection
+from ..terminal.help import CARD, IMAGES, OUTPUT, RUN, Option
 from . import complete
 from .inputs import some_images
 
@@ -49,6 +50,45 @@ def images(f: F) -> F:
     return click.argument(
         "images", metavar="[IMAGES...]", nargs=-1, callback=some_images, shell_complete=complete.images
     )(f)
+
+
+def selection(f: F) -> F:
+    """-r, --every, --limit, --duration and --crop: the command gets one `Selection`, as `selection`."""
+
+    @functools.wraps(f)
+    def command(
+        *args: Any,
+        recursive: bool,
+        every_image: int,
+        limit: int | None,
+        duration: float | None,
+        crop: str | None,
+        **others: Any,
+    ) -> Any:
+        part = None if crop is None else _crop(crop)
+        return f(*args, selection=Selection(recursive, every_image, limit, duration, part), **others)
+
+    text = "Only this region of each image is looked at; results are those of the whole image's pixels."
+    stack: Any = option("--crop", metavar="X,Y,W,H", section=IMAGES, help=text)(command)
+    text = "Seconds of each video or camera."
+    kind = click.FloatRange(0, min_open=True)
+    stack = option("--duration", type=kind, metavar="SECONDS", section=IMAGES, help=text)(stack)
+    text = "At most so many images."
+    stack = option("--limit", type=click.IntRange(min=1), section=IMAGES, help=text)(stack)
+    text = "Only every N-th image, or frame of a video."
+    stack = option("--every", "every_image", type=click.IntRange(min=1), default=1, section=IMAGES, help=text)(stack)
+    text = "Folders with all that are in them."
+    decorated: F = option("-r", "--recursive", is_flag=True, section=IMAGES, help=text)(stack)
+    return decorated
+
+
+def _crop(text: str) -> tuple[int, int, int, int]:
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 4 or not all(part.isascii() and part.isdigit() for part in parts) or "0" in parts[2:]:
+        hint = "'--crop'"
+        raise click.BadParameter(f"{text!r} is not X,Y,W,H: four whole numbers of pixels", param_hint=hint)
+    x, y, width, height = map(int, parts)
+    return x, y, width, height
 
 
 def layers(f: F) -> F:

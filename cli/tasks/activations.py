@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..figures.parts import Tile, Tiles
-from ..parameters.inputs import card_of, find_images, open_model, warn
-from .over_images import Outcome, Pixels, over_images
+from ..parameters.inputs import card_of, open_model, take_images, warn
+from ..sources.source import ALL, Selection
+from .over_images import Outcome, Pixels, over_images, side_by_side
 from .subject import LayerValues, Values
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class ActivationsOptions:
     feeds: Sequence[str]
     output: Output
     common: Common
+    selection: Selection = ALL
 
     @property
     def walk(self) -> bool:
@@ -67,10 +69,10 @@ def activations(options: ActivationsOptions) -> Run:
 
     common = options.common
     model = open_model(options.model, common.card)
-    paths = find_images(options.images, options.model, common.quiet)
-    if options.feeds or any(map(is_array_file, paths)):
+    images = take_images(options.images, options.model, common.quiet, options.selection)
+    if options.feeds or any(map(is_array_file, images.paths)):
         chosen = model.layers if options.walk else choose(model, options.layers, False, common.quiet)
-        return activations_arrays(options, model, chosen, paths)
+        return activations_arrays(options, model, chosen, images.paths)
     card = card_of(model, common.quiet)
     layers = choose(model, options.layers, options.walk, common.quiet)
     about = {"model": describe(model), "card": describe_card(card), "layers": [layer.name for layer in layers]}
@@ -80,14 +82,16 @@ def activations(options: ActivationsOptions) -> Run:
         "all": options.every,
         "most": options.most,
         "range": options.range,
+        **options.selection.to_mapping(),
         **common.runtime,
     }
     with (
-        Run(options.output, "activations", decisive, about, paths) as run,
-        Progress(len(paths), quiet=common.quiet, bar=common.progress) as bar,
+        Run(options.output, "activations", decisive, about, images.paths) as run,
+        Progress(len(images), quiet=common.quiet, bar=common.progress) as bar,
     ):
-        work = ImageActivations(LayerValues(model, card, common.runtime), layers, options, run)
-        over_images(run, bar, paths, work.one, fits=_fits)
+        workers, runtime = side_by_side(images, common.runtime)
+        work = ImageActivations(LayerValues(model, card, runtime), layers, options, run)
+        over_images(run, bar, images, work.one, fits=_fits, workers=workers)
         entries = run.entries
         run.manifest["silent_in_all_images"] = silent_in_all(entries)
         run.manifest["files"] = [run.text("statistics.csv", write_csv(entries))]
@@ -121,6 +125,7 @@ class ImageActivations:
 
     def one(self, path: Path, pixels: Pixels, folder: str) -> Outcome:
         """Everything about one image: its results for the manifest, and the files written."""
+        pixels = self.options.selection.part(pixels)
         photo, tensor = self.work.prepare(path.name, pixels)
         results: dict[str, Any] = {"size": list(pixels.shape[:2]), "geometry": photo.geometry.to_mapping()}
         results["layers"] = list(self._layers(photo, tensor, folder))

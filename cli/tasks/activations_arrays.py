@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..parameters.inputs import refuse_crop
 from .over_images import Outcome, over_images
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def activations_arrays(
     from ..files.run import Run, describe
     from ..terminal.progress import Progress
 
+    refuse_crop(options.selection)
     more = fed(options.feeds, model)
     about = {"model": describe(model), "card": None, "layers": [layer.name for layer in layers]}
     decisive = {"with": sorted(options.feeds), **options.common.runtime}

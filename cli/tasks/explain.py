@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import functools
 import json
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...engine.errors import ImageError
+from ...engine.preprocess.geometry import within
 from ..figures.explanations import PANEL, Sheet
-from ..parameters.inputs import card_of, find_images, open_model
+from ..parameters.inputs import card_of, open_model, take_images
 from ..parameters.methods import chosen_methods, plain_options
+from ..sources.source import ALL, Selection
 from ..terminal.words import as_options
-from .over_images import Outcome, Pixels, over_images
+from .over_images import Outcome, Pixels, over_images, side_by_side
 from .ranges import SHARED, Ranges
 
 if TYPE_CHECKING:
@@ -57,6 +61,7 @@ class ExplainOptions:
     batch: int | None
     output: Output
     common: Common
+    selection: Selection = ALL
 
 
 def explain(options: ExplainOptions) -> Run:
@@ -71,21 +76,26 @@ def explain(options: ExplainOptions) -> Run:
     common = options.common
     methods, every = chosen_methods(options.methods, options.settings)
     model = open_model(options.model, common.card)
-    paths = find_images(options.images, options.model, common.quiet)
+    images = take_images(options.images, options.model, common.quiet, options.selection)
     card = card_of(model, common.quiet)
     fed_too = fed(options.feeds, model)
-    targets = [target_of(text, model, card, len(paths)) for text in options.targets]
+    samples = None if images.streams else len(images)
+    targets = [target_of(text, model, card, samples) for text in options.targets]
     check_options(model, options, methods)
+    if options.range == SHARED and images.streams:
+        raise ImageError("--range shared looks at every image twice, and a stream is seen once: give --range LOW,HIGH")
     decisive, about = decisive_of(options, methods, targets), about_of(options, model, card)
     with (
-        Run(options.output, "explain", decisive, about, paths) as run,
-        Progress(len(paths), quiet=common.quiet, bar=common.progress) as bar,
+        Run(options.output, "explain", decisive, about, images.paths) as run,
+        Progress(len(images), quiet=common.quiet, bar=common.progress) as bar,
     ):
-        work = Explainer(model, card, targets, methods, every, options, run, bar.part, fed_too, paths)
+        workers, runtime = side_by_side(images, common.runtime)
+        part = bar.part if workers == 1 else None
+        work = Explainer(model, card, targets, methods, every, options, run, part, fed_too, images.paths, runtime)
         if options.range == SHARED:
-            work.ranges.look_at(paths, work.explanations)
-        over_images(run, bar, paths, work.one, work.news, functools.partial(fits_ranges, work.ranges))
-        if said := work.ranges.differ():
+            work.ranges.look_at(images.paths, work.explanations)
+        over_images(run, bar, images, work.one, work.news, functools.partial(fits_ranges, work.ranges), None, workers)
+        if not images.streams and (said := work.ranges.differ()):
             bar.say(said)
         if left_out := left_out_of_all(run.entries):
             run.manifest["left_out"] = left_out
@@ -105,6 +115,7 @@ def decisive_of(options: ExplainOptions, methods: Sequence[Method], targets: Seq
         "side": options.side,
         "batch": options.batch,
         **({"with": sorted(options.feeds)} if options.feeds else {}),
+        **options.selection.to_mapping(),
         **options.common.runtime,
     }
 
@@ -162,7 +173,7 @@ class Explainer:
 
     every: whether `all` is asked for. progress: called with the share of an image that is done, 0 to 1, and the method
     that runs. fed: further inputs, the same for every image. paths: all images, in the order of targets that are one
-    for each of them.
+    for each of them. runtime: the options of sessions, where they are not those of the command.
     """
 
     model: Model
@@ -175,12 +186,15 @@ class Explainer:
     progress: Callable[[float, str], None] | None = None
     fed: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     paths: Sequence[Path] = ()
+    runtime: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         self.ranges = Ranges(self.options.range)
         self._said: set[str] = set()
         self._places: dict[Path | None, int] = {path: number for number, path in enumerate(self.paths)}
         self._news: list[str] = []
+        self._lock = threading.Lock()  # images are explained in several threads
+        self._reports: dict[Path, tuple[list[tuple[str, str]], list[str]]] = {}
         self._summaries = 0
 
     def one(self, path: Path, pixels: Pixels, folder: str) -> Outcome:
@@ -191,6 +205,7 @@ class Explainer:
         files: list[str] = []
         left_out: dict[str, str] = {}
         said: list[str] = []
+        warnings: list[tuple[str, str]] = []
         geometry = None
         sheet = Sheet(path.name, pixels, self.options.alpha, self.options.colormap)
         # No map is kept once it is written and in the sheet: together they would be many times the image.
@@ -203,12 +218,12 @@ class Explainer:
             geometry = explanation.geometry
             for text in explanation.warnings:
                 if not text.startswith(PREPROCESSING):  # said once, when the card was found
-                    self._warn(text, explanation.method)
+                    warnings.append((text, explanation.method))
             said.append(summary(explanation))
         if "sheet" in self.options.formats and maps:
             files.append(self.run.picture(self.run.name("sheet.png", folder), sheet.picture))
             said.append(str(self.run.folder / files[-1]))
-        self._summarise(path, said)
+        self._reports[path] = warnings, said
         return {
             "size": list(pixels.shape[:2]),
             "geometry": None if geometry is None else geometry.to_mapping(),
@@ -231,8 +246,10 @@ class Explainer:
         for number, target in enumerate(of_image):
             now: list[Any] = [0, ""]
             progress = functools.partial(self._report, number, now)
-            runtime = RunOptions(**self.options.common.runtime, batch=self.options.batch, progress=progress)
-            given: Any = {self.card.input or "": pixels, **self.fed} if self.fed else pixels
+            given_runtime = self.runtime or self.options.common.runtime
+            runtime = RunOptions(**given_runtime, batch=self.options.batch, progress=progress)
+            seen = self.options.selection.part(pixels)
+            given: Any = {self.card.input or "": seen, **self.fed} if self.fed else seen
             with_layers = problem_of(self.model, given, target, layers, card=self.card, runtime=runtime)
             plain = with_layers
             if layers:
@@ -250,9 +267,16 @@ class Explainer:
                     self._warn(f"{method.name} left out: {error}", "")
                 else:
                     any_fits = True
-                    yield from found
+                    yield from (self._on_whole(e, pixels) for e in found)
         if not any_fits:
             raise MethodError("no method fits this model: `onnxray methods` lists them")
+
+    def _on_whole(self, e: Explanation, pixels: Pixels) -> Explanation:
+        """The explanation of a part of an image on the whole of it."""
+        crop = self.options.selection.crop
+        if crop is None or e.geometry is None:
+            return e
+        return replace(e, geometry=within(e.geometry, pixels.shape[:2], crop[:2]), underneath=lambda: pixels)
 
     def _report(self, target: int, now: Sequence[Any], done: int, total: int) -> None:
         """How far the method that runs now has come with this target: see `RunOptions.progress`."""
@@ -261,16 +285,22 @@ class Explainer:
             maps = len(self.targets) * len(self.methods)
             self.progress((target * len(self.methods) + place + done / total) / maps, name)
 
-    def news(self) -> list[str]:
-        """What is to be said since the last call, each once in a run."""
+    def news(self, path: Path) -> list[str]:
+        """What is to be said after an image, each once in a run; called for one image after the other."""
+        warnings, said = self._reports.pop(path)
+        for text, method in warnings:
+            self._warn(text, method)
+        self._summarise(path, said)
         news, self._news = self._news, []
         return news
 
     def _warn(self, text: str, method: str) -> None:
         """Said once in a run, whichever methods warn of it."""
-        if text not in self._said:
+        with self._lock:
+            if text in self._said:
+                return
             self._said.add(text)
-            self._news.append(f"warning: {method}: {as_options(text)}" if method else f"warning: {as_options(text)}")
+        self._news.append(f"warning: {method}: {as_options(text)}" if method else f"warning: {as_options(text)}")
 
     def _summarise(self, path: Path, said: Sequence[str]) -> None:
         """A line on what came out, for the first images of a run."""

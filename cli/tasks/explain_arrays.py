@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..parameters.inputs import card_or_none, find_images, open_model
+from ..parameters.inputs import card_or_none, find_images, open_model, refuse_crop
 from ..parameters.methods import chosen_methods
 from ..terminal.words import as_options
 from .explain import about_of, check_options, decisive_of, entry_of, file_name, left_out_of_all, target_of
@@ -125,7 +125,7 @@ class ArrayExplainer:
         where = {} if sample is None else {"sample": sample}
         return {**where, **entry_of(e), **parts, "files": files}
 
-    def news(self) -> list[str]:
+    def news(self, path: Path) -> list[str]:
         """What is to be said since the last call."""
         news, self._news = self._news, []
         return news
@@ -160,7 +160,8 @@ def explain_arrays(options: ExplainOptions) -> Run:
     methods, every = chosen_methods(options.methods, options.settings)
     model = open_model(options.model, common.card)
     card = card_or_none(model, common.quiet)
-    paths = find_images(options.images, options.model, common.quiet)
+    paths = find_images(options.images, options.model, common.quiet, options.selection)
+    refuse_crop(options.selection)
     targets = [target_of(text, model, card) for text in options.targets]
     check_options(model, options, methods)
     given = fed(options.feeds, model)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -17,6 +18,9 @@ from ...engine.errors import (
     TargetError,
     UnknownName,
 )
+from ...engine.pipeline.flow import Flow, Sizes, Stages
+from ..sources.registry import Images
+from ..sources.source import Frame
 from ..terminal.words import as_options
 
 if TYPE_CHECKING:
@@ -37,49 +41,72 @@ _ALIKE = 3
 
 @dataclass(frozen=True)
 class ReadImage:
-    """An image file: uint8 (H, W, 3) RGB `pixels` (or what `read` made of it), and the sha256 of its bytes."""
+    """An image: uint8 (H, W, 3) RGB `pixels` (or what `read` made of its file), and the sha256 of its bytes."""
 
     path: Path
     pixels: Any
     sha256: str
 
 
+@dataclass(frozen=True)
+class _Finished:
+    """What an image has come to. image: None where it is not read; entry: of an earlier run; outcome: of `one`."""
+
+    path: Path
+    image: ReadImage | None = None
+    notes: Sequence[str] = ()
+    entry: Entry | None = None
+    outcome: Outcome | None = None
+    error: Exception | None = None
+
+
 def over_images(
     run: Run,
     bar: Progress,
-    paths: Sequence[Path],
+    images: Images | Sequence[Path],
     one: Callable[[Path, Pixels, str], Outcome],
-    news: Callable[[], Iterable[str]] = tuple,
+    news: Callable[[Path], Iterable[str]] = lambda _: (),
     fits: Callable[[Entry], object] = bool,
     read: Callable[[Path], Any] | None = None,
+    workers: int = 1,
 ) -> None:
     """Give every image to `one(path, pixels, folder)`; its entry goes into the manifest.
 
-    read: what a file is given as, where it is not read as an image.
+    read: what a file is given as, where it is not read as an image. workers: how many images `one` is called for at
+    once, from as many threads; images are read in a thread of their own in any case.
 
     `pixels` are uint8 (H, W, 3) RGB, `folder` is the image's own in the run's folder. An image that the run keeps from
-    an earlier one is not read. `news` is what else there is to say after an image. For failures and `fits` see
-    `over_batches`.
+    an earlier one is not read. `news(path)` is what else there is to say after an image, called for one after the
+    other, in order. For failures and `fits` see `over_batches`.
     """
     from ..files.run import done
 
-    folders = {path: run.folder_for(path) for path in paths}
+    folders: dict[Path, str] = {}
 
-    def alone(images: Sequence[ReadImage]) -> list[Entry]:
-        (image,) = images
-        results, files = one(image.path, image.pixels, folders[image.path])
-        for text in news():
+    def named(path: Path, is_file: bool) -> None:
+        folders[path] = run.folder_for(path, path.stem if is_file else path.name)
+
+    def alone(image: ReadImage) -> Outcome:
+        return one(image.path, image.pixels, folders[image.path])
+
+    def entry_of(image: ReadImage, outcome: Outcome) -> Entry:
+        del folders[image.path]
+        for text in news(image.path):
             bar.say(text)
-        return [done(image.path, image.sha256, files, **results)]
+        results, files = outcome
+        return done(image.path, image.sha256, files, **results)
 
-    for _ in over_batches(run, bar, paths, alone, lambda: 1, fits, read):
+    for path in images.paths if isinstance(images, Images) else images:
+        named(path, True)
+    loop = _Loop(run, bar, fits, read, workers, named=named, alone=alone, entry_of=entry_of)
+    for _ in _noted(run, bar, loop.entries(images)):
         pass
 
 
 def over_batches(
     run: Run | None,
     bar: Progress,
-    paths: Sequence[Path],
+    images: Images | Sequence[Path],
     several: Callable[[Sequence[ReadImage]], Sequence[Entry]],
     size: Callable[[], int],
     fits: Callable[[Entry], object] = bool,
@@ -87,54 +114,149 @@ def over_batches(
 ) -> Iterator[Entry]:
     """The entry of every image, as it is known; `several` makes those of at most `size()` images together.
 
-    Entries go into the manifest of `run` if there is one. Those of images that an earlier run has done, or that cannot
-    be read, come before those of images that wait for their batch. `fits` is given the entries of an earlier run and
-    raises KeyError, TypeError or ValueError for one that is not of the command's form: that image is done again.
+    Images are read in a thread of their own; `several` is called in this one. Entries go into the manifest of `run` if
+    there is one. Those of images that an earlier run has done, or that cannot be read, come before those of images that
+    wait for their batch. `fits` is given the entries of an earlier run and raises KeyError, TypeError or ValueError for
+    one that is not of the command's form: that image is done again.
 
     An image that cannot be read, or for which the work fails, fails alone and the others go on: but an error that is
     not about images and that the first three share, or all there are, is taken for one of the model and raised. So are
     OutputError and RuntimeUnavailable at once.
     """
-    for entry in _Loop(run, bar, several, size, fits, read).entries(paths):
+    yield from _noted(run, bar, _Loop(run, bar, fits, read, several=several, size=size).entries(images))
+
+
+def _noted(run: Run | None, bar: Progress, entries: Iterator[Entry]) -> Iterator[Entry]:
+    """The entries, written into the manifest and counted."""
+    for entry in entries:
         if run:
             run.add(entry)
         bar.step(Path(entry["path"]).name)
         yield entry
 
 
+# Pixels of the images in memory at once; a larger image is alone there.
+_MOST_PIXELS = 32_000_000
+
+
+class _Room:
+    """How many pixels are in memory. Images are read one after the other, so that the first always finds room."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._taken: dict[Path, int] = {}
+        self._open = True
+
+    def take(self, path: Path, pixels: int) -> None:
+        with self._changed:
+            while self._open and self._taken and sum(self._taken.values()) + pixels > _MOST_PIXELS:
+                self._changed.wait()
+            self._taken[path] = pixels
+
+    def leave(self, path: Path) -> None:
+        with self._changed:
+            self._taken.pop(path, None)
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Nobody waits any more: the run ends."""
+        with self._changed:
+            self._open = False
+            self._changed.notify_all()
+
+
 @dataclass
 class _Loop:
-    """What `over_batches` does. held: failures that may be those of the model, to be said when one image is done."""
+    """What `over_images` and `over_batches` do. held: failures that may be those of the model, to be said when one
+    image is done.
+
+    alone: the work on one image, in threads, and `entry_of` its entry; or else several: the work on several.
+    """
 
     run: Run | None
     bar: Progress
-    several: Callable[[Sequence[ReadImage]], Sequence[Entry]]
-    size: Callable[[], int]
     fits: Callable[[Entry], object]
     read: Callable[[Path], Any] | None = None
+    workers: int = 1
+    several: Callable[[Sequence[ReadImage]], Sequence[Entry]] | None = None
+    size: Callable[[], int] = lambda: 1
+    named: Callable[[Path, bool], None] | None = None
+    alone: Callable[[ReadImage], Outcome] | None = None
+    entry_of: Callable[[ReadImage, Outcome], Entry] | None = None
     held: list[tuple[Path, Exception]] = field(default_factory=list)
     any_done: bool = False
+    room: _Room = field(default_factory=_Room)
 
-    def entries(self, paths: Sequence[Path]) -> Iterator[Entry]:
+    def entries(self, images: Images | Sequence[Path]) -> Iterator[Entry]:
+        stages = Stages(self._worked, self._read)
         waiting: list[ReadImage] = []
-        for path in paths:
-            kept = self._kept(path)
-            if kept is not None:
-                self.any_done = True
-                yield kept
-                continue
+        streams = isinstance(images, Images) and images.streams
+        with Flow[_Finished](stages, Sizes(self.workers, queue=2)) as flow:
             try:
-                image, notes = _read(path) if self.read is None else _read_by(self.read, path)
-                for note in notes:
-                    self.bar.say(f"warning: {path}: {note}")
-                waiting.append(image)
-            except (ImageError, ShapeError, UnknownName) as error:
-                yield self._fail(path, error)
-            if len(waiting) >= self.size():
-                yield from self._together(waiting)
-                waiting = []
+                for found in flow.map(self._items(images), ahead=streams):
+                    # A batch that waits is not counted: the image that fills it must find room.
+                    self.room.leave(found.path)
+                    yield from self._entries_of(found, waiting)
+            finally:
+                self.room.close()
         yield from self._together(waiting)
         self._say_held(at_end=True)
+
+    def _items(self, images: Images | Sequence[Path]) -> Iterator[Path | Frame]:
+        for item in images:
+            if isinstance(item, Frame) and self.named is not None:
+                self.named(item.path, False)
+            yield item
+
+    def _entries_of(self, found: _Finished, waiting: list[ReadImage]) -> Iterator[Entry]:
+        for note in found.notes:
+            self.bar.say(f"warning: {found.path}: {note}")
+        if found.error is not None:
+            yield self._fail(found.path, found.error)
+        elif found.entry is not None:
+            self.any_done = True
+            yield found.entry
+        elif found.outcome is not None and found.image is not None and self.entry_of is not None:
+            self.any_done = True
+            self._say_held()
+            yield self.entry_of(found.image, found.outcome)
+        elif found.image is not None:
+            waiting.append(found.image)
+        if waiting and len(waiting) >= self.size():
+            yield from self._together(waiting)
+            waiting.clear()
+
+    # --- in threads ---
+
+    def _read(self, item: Path | Frame) -> _Finished:
+        """The image of a file or frame, or what an earlier run made of it."""
+        path = item if isinstance(item, Path) else item.path
+        kept = self._kept(path) if isinstance(item, Path) else None
+        if kept is not None:
+            return _Finished(path, entry=kept)
+        try:
+            image, notes = self._image(item)
+        except (ImageError, ShapeError, UnknownName) as error:
+            self.room.leave(path)
+            return _Finished(path, error=error)
+        return _Finished(path, image, notes)
+
+    def _image(self, item: Path | Frame) -> tuple[ReadImage, Sequence[str]]:
+        """The image, and what should be said of it."""
+        from ..files.arrays import sha256_of
+        from ..files.image_headers import read_header
+        from ..files.images import decode_with_notes, read_bytes
+
+        if isinstance(item, Frame):
+            picture = item.read()
+            return ReadImage(item.path, picture.pixels, picture.sha256), picture.notes
+        if self.read is not None:
+            return ReadImage(item, self.read(item), sha256_of(item)), ()
+        data, where = read_bytes(item), repr(str(item))
+        header = read_header(data, where)
+        self.room.take(item, header.width * header.height)
+        pixels, notes = decode_with_notes(data, where=where)
+        return ReadImage(item, pixels, hashlib.sha256(data).hexdigest()), notes
 
     def _kept(self, path: Path) -> Entry | None:
         entry = self.run.kept(path) if self.run else None
@@ -144,6 +266,22 @@ class _Loop:
         except (KeyError, TypeError, ValueError, AttributeError):
             return None  # somebody has changed the manifest
         return entry
+
+    def _worked(self, found: Sequence[_Finished]) -> list[_Finished]:
+        """What `alone` makes of an image that is to be worked on; the others as they are."""
+        (one,) = found
+        if one.image is None or self.alone is None:
+            return [one]
+        try:
+            return [replace(one, outcome=self.alone(one.image))]
+        except (OutputError, RuntimeUnavailable):
+            raise  # every further image would meet it as well
+        except OnnxrayError as error:
+            return [replace(one, error=error)]
+        except MemoryError:
+            return [replace(one, error=_no_memory(one.path))]
+
+    # --- in the main one ---
 
     def _together(self, images: Sequence[ReadImage]) -> Iterator[Entry]:
         if not images:
@@ -164,10 +302,11 @@ class _Loop:
         yield from entries
 
     def _made(self, images: Sequence[ReadImage]) -> Sequence[Entry]:
+        assert self.several is not None
         try:
             return self.several(images)
         except MemoryError:
-            raise ImageError(f"{str(images[0].path)!r}: there is not enough memory for it") from None
+            raise _no_memory(images[0].path) from None
 
     def _fail(self, path: Path, error: Exception) -> Entry:
         """The entry of an image that failed; says so, once it is sure that it is not the model that fails."""
@@ -191,19 +330,26 @@ class _Loop:
         self.held.clear()
 
 
-def _read(path: Path) -> tuple[ReadImage, Sequence[str]]:
-    """The image, and what should be said of it."""
-    from ..files.images import decode_with_notes, read_bytes
-
-    data = read_bytes(path)
-    pixels, notes = decode_with_notes(data, where=repr(str(path)))
-    return ReadImage(path, pixels, hashlib.sha256(data).hexdigest()), notes
+def _no_memory(path: Path) -> ImageError:
+    return ImageError(f"{str(path)!r}: there is not enough memory for it")
 
 
-def _read_by(read: Callable[[Path], Any], path: Path) -> tuple[ReadImage, Sequence[str]]:
-    from ..files.arrays import sha256_of
+def side_by_side(images: Images | Sequence[Path], runtime: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
+    """How many images a command works on at once, and the options of their sessions: so many threads for each.
 
-    return ReadImage(path, read(path), sha256_of(path)), ()
+    One where there is one image or one processor, on other devices, and where a number of threads is asked for.
+    """
+    from ...engine.runtime.providers import resolve_providers
+    from ...kernels.threads import available
+
+    few = len(images) == 1 or available() < _AT_ONCE
+    if few or runtime.get("threads") or resolve_providers(runtime.get("providers")) != ("CPUExecutionProvider",):
+        return 1, dict(runtime)
+    return _AT_ONCE, {**runtime, "threads": available() // _AT_ONCE}
+
+
+# Images at once: while one is drawn and written, the model runs for the other.
+_AT_ONCE = 2
 
 
 def _say_failed(bar: Progress, path: Path, error: Exception) -> None:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...engine.errors import ImageError
-from ..parameters.inputs import card_of, find_images, fixed_batch, open_model
+from ..parameters.inputs import card_of, fixed_batch, open_model, take_images
+from ..sources.source import ALL, Selection
 from ..terminal.echo import one_line
 from .guesses import plain_guess
 from .over_images import Entry, Pixels, ReadImage, over_batches
@@ -40,6 +41,7 @@ class PredictOptions:
     feeds: Sequence[str]
     output: Output | None
     common: Common
+    selection: Selection = ALL
 
 
 @dataclass(frozen=True)
@@ -66,22 +68,23 @@ def predict(options: PredictOptions) -> Predictions:
     model = open_model(options.model, common.card)
     answer = answer_of(model)
     _check_answer(answer)
-    paths = find_images(options.images, options.model, common.quiet)
-    of_arrays = bool(options.feeds) or any(map(is_array_file, paths))
+    images = take_images(options.images, options.model, common.quiet, options.selection)
+    of_arrays = bool(options.feeds) or any(map(is_array_file, images.paths))
     card = None if of_arrays else card_of(model, common.quiet)
     about = {"model": describe(model), "card": None if card is None else describe_card(card), **_meaning(answer)}
     about["answer"] = {"output": answer.output, "kind": answer.kind, "reason": answer.reason}
     decisive = {"top": options.top, "batch": options.batch, **common.runtime}
     decisive |= {"with": sorted(options.feeds)} if options.feeds else {}
-    run = Run(options.output, "predict", decisive, about, paths) if options.output else None
-    with run or contextlib.nullcontext(), Progress(len(paths), quiet=common.quiet, bar=common.progress) as bar:
+    decisive |= options.selection.to_mapping()
+    run = Run(options.output, "predict", decisive, about, images.paths) if options.output else None
+    with run or contextlib.nullcontext(), Progress(len(images), quiet=common.quiet, bar=common.progress) as bar:
         if card is None:
-            entries = predict_arrays(options, model, answer, paths, run, bar)
+            entries = predict_arrays(options, model, answer, images.paths, run, bar)
         else:
             work = BatchPrediction(model, card, answer, options, bar)
-            found = over_batches(run, bar, paths, work.several, work.size, _fits)
+            found = over_batches(run, bar, images, work.several, work.size, _fits)
             by_path = {entry["path"]: entry for entry in found}
-            entries = [by_path[str(path)] for path in paths]
+            entries = [by_path[str(path)] for path in images.paths] if images.paths else list(by_path.values())
         if run is not None:
             run.manifest["files"] = [run.text("predictions.csv", write_csv(entries))]
     return Predictions(about, entries)
@@ -106,7 +109,7 @@ class BatchPrediction:
 
     def several(self, images: Sequence[ReadImage]) -> list[Entry]:
         """The entries of images, in order."""
-        values = self._scores([image.pixels for image in images])
+        values = self._scores([self.options.selection.part(image.pixels) for image in images])
         found = _numbers(values, self.answer) if self.answer.kind == "number" else self._classes(values)
         return [self._entry(image, results) for image, results in zip(images, found, strict=True)]
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..parameters.inputs import refuse_crop
 from .guesses import plain_guess
 from .over_images import Entry, ReadImage, over_batches
 
@@ -27,6 +28,7 @@ def predict_arrays(
     from ..files.arrays import fed, given_of
     from ..files.run import done
 
+    refuse_crop(options.selection)
     more, labels = fed(options.feeds, model), read_labels_of(model)
 
     def several(files: Sequence[ReadImage]) -> list[Entry]:

@@ -85,7 +85,7 @@ class Ranges:
     def differ(self) -> str:
         """What to say of images whose maps have very different ranges; "" where they have not."""
         for (method, _), tops in self._own.items():
-            least, most = min(tops, key=tops.__getitem__), max(tops, key=tops.__getitem__)
+            least, most = min(sorted(tops), key=tops.__getitem__), max(sorted(tops), key=tops.__getitem__)
             if tops[most] > _FAR_APART * max(tops[least], 0.0):
                 ends = f"{tops[least]:.3g} in {least}, {tops[most]:.3g} in {most}"
                 return f"each image has its own range of colours ({method}: {ends}): --range shared compares them"

@@ -9,8 +9,9 @@ import click
 from .echo import echo
 
 # Sections of the options, in the order of the help.
-OWN, OUTPUT, RUN, CARD = "Options", "Output", "Run", "Model card (found automatically; these override it)"
-SECTIONS = (OWN, OUTPUT, RUN, CARD)
+OWN, IMAGES, OUTPUT, RUN = "Options", "Images", "Output", "Run"
+CARD = "Model card (found automatically; these override it)"
+SECTIONS = (OWN, IMAGES, OUTPUT, RUN, CARD)
 
 
 class Option(click.Option):

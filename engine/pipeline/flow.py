@@ -14,7 +14,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Queue, SimpleQueue
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
@@ -130,7 +130,7 @@ class _State:
         else:
             self._is_ready(job)
 
-    def leave(self, job: _Job, error: Exception | None = None) -> None:
+    def leave(self, job: _Job, error: BaseException | None = None) -> None:
         self.recorder.finished(time.perf_counter() - job.came, error is not None)
         if error is None:
             job.ticket.succeed(job.value)
@@ -186,7 +186,7 @@ class _State:
         start = time.perf_counter()
         try:
             job.value = work(job.value)
-        except Exception as error:
+        except BaseException as error:  # the thread goes on, whatever it was
             self.leave(job, error)
             return False
         finally:
@@ -196,7 +196,7 @@ class _State:
     def _is_ready(self, job: _Job) -> None:
         try:
             job.group = self.stages.group(job.value) if self.stages.group is not None else None
-        except Exception as error:
+        except BaseException as error:  # the thread goes on, whatever it was
             self.leave(job, error)
             return
         job.ready = time.perf_counter()
@@ -239,7 +239,7 @@ class _State:
             results = self.stages.infer([job.value for job in jobs])
             if len(results) != len(jobs):
                 raise ValueError(f"{len(jobs)} images gave {len(results)} results")
-        except Exception as error:
+        except BaseException as error:
             if len(jobs) == 1:
                 self.recorder.add("infer", time.perf_counter() - start)
                 self.leave(jobs[0], error)
@@ -278,24 +278,57 @@ class Flow(Generic[R]):
         self._state.enter(ticket, item, wait, timeout)
         return ticket
 
-    def map(self, items: Iterable[Any], *, errors: str = "raise") -> Iterator[Any]:
+    def map(self, items: Iterable[Any], *, errors: str = "raise", ahead: bool = False) -> Iterator[Any]:
         """The results of `items`, in order, in bounded memory: images are taken as there is room for them.
 
         errors: "raise" ends at the first image that fails, with its error; "return" gives the error in its place.
+        ahead: items are taken in a thread of their own: results come while the next item is waited for, as from a
+        camera.
         Raises ShapeError for another word, PipelineClosed, and what images fail with.
         """
         if errors not in ("raise", "return"):
             raise ShapeError(f"errors={errors!r} is neither 'raise' nor 'return'")
-        return self._mapped(items, errors == "return")
+        tickets = self._taken_ahead(items) if ahead else self._taken(items)
+        return (_of(ticket, errors == "return") for ticket in tickets)
 
-    def _mapped(self, items: Iterable[Any], returned: bool) -> Iterator[Any]:
+    def _taken(self, items: Iterable[Any]) -> Iterator[Ticket[R]]:
         waiting: deque[Ticket[R]] = deque()
         for item in items:
             waiting.append(self.submit(item))
-            while waiting and (waiting[0].done() or len(waiting) >= self._state.sizes.capacity):
-                yield _of(waiting.popleft(), returned)
+            while waiting and (waiting[0].done() or len(waiting) >= self.capacity):
+                yield waiting.popleft()
         while waiting:
-            yield _of(waiting.popleft(), returned)
+            yield waiting.popleft()
+
+    def _taken_ahead(self, items: Iterable[Any]) -> Iterator[Ticket[R]]:
+        taken: Queue[Ticket[R] | None] = Queue(self.capacity)
+        ended = threading.Event()
+        failed: list[BaseException] = []
+        state = self._state
+
+        def take() -> None:
+            try:
+                for item in items:
+                    ticket: Ticket[R] = Ticket()
+                    state.enter(ticket, item, True, None)
+                    taken.put(ticket)
+                    if ended.is_set():
+                        return
+            except BaseException as error:
+                failed.append(error)
+            finally:
+                taken.put(None)
+
+        threading.Thread(target=take, name="onnxray-source", daemon=True).start()
+        try:
+            while (ticket := taken.get()) is not None:
+                yield ticket
+        finally:
+            ended.set()
+            while not taken.empty():  # so that the thread, if it waits for a place, can end
+                taken.get_nowait()
+        if failed:
+            raise failed[0]
 
     def stats(self) -> Stats:
         """What it has done so far: see `Stats`."""

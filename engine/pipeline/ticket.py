@@ -14,7 +14,7 @@ class Ticket(Generic[R]):
     def __init__(self, key: object = None) -> None:
         self.key = key
         self._event = threading.Event()
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         self._value: R
 
     def __repr__(self) -> str:
@@ -35,7 +35,7 @@ class Ticket(Generic[R]):
             raise error
         return self._value
 
-    def error(self, timeout: float | None = None) -> Exception | None:
+    def error(self, timeout: float | None = None) -> BaseException | None:
         """What the image failed with, None where it did not; waits as `result` does. Raises TimeoutError."""
         if not self._event.wait(timeout):
             raise TimeoutError(f"the result of {self.key!r} is not there after {timeout:g} s: wait longer")
@@ -46,7 +46,7 @@ class Ticket(Generic[R]):
         self._value = value
         self._event.set()
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
         """For the pipeline: the image failed."""
         self._error = error
         self._event.set()

@@ -112,6 +112,66 @@ class Geometry:
 
 
 @dataclass(frozen=True)
+class PartGeometry(Geometry):
+    """The same for a part of an image, on the pixels of the whole: what is outside the part is not seen.
+
+    `original` (H, W) is the whole, `part` the geometry of the part alone, `corner` (y, x) its place in the whole.
+    """
+
+    part: Geometry
+    corner: tuple[int, int]
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """The part of the whole that the model sees: (y0, x0, y1, x1) in its pixels, with fractions."""
+        (y0, x0, y1, x1), (top, left) = self.part.box, self.corner
+        return y0 + top, x0 + left, y1 + top, x1 + left
+
+    @property
+    def plane_box(self) -> tuple[int, int, int, int]:
+        """As that of the part."""
+        return self.part.plane_box
+
+    def to_model(self, points: ArrayLike) -> NDArray[np.float64]:
+        """Points (..., 2) as (y, x) of the whole -> the same on the model's plane."""
+        return self.part.to_model(np.asarray(points, np.float64) - self.corner)
+
+    def to_original(self, points: ArrayLike) -> NDArray[np.float64]:
+        """Points (..., 2) as (y, x) of the model's plane -> the same on the whole."""
+        return self.part.to_original(points) + self.corner
+
+    def to_image(
+        self,
+        map: ArrayLike,
+        mode: MapMode = "bilinear",
+        *,
+        fill: float = 0.0,
+        rows: tuple[int, int] | None = None,
+        threads: int | None = None,
+    ) -> NDArray[np.float32]:
+        """As `Geometry.to_image`, on the pixels of the whole; `fill` outside the part."""
+        (top, left), (height, width) = self.corner, self.part.original
+        first, last = rows or (0, self.original[0])
+        start, stop = max(first, top), min(last, top + height)
+        out = np.full((*np.shape(map)[:-2], last - first, self.original[1]), fill, np.float32)
+        if start < stop:
+            inner = self.part.to_image(map, mode, fill=fill, rows=(start - top, stop - top), threads=threads)
+            out[..., start - first : stop - first, left : left + width] = inner
+        return out
+
+    def to_mapping(self) -> dict[str, list[int]]:
+        """As JSON-like data; `crop` (x, y, width, height) is the part, `resized` and `offset` are about it."""
+        (top, left), (height, width) = self.corner, self.part.original
+        return {**super().to_mapping(), "crop": [left, top, width, height]}
+
+
+def within(part: Geometry, whole: tuple[int, ...], corner: tuple[int, int]) -> Geometry:
+    """The geometry of a part of an image on the whole of (H, W) pixels. corner: (x, y) of the part's first pixel."""
+    x, y = corner
+    return PartGeometry((whole[0], whole[1]), part.size, part.resized, part.offset, part, (y, x))
+
+
+@dataclass(frozen=True)
 class _Axis:
     pixels: slice
     count: int

@@ -26,6 +26,7 @@ COMMANDS = {
 }
 # Parameters of the command line that come as one object, or stay with the command.
 OUTPUT, CARD = {"out", "force", "resume"}, "card_"
+SELECTION = {"recursive", "every_image", "limit", "duration", "crop"}
 SHARED = {"provider", "threads", "quiet", "progress", "as_json"}
 
 
@@ -34,7 +35,7 @@ def test_fields_are_parameters(options: type) -> None:
     fields = {field.name for field in dataclasses.fields(options)}
     known = {str(parameter.name) for parameter in COMMANDS[options].params}
     own = {name for name in known if not name.startswith(CARD)} - {"help", "list_methods"}
-    objects = {"output": OUTPUT, "common": SHARED, "card": set()}
+    objects = {"output": OUTPUT, "common": SHARED, "card": set(), "selection": SELECTION}
     for name in objects.keys() & fields:
         own -= objects[name]
     assert own - SHARED == fields - objects.keys() - SHARED

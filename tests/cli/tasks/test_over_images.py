@@ -79,7 +79,7 @@ def test_what_is_done_is_not_done_again_and_has_its_folder(tmp_path: Path, paths
 def test_news_come_after_their_image(tmp_path: Path, paths: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
     news = iter([["first"], [], ["third", "and more"]])
     with run_of(tmp_path, paths) as run:
-        over_images(run, Progress(0), paths, rows, lambda: next(news))
+        over_images(run, Progress(0), paths, rows, lambda path: next(news))
     said = [line.removeprefix("onnxray: ") for line in capsys.readouterr().err.splitlines()]
     assert said[0] == "first"
     assert said[1].startswith("error: ")

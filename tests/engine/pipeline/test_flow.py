@@ -47,13 +47,17 @@ def test_an_image_that_fails_harms_no_other() -> None:
             flow.map([], errors="skip")
 
 
-@pytest.mark.parametrize("stage", ["decode", "render", "group"])
-def test_errors_of_other_stages_come_by_the_ticket(stage: str) -> None:
-    def fail(item: Any) -> Any:
-        raise ImageError(stage)
+@pytest.mark.parametrize("kind", [ImageError, ZeroDivisionError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("stage", ["decode", "infer", "render", "group"])
+def test_errors_of_all_stages_come_by_the_ticket(stage: str, kind: type[BaseException]) -> None:
+    """Also those that would end the thread: whoever waits for the ticket would wait for ever."""
 
-    with Flow[int](Stages(doubled, **{stage: fail}), Sizes()) as flow, pytest.raises(ImageError, match=stage):
-        flow.submit(1).result(10)
+    def fail(item: Any) -> Any:
+        raise kind(stage)
+
+    with Flow[int](Stages(**{"infer": doubled, stage: fail}), Sizes(workers=1)) as flow:
+        for _ in range(2):
+            assert isinstance(flow.submit(1).error(10), kind)
 
 
 def test_a_full_pipeline_is_busy_and_submit_waits() -> None:

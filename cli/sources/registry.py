@@ -1,0 +1,104 @@
+"""All kinds of sources, and the images that a list of them gives."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ...engine.errors import ImageError
+from . import camera, listed, network, paths, standard_input, table, video
+from .source import Frame, Say, Selection, Source
+
+# The first that takes a text is asked; `paths` takes everything.
+SOURCES: tuple[Source, ...] = (
+    *(standard_input.SOURCE, listed.SOURCE, camera.SOURCE, network.SOURCE),
+    *(table.SOURCE, video.SOURCE, paths.SOURCE),
+)
+
+
+def source_of(item: str) -> Source:
+    """The kind of source that a text names."""
+    return next(source for source in SOURCES if source.takes(item))
+
+
+@dataclass(frozen=True)
+class Images:
+    """The images of a run, in order: files, which are known beforehand, and frames of streams.
+
+    paths: the files, each once, where there is nothing else; empty where there is a stream. It may be gone through
+    several times where there are files only.
+    """
+
+    paths: tuple[Path, ...]
+    items: tuple[str | Path, ...]
+    selection: Selection
+    say: Say
+    begun: Iterator[Path | Frame] | None = None
+
+    @property
+    def streams(self) -> bool:
+        """Whether there are images that are not files."""
+        return any(isinstance(item, str) for item in self.items)
+
+    def __len__(self) -> int:
+        """How many there are, 0 where that is not known."""
+        return len(self.paths)
+
+    def __iter__(self) -> Iterator[Path | Frame]:
+        if not self.streams:
+            return iter(self.paths)
+        return self._frames() if self.begun is None else self.begun
+
+    def begin(self) -> Images:
+        """The same with streams opened up to their first image: what cannot be opened is known before anything is
+        written. Raises ImageError."""
+        if not self.streams:
+            return self
+        rest = self._frames()
+        return replace(self, begun=itertools.chain(list(itertools.islice(rest, 1)), rest))
+
+    def _frames(self) -> Iterator[Path | Frame]:
+        every, limit = self.selection.every, self.selection.limit
+        files = (item for item in self.items if isinstance(item, Path))
+        taken = set(itertools.islice(files, 0, None, every))
+        return itertools.islice(self._all(taken), limit)
+
+    def _all(self, taken: set[Path]) -> Iterator[Path | Frame]:
+        for item in self.items:
+            if isinstance(item, str):
+                frames = source_of(item).frames
+                assert frames is not None
+                yield from frames(item, self.selection, self.say)
+            elif item in taken:
+                yield item
+
+
+def open_images(names: Sequence[str], selection: Selection, say: Say) -> Images:
+    """The images that `names` stand for. Raises ImageError for files, folders and lists that are not there."""
+    found: dict[str | Path, None] = {}
+    for name in names:
+        source = source_of(name)
+        if source.paths is None:
+            found[name] = None
+        else:
+            found.update(dict.fromkeys(source.paths(name, selection)))
+    if not found:
+        raise ImageError("no image was named")
+    items = tuple(found)
+    files = tuple(item for item in items if isinstance(item, Path))
+    if len(files) < len(items):
+        return Images((), items, selection, say)
+    if selection.duration is not None:
+        raise ImageError("--duration is about videos and cameras, and only files are given: take --limit")
+    files = files[:: selection.every][: selection.limit]
+    return Images(files, files, selection, say)
+
+
+def files_of(names: Sequence[str], selection: Selection) -> list[Path]:
+    """The same for commands that take files only. Raises ImageError for streams as well."""
+    for name in names:
+        if source_of(name).frames is not None:
+            raise ImageError(f"{name!r} is a stream of images: this command takes image files")
+    return list(open_images(names, selection, lambda _: None).paths)
