@@ -238,12 +238,15 @@ class Build:
     def _fixed_cotangent(self, target: FixedTarget) -> str:
         op = self.op
         shape = op.shape(target.of)
+        fixed = all(isinstance(d, int) for d in shape[1:])
+        if target.emit is not None and not (target.constant and fixed):
+            return self._as_cotangent(target.emit(op, target.of), target.of)
         if not target.constant:
             raise TargetError(
                 f"the target {self.problem.asked} depends on the answer in a way that no graph here chooses: name the "
-                "channel, place or class, of a region also its box or mask (region:CLASS:Y0,X0,Y1,X1)"
+                "channel, place or class"
             )
-        if not all(isinstance(d, int) for d in shape[1:]):
+        if not fixed:
             raise TargetError(f"the target {self.problem.asked} needs a fixed size of {target.of!r}: set the input's")
         constant = op.const(np.asarray(self.problem.cotangents[:1], np.float32))
         return op.Expand(self._as_cotangent(constant, target.of), op.Shape(target.of))

@@ -13,6 +13,7 @@ from ..errors import TargetError
 from ..graph.model import Model
 
 if TYPE_CHECKING:
+    from ..emitter.emitter import Emitter
     from ..preprocess.geometry import Geometry
     from .target import Target
 
@@ -113,6 +114,7 @@ class FixedTarget:
 
     `pick` gives the cotangent (N, 1, ...) for the clean values y: (N, ...). `constant` says that it depends on y's
     shape only; `found` names, per sample, what was chosen by its values. `reason` says why this is what was asked for.
+    `emit` adds nodes that compute the cotangent (N, ...), float32, from the value of that name; it raises TargetError.
     """
 
     model: Model
@@ -122,6 +124,7 @@ class FixedTarget:
     constant: bool
     found: Callable[[NDArray[Any]], list[Target]] | None = None
     reason: str = ""
+    emit: Callable[[Emitter, str], str] | None = None
 
     @property
     def count(self) -> int:

@@ -306,7 +306,7 @@ def test_half_precision(cnn: onnx.ModelProto, x: np.ndarray) -> None:
         (MethodError, "preprocess", {"preprocess": "CHW"}),
         (TargetError, "one target at a time", {"target": "top:2"}),
         (TargetError, "0 to 4", {"target": 5}),
-        (TargetError, "name the", {"target": "unit:inner:strongest,strongest"}),
+        (TargetError, "channels 0 to", {"target": "unit:inner:99"}),
     ],
 )
 def test_what_is_refused(cnn: onnx.ModelProto, error: type[Exception], words: str, arguments: dict[str, Any]) -> None:

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...emitter.emitter import Emitter
 from ...errors import TargetError
+from ..in_graph import element_mask, share
 from ..registry import form, kind
 from ..resolved import FixedTarget, Place, Resolved
 from ..target import Target
@@ -48,7 +50,10 @@ class Element(Target):
         def cotangents(y: NDArray[Any]) -> NDArray[np.float32]:
             return element_places(y, self.index, str(self))
 
-        return FixedTarget(place.model, self.value, self, cotangents, "max" not in self.index)
+        def emit(op: Emitter, of: str) -> str:
+            return share(op, element_mask(op, of, self.index, str(self)))
+
+        return FixedTarget(place.model, self.value, self, cotangents, "max" not in self.index, emit=emit)
 
 
 @form(

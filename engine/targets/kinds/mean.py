@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...emitter.emitter import Emitter
 from ..dense import box_cells, map_axes
+from ..in_graph import share
 from ..registry import form, kind
 from ..resolved import FixedTarget, Place, Resolved
 from ..target import Target
@@ -53,7 +55,11 @@ class Mean(Target):
                 row[..., cells] = 1 / (cells.sum() * max(1, row[..., 0, 0].size))
             return weights[:, None]
 
-        return FixedTarget(place.model, self.value, self, cotangents, True)
+        def emit(op: Emitter, of: str) -> str:
+            return share(op, op.Expand(op.const(np.float32(1)), op.Shape(of)))
+
+        in_graph = emit if self.box is None else None
+        return FixedTarget(place.model, self.value, self, cotangents, True, emit=in_graph)
 
 
 @form(

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...emitter.emitter import Emitter
 from ...errors import TargetError
 from ..classes import class_index
-from ..dense import DenseOutput, dense_output, region_cells
+from ..dense import DenseOutput, box_cells, dense_output, region_cells
 from ..files import no_picture, read_file
+from ..in_graph import as_maps, as_value, largest_class, region_mask, share
 from ..registry import form, is_number, kind
 from ..resolved import FixedTarget, Place, Resolved
 from ..target import Target
@@ -97,9 +99,37 @@ class Region(Target):
                 return [self] * len(y)
             return [replace(self, which=self._class(place, scores, dense)) for scores in maps]
 
-        constant = (self.box is not None or self.mask is not None) and isinstance(self.which, int)
+        def emit(op: Emitter, of: str) -> str:
+            return self._in_graph(op, of, place, dense)
+
+        constant = (self.box is not None or self.mask is not None) and self.which not in (None, PREDICTED)
         chosen = found if self.which in (None, PREDICTED) else None
-        return FixedTarget(place.model, dense.value, self, cotangents, constant, chosen, dense.reason)
+        return FixedTarget(place.model, dense.value, self, cotangents, constant, chosen, dense.reason, emit)
+
+    def _in_graph(self, op: Emitter, of: str, place: Place, dense: DenseOutput) -> str:
+        """The cotangent, computed from the value `of`; where the class wins nowhere it is zero."""
+        if isinstance(self.part, int):
+            raise TargetError(
+                f"the target {self} is a connected component, which no fixed number of operators finds: compile "
+                "region:CLASS, or region:CLASS with a box"
+            )
+        maps = as_maps(op, of, dense.axis, dense.axes)
+        _, count, *size = op.shape(maps)
+        if self.which in (None, PREDICTED):
+            chosen = largest_class(op, maps)
+        else:
+            known = count if isinstance(count, int) else None
+            chosen = op.const([class_index(self.which, place.labels, known)])
+        cells = None
+        if self.box is not None or self.mask is not None:
+            sides = tuple(side for side in size if isinstance(side, int))
+            if len(sides) < len(size):
+                raise TargetError(
+                    f"the target {self} needs a fixed size of {of!r}: set the input's, or leave the box out"
+                )
+            cells = box_cells(place, sides, 1, self.box, self.mask)[0]
+        mask = region_mask(op, maps, chosen, dense.least, cells, self.part == BOUNDARY)
+        return share(op, as_value(op, mask, dense.axis, dense.axes))
 
     def _class(self, place: Place, scores: NDArray[Any], dense: DenseOutput) -> int:
         """The class that is meant, for one sample's scores (C, h, w)."""

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...emitter.emitter import Emitter
 from ...errors import TargetError
+from ..in_graph import share, unit_mask
 from ..registry import form, kind
 from ..resolved import FixedTarget, Place, Resolved
 from ..target import STRONGEST, Target
@@ -67,8 +69,18 @@ class Unit(Target):
                 seen[unit.at if unit.at is not None else ...] = 1 if unit.at is not None else 1 / max(1, seen.size)
             return result
 
+        def emit(op: Emitter, of: str) -> str:
+            size = op.shape(of)[channel_axis]
+            if isinstance(size, int) and isinstance(self.channel, int) and not 0 <= self.channel < size:
+                raise self._beyond(size)
+            channel = None if isinstance(self.channel, str) else self.channel
+            return share(op, unit_mask(op, of, channel, self.at, (channel_axis, *axes)))
+
         constant = STRONGEST not in (self.channel, self.at)
-        return FixedTarget(place.model, value, self, cotangents, constant, units)
+        return FixedTarget(place.model, value, self, cotangents, constant, units, emit=emit)
+
+    def _beyond(self, channels: int) -> TargetError:
+        return TargetError(f"the layer {self.layer!r} has channels 0 to {channels - 1}, not {self.channel}")
 
     def _found(self, maps: NDArray[Any], places: tuple[int, ...]) -> Unit:
         """The unit that is meant, for one sample's maps (C, places)."""
@@ -76,7 +88,7 @@ class Unit(Target):
         if isinstance(channel, str):
             channel = int(maps.max(axis=1).argmax())
         if not 0 <= channel < len(maps):
-            raise TargetError(f"the layer {self.layer!r} has channels 0 to {len(maps) - 1}, not {channel}")
+            raise self._beyond(len(maps))
         if isinstance(at, str):
             at = tuple(int(i) for i in np.unravel_index(int(maps[channel].argmax()), places)) if places else None
         if at is not None and any(not 0 <= i < n for i, n in zip(at, places, strict=True)):
