@@ -19,7 +19,7 @@ generated from the registry of targets (`engine/targets/kinds/`) by `python docs
 | `5`, `tabby` | a class, by its index or its label |
 """
 
-_TAIL = """
+_TAIL = r"""
 Without `--target`, `predicted` is meant: the most probable class of a classifier, the `value` of a model that answers with one
 number, the `region` of a segmentation network. `details` of the explanation, and the manifest, say which output that was and why.
 `str(explanation.target)` is a text that reads back as the same target. In Python `onnxray.Target` has a function for each
@@ -38,6 +38,8 @@ form: `Target.contrast("cat", "dog")`, `Target.region("cat", mask=array)`, `Targ
 | Why is this part segmented so? | `onnxray explain seg.onnx street.jpg --target region:car:instance:1` |
 | What places the edge of the region? | `onnxray explain seg.onnx street.jpg --target region:car:boundary` |
 | Depth or an anomaly map in a box of the image | `onnxray explain depth.onnx room.jpg --target mean:depth:120,80,200,160` |
+| Which pixels does a super-resolution network use? | `onnxray explain sr.onnx small.png --target 'mean:\|gradient\|:40,60,56,76'` |
+| Why does the pose have the knee there? | `onnxray explain pose.onnx runner.jpg --target point:left_knee` |
 | What makes two faces similar? | `onnxray explain face.onnx me.jpg --target like:passport.jpg` |
 | More like A than like B? | `onnxray explain face.onnx me.jpg --target unlike:a.jpg,b.jpg` |
 | What does this channel look at? | `onnxray explain model.onnx cat.jpg --target unit:layer4.1.conv2:37 --method guided-backprop` |
@@ -56,6 +58,11 @@ form: `Target.contrast("cat", "dog")`, `Target.region("cat", mask=array)`, `Targ
   `instance:K` is the K-th largest 4-connected component, `boundary` the band of one cell on either side of the edge.
 - `element:VALUE:INDEX,...` has an index for every axis after the batch; a value without a batch, as what a non-maximum
   suppression selects, has one for every axis.
+- `point:NAME` is the greatest score of a keypoint's heat map, or the sum of that of its columns and that of its rows. Names are the
+  model's labels where there is one for each keypoint, else COCO's where there are 17.
+- `mean:|gradient|` is the mean magnitude of Sobel's gradient of a map, by default of the output that is one: how much detail is made
+  there. An edge of one per pixel counts 1.
+- Models and outputs without an axis of samples are counted as if they had one: boxes, regions and points mean the same places.
 - `like:` and `unlike:` compare by the cosine. References are pictures, which the model embeds itself, or `.npy` embeddings. Tokens
   and places are averaged first (over `attention_mask` where the model has that input); `like:max:...`, `like:cls:...` pool otherwise.
 """
@@ -63,8 +70,13 @@ form: `Target.contrast("cat", "dog")`, `Target.region("cat", mask=array)`, `Targ
 
 def page() -> str:
     """The text of docs/targets.md."""
-    rows = [f"| `{form.syntax}` | {form.about} |" for form in forms().values()]
-    return _HEAD + "\n".join(rows).replace("; `;`", "; `;`") + "\n" + _TAIL
+    rows = [f"| `{_cell(form.syntax)}` | {_cell(form.about)} |" for form in forms().values()]
+    return _HEAD + "\n".join(rows) + "\n" + _TAIL
+
+
+def _cell(text: str) -> str:
+    """A bar ends a cell, in code as well."""
+    return text.replace("|", "\\|")
 
 
 if __name__ == "__main__":

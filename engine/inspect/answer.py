@@ -26,6 +26,7 @@ from ..errors import CardError, ModelError, ShapeError, UnknownName
 from ..graph.model import Model
 from ..proto.attributes import attributes
 from ..proto.values import Value
+from .batch_axis import is_bare_map
 from .score_functions import ScoreFunction, as_scores, last_node, score_function
 
 Kind = Literal["classes", "two", "labels", "number", "embedding", "map", "boxes", "state"]
@@ -224,8 +225,7 @@ def _read(model: Model, value: Value, hints: Hints) -> Answer | str:
     """The output as an answer, or why it is none."""
     source, why, threshold = behind(model, value.name)
     held = model.value(source)
-    refused = _not_numbers(model, held)
-    if refused:
+    if refused := _not_numbers(model, held):
         return refused
     function = score_function(model, source)
     answer = _kind_of(model, value, held, function, hints)
@@ -305,8 +305,9 @@ def _kind_of(model: Model, output: Value, value: Value, function: ScoreFunction 
     state = _as_state(model, output)
     if state and hints.output is None and hints.kind is None:
         return made("state", -1, None, state)
-    axis = _class_axis(model, value)
-    shape = value.shape
+    if is_bare_map(model, value):
+        return made("map", -1, None, "map: rows and columns as those of the image, without samples")
+    axis, shape = _class_axis(model, value), value.shape
     if axis is None:
         return made(*_not_one_row(model, value, function))
     size = shape[axis] if shape is not None and axis < len(shape) else None if shape is None else 1

@@ -1,10 +1,13 @@
-"""Whether the first axis of an input is that of samples."""
+"""Whether the first axis of an input, or of a value, is that of samples."""
 
 from __future__ import annotations
 
 from ..caches import of_model
+from ..errors import CardError, ModelError
 from ..graph.model import Model
+from ..proto.values import Value
 from .concrete_shapes import concrete_shapes
+from .signature import image_input
 
 
 @of_model
@@ -27,3 +30,30 @@ def has_batch_axis(model: Model, name: str) -> bool:
         sizes = concrete_shapes(model)
         found = [sizes.get(v.name) for v in model.outputs]
     return not found or any(s is None or (len(s) > 0 and s[0] == first) for s in found)
+
+
+def value_has_batch(model: Model, name: str, source: str) -> bool:
+    """Whether the first axis of a value is that of the samples of the input `source`.
+
+    It is where it is open, one, or the batch that the input fixes; a class axis in front, as of (classes, rows,
+    columns), is none.
+    """
+    shape, given = model.value(name).shape, model.value(source).shape
+    if shape is None:
+        return True
+    if not shape or not has_batch_axis(model, source):
+        return False
+    return not isinstance(shape[0], int) or shape[0] == 1 or (given is not None and shape[0] == given[0])
+
+
+def is_bare_map(model: Model, value: Value) -> bool:
+    """Whether the value is (rows, columns) of the one image that the model takes."""
+    shape = value.shape
+    if shape is None or len(shape) != 2 or not all(isinstance(size, int) and size > 1 for size in shape):
+        return False
+    try:
+        image = image_input(model)
+    except (ModelError, CardError):
+        return False
+    alone = "N" not in image.layout or (model.value(image.name).shape or (None,))[0] == 1
+    return alone and None not in image.size and shape[0] * image.size[1] == shape[1] * image.size[0]  # type: ignore[operator]

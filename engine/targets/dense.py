@@ -14,6 +14,7 @@ from scipy import ndimage
 from ..errors import ModelError, TargetError, UnknownName
 from ..graph.model import Model
 from ..inspect.answer import behind
+from ..inspect.batch_axis import value_has_batch
 from ..inspect.receptive_field import spatial_axes
 from ..inspect.score_functions import as_scores, score_function
 from ..inspect.signature import image_input
@@ -33,8 +34,9 @@ _CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], bool)
 class DenseOutput:
     """A value with a score for every class and place.
 
-    axis: of the classes, None where there is one score for each place. axes: of height and width. least: the score from
-    which a single class is there: the decision threshold, as a logit or as a probability. reason: why this output.
+    axis: of the classes, None where there is one score for each place. axes: of height and width. Both are counted with
+    an axis of samples in front, be it that the model has none. least: the score from which a single class is there: the
+    decision threshold, as a logit or as a probability. reason: why this output.
     """
 
     value: str
@@ -64,13 +66,16 @@ def dense_output(model: Model, name: str | None) -> DenseOutput:
     for output in [name] if name is not None else names:
         candidate, _, compared = behind(model, output)
         value = model.value(candidate)
-        if value.rank not in (3, 4) or value.dtype is None or value.dtype.kind != "f":
+        if value.rank is None or value.dtype is None or value.dtype.kind != "f":
             continue
         axes = places.get(candidate) or _axes_by_size(model, value)
-        if axes is None or len(axes) != 2 or 0 in axes:
+        batch = _has_batch(model, candidate)
+        rank = value.rank + (not batch)
+        if rank not in (3, 4) or axes is None or len(axes) != 2 or (batch and 0 in axes):
             continue
-        channel = [a for a in range(1, value.rank) if a not in axes]
         small = value.shape is not None and all(value.shape[a] == 1 for a in axes)
+        axes = axes if batch else (axes[0] + 1, axes[1] + 1)
+        channel = [a for a in range(1, rank) if a not in axes]
         if len(channel) <= 1 and not small:
             scores = hints.scores or as_scores(score_function(model, candidate))
             reason = f"{output!r} is a map: " + ("named" if name is not None else "the first output that is one")
@@ -92,11 +97,22 @@ def is_dense(model: Model) -> bool:
 
 
 def map_axes(model: Model, name: str) -> tuple[int, int]:
-    """The axes of height and width in a value. Raises TargetError where it is no map of the image."""
+    """The axes of height and width in a value with samples in front, be it that the model has none.
+
+    Raises TargetError where it is no map of the image.
+    """
     axes = _places(model).get(name) or _axes_by_size(model, model.value(name))
     if axes is None or len(axes) != 2:
         raise TargetError(f"the value {name!r} is not a map of the image: leave the box out")
-    return axes[0], axes[1]
+    return (axes[0], axes[1]) if _has_batch(model, name) else (axes[0] + 1, axes[1] + 1)
+
+
+def _has_batch(model: Model, name: str) -> bool:
+    try:
+        image = image_input(model)
+    except ModelError:
+        return True
+    return "N" in image.layout and value_has_batch(model, name, image.name)
 
 
 def _axes_by_size(model: Model, value: Value) -> tuple[int, int] | None:
@@ -107,10 +123,13 @@ def _axes_by_size(model: Model, value: Value) -> tuple[int, int] | None:
         height, width = image_input(model).size
     except ModelError:
         return None
-    if value.rank != 3 or value.shape is None or height is None or width is None:
+    if value.rank not in (2, 3) or value.shape is None or height is None or width is None:
         return None
-    h, w = value.shape[1:]
-    return (1, 2) if isinstance(h, int) and isinstance(w, int) and h > 1 and h * width == w * height else None
+    if value.rank == 2 and _has_batch(model, value.name):
+        return None
+    h, w = value.shape[-2:]
+    alike = isinstance(h, int) and isinstance(w, int) and h > 1 and h * width == w * height
+    return (value.rank - 2, value.rank - 1) if alike else None
 
 
 def _places(model: Model) -> Mapping[str, tuple[int, ...]]:

@@ -77,6 +77,12 @@ def forms() -> Mapping[str, Form]:
     return types.MappingProxyType(dict(sorted(_forms.items())))
 
 
+def kinds() -> Mapping[str, type[Target]]:
+    """All kinds by the names of their classes, in alphabetical order."""
+    _discover()
+    return types.MappingProxyType(dict(sorted(_kinds.items())))
+
+
 def make(name: str, *arguments: Any, **options: Any) -> Target:
     """A target of the kind whose class is called `name`."""
     _discover()

@@ -10,6 +10,8 @@
     Target.unit("conv3", 7)        a channel of a layer, its mean; `at=(y, x)` one unit; "strongest" finds either
     Target.element("boxes", (9,))  one number of any value; "max" along an axis takes the greatest, "mean" the mean
     Target.mean("depth")           the mean of any value, over a box where it is a map
+    Target.mean_gradient()         the mean magnitude of a map's gradient: how much detail a network makes
+    Target.point("left_knee")      the peak of a keypoint's heat map
     Target.region("cat", box=...)  a class of a dense output: its mean over a box, over a mask, or where it wins
     Target.like(array)             how similar the embedding is to another one; Target.unlike(a, b) more to a than to b
     Target.cotangent("v", array)   the sum of a value's elements times the array
@@ -202,6 +204,17 @@ class Target:
     def mean(value: str, box: Sequence[float] | None = None) -> Target:
         """The mean of a value, over the `box` (y0, x0, y1, x1) of the image where one is given."""
         return registry.make("Mean", value, None if box is None else tuple(box))
+
+    @staticmethod
+    def mean_gradient(value: str | None = None, box: Sequence[float] | None = None) -> Target:
+        """The mean magnitude of the gradient of a map, by default the output that is one: what local attribution maps
+        of super-resolution explain."""
+        return registry.make("MeanGradient", value, None if box is None else tuple(box))
+
+    @staticmethod
+    def point(which: int | str, output: str | None = None) -> Target:
+        """The peak of a keypoint's heat map: its number, or its name among the labels, or COCO's 17."""
+        return registry.make("Point", which, output)
 
     @staticmethod
     def region(

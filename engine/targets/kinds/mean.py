@@ -14,6 +14,7 @@ from ..in_graph import share
 from ..registry import form, kind
 from ..resolved import FixedTarget, Place, Resolved
 from ..target import Target
+from .mean_gradient import GRADIENT, MeanGradient
 from .region import box_of, check_box
 
 
@@ -64,11 +65,14 @@ class Mean(Target):
 
 @form(
     "mean",
-    "mean:VALUE or mean:VALUE:Y0,X0,Y1,X1",
-    "the mean of any value, over a box in pixels of the image where it is a map: depth, an image that is made",
+    "mean:VALUE or mean:VALUE:Y0,X0,Y1,X1; mean:|gradient| or mean:|gradient|:VALUE, then :Y0,X0,Y1,X1",
+    "the mean of any value, over a box in pixels of the image where it is a map: depth, an image that is made; of the "
+    "magnitude of its gradient: how much detail a super-resolution network makes",
 )
 def _mean(text: str) -> Target:
     value, box = box_of(text)
+    if value == GRADIENT or value.startswith(GRADIENT + ":"):
+        return MeanGradient(value[len(GRADIENT) + 1 :] or None, box)
     if not value:
         raise ValueError(text)
     return Mean(value, box)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from numpy.typing import NDArray
 
 from ...autodiff.before_activation import before_activation
 from ...errors import TargetError
 from ..classes import class_scores
 from ..registry import form, kind, parse
-from ..resolved import Place, Resolved
+from ..resolved import FixedTarget, Place, Resolved
 from ..target import Target
 
 
@@ -81,7 +84,17 @@ class Logit(Target):
 
     def resolve(self, place: Place) -> Resolved:
         model, value = before_activation(place.model, self.inner.value_in(place), str(self.inner))
-        return self.inner.on(value).resolve(Place(model, place.labels, place.geometries, place.plane))
+        moved = self.inner.on(value)
+        resolved = moved.resolve(replace(place, model=model))
+        assert isinstance(resolved, FixedTarget)
+        asked = {f.name: getattr(self.inner, f.name) for f in fields(self.inner)}
+        named = {name: old for name, old in asked.items() if getattr(moved, name) is not old}
+
+        def found(y: NDArray[Any]) -> list[Target]:
+            assert resolved.found is not None
+            return [Logit(replace(target, **named)) for target in resolved.found(y)]
+
+        return replace(resolved, target=self, found=None if resolved.found is None else found)
 
 
 @form("prob", "prob:CLASS", "the probability of a class instead of its score")

@@ -16,6 +16,7 @@ from ...graph.upgrade import GRADIENT_OPSET, upgraded
 from ...inference.batches import run_batches
 from ...preprocess.answers import answer_of
 from ...proto.writer import Writer
+from ..appended import appended
 from ..files import no_picture, read_file
 from ..registry import form, kind
 from ..resolved import FixedTarget, Place, Resolved
@@ -81,13 +82,13 @@ class Like(Target):
             opened = self.opened(no_picture)
             assert isinstance(opened, Like)
             return opened.resolve(place)
-        embedding = _with(model, writer, pooled)
+        embedding = appended(model, writer, pooled)
         vectors = [_vectors(embedding, pooled, place, r) for r in (*self.references, *self.against)]
         weights = _weights(vectors, len(self.references), model.value(value).dtype)
         norm = _add(writer, "ReduceL2", [pooled, writer.initializer(writer.numbered(_SIMILARITY), _LAST)], keepdims=1)
         unit = _add(writer, "Div", [pooled, norm])
         writer.node("MatMul", [unit, writer.initializer(writer.numbered(_SIMILARITY), weights)], [_SIMILARITY])
-        made = _with(model, writer, _SIMILARITY)
+        made = appended(model, writer, _SIMILARITY)
 
         def ones(y: NDArray[Any]) -> NDArray[np.float32]:
             return np.ones((len(y), 1, *y.shape[1:]), np.float32)
@@ -144,16 +145,6 @@ def _pooled(model: Model, writer: Writer, value: str, pool: str) -> str:
     share = _add(writer, "Unsqueeze", [_add(writer, "CastLike", [mask, value]), last])
     summed = _add(writer, "ReduceSum", [_add(writer, "Mul", [value, share]), axes], keepdims=0)
     return _add(writer, "Div", [summed, _add(writer, "ReduceSum", [share, axes], keepdims=0)])
-
-
-def _with(model: Model, writer: Writer, value: str) -> Model:
-    """The model with what was written, `value` among its outputs."""
-    with model.edited() as edit:
-        edit.graph.initializer.extend(writer.initializers.values())
-        edit.graph.node.extend(writer.nodes)
-        if value not in {v.name for v in edit.graph.output}:
-            edit.graph.output.add(name=value)
-    return edit.model
 
 
 def _vectors(embedding: Model, pooled: str, place: Place, reference: Any) -> NDArray[np.float64]:
