@@ -34,6 +34,7 @@ from ..engine.methods.hires_cam import HiResCam
 from ..engine.methods.input_x_gradient import InputTimesGradient
 from ..engine.methods.integrated_gradients import IntegratedGradients
 from ..engine.methods.kernel_shap import KernelShap
+from ..engine.methods.lam import LocalAttributionMap
 from ..engine.methods.layer_cam import LayerCam
 from ..engine.methods.lime import Lime
 from ..engine.methods.lrp import Lrp
@@ -332,6 +333,22 @@ def explain(
     **options: Unpack[RunOptions],
 ) -> Explanations:
     """Shapley values of the features: their shares of the score's difference to the input with everything hidden."""
+
+@overload
+def explain(
+    model: Source,
+    image: list[Any] | tuple[Any, ...],
+    method: Literal["lam", "local-attribution-map", "localattributionmap"] | type[LocalAttributionMap],
+    target: Any = ...,
+    layer: str | Layer | Sequence[str | Layer] | None = ...,
+    at: str | None = ...,
+    *,
+    steps: int = ...,
+    sigma: float = ...,
+    window: int = ...,
+    **options: Unpack[RunOptions],
+) -> Explanations:
+    """The gradient along the way from the blurred image to the sharp one: which pixels a super-resolution network uses."""
 
 @overload
 def explain(
@@ -808,6 +825,22 @@ def explain(
     **options: Unpack[RunOptions],
 ) -> Explanation:
     """Shapley values of the features: their shares of the score's difference to the input with everything hidden."""
+
+@overload
+def explain(
+    model: Source,
+    image: Any,
+    method: Literal["lam", "local-attribution-map", "localattributionmap"] | type[LocalAttributionMap],
+    target: Any = ...,
+    layer: str | Layer | Sequence[str | Layer] | None = ...,
+    at: str | None = ...,
+    *,
+    steps: int = ...,
+    sigma: float = ...,
+    window: int = ...,
+    **options: Unpack[RunOptions],
+) -> Explanation:
+    """The gradient along the way from the blurred image to the sharp one: which pixels a super-resolution network uses."""
 
 @overload
 def explain(

@@ -38,7 +38,7 @@ form: `Target.contrast("cat", "dog")`, `Target.region("cat", mask=array)`, `Targ
 | Why is this part segmented so? | `onnxray explain seg.onnx street.jpg --target region:car:instance:1` |
 | What places the edge of the region? | `onnxray explain seg.onnx street.jpg --target region:car:boundary` |
 | Depth or an anomaly map in a box of the image | `onnxray explain depth.onnx room.jpg --target mean:depth:120,80,200,160` |
-| Which pixels does a super-resolution network use? | `onnxray explain sr.onnx small.png --target 'mean:\|gradient\|:40,60,56,76'` |
+| Which pixels does a super-resolution network use? | `onnxray explain sr.onnx small.png --method lam --target 'mean:\|gradient\|:40,60,56,76'` |
 | Why does the pose have the knee there? | `onnxray explain pose.onnx runner.jpg --target point:left_knee` |
 | What makes two faces similar? | `onnxray explain face.onnx me.jpg --target like:passport.jpg` |
 | More like A than like B? | `onnxray explain face.onnx me.jpg --target unlike:a.jpg,b.jpg` |

@@ -20,6 +20,7 @@ def test_the_page_is_up_to_date() -> None:
 def test_every_target_of_the_recipes_is_read() -> None:
     texts = re.findall(r"--target ([^\s`]+)", page())
     assert len(texts) > 8
-    for text in texts:
+    for given in texts:
+        text = given.strip("'").replace("\\|", "|")  # as the shell is given it, and not a cell of a table
         assert str(Target.parse(text)) == text
         assert text.partition(":")[0] in forms()

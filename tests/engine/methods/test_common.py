@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -26,6 +27,7 @@ NAMES = sorted(methods())
 QUICK: dict[str, dict[str, object]] = {
     "integrated-gradients": {"steps": 8},
     "smoothgrad": {"samples": 4},
+    "lam": {"steps": 8},
     "ablation": {"segments": "grid", "grid": 3},
     "lime": {"samples": 100, "segments": 12},
     "kernel-shap": {"samples": 100, "segments": 12},
@@ -149,6 +151,7 @@ def test_gradient_methods_know_the_weights_of_a_linear_model(parse: Parse, name:
         "input-x-gradient": weights * x[0],
         "integrated-gradients": weights * x[0],
         "lrp": weights * x[0],
+        "lam": weights * (x[0] - np.stack([cv2.GaussianBlur(plane, (9, 9), 1.2) for plane in x[0]])),
         "smoothgrad-squared": weights**2,
         "vargrad": np.zeros_like(weights),
     }.get(name, weights)
