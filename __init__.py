@@ -31,6 +31,8 @@ _WHERE = {
     "Pipeline": "cli.facade",
     "top": "cli.facade",
     "Top": "engine.survey.top",
+    "health": "cli.facade",
+    "Health": "engine.survey.health",
     "Prediction": "engine.predict",
     "predict": "cli.facade",
     "Detection": "engine.detection.detections",
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from .cli.facade import Pipeline as Pipeline
     from .cli.facade import activations as activations
     from .cli.facade import dream as dream
+    from .cli.facade import health as health
     from .cli.facade import top as top
     from .cli.facade import visualize as visualize
     from .cli.signatures import compile as compile
@@ -71,6 +74,7 @@ if TYPE_CHECKING:
     from .engine.inspection import filters as filters
     from .engine.methods.registry import methods as methods
     from .engine.predict import Prediction as Prediction
+    from .engine.survey.health import Health as Health
     from .engine.survey.top import Top as Top
     from .engine.targets.target import Target as Target
     from .engine.version import __version__ as __version__

@@ -18,6 +18,7 @@ from ..engine.dream import NOISE, Dream
 from ..engine.dream import dream as _dream
 from ..engine.explain import explain as _explain
 from ..engine.graph.model import Source
+from ..engine.health import health as _health
 from ..engine.inspect.layers import Layer
 from ..engine.methods.registry import Method
 from ..engine.pipeline.pipeline import Given
@@ -26,10 +27,10 @@ from ..engine.predict import Prediction
 from ..engine.predict import detect as _detect
 from ..engine.predict import predict as _predict
 from ..engine.runtime.providers import Providers
-from ..engine.survey.pictures import Picture
+from ..engine.survey.health import Health
+from ..engine.survey.pictures import Picture, pictures_of
 from ..engine.survey.top import Top
 from ..engine.targets.target import Target
-from ..engine.top import pictures_of
 from ..engine.top import top as _top
 from ..engine.visualize import Visualization
 from ..engine.visualize import visualize as _visualize
@@ -312,6 +313,23 @@ def top(
     raises.
     """
     return _top(model, _surveyed(images), layers, k, **options)
+
+
+def health(
+    model: Source,
+    images: Any,
+    layers: str | Layer | Sequence[str | Layer] | None = None,
+    *,
+    against: Any = (),
+    **options: Any,
+) -> Health:
+    """Measure the units of a model on a data set: dead, always on, saturated, duplicates; ranks and similarities.
+
+    images: as `onnxray.top` takes them. against: another version of the model, or several, that it is compared with.
+    See `onnxray.engine.health.health`, which lists all options. Raises ImageError for a file that cannot be read, and
+    what that function raises.
+    """
+    return _health(model, _surveyed(images), layers, against=against, **options)
 
 
 def _surveyed(images: Any) -> Iterator[Picture]:

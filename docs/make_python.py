@@ -18,7 +18,7 @@ GROUPS = {
     "Explanations": ("explain", "methods", "Explanation", "Explanations", "Target", "compile"),
     "Feature visualization": ("visualize", "Visualization", "dream", "Dream"),
     "Many images": ("Pipeline",),
-    "Data sets": ("top", "Top"),
+    "Data sets": ("top", "Top", "health", "Health"),
     "Graphs": ("vjp", "expose", "split"),
     "Errors, version": ("OnnxrayError", "__version__"),
 }

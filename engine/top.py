@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -23,7 +23,7 @@ from .preprocess.answers import answer_of
 from .preprocess.card import OPTION_FIELDS
 from .preprocess.geometry import Geometry, place
 from .preprocess.image import prepare
-from .survey.pictures import Picture
+from .survey.pictures import pictures_of
 from .survey.scan import Feed, Scan, ScanOptions, sized
 from .survey.top import Example, Top
 from .survey.units import Box, UnitLayer, unit_layers
@@ -100,22 +100,6 @@ def labels_for(model: Model, labels: str, given: bool) -> str:
     if labels != AUTO:
         return labels
     return "given" if given else "predicted" if answer_of(model).has_classes else "none"
-
-
-def pictures_of(images: Iterable[Any]) -> Iterator[Picture]:
-    """What a user gives as `Picture`s. Raises ShapeError for something that is no image."""
-    for number, item in enumerate(images):
-        if isinstance(item, Picture):
-            yield item
-        elif isinstance(item, np.ndarray):
-            yield Picture(str(number), item)
-        elif isinstance(item, tuple) and len(item) == 2 and isinstance(item[1], np.ndarray):
-            yield Picture(str(item[0]), item[1])
-        else:
-            raise ShapeError(
-                f"image {number} is a {type(item).__name__}: give uint8 (H, W, 3) arrays, pairs of a name and an "
-                "array, or Pictures"
-            )
 
 
 @dataclass(frozen=True)

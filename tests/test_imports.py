@@ -38,7 +38,7 @@ ROOMS: list[set[str]] = [
     {"evaluate"},
     {"load"},
     {"activations", "explain", "compile", "inspection", "predict", "visualize"},
-    {"dream", "top"},
+    {"dream", "top", "health"},
     {"pipeline"},
 ]
 # cli/: what each room imports besides itself and the engine.

@@ -18,6 +18,7 @@ COMMANDS = {
     "dream": "Dream of images: exaggerate what a network sees in them (DeepDream).",
     "microscope": "Make a site over every layer and unit of a model, to be opened from disk.",
     "top": "Find the images that excite each unit of a layer most, in one pass over a data set.",
+    "health": "Examine the units of a model on a data set: dead, saturated, duplicate; compare versions.",
     "merge": "Merge results over parts of a data set into the result over all of it.",
     "grad": "Write a model that also computes gradients, in standard ONNX operators.",
     "compile": "Write a model that also outputs its explanation, in standard ONNX operators.",

@@ -7,7 +7,7 @@ import queue
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,22 @@ def id_of(sha256: str) -> int:
 def first_of(one: ImageEntry | None, other: ImageEntry) -> ImageEntry:
     """Of two entries of the same content, the one whose name comes first."""
     return other if one is None or (other.name, other.label or "") < (one.name, one.label or "") else one
+
+
+def pictures_of(images: Iterable[Any]) -> Iterator[Picture]:
+    """What a user gives as `Picture`s. Raises ShapeError for something that is no image."""
+    for number, item in enumerate(images):
+        if isinstance(item, Picture):
+            yield item
+        elif isinstance(item, np.ndarray):
+            yield Picture(str(number), item)
+        elif isinstance(item, tuple) and len(item) == 2 and isinstance(item[1], np.ndarray):
+            yield Picture(str(item[0]), item[1])
+        else:
+            raise ShapeError(
+                f"image {number} is a {type(item).__name__}: give uint8 (H, W, 3) arrays, pairs of a name and an "
+                "array, or Pictures"
+            )
 
 
 class Ahead(Generic[T]):
