@@ -22,7 +22,7 @@ import functools
 import hashlib
 import pickle
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Generic, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -35,10 +35,10 @@ _lock = threading.RLock()
 class Kernel(Generic[P, R]):
     """A function that is compiled on its first call; callable from Python and from other kernels of its file."""
 
-    def __init__(self, function: Callable[P, R], fastmath: bool | set[str]) -> None:
+    def __init__(self, function: Callable[P, R], fastmath: bool | set[str], error_model: str) -> None:
         functools.update_wrapper(self, function)
         self.py_func = function
-        self._fastmath = fastmath
+        self._options = {"fastmath": fastmath, "error_model": error_model}
         self._dispatcher: Any = None
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -51,7 +51,7 @@ class Kernel(Generic[P, R]):
         if self._dispatcher is None:
             with _lock:
                 if self._dispatcher is None:
-                    self._dispatcher = _dispatcher(self.py_func, self._fastmath)
+                    self._dispatcher = _dispatcher(self.py_func, self._options)
         return self._dispatcher
 
     @property
@@ -65,20 +65,23 @@ class Kernel(Generic[P, R]):
         return self.dispatcher._numba_type_
 
 
-def kernel(function: Callable[P, R] | None = None, *, fastmath: bool | set[str] = False) -> Any:
+def kernel(
+    function: Callable[P, R] | None = None, *, fastmath: bool | set[str] = False, error_model: str = "python"
+) -> Any:
     """Decorator: compile `function` with Numba on its first call, cached on disk, without the GIL.
 
-    `fastmath` as in Numba; only for kernels in which no NaN may occur.
+    `fastmath` as in Numba; only for kernels in which no NaN may occur. `error_model` as in Numba: with "numpy" a
+    division by zero raises nothing, so that a loop with a division can be vectorised.
     """
     if function is None:
-        return lambda wrapped: Kernel(wrapped, fastmath)
-    return Kernel(function, fastmath)
+        return lambda wrapped: Kernel(wrapped, fastmath, error_model)
+    return Kernel(function, fastmath, error_model)
 
 
-def _dispatcher(function: Callable[..., Any], fastmath: bool | set[str]) -> Any:
+def _dispatcher(function: Callable[..., Any], options: Mapping[str, Any]) -> Any:
     import numba
 
-    dispatcher = numba.njit(nogil=True, fastmath=fastmath)(function)
+    dispatcher = numba.njit(nogil=True, **options)(function)
     if not hasattr(dispatcher, "enable_caching"):  # NUMBA_DISABLE_JIT
         return dispatcher
     try:

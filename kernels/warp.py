@@ -99,64 +99,69 @@ def _channels(
     return channels, gains, shifts
 
 
-@kernel
+@kernel(error_model="numpy")
 def _warp(pictures, matrices, fill, order, gain, shift, out, start, stop):  # type: ignore[no-untyped-def]
     _, channels, height, width = pictures.shape
     _, _, h, w = out.shape
     for row in range(start, stop):
         n, y = row // h, row % h
         a = matrices[n]
+        v0, u0 = a[0, 0] * np.float32(y) + a[0, 2], a[1, 0] * np.float32(y) + a[1, 2]
         for x in range(w):
-            v = a[0, 0] * np.float32(y) + a[0, 1] * np.float32(x) + a[0, 2]
-            u = a[1, 0] * np.float32(y) + a[1, 1] * np.float32(x) + a[1, 2]
+            v, u = v0 + a[0, 1] * np.float32(x), u0 + a[1, 1] * np.float32(x)
             top, left = int(np.floor(v)), int(np.floor(u))
-            fv, fu = v - np.float32(top), u - np.float32(left)
+            fv, fu = v - np.floor(v), u - np.floor(u)
             w11 = fv * fu
             w10, w01 = fv - w11, fu - w11
             w00 = np.float32(1) - fv - w01
             if 0 <= top < height - 1 and 0 <= left < width - 1:
+                # Unsigned indices need no check for negative ones.
+                above, below = np.uint64(top), np.uint64(top + 1)
+                before, behind = np.uint64(left), np.uint64(left + 1)
                 for c in range(channels):
                     p = pictures[n, order[c]]
-                    value = w00 * p[top, left] + w01 * p[top, left + 1]
-                    value += w10 * p[top + 1, left] + w11 * p[top + 1, left + 1]
+                    value = w00 * p[above, before] + w01 * p[above, behind]
+                    value += w10 * p[below, before] + w11 * p[below, behind]
                     out[n, c, y, x] = value * gain[c] + shift[c]
                 continue
             for c in range(channels):
                 p = pictures[n, order[c]]
-                above, below = 0 <= top < height, -1 <= top < height - 1
-                before, behind = 0 <= left < width, -1 <= left < width - 1
-                value = w00 * (p[top, left] if above and before else fill)
-                value += w01 * (p[top, left + 1] if above and behind else fill)
-                value += w10 * (p[top + 1, left] if below and before else fill)
-                value += w11 * (p[top + 1, left + 1] if below and behind else fill)
+                has_above, has_below = 0 <= top < height, -1 <= top < height - 1
+                has_before, has_behind = 0 <= left < width, -1 <= left < width - 1
+                value = w00 * (p[top, left] if has_above and has_before else fill)
+                value += w01 * (p[top, left + 1] if has_above and has_behind else fill)
+                value += w10 * (p[top + 1, left] if has_below and has_before else fill)
+                value += w11 * (p[top + 1, left + 1] if has_below and has_behind else fill)
                 out[n, c, y, x] = value * gain[c] + shift[c]
 
 
-@kernel
+@kernel(error_model="numpy")
 def _unwarp(cotangents, matrices, order, gain, out, start, stop):  # type: ignore[no-untyped-def]
     _, channels, h, w = cotangents.shape
     _, _, height, width = out.shape
     for n in range(start, stop):
         a = matrices[n]
         for y in range(h):
+            v0, u0 = a[0, 0] * np.float32(y) + a[0, 2], a[1, 0] * np.float32(y) + a[1, 2]
             for x in range(w):
-                v = a[0, 0] * np.float32(y) + a[0, 1] * np.float32(x) + a[0, 2]
-                u = a[1, 0] * np.float32(y) + a[1, 1] * np.float32(x) + a[1, 2]
+                v, u = v0 + a[0, 1] * np.float32(x), u0 + a[1, 1] * np.float32(x)
                 top, left = int(np.floor(v)), int(np.floor(u))
                 if top < -1 or top >= height or left < -1 or left >= width:
                     continue
-                fv, fu = v - np.float32(top), u - np.float32(left)
+                fv, fu = v - np.floor(v), u - np.floor(u)
                 w11 = fv * fu
                 w10, w01 = fv - w11, fu - w11
                 w00 = np.float32(1) - fv - w01
                 if 0 <= top < height - 1 and 0 <= left < width - 1:
+                    above, below = np.uint64(top), np.uint64(top + 1)
+                    before, behind = np.uint64(left), np.uint64(left + 1)
                     for c in range(channels):
                         g = cotangents[n, c, y, x] * gain[c]
                         p = out[n, order[c]]
-                        p[top, left] += w00 * g
-                        p[top, left + 1] += w01 * g
-                        p[top + 1, left] += w10 * g
-                        p[top + 1, left + 1] += w11 * g
+                        p[above, before] += w00 * g
+                        p[above, behind] += w01 * g
+                        p[below, before] += w10 * g
+                        p[below, behind] += w11 * g
                     continue
                 for c in range(channels):
                     g = cotangents[n, c, y, x] * gain[c]
