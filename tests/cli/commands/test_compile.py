@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import functools
-import http.server
 import json
-import os
 import re
 import shutil
 import subprocess
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +18,11 @@ import onnxray
 from onnxray.cli.files.images import read
 from onnxray.cli.pages.browser_page import FILES, VERSION
 from onnxray.engine.inference.session import run as run_model
+from onnxray.tests.cli.commands.javascript import EXAMPLE, modules, program, served
+
+__all__ = ["served"]
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[2]
-EXAMPLE = ROOT / "examples" / "node"
 
 
 @pytest.fixture
@@ -153,37 +150,7 @@ def test_nothing_is_replaced_unasked(run: Callable[..., Result], model: Path, tm
     assert run("compile", model, "--out", out, "--force", "-q").exit_code == 0
 
 
-# --- the browser and Node: where they are ---
-
-
-def modules(*packages: str) -> Path:
-    """A folder with node_modules that holds the packages: ONNXRAY_NODE, this one, or the example's."""
-    places = [Path(p) for p in (os.environ.get("ONNXRAY_NODE"), HERE.parent, ROOT, EXAMPLE) if p]
-    for place in places:
-        if all((place / "node_modules" / name / "package.json").is_file() for name in packages):
-            return place
-    pytest.skip(f"no node_modules with {', '.join(packages)}: `npm install --ignore-scripts` in tests/cli makes one")
-
-
-def program(*names: str) -> str:
-    found = next((path for name in names if (path := shutil.which(name))), None)
-    return found or pytest.skip(f"{names[0]} is not installed")
-
-
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[str]:
-    """The address under which tmp_path is served."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None: ...
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=tmp_path))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+# --- the browser and Node ---
 
 
 @pytest.mark.slow
