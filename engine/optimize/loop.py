@@ -18,7 +18,11 @@ from .regulariser import Regulariser
 from .transform import Moment, Transform, matrix_of, noise_of
 from .transforms.moves import Jitter, Rotate, Scale
 
+# Of units; and of classes on pictures of at least so many pixels a side, which more networks then recognise (measured:
+# `docs/visualize.md`).
 DEFAULT_TRANSFORMS: tuple[Transform, ...] = (Jitter(), Scale(), Rotate())
+CLASS_TRANSFORMS: tuple[Transform, ...] = (Jitter(16.0), Scale(0.8, 1.2), Rotate(15.0))
+CLASS_SIDE = 160
 
 
 @dataclass(frozen=True)
@@ -232,7 +236,8 @@ class _Settled:
         return bool(((gained < _GAIN) & (changed < _CHANGE)).all())
 
 
-# A window of steps, the least relative gain of its mean score, the least mean change of its picture.
-_EVERY, _GAIN, _CHANGE = 16, 0.02, 0.03
+# A window of steps, the least relative gain of its mean score, the least mean change of its picture. With them units
+# that are drawn after some 64 steps end there, and those that still grow (some of first layers) go on.
+_EVERY, _GAIN, _CHANGE = 16, 0.12, 0.05
 # Steps after which a unit without any slope is given up.
 _PATIENCE = 7

@@ -171,6 +171,11 @@ def default_size(model: Model, canvas: Canvas, objective: Objective) -> tuple[in
     return min(canvas.size[0], max(_LEAST, height)), min(canvas.size[1], max(_LEAST, width))
 
 
+def about_classes(objective: Objective) -> bool:
+    """Whether no part of the objective is about a layer."""
+    return not any(getattr(part, "layer", None) for part in _all(objective))
+
+
 def _field(model: Model, objective: Objective) -> ReceptiveField | None:
     layers = [layer for part in _all(objective) if (layer := getattr(part, "layer", None))]
     if not layers or len(layers) < len([p for p in _all(objective) if not _is_compound(p)]):

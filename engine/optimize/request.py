@@ -14,13 +14,13 @@ from ..errors import MethodError, ShapeError
 from ..graph.model import Model
 from ..inference.batches import RunOptions
 from ..inspect.layers import cam_layer
-from .canvas import Canvas, picture_of
-from .loop import DEFAULT_TRANSFORMS, Recipe, Start
+from .canvas import Canvas, canvas_of, picture_of
+from .loop import CLASS_SIDE, CLASS_TRANSFORMS, DEFAULT_TRANSFORMS, Recipe, Start
 from .objective import Objective
 from .objectives.diversity import Diversity
 from .objectives.features import Features
 from .optimiser import OPTIMISERS, Optimiser, schedule
-from .paint import Job, check_job
+from .paint import Job, about_classes, check_job
 from .parametrisation import PARAMETRISATIONS, Parametrisation
 from .regulariser import REGULARISERS, Regulariser
 from .transform import TRANSFORMS, Transform
@@ -86,7 +86,7 @@ def job_of(model: Model, asked: Request, runtime: RunOptions | None = None) -> J
     job = Job(
         model,
         tuple(objectives),
-        recipe_of(asked),
+        recipe_of(asked, transforms_of(model, asked, objectives)),
         size=(int(size), int(size)) if isinstance(size, int | np.integer) else size,
         count=asked.count,
         minimise=asked.minimise,
@@ -98,8 +98,15 @@ def job_of(model: Model, asked: Request, runtime: RunOptions | None = None) -> J
     return job
 
 
-def recipe_of(asked: Request) -> Recipe:
-    """How the pictures are made. Raises UnknownName, MethodError."""
+def transforms_of(model: Model, asked: Request, objectives: Sequence[Objective]) -> tuple[Transform, ...]:
+    """What suits the objectives by default: stronger ones for classes on pictures that are not small."""
+    least = int(np.min(canvas_of(model).size if asked.size is None else asked.size))
+    strong = least >= CLASS_SIDE and all(about_classes(o) for o in objectives)
+    return CLASS_TRANSFORMS if strong else DEFAULT_TRANSFORMS
+
+
+def recipe_of(asked: Request, transforms: tuple[Transform, ...]) -> Recipe:
+    """How the pictures are made; `transforms`: those by default. Raises UnknownName, MethodError."""
     schedule(asked.schedule)
     painter = PARAMETRISATIONS.make(asked.parametrisation or ("maco" if asked.spectrum is not None else "fourier"))
     if asked.spectrum is not None:
@@ -111,7 +118,7 @@ def recipe_of(asked: Request) -> Recipe:
         steps=asked.steps,
         seed=asked.seed,
         parametrisation=painter,
-        transforms=DEFAULT_TRANSFORMS if given is None else given,
+        transforms=transforms if given is None else given,
         optimiser=OPTIMISERS.make(asked.optimiser if asked.optimiser is not None else painter.optimiser),
         regularisers=tuple(REGULARISERS.make(r) for r in asked.regularisers),
         schedule=asked.schedule,

@@ -23,6 +23,12 @@ def test_colours(channels: int) -> None:
     assert np.abs(got - wanted).max() < 1e-6
 
 
+def test_colours_near_black_and_white() -> None:
+    values = np.linspace(-80, 80, 4001).astype(np.float32).reshape(1, 1, 1, -1)
+    got, wanted = colours(values, np.eye(1)), sigmoid(values.astype(np.float64))
+    assert np.abs(got / wanted - 1).max() < 1e-6
+
+
 def test_the_adjoint_by_central_differences() -> None:
     rng = np.random.default_rng(1)
     values, matrix = rng.standard_normal((1, 3, 4, 5)), rng.standard_normal((3, 3))

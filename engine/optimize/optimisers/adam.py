@@ -17,7 +17,7 @@ from ..optimiser import Optimiser, Stepper, optimiser
 class Adam(Optimiser):
     """Adam (Kingma & Ba 2015, arXiv:1412.6980)."""
 
-    rate: float = option(0.05, "The learning rate.", low=0.0)
+    rate: float = option(0.1, "The learning rate.", low=0.0)
     beta1: float = option(0.9, "Decay of the mean.", low=0.0, high=0.9999)
     beta2: float = option(0.999, "Decay of the mean square.", low=0.0, high=0.999999)
 

@@ -110,7 +110,7 @@ def again(w1: np.ndarray, w2: np.ndarray, steps: int) -> tuple[np.ndarray, list[
         g = ((g * 255 / np.reshape(STD, (3, 1)))[::-1] @ seeing)[:, :-1]
         g = (colour.T @ (g * picture * (1 - picture))) @ to_plane
         m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
-        values = values + 0.05 * (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8)
+        values = values + 0.1 * (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8)
     return shown().reshape(3, SIDE, SIDE), scores
 
 

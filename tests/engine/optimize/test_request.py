@@ -10,6 +10,7 @@ import pytest
 
 import onnxray
 from onnxray.engine.errors import MethodError, OnnxrayError, ShapeError
+from onnxray.engine.optimize.loop import CLASS_TRANSFORMS, DEFAULT_TRANSFORMS
 from onnxray.engine.optimize.request import Request, job_of
 
 SURFACE = Path(onnxray.__file__).parent / "models" / "surface.onnx"
@@ -125,3 +126,13 @@ def test_a_job_is_made_of_a_request(surface: onnxray.Model) -> None:
         (f"channel:{LAYER}:0", 1),
         (f"channel:{LAYER}:1", 0),
     ]
+
+
+def test_classes_of_large_pictures_are_seen_through_stronger_transforms(surface: onnxray.Model) -> None:
+    def chosen(**asked: Any) -> tuple[Any, ...]:
+        return job_of(surface, Request(**asked)).recipe.transforms
+
+    assert chosen(target="crack") == CLASS_TRANSFORMS
+    assert chosen(target="crack", size=96) == DEFAULT_TRANSFORMS
+    assert chosen(layer=LAYER, channel=1) == DEFAULT_TRANSFORMS
+    assert chosen(target="crack", transforms=()) == ()
