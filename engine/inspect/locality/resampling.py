@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from ...proto.arguments import numbers_of
 from .reach import Reach
 from .rules import Axes, Link, Links, LocalNode, Mixing, rule
 
@@ -26,7 +29,19 @@ def resize(node: LocalNode, axes: Axes) -> Links:
         raise Mixing  # one position is the first one in these coordinates
     if any(b != a for axis, (b, a) in enumerate(zip(before, after, strict=True)) if axis not in axes):
         raise Mixing  # channels are blended
+    scales = _scales(node)
+    if scales is not None and any(float(np.float32(scales[axis])) * before[axis] != after[axis] for axis in axes):
+        raise Mixing  # 0.51 makes 20 of 40 positions, in coordinates that are not those of one half
     return {axis: Link(axis, _reach(before[axis], after[axis], coordinates), exact=False) for axis in axes}
+
+
+def _scales(node: LocalNode) -> list[float] | None:
+    """As they stand in the model, one per axis; None where a size stands in their place. Raises Mixing, Unreadable."""
+    if node.given.get("keep_aspect_ratio_policy", "stretch") != "stretch":
+        raise Mixing  # one scale for all axes, which the sizes do not tell
+    place = 1 if node.op == "Upsample" or node.model.opset < 11 else 2
+    found = numbers_of(node.node, "scales", place, node.model.constant)
+    return [float(scale) for scale in found] if found and len(found) == node.rank else None
 
 
 def _reach(before: int, after: int, coordinates: str) -> Reach:

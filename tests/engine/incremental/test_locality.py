@@ -383,6 +383,12 @@ ENDS: dict[str, Graph] = {
     ),
     "cubic": Graph('y = Resize <mode = "cubic"> (x, , k)', {"k": np.array([1, 1, 2, 2], np.float32)}),
     "made smaller": Graph('y = Resize <mode = "nearest"> (x, , k)', {"k": np.array([1, 1, 0.5, 0.75], np.float32)}),
+    "nearly half the size": Graph(
+        'y = Resize <mode = "nearest"> (x, , k)', {"k": np.array([1, 1, 0.51, 0.51], np.float32)}, size=(40, 40)
+    ),
+    "nearly twice the size": Graph(
+        'y = Resize <mode = "linear"> (x, , k)', {"k": np.array([1, 1, 2.04, 2.04], np.float32)}, size=(20, 20)
+    ),
     "a third": Graph('y = Resize <mode = "linear"> (x, , , k)', {"k": ints(2, C, 3, 12)}, y=f"float[2, {C}, 3, 12]"),
     "rows taken": Graph("y = Gather <axis = 2> (x, i)", {"i": ints(3, 1, 0)}),
     "positions in one axis": Graph(
