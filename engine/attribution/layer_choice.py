@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ from ..targets.resolved import ClassTarget
 from ..targets.target import Target
 from .inputs import example_input
 from .problem import Problem
+from .quantised_maps import is_quantised_map, read_by_size_only, zero_of
 
 _NORMS = frozenset(
     """LayerNormalization SkipLayerNormalization SimplifiedLayerNormalization SkipSimplifiedLayerNormalization
@@ -130,15 +132,15 @@ def _place(problem: Problem, layer: Layer, grid: Grid, reason: str, warnings: tu
     if layer.map_axes is not None and len(layer.map_axes) != 2:
         value = problem.runs.activations([layer.output])[layer.output]
         sizes = tuple(value.shape[a] for a in layer.map_axes)
-    return MapPlace(layer.name, layer.output, grid, reason, _zero(problem.model, layer), sizes, warnings)
+    return MapPlace(layer.name, layer.output, grid, reason, zero_of(problem.model, layer), sizes, warnings)
 
 
 def _best(problem: Problem, gradients: bool) -> MapPlace:
     model, of = problem.model, problem.target.of
-    before = model.ancestors(of) - {of}
+    before = model.ancestors(of) - {of} - read_by_size_only(model)
     fitting = [layer for layer in fitting_layers(model) if layer.output in before]
-    if not fitting and not gradients:
-        fitting = [layer for layer in model.layers if layer.output in before and _is_quantised_map(model, layer)]
+    if not gradients:
+        fitting += _quantised_behind(model, before, fitting)
     if not fitting:
         if before & blocked_values(model):
             raise MethodError(f"no layer before {of!r} is a map of the image: {BLOCKED}")
@@ -173,6 +175,15 @@ def _best(problem: Problem, gradients: bool) -> MapPlace:
         left = "the class token is" if grid.others == 1 else f"{grid.others} tokens without a place are"
         reason += f"; {left} ignored"
     return _place(problem, chosen, grid, reason, warnings)
+
+
+def _quantised_behind(model: Model, before: Collection[str], fitting: list[Layer]) -> list[Layer]:
+    """Maps of integers behind the last of floats; what was only just quantised is that one once more."""
+    found = [layer for layer in model.layers if layer.output in before and is_quantised_map(model, layer)]
+    if not fitting:
+        return found
+    last = fitting[-1].output
+    return [layer for layer in found if layer.op != "QuantizeLinear" and last in model.ancestors(layer.output)]
 
 
 def _passed_over(problem: Problem, chosen: Layer, fitting: list[Layer]) -> tuple[str, ...]:
@@ -283,29 +294,6 @@ def _is_followed_map(model: Model, layer: Layer) -> bool:
         return False
     grid = trace(model).grid(layer.output)
     return grid is not None and grid.order is None and grid.channel == 1
-
-
-# Which input of a node holds its output's zero point.
-_ZERO_POINTS = {"QuantizeLinear": 2, "QLinearConv": 7, "QLinearAdd": 7, "QLinearMul": 7, "QLinearLeakyRelu": 4}
-
-
-def _is_quantised_map(model: Model, layer: Layer) -> bool:
-    value = model.value(layer.output)
-    sizes = trace(model).shapes.get(layer.output) or ()
-    if value.dtype is None or value.dtype.kind not in "iu" or len(sizes) != 4 or len(layer.map_axes or ()) != 2:
-        return False
-    grid = trace(model).grid(layer.output)
-    return layer.op.rpartition(".")[2] in _ZERO_POINTS and grid is not None
-
-
-def _zero(model: Model, layer: Layer) -> int:
-    """The integer that stands for 0 in the layer's value, 0 where it is not quantised."""
-    node = model.producer(layer.output)
-    place = _ZERO_POINTS.get(layer.op.rpartition(".")[2])
-    if node is None or place is None or place >= len(node.input) or not node.input[place]:
-        return 0
-    constant = model.constant(node.input[place])
-    return 0 if constant is None else int(constant.reshape(-1)[0])
 
 
 def _is_stream(layer: Layer) -> bool:

@@ -28,7 +28,7 @@ from ..errors import ModelError, ShapeError
 from ..graph.dynamic_batch.make_dynamic import make_dynamic
 from ..graph.model import Model
 from ..graph.split import expose
-from ..inference.batches import GeneratedRows, RunOptions, run_generated
+from ..inference.batches import GeneratedRows, RunOptions, known_one_at_a_time, run_generated
 from ..runtime.providers import resolve_providers
 from .crops import HiddenSample
 from .fixed_sizes import sizes_in_numbers, with_fixed_sizes
@@ -159,6 +159,8 @@ def _why_plain(model: Model, source: HiddenInput, runtime: RunOptions, plain: bo
     """The reason to run the whole network for every window without looking for cuts, None if there is none."""
     if plain:
         return "asked for: the whole network runs for every window"
+    if known_one_at_a_time(model).is_set():
+        return "the model answers one sample at a time: the whole network runs for every window"
     rank, axes = model.value(source.name).rank, source.axes
     if rank is None or axes[1] != axes[0] + 1 or rank <= axes[1] or axes[0] < 1:
         return "the input has no batch axis, or rows and columns are not side by side: the whole network runs"

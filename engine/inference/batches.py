@@ -34,11 +34,18 @@ _ELEMENTS_MADE = 4 * 3 * 224 * 224
 ELEMENTS_PULLED = 3 * 224 * 224
 
 
+# Operators that compute one number of all samples of a batch together: the range that integers stand for.
+_OF_WHOLE_BATCH = frozenset(("DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"))
+
+
 # Models that declare a batch but fail on one: an exporter that baked its example's batch of one into a Reshape.
 @of_model
 def known_one_at_a_time(model: Model) -> threading.Event:
-    """Set once the model is known to run one sample at a time only."""
-    return threading.Event()
+    """Set where the model is known to run one sample at a time only, or to give other answers to several."""
+    known = threading.Event()
+    if any(node.op_type in _OF_WHOLE_BATCH for node in model.untyped.graph.node):
+        known.set()
+    return known
 
 
 @of_model
@@ -130,6 +137,8 @@ def _in_batches(
     asked = max(1, fixed[0]) if fixed else batch_size(rows, runtime)
     memory = _Memory(model, rows, runtime)
     single = bool(bare) or known_one_at_a_time(model).is_set()
+    if single and runtime.on_notice is not None and (runtime.batch or 1) > 1 and not fixed and count > 1:
+        runtime.on_notice("the model answers one sample at a time: the option batch has no effect")
     # Elsewhere than on processors a run of another size is expensive (see `_on_device`): the last one is filled up.
     fill = not fixed and _on_device(runtime)
     at = 0

@@ -16,6 +16,7 @@ from onnx import helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
 
 import onnxray
+from onnxray.engine.attribution.quantised_maps import zero_of
 from onnxray.engine.errors import NoGradient, SplitError
 from onnxray.engine.inference.session import Session
 from onnxray.engine.inspection import inspect
@@ -283,9 +284,61 @@ def test_quantised_networks(name: str, form: str, tmp_path) -> None:
         methods = ["recipro-cam", "occlusion"]
         with pytest.raises(NoGradient, match="QDQ|QuantizeLinear/DequantizeLinear"):
             onnxray.explain(changed, x[:1], method="gradient", target=1)
+        _check_occlusion(changed, x[:1])
     for method in methods:
-        before, after = (onnxray.explain(m, x[:1], method=method, target=1).values.ravel() for m in (model, changed))
-        assert np.isfinite(after).all()
+        before, after = (onnxray.explain(m, x[:1], method=method, target=1) for m in (model, changed))
+        assert np.isfinite(after.values).all()
+        if method == "recipro-cam":
+            _check_recipro_cam(changed, after, x[:1])
         # What integers leave of scores as small as these says little about the others.
-        if form == "QDQ" and before.shape == after.shape and np.linalg.norm(before):
-            assert np.dot(before, after) > 0.75 * np.linalg.norm(before) * np.linalg.norm(after), method
+        elif form == "QDQ" and before.values.shape == after.values.shape and np.linalg.norm(before.values):
+            a, b = before.values.ravel(), after.values.ravel()
+            assert np.dot(a, b) > 0.75 * np.linalg.norm(a) * np.linalg.norm(b), method
+
+
+def _check_occlusion(model: onnx.ModelProto, x: NDArray[np.float32]) -> None:
+    """The map against ONNX Runtime on copies of the image with a window painted over."""
+    if x.ndim != 4:
+        assert np.isfinite(onnxray.explain(model, x, method="occlusion", target=1).values).all()
+        return
+    found = onnxray.explain(model, x, method="occlusion", target=1, patch=4, stride=4, fill=0.0).values
+    rows = 2 if x.shape[1] <= 4 else 1
+    run = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    due = np.zeros((x.shape[rows] // 4, x.shape[rows + 1] // 4))
+    for y, c in np.ndindex(*due.shape):
+        copy = x.copy()
+        copy[(slice(None),) * rows + (slice(4 * y, 4 * y + 4), slice(4 * c, 4 * c + 4))] = 0
+        due[y, c] = run.run(["y"], {"x": x})[0][0, 1] - run.run(["y"], {"x": copy})[0][0, 1]
+    assert np.abs(due).max() > 0
+    np.testing.assert_allclose(found, due, atol=1e-4 * np.abs(due).max())
+
+
+def _check_recipro_cam(model: onnx.ModelProto, found: onnxray.Explanation, x: NDArray[np.float32]) -> None:
+    """The map against runs of the rest of the network on the layer's value with all but one neighbourhood zero."""
+    loaded = onnxray.load(model)
+    (layer,) = [layer for layer in loaded.layers if layer.name == found.layer]
+    value = onnxray.activations(loaded, x, layer.output)[layer.output]
+    assert layer.map_axes is not None
+    sides = tuple(value.shape[axis] for axis in layer.map_axes)
+    assert found.values.size == np.prod(sides) > 1
+    try:
+        tail = onnxray.split(loaded, layer.output)[1]
+    except SplitError:
+        assert np.isfinite(found.values).all()
+        return
+    session, others = Session(tail), {"x": x} if "x" in {v.name for v in tail.inputs} else {}
+    zero, integers = zero_of(loaded, layer), value.dtype.kind in "iu"
+
+    def score(mask: NDArray[np.float64]) -> float:
+        shape = [side if axis in layer.map_axes else 1 for axis, side in enumerate(value.shape)]
+        masked = (value.astype(np.float64) - zero) * mask.reshape(shape) + zero
+        masked = np.rint(masked) if integers else masked
+        return float(session.run({layer.output: masked.astype(value.dtype), **others})["y"][0, 1])
+
+    nothing, due = score(np.zeros(sides)), np.zeros(sides)
+    for at in np.ndindex(*sides):
+        near = [np.maximum(0, 1 - np.abs(np.arange(side) - place) / 2) for side, place in zip(sides, at, strict=True)]
+        due[at] = score(np.multiply.outer(*near) if len(sides) == 2 else near[0]) - nothing
+    assert np.abs(due).max() > 0
+    shown = np.asarray(found.values, np.float64).reshape(sides)
+    np.testing.assert_allclose(shown, due, atol=2e-3 * np.abs(due).max() + 1e-6)

@@ -210,3 +210,18 @@ def test_no_sample_is_said(parse: Any) -> None:
     model = onnxray.load(parse("m (float[N, 3] x) => (float[N, 3] y) { y = Relu (x) }"))
     with pytest.raises(ShapeError, match="no sample"):
         run_batches(model, {"x": np.ones((0, 3), np.float32)}, ["y"])
+
+
+def test_rows_do_not_change_each_other_where_integers_stand_for_the_range_of_all(parse: Any) -> None:
+    """DynamicQuantizeLinear finds one scale for the whole batch."""
+    model = onnxray.load(
+        parse(
+            "m (float[N, 4] x) => (float[N, 4] y) { q, s, z = DynamicQuantizeLinear (x) y = DequantizeLinear (q, s, z) }"
+        )
+    )
+    x = np.array([[1, 0.3, 0.2, -0.1], [1000, 3, 2, 1], [0.01, 0.02, 0.03, -0.02]], np.float32)
+    said: list[str] = []
+    found = run_batches(model, {"x": x}, ["y"], runtime=RunOptions(batch=8, on_notice=said.append))["y"]
+    for row in range(3):
+        np.testing.assert_array_equal(found[row : row + 1], Session(model).run({"x": x[row : row + 1]})["y"])
+    assert said == ["the model answers one sample at a time: the option batch has no effect"]
