@@ -27,6 +27,7 @@ _WHERE = {
     "dream": "cli.facade",
     "Dream": "engine.dream",
     "visualize": "cli.facade",
+    "microscope": "cli.facade",
     "Visualization": "engine.visualize",
     "Pipeline": "cli.facade",
     "top": "cli.facade",
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from .cli.facade import activations as activations
     from .cli.facade import dream as dream
     from .cli.facade import health as health
+    from .cli.facade import microscope as microscope
     from .cli.facade import top as top
     from .cli.facade import visualize as visualize
     from .cli.signatures import compile as compile

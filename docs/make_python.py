@@ -16,7 +16,7 @@ GROUPS = {
     "Models": ("load", "save", "inspect", "filters", "samples", "Model", "Layer"),
     "Answers and activations": ("predict", "Prediction", "detect", "Detections", "Detection", "activations"),
     "Explanations": ("explain", "methods", "Explanation", "Explanations", "Target", "compile"),
-    "Feature visualization": ("visualize", "Visualization", "dream", "Dream"),
+    "Feature visualization": ("visualize", "Visualization", "dream", "Dream", "microscope"),
     "Many images": ("Pipeline",),
     "Data sets": ("top", "Top", "health", "Health"),
     "Graphs": ("vjp", "expose", "split"),

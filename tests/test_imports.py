@@ -51,7 +51,7 @@ CLI_ROOMS: dict[str, set[str]] = {
     "tasks": {"figures", "parameters", "sources", "files", "terminal"},
     "pages": {"tasks", "figures", "files", "terminal"},
     "commands": {"tasks", "pages", "parameters", "files", "terminal"},
-    "facade": {"files"},
+    "facade": {"files", "parameters", "tasks", "pages"},
     "reference": {"commands", "main", "terminal"},
     "main": {"commands", "terminal"},
 }

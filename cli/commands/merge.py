@@ -25,12 +25,17 @@ from ..terminal.help import OUTPUT, Command
 @options.replace("Replace another result in the folder.")
 @options.as_json
 def command(parts: tuple[str, ...], out: Path, force: bool, as_json: bool) -> None:
-    """Merge results of `onnxray top` over parts of a data set into the result over all of it.
+    """Merge results over parts of a data set, or parts of a site, into the whole.
 
-    RESULT is a folder that `onnxray top` wrote, or the folder `result` in it. The merged result is the same, byte for
-    byte, as that of one run over all images, however they were cut into parts.
+    RESULT is a folder that `onnxray top` wrote, or the folder `result` in it; or the folder of one part of a site
+    (`onnxray microscope --shard`). The merged result is the same, byte for byte, as that of one run over everything,
+    however it was cut into parts.
     """
+    from ..pages.microscope import write_pages
     from ..tasks.merge import merge
+    from ..tasks.merge_sites import are_sites, merge_sites
 
-    manifest = merge([Path(part) for part in parts], out, force)
+    folders = [Path(part) for part in parts]
+    sites = are_sites(folders)
+    manifest = merge_sites(folders, out, force, write_pages) if sites else merge(folders, out, force)
     echo_json(manifest) if as_json else echo_path(out)

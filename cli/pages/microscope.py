@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib.resources
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +20,25 @@ from ..tasks.site.folder import FACTS
 from ..tasks.site.view import LayerView, SiteView, UnitView, site_view
 from .browser_page import script_json
 from .site_graph import blocks_of
+from .site_health import health_of
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 _ASSETS = ("site.css", "site.js")
-# Classes shown on the first page; the others are on the page of their layer.
-_MOST_CLASSES = 24
+# Classes shown on the first page, the others are on the page of their layer; units named as speaking for a class.
+_MOST_CLASSES, _SPEAKERS = 24, 12
+_LEVELS = ("the weakest", "25 %", "the median", "75 %", "the strongest")
+
+
+@dataclass(frozen=True)
+class UnitLink:
+    """A unit that another page leads to, with the number that connects the two."""
+
+    layer: LayerView
+    unit: UnitView
+    value: float
 
 
 def write_pages(folder: Path) -> list[str]:
@@ -44,8 +57,9 @@ def _pages(site: SiteView) -> Iterator[tuple[str, str]]:
     for name in _ASSETS:
         yield f"assets/{name}", _resource(name)
     yield "assets/search.js", _search(site)
+    speakers = _speakers(site)
     for place, layer in enumerate(site.layers):
-        yield from _units(site, layer)
+        yield from _units(site, layer, speakers if layer.classes else {})
         around = (site.layers[n] if 0 <= n < len(site.layers) else None for n in (place - 1, place + 1))
         yield f"layers/{layer.slug}/index.html", _layer(site, layer, *around)
     yield "index.html", _index(site)
@@ -53,13 +67,12 @@ def _pages(site: SiteView) -> Iterator[tuple[str, str]]:
 
 def _index(site: SiteView) -> str:
     facts = site.facts
-    blocks, width = blocks_of(facts["graph"], {layer.slug: layer for layer in site.layers})
-    units = sum(len(layer.units) for layer in site.layers)
+    blocks, width = blocks_of(facts["graph"], site.by_slug)
     return _filled(
         "index.html",
         site,
         "",
-        lead=f"{len(site.layers)} layers with {units} units: what each looks for, and what it answers to.",
+        lead=_lead(site),
         blocks=blocks,
         width=width,
         classes=[layer for layer in site.layers if layer.classes],
@@ -67,17 +80,25 @@ def _index(site: SiteView) -> str:
         model=facts["model"],
         preprocessing=facts["preprocessing"],
         warnings=facts["warnings"],
-        made=_made(facts),
+        made=_made(site),
     )
 
 
-def _made(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    options, versions = facts["options"], facts["versions"]
+def _lead(site: SiteView) -> str:
+    units, drawn = sum(len(layer.units) for layer in site.layers), sum(layer.drawn for layer in site.layers)
+    text = f"{len(site.layers)} layers with {units} units: what each looks for"
+    text += f", and what excites it most in {site.count} images." if site.count else "."
+    return text if drawn == units else f"{text} There are optimised pictures of {drawn} units."
+
+
+def _made(site: SiteView) -> list[tuple[str, str]]:
+    options, versions = site.facts["options"], site.facts["versions"]
     return [
         ("steps", str(options["steps"])),
         ("size", f"{options['side']} pixels"),
         ("seed", str(options["seed"])),
         ("units", str(options["units"] or "all")),
+        ("images", str(site.count or "none")),
         ("versions", ", ".join(f"{name} {version}" for name, version in versions.items())),
         ("manifest", "manifest.json"),
     ]
@@ -85,9 +106,8 @@ def _made(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _layer(site: SiteView, layer: LayerView, before: LayerView | None, after: LayerView | None) -> str:
     facts = layer.facts
-    chain = " → ".join(f"{name} ({op})" for name, op in facts["chain"])
     about = [
-        ("computed by", chain),
+        ("computed by", " → ".join(f"{name} ({op})" for name, op in facts["chain"])),
         ("module", facts["module"]),
         ("shape", facts["shape"]),
         ("parameters", f"{facts['params']:,}"),
@@ -103,7 +123,8 @@ def _layer(site: SiteView, layer: LayerView, before: LayerView | None, after: La
         before=before,
         after=after,
         about=[(name, text) for name, text in about if text],
-        lead=f"Images optimised to excite each of the {what}." if layer.drawn else "Pictures have not been made yet.",
+        health=[] if layer.classes else health_of(layer),
+        lead=f"Images optimised to excite each of the {what}." if layer.drawn else "There are no optimised pictures.",
     )
 
 
@@ -112,12 +133,99 @@ def _count(layer: LayerView) -> str:
     return str(shown) if shown == all_units else f"{shown} of {all_units}"
 
 
-def _units(site: SiteView, layer: LayerView) -> Iterator[tuple[str, str]]:
+def _units(site: SiteView, layer: LayerView, speakers: Mapping[int, list[UnitLink]]) -> Iterator[tuple[str, str]]:
     units: Sequence[UnitView | None] = [None, *layer.units, None]
     for before, unit, after in zip(units, layer.units, units[2:], strict=False):
-        missing = "nothing changed its value, or it has not been made yet"
-        text = _filled("unit.html", site, "../../", layer=layer, unit=unit, before=before, after=after, missing=missing)
+        text = _filled(
+            "unit.html",
+            site,
+            "../../",
+            layer=layer,
+            unit=unit,
+            before=before,
+            after=after,
+            missing="nothing changed its value, or it has not been made yet",
+            levels=_LEVELS,
+            histogram=_histogram(unit),
+            statistics=_statistics(site, unit),
+            speaks=_speaks(site, unit),
+            speakers=speakers.get(unit.number, ()),
+            incoming=_links(site, unit.links.get("in", ())),
+            outgoing=_links(site, unit.links.get("out", ())),
+            alike=_links(site, [[layer.slug, other, value] for other, value in unit.numbers.get("alike", ())]),
+        )
         yield f"layers/{layer.slug}/{unit.number}.html", text
+
+
+def _links(site: SiteView, ends: Sequence[Sequence[Any]]) -> list[UnitLink]:
+    """Those that have a page."""
+    found = []
+    for slug, unit, value in ends:
+        layer = site.by_slug.get(slug)
+        if layer is not None and unit in layer.by_number:
+            found.append(UnitLink(layer, layer.by_number[unit], float(value)))
+    return found
+
+
+def _speaks(site: SiteView, unit: UnitView) -> list[tuple[str, str, float, str]]:
+    """(title, address, gradient, length of the bar in percent) of each class."""
+    named = [(int(index), float(value)) for index, value in unit.numbers.get("classes", ())]
+    most = max((abs(value) for _, value in named), default=0.0) or 1.0
+    layer, found = site.class_layer, []
+    for index, value in named:
+        page = layer.by_number.get(index) if layer is not None else None
+        labels = site.facts["labels"]
+        title = labels[index] if labels and index < len(labels) else f"class {index}"
+        address = f"../{layer.slug}/{index}.html" if layer is not None and page is not None else ""
+        found.append((title, address, value, f"{100 * abs(value) / most:.1f}"))
+    return found
+
+
+def _speakers(site: SiteView) -> dict[int, list[UnitLink]]:
+    """Class -> the units that speak for it most, as shares of what their layers have most."""
+    found: dict[int, list[tuple[float, UnitLink]]] = {}
+    for layer in site.layers:
+        named = [(u, int(c), float(v)) for u in layer.units for c, v in u.numbers.get("classes", ()) if v > 0]
+        most = max((value for *_, value in named), default=1.0)
+        for unit, index, value in named:
+            found.setdefault(index, []).append((value / most, UnitLink(layer, unit, value)))
+    best = {index: sorted(links, key=lambda link: -link[0])[:_SPEAKERS] for index, links in found.items()}
+    return {index: [link for _, link in links] for index, links in best.items()}
+
+
+def _statistics(site: SiteView, unit: UnitView) -> list[tuple[str, str]]:
+    known = unit.numbers
+    if not known:
+        return []
+    return [
+        ("mean", number(known["mean"])),
+        ("standard deviation", number(known["std"])),
+        ("lowest, highest", f"{_number(float(known['lowest']))}, {_number(float(known['highest']))}"),
+        ("above 0", f"in {known['firing']} of {site.count} images"),
+    ]
+
+
+def _histogram(unit: UnitView) -> Markup | str:
+    """Bars, with the ends of the range below them."""
+    from markupsafe import Markup
+
+    found = unit.numbers.get("histogram")
+    if not found or not found["counts"]:
+        return ""
+    counts, width, height = found["counts"], 400, 120
+    step, most = width / len(counts), max(counts) or 1
+    bars = "".join(
+        f'<rect x="{n * step + 1:.2f}" y="{height * (1 - c / most):.2f}" width="{step - 2:.2f}" '
+        f'height="{height * c / most:.2f}"/>'
+        for n, c in enumerate(counts)
+    )
+    low, high = number(found["low"]), number(found["high"])
+    words = f"Histogram of {sum(counts)} values from {low} to {high}"
+    return Markup(
+        f'<svg viewBox="0 0 {width} {height + 18}" role="img" aria-label="{words}">{bars}'
+        f'<line x1="0" y1="{height}" x2="{width}" y2="{height}"/><text x="0" y="{height + 15}">{low}</text>'
+        f'<text x="{width}" y="{height + 15}" text-anchor="end">{high}</text></svg>'
+    )
 
 
 def _search(site: SiteView) -> str:
@@ -132,12 +240,25 @@ def _search(site: SiteView) -> str:
 
 
 def _filled(name: str, site: SiteView, root: str, **values: Any) -> str:
-    shared = {"site": site.facts, "root": root, "version": __version__, "number": _number}
+    shared = {"site": site.facts, "root": root, "images": site.images, "site_count": site.count}
     return _environment().get_template(name).render(**shared, **values)
 
 
 def _number(value: float | None) -> str:
     return "" if value is None else number(value)
+
+
+def _frame(size: Sequence[int], box: Sequence[float]) -> str:
+    """Where a box, in shares of an image, lies in the square that the whole image is fitted into, as CSS."""
+    tall, wide = (length / max(size) for length in size)
+    top, left = (1 - tall) / 2, (1 - wide) / 2
+    parts = {
+        "top": top + box[0] * tall,
+        "left": left + box[1] * wide,
+        "height": (box[2] - box[0]) * tall,
+        "width": (box[3] - box[1]) * wide,
+    }
+    return ";".join(f"{name}:{100 * share:.2f}%" for name, share in parts.items())
 
 
 @functools.cache
@@ -150,8 +271,9 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_printable,
     )
-    found.finalize = _printable
+    found.globals.update(number=_number, frame=_frame, version=__version__)
     return found
 
 

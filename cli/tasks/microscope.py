@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ..parameters.inputs import BUILTIN, card_or_none, find_images, open_model
-from .site.folder import FACTS, FORMAT, write_json
-from .site.plan import COARSE, DIVERSE, STRONGEST, WEAKEST, Piece, SiteLayer, of_shard, pieces, site_layers
+from ..parameters.inputs import BUILTIN, SAMPLES, card_or_none, find_labelled_images, open_model
+from .site.folder import FACTS, FORMAT, IMAGES, LINKS, LayerFiles, read_json, write_json
+from .site.plan import COLUMNS, KINDS, Piece, SiteLayer, of_shard, pieces, site_layers, superseded
 
 if TYPE_CHECKING:
     from ...engine.graph.model import Model
+    from ...engine.inference.batches import RunOptions
     from ...engine.preprocess.card import Card
     from ..files.output import Output
     from ..files.run import Run
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from ..terminal.progress import Progress
     from .site.paint import Brush
 
+    Files: TypeAlias = Sequence[tuple[Path, str | None]]
     # Writes the pages of the site in a folder; names of all files, relative to it.
     Pages: TypeAlias = Callable[[Path], list[str]]
 
@@ -32,10 +35,11 @@ _EVERY, _TIMES = 60.0, 20.0
 class MicroscopeOptions:
     """What `onnxray microscope` is asked for, in the words of the command line.
 
-    units: a text such as "0-15". time: seconds for pictures, None for no limit. shard: (I, N), counted from 1.
+    model: a path, a name, or a Model. units: a text such as "0-15". time: seconds for pictures, None for no limit.
+    shard: (I, N), counted from 1. name: of the model, on the pages; by default that of its file.
     """
 
-    model: str
+    model: Any
     images: Sequence[str]
     output: Output
     common: Common
@@ -56,123 +60,176 @@ def microscope(options: MicroscopeOptions, write_pages: Pages) -> Run:
     Raises ModelError, CardError, UnknownName, TargetError, OutputError, ImageError (no image can be read).
     """
     from ..files.run import Run, describe, describe_card
-    from ..terminal.progress import Progress
 
     start = time.monotonic()
     common = options.common
     model = open_model(options.model, common.card)
     card = card_or_none(model, common.quiet)
     layers = site_layers(model, options.layers, options.units)
-    work = pieces(layers, _kinds(options))
+    files = _files(options)
     about = {
         "model": describe(model),
         "card": None if card is None else describe_card(card),
         "layers": [layer.name for layer in layers],
     }
-    with Run(options.output, "microscope", _decisive(options), about) as run:
-        write_json(run.folder / FACTS, _facts(options, model, card, layers))
-        mine = of_shard(work, options.shard)
-        with Progress(sum(len(p.units) for p in mine), "pictures", quiet=common.quiet, bar=common.progress) as bar:
-            site = _Site(options, run, bar, write_pages, _deadline(options, start))
-            site.make(_brush(options, model, site.late), mine)
-        site.finish(work)
+    with Run(options.output, "microscope", _decisive(options, files), about, [path for path, _ in files]) as run:
+        write_json(run.folder / FACTS, _facts(options, model, card, layers, files))
+        deadline = float("inf") if options.time is None else start + options.time
+        _Work(options, run, write_pages, deadline).do(model, layers, files)
     return run
 
 
-def _kinds(options: MicroscopeOptions) -> tuple[str, ...]:
-    fine = (STRONGEST, WEAKEST, DIVERSE) if options.diverse else (STRONGEST, WEAKEST)
-    return (COARSE, *fine)
+def _files(options: MicroscopeOptions) -> Files:
+    """The images of the survey, each with its class; none is given of a model without samples."""
+    given = options.images or ((SAMPLES,) if options.model == BUILTIN else ())
+    return find_labelled_images(given) if given else []
 
 
-def _deadline(options: MicroscopeOptions, start: float) -> float:
-    return float("inf") if options.time is None else start + options.time
-
-
-def _decisive(options: MicroscopeOptions) -> dict[str, Any]:
+def _decisive(options: MicroscopeOptions, files: Files) -> dict[str, Any]:
     """What decides the bytes of the site."""
+    digest = hashlib.sha256()
+    for path, label in files:
+        digest.update(f"{path.name}\0{label or ''}\n".encode("utf-8", "surrogateescape"))
     names = ("units", "steps", "side", "seed", "diverse")
-    return {"layers": list(options.layers), **{name: getattr(options, name) for name in names}}
+    given = {"layers": list(options.layers), **{name: getattr(options, name) for name in names}}
+    return {**given, "images": {"count": len(files), "names_sha256": digest.hexdigest()}}
 
 
-def _facts(options: MicroscopeOptions, model: Model, card: Card | None, layers: Sequence[SiteLayer]) -> dict[str, Any]:
+def _facts(
+    options: MicroscopeOptions, model: Model, card: Card | None, layers: Sequence[SiteLayer], files: Files
+) -> dict[str, Any]:
     from ..files.run import versions
     from .site.facts import facts_of
 
-    name = options.name or ("The built-in model" if options.model == BUILTIN else Path(options.model).stem)
+    file = model.path.stem if model.path is not None else "A model in memory"
+    name = options.name or ("The built-in model" if options.model == BUILTIN else file)
     facts = facts_of(model, card, layers, name)
-    return {"format": FORMAT, **facts, "options": _decisive(options), "versions": versions()}
+    return {"format": FORMAT, **facts, "options": _decisive(options, files), "versions": versions()}
 
 
-def _brush(options: MicroscopeOptions, model: Model, late: Callable[[], bool]) -> Brush:
-    from ...engine.inference.batches import RunOptions
-    from .site.paint import Brush
-
-    return Brush(model, options.steps, options.side, options.seed, RunOptions(**options.common.runtime), late)
-
-
-class _Site:
+class _Work:
     """The site while it is made."""
 
-    def __init__(
-        self, options: MicroscopeOptions, run: Run, bar: Progress, write_pages: Pages, deadline: float
-    ) -> None:
-        self.options, self.run, self.bar = options, run, bar
+    def __init__(self, options: MicroscopeOptions, run: Run, write_pages: Pages, deadline: float) -> None:
+        self.options, self.run, self.folder = options, run, run.folder
         self._write_pages, self._deadline = write_pages, deadline
         self._due = time.monotonic() + _EVERY
 
     def late(self) -> bool:
         return time.monotonic() >= self._deadline
 
-    def make(self, brush: Brush, work: Sequence[Piece]) -> None:
+    def do(self, model: Model, layers: Sequence[SiteLayer], files: Files) -> None:
+        from ...engine.inference.batches import RunOptions
+        from ..terminal.progress import Progress
+        from .site.links import links_of
+        from .site.paint import Brush
+
+        options, common = self.options, self.options.common
+        runtime = RunOptions(**common.runtime)
+        write_json(self.folder / LINKS, links_of(model, layers))
+        if options.shard[0] == 1:
+            self._filters(model, layers)
+            with Progress(len(files), "images", quiet=common.quiet, bar=common.progress) as bar:
+                self._survey(model, layers, files, runtime, bar)
+        kinds = KINDS if options.diverse else KINDS[:-1]
+        mine = of_shard(pieces(layers, kinds), options.shard)
+        brush = Brush(model, options.steps, options.side, options.seed, runtime, self.late)
+        with Progress(sum(len(p.units) for p in mine), "pictures", quiet=common.quiet, bar=common.progress) as bar:
+            self._paint(brush, mine, bar)
+        finish(self.run, self._write_pages)
+
+    def _filters(self, model: Model, layers: Sequence[SiteLayer]) -> None:
+        from ..files.sheet import write_sheet
+        from .site.filters import filter_tiles
+
+        for layer in layers:
+            for number, units in layer.sheets:
+                tiles = filter_tiles(model, layer, units)
+                if tiles is not None:
+                    path = self.folder / LayerFiles(layer.slug).filters(number)
+                    write_sheet(path, tiles, COLUMNS, {"units": list(units)})
+
+    def _survey(
+        self, model: Model, layers: Sequence[SiteLayer], files: Files, runtime: RunOptions, bar: Progress
+    ) -> None:
+        """Look at all images, if that is not done yet; the list of them is written last."""
+        from .site.survey import Survey
+
+        known = read_json(self.folder / IMAGES)
+        if files and known is None:
+            survey = Survey(files)
+            survey.run(model, layers, runtime, bar.step, self.late)
+            if survey.top is None:
+                return
+            known = self._write_survey(survey, model, layers, runtime)
+        failures = known["failures"] if known is not None else {}
+        for path, text in failures.items():
+            bar.say(text, error=True)
+            self.run.add({"path": path, "status": "failed", "error": text})
+
+    def _write_survey(
+        self, survey: Any, model: Model, layers: Sequence[SiteLayer], runtime: RunOptions
+    ) -> dict[str, Any] | None:
+        from ..files.sheet import write_sheet
+        from .site.speaking import classes_of_units
+        from .site.survey import BEST, crops, image_list, numbers_of, thumbs
+
+        classes = classes_of_units(model, survey, layers, runtime, self.late)
+        if self.late():
+            return None
+        for name, tiles, record in thumbs(survey):
+            write_sheet(self.folder / name, tiles, COLUMNS * 2, record)
+        cache: dict[str, Any] = {}
+        for layer in layers:
+            if layer.name not in survey.top.layers:
+                continue
+            names = LayerFiles(layer.slug)
+            for number, units in layer.sheets:
+                tiles, record = crops(survey, layer, units, cache)
+                write_sheet(self.folder / names.crops(number), tiles, BEST, record)
+            found = numbers_of(survey.top, layer)
+            for unit, named in classes.get(layer.name, {}).items():
+                found["units"][str(unit)]["classes"] = named
+            write_json(self.folder / names.numbers, found)
+        known = {"images": image_list(survey.top), "count": survey.top.count, "failures": survey.failures}
+        write_json(self.folder / IMAGES, known)
+        return known
+
+    def _paint(self, brush: Brush, work: Sequence[Piece], bar: Progress) -> None:
         """Make the pictures that are not there yet, until the time is over."""
         from ..files.sheet import read_record, write_sheet
         from .site.paint import Late, paint_piece
-        from .site.plan import COLUMNS
 
         for piece in work:
-            path = self.run.folder / piece.file
-            if read_record(path) is None and not self._superseded(piece):
+            path = self.folder / piece.file
+            if read_record(path) is None and not superseded(self.folder, piece.file):
                 try:
                     tiles, record = paint_piece(brush, piece)
                 except Late:
-                    self.bar.say("the time is over: go on with --resume")
+                    bar.say("the time is over: --resume goes on")
                     return
                 write_sheet(path, tiles, COLUMNS * record.get("each", 1), record)
             for _ in piece.units:
-                self.bar.step(piece.layer.name)
+                bar.step(piece.layer.name)
             self._pages_if_due()
-
-    def _superseded(self, piece: Piece) -> bool:
-        """Whether it is a coarse sheet and the fine one is there."""
-        from ..files.sheet import read_record
-
-        fine = self.run.folder / piece.file.replace(f"{COARSE}-", f"{STRONGEST}-")
-        return piece.kind == COARSE and read_record(fine) is not None
 
     def _pages_if_due(self) -> None:
         start = time.monotonic()
         if start >= self._due:
-            self.pages()
+            self.run.manifest["files"] = self._write_pages(self.folder)
+            self.run.flush()
             end = time.monotonic()
             self._due = end + max(_EVERY, _TIMES * (end - start))
 
-    def pages(self) -> None:
-        self.run.manifest["files"] = self._write_pages(self.run.folder)
-        self.run.flush()
 
-    def finish(self, work: Sequence[Piece]) -> None:
-        """The pages of all that is there; then coarse sheets go that no page shows any more."""
-        self.pages()
-        gone = [piece.file for piece in work if self._superseded(piece)]
-        for name in gone:
-            (self.run.folder / name).unlink(missing_ok=True)
-        left = set(self.run.manifest["files"]) - set(gone)
-        self.run.manifest["files"] = sorted(left)
-        done = sum((self.run.folder / p.file).is_file() or self._superseded(p) for p in work)
-        self.run.manifest["work"] = {"done": done, "of": len(work)}
+def finish(run: Run, write_pages: Pages) -> None:
+    """The pages of all that is there; then coarse sheets go that no page shows any more."""
+    files = write_pages(run.folder)
+    gone = {path for path in run.folder.glob("layers/*/*.jpg") if superseded(run.folder, _relative(run.folder, path))}
+    for path in gone:
+        path.unlink()
+    run.manifest["files"] = sorted(set(files) - {_relative(run.folder, path) for path in gone})
 
 
-def images_of(options: MicroscopeOptions) -> list[Path]:
-    """The files that IMAGES stand for; none for a model without."""
-    given = options.images or (("samples",) if options.model == BUILTIN else ())
-    return find_images(given) if given else []
+def _relative(folder: Path, path: Path) -> str:
+    return path.relative_to(folder).as_posix()

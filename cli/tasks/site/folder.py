@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,29 @@ from ....engine.atomic import atomic
 from ....engine.errors import OutputError
 from ...files.manifest import indented, plain
 
-FACTS = "data/site.json"
+FACTS, LINKS, IMAGES = "data/site.json", "data/links.json", "data/images.json"
 # Of the form of what a site's folder holds.
 FORMAT = 1
+
+
+@dataclass(frozen=True)
+class LayerFiles:
+    """Names of the files of a layer, relative to the site."""
+
+    slug: str
+
+    def sheet(self, kind: str, number: int) -> str:
+        return f"layers/{self.slug}/{kind}-{number}.jpg"
+
+    def crops(self, number: int) -> str:
+        return self.sheet("crops", number)
+
+    def filters(self, number: int) -> str:
+        return self.sheet("filters", number)
+
+    @property
+    def numbers(self) -> str:
+        return f"data/layers/{self.slug}.json"
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...files.run import slug
+from ...files.sheet import read_record
+from .folder import LayerFiles
 
 if TYPE_CHECKING:
     from ....engine.graph.model import Model
@@ -41,6 +44,11 @@ class SiteLayer:
     def name(self) -> str:
         return self.entry.name
 
+    @property
+    def sheets(self) -> list[tuple[int, tuple[int, ...]]]:
+        """(number, units) of every sheet."""
+        return list(enumerate(self.units[at : at + SHEET] for at in range(0, len(self.units), SHEET)))
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -54,7 +62,7 @@ class Piece:
     @property
     def file(self) -> str:
         """Name of its sheet, relative to the site."""
-        return f"layers/{self.layer.slug}/{self.kind}-{self.number}.jpg"
+        return LayerFiles(self.layer.slug).sheet(self.kind, self.number)
 
 
 def site_layers(model: Model, names: Sequence[str], units: str) -> list[SiteLayer]:
@@ -70,7 +78,7 @@ def site_layers(model: Model, names: Sequence[str], units: str) -> list[SiteLaye
     found, errors = [], []
     for entry in chosen(model, tuple(names)):
         try:
-            count = _count(model, entry.name)
+            count = unit_count(model, entry.name)
         except TargetError as error:
             errors.append(str(error))
             continue
@@ -95,7 +103,8 @@ def class_value(model: Model) -> str | None:
         return None
 
 
-def _count(model: Model, name: str) -> int:
+def unit_count(model: Model, name: str) -> int:
+    """How many units a layer has. Raises TargetError where that is not known."""
     from ....engine.errors import TargetError
     from ....engine.inspect.concrete_shapes import concrete_shapes
     from ....engine.targets.units import unit_axes
@@ -124,13 +133,16 @@ def _ranges(text: str) -> list[range] | None:
 
 def pieces(layers: Sequence[SiteLayer], kinds: Sequence[str]) -> list[Piece]:
     """All pictures to be made: kind by kind, and of each kind the first sheet of every layer, then the second."""
-    sheets = [(n, layer) for layer in layers for n in range(-(-len(layer.units) // SHEET))]
+    sheets = [(number, layer, units) for layer in layers for number, units in layer.sheets]
     sheets.sort(key=lambda sheet: sheet[0])
-    return [
-        Piece(layer, kind, number, layer.units[number * SHEET : (number + 1) * SHEET])
-        for kind in kinds
-        for number, layer in sheets
-    ]
+    return [Piece(layer, kind, number, units) for kind in kinds for number, layer, units in sheets]
+
+
+def superseded(folder: Path, file: str) -> bool:
+    """Whether a sheet is a coarse one and the fine one is there."""
+    head, _, name = file.rpartition("/")
+    fine = name.replace(f"{COARSE}-", f"{STRONGEST}-", 1)
+    return name.startswith(f"{COARSE}-") and read_record(folder / head / fine) is not None
 
 
 def of_shard(work: Sequence[Any], shard: tuple[int, int]) -> list[Any]:

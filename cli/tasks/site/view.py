@@ -1,4 +1,4 @@
-"""What the pages show: facts and sheets of a folder, by layer and unit."""
+"""What the pages show: facts, sheets and numbers of a folder, by layer and unit."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ...files.sheet import read_record
-from .folder import read_facts
+from .folder import IMAGES, LINKS, LayerFiles, read_facts, read_json
 from .plan import COARSE, DIVERSE, SHEET, STRONGEST, WEAKEST
+
+_CROPS, _FILTERS = "crops", "filters"
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,6 @@ class Sprite:
     rows: int
     tile: tuple[int, int]
     value: float | None = None
-    steps: int = 0
 
     @property
     def place(self) -> str:
@@ -41,22 +42,29 @@ class Sprite:
 
 @dataclass(frozen=True)
 class UnitView:
-    """A unit: its number, what it is called, and what there is of it. `pictures` are by kind, the best first."""
+    """A unit: its number, what it is called, and what there is of it; `numbers` and `links` as in the files."""
 
     number: int
     title: str
     strongest: Sprite | None = None
     weakest: Sprite | None = None
     diverse: tuple[Sprite, ...] = ()
-    reason: str = ""
+    crops: tuple[Sprite, ...] = ()
+    filter: Sprite | None = None
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+    links: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class LayerView:
-    """A layer of the site with its units; `facts` as `facts.py` writes them."""
+    """A layer of the site with its units; `facts` as `facts.py` writes them, `numbers` as `survey.py` does.
+
+    reason: why there are no optimised pictures.
+    """
 
     facts: Mapping[str, Any]
     units: tuple[UnitView, ...]
+    numbers: Mapping[str, Any]
     reason: str = ""
 
     @property
@@ -72,72 +80,144 @@ class LayerView:
         return bool(self.facts["classes"])
 
     @cached_property
+    def by_number(self) -> dict[int, UnitView]:
+        return {unit.number: unit for unit in self.units}
+
+    @cached_property
     def drawn(self) -> int:
         """How many units have a picture."""
         return sum(unit.strongest is not None for unit in self.units)
 
 
 @dataclass(frozen=True)
+class ImageView:
+    """An image of the survey: its name, (height, width), class, and a small picture of it in a gray square."""
+
+    name: str
+    size: tuple[int, int]
+    label: str | None
+    sprite: Sprite
+
+
+@dataclass(frozen=True)
 class SiteView:
-    """The whole site."""
+    """The whole site. `files` are those that its pages show or are made of; `images` of the survey, `count` of all."""
 
     facts: Mapping[str, Any]
     layers: tuple[LayerView, ...]
+    images: tuple[ImageView, ...]
+    count: int
     files: tuple[str, ...] = field(default=())
+
+    @cached_property
+    def by_slug(self) -> dict[str, LayerView]:
+        return {layer.slug: layer for layer in self.layers}
+
+    @cached_property
+    def class_layer(self) -> LayerView | None:
+        """The layer whose units are the classes."""
+        return next((layer for layer in self.layers if layer.classes), None)
+
+
+class _Reader:
+    """Reads the files of a folder, and keeps their names."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.files: list[str] = []
+
+    def record(self, name: str) -> dict[str, Any] | None:
+        return self._kept(name, read_record(self.folder / name))
+
+    def json(self, name: str) -> dict[str, Any]:
+        return self._kept(name, read_json(self.folder / name)) or {}
+
+    def _kept(self, name: str, found: dict[str, Any] | None) -> dict[str, Any] | None:
+        if found is not None:
+            self.files.append(name)
+        return found
 
 
 def site_view(folder: Path) -> SiteView:
     """What lies in a folder. Raises OutputError where there is no site."""
-    facts = read_facts(folder)
-    files: list[str] = []
-    layers = tuple(_layer(folder, facts, entry, files) for entry in facts["layers"])
-    return SiteView(facts, layers, tuple(files))
+    facts, reader = read_facts(folder), _Reader(folder)
+    links, survey = reader.json(LINKS), reader.json(IMAGES)
+    layers = tuple(_layer(reader, facts, entry, links, bool(survey)) for entry in facts["layers"])
+    images = _images(reader, survey.get("images", []))
+    return SiteView(facts, layers, images, int(survey.get("count", 0)), tuple(reader.files))
 
 
-def _layer(folder: Path, facts: Mapping[str, Any], entry: Mapping[str, Any], files: list[str]) -> LayerView:
-    found: dict[str, dict[int, tuple[Sprite, ...]]] = {kind: {} for kind in (COARSE, STRONGEST, WEAKEST, DIVERSE)}
+def _images(reader: _Reader, entries: Sequence[Mapping[str, Any]]) -> tuple[ImageView, ...]:
+    found: list[ImageView] = []
+    while len(found) < len(entries):
+        name = f"images/thumbs-{len(found) // (4 * SHEET)}.jpg"
+        record = reader.record(name)
+        if record is None:
+            return ()
+        for place, entry in enumerate(entries[len(found) : len(found) + 4 * SHEET]):
+            size = (int(entry["size"][0]), int(entry["size"][1]))
+            found.append(ImageView(str(entry["name"]), size, entry["label"], _tile(name, record, place)))
+    return tuple(found)
+
+
+def _layer(
+    reader: _Reader, facts: Mapping[str, Any], entry: Mapping[str, Any], links: Mapping[str, Any], surveyed: bool
+) -> LayerView:
+    names = LayerFiles(entry["slug"])
+    kinds = (COARSE, STRONGEST, WEAKEST, DIVERSE, _FILTERS, *((_CROPS,) if surveyed else ()))
+    found: dict[str, dict[int, tuple[Sprite, ...]]] = {kind: {} for kind in (*kinds, _CROPS)}
     reason = ""
-    for kind, sprites in found.items():
+    for kind in kinds:
         for number in range(-(-len(entry["units"]) // SHEET)):
-            name = f"layers/{entry['slug']}/{kind}-{number}.jpg"
-            record = read_record(folder / name)
-            if record is None:
-                continue
-            files.append(name)
-            reason = reason or (str(record.get("reason", "")) if kind != DIVERSE else "")
-            sprites.update(_sprites(name, record))
+            name = names.sheet(kind, number)
+            record = reader.record(name)
+            if record is not None:
+                found[kind].update(_sprites(name, record))
+                reason = reason or (str(record.get("reason", "")) if kind in (COARSE, STRONGEST) else "")
+    numbers = reader.json(names.numbers) if surveyed else {}
     labels = facts["labels"] if entry["classes"] else None
+    connected = links.get(entry["slug"], {})
     units = []
     for number in entry["units"]:
         best = found[STRONGEST].get(number) or found[COARSE].get(number)
-        weakest = found[WEAKEST].get(number)
         label = labels[number] if labels and number < len(labels) else None
         units.append(
             UnitView(
                 number,
                 str(label) if label else f"unit {number}",
                 best[0] if best else None,
-                weakest[0] if weakest else None,
+                _first(found[WEAKEST], number),
                 found[DIVERSE].get(number, ()),
-                reason,
+                found[_CROPS].get(number, ()),
+                _first(found[_FILTERS], number),
+                numbers.get("units", {}).get(str(number), {}),
+                connected.get(str(number), {}),
             )
         )
-    return LayerView(entry, tuple(units), reason)
+    return LayerView(entry, tuple(units), numbers, reason)
+
+
+def _first(found: Mapping[int, tuple[Sprite, ...]], unit: int) -> Sprite | None:
+    sprites = found.get(unit)
+    return sprites[0] if sprites else None
 
 
 def _sprites(name: str, record: Mapping[str, Any]) -> dict[int, tuple[Sprite, ...]]:
     """The tiles of every unit of a sheet; those that nothing drives have none."""
-    if "value" not in record:
+    if "reason" in record:
         return {}
-    each, columns = int(record.get("each", 1)), int(record["columns"])
-    values: Sequence[float] = [float(v) for v in record["value"]]
-    tile = (int(record["tile"][0]), int(record["tile"][1]))
+    each, values = int(record.get("each", 1)), record.get("value")
     found: dict[int, tuple[Sprite, ...]] = {}
     for place, unit in enumerate(record["units"]):
-        numbers = range(place * each, (place + 1) * each)
-        found[int(unit)] = tuple(
-            Sprite(name, n % columns, n // columns, columns, record["rows"], tile, values[n], int(record["steps"]))
-            for n in numbers
-            if math.isfinite(values[n])
+        count = int(record["counts"][place]) if "counts" in record else each
+        tiles = (
+            _tile(name, record, n, None if values is None else float(values[n]))
+            for n in range(place * each, place * each + count)
         )
+        found[int(unit)] = tuple(tile for tile in tiles if tile.value is None or math.isfinite(tile.value))
     return {unit: sprites for unit, sprites in found.items() if sprites}
+
+
+def _tile(name: str, record: Mapping[str, Any], place: int, value: float | None = None) -> Sprite:
+    columns, tile = int(record["columns"]), (int(record["tile"][0]), int(record["tile"][1]))
+    return Sprite(name, place % columns, place // columns, columns, int(record["rows"]), tile, value)

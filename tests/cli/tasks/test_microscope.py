@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import random
 import re
 import signal
@@ -19,7 +21,9 @@ import onnx
 import pytest
 from click.testing import Result
 
-from onnxray.cli.files.images import read
+import onnxray
+from onnxray.cli.files.images import read, write
+from onnxray.cli.tasks.site.view import site_view
 
 FEW = ("--steps", 2, "--picture-size", 32, "-q")
 
@@ -76,7 +80,7 @@ def test_resumed_it_is_the_same(run: Callable[..., Result], model: Path, tmp_pat
     first = run("microscope", model, "-o", tmp_path / "parts", *FEW, "--time", "0s")
     assert first.exit_code == 0
     assert check(tmp_path / "parts") > 10
-    assert not list((tmp_path / "parts").rglob("*.jpg"))
+    assert {f.name for f in (tmp_path / "parts").rglob("*.jpg")} == {"filters-0.jpg"}
     again = run("microscope", model, "-o", tmp_path / "parts", *FEW)
     assert "another run" in again.stderr
     assert run("microscope", model, "-o", tmp_path / "parts", *FEW, "--resume").exit_code == 0
@@ -158,6 +162,134 @@ def test_a_unit_that_nothing_drives_has_a_page(run: Callable[..., Result], parse
     check(tmp_path / "site")
     (page,) = (tmp_path / "site" / "layers").glob("*/1.html")
     assert "There is no optimised picture" in page.read_text()
+
+
+def test_parts_join_to_the_whole_byte_for_byte(
+    run: Callable[..., Result], model: Path, photos: Path, tmp_path: Path
+) -> None:
+    (photos / "broken.png").write_bytes(b"no image")
+    whole = run("microscope", model, photos, "-o", tmp_path / "whole", *FEW)
+    assert whole.exit_code == 1
+    assert "1 of 1 images failed" in whole.stderr
+    for n in (1, 2, 3):
+        run("microscope", model, photos, "-o", tmp_path / f"part{n}", *FEW, "--shard", f"{n}/3")
+        check(tmp_path / f"part{n}")
+    parts = [tmp_path / f"part{n}" for n in (3, 1, 2)]
+    done = run("merge", *parts, "-o", tmp_path / "joined")
+    assert done.exit_code == 0, done.stderr
+    assert files_of(tmp_path / "joined") == files_of(tmp_path / "whole")
+    assert check(tmp_path / "joined") > 10
+
+
+def test_parts_of_different_sites_are_not_joined(run: Callable[..., Result], model: Path, tmp_path: Path) -> None:
+    for n, seed in ((1, 0), (2, 1)):
+        more = ("--units", 0, "--shard", f"{n}/2", "--seed", seed)
+        assert run("microscope", model, "-o", tmp_path / str(n), *FEW, *more).exit_code == 0
+    done = run("merge", tmp_path / "1", tmp_path / "2", "-o", tmp_path / "joined")
+    assert done.exit_code == 1
+    assert "parts of different sites: different options" in done.stderr
+    done = run("merge", tmp_path / "1", tmp_path, "-o", tmp_path / "joined")
+    assert "holds no site" in done.stderr
+
+
+def test_the_strongest_images_of_a_known_unit(run: Callable[..., Result], parse: Any, tmp_path: Path) -> None:
+    """A unit that sees red: the red square is cut out, and it is what the class of the unit is about."""
+    weights = np.zeros((2, 3, 1, 1), np.float32)
+    weights[0, :, 0, 0] = 1, -1, -1
+    weights[1, :, 0, 0] = -1, -1, 1
+    proto = parse(
+        """
+        m (float[N, 3, 64, 64] x) => (float[N, 2] y)
+        { a = Conv (x, w) r = Relu (a) q = AveragePool <kernel_shape = [16, 16], strides = [16, 16]> (r)
+          p = GlobalMaxPool (q) f = Flatten (p) y = Gemm (f, h) }
+        """,
+        w=weights,
+        h=np.eye(2, dtype=np.float32),
+    )
+    onnx.save(proto, tmp_path / "net.onnx")
+    card = {"mean": 0, "std": 255, "labels": ["red", "blue"], "resize": "stretch"}
+    (tmp_path / "net.card.json").write_text(json.dumps(card))
+    pixels = np.full((64, 64, 3), 90, np.uint8)
+    for name, channel in (("a red", 0), ("b blue", 2)):
+        image = pixels.copy()
+        image[16:32, 32:48] = 0
+        image[16:32, 32:48, channel] = 255
+        write(tmp_path / "photos" / f"{name}.png", image)
+    done = run("microscope", tmp_path / "net.onnx", tmp_path / "photos", "-o", tmp_path / "site", *FEW)
+    assert done.exit_code == 0, done.stderr
+    site = site_view(tmp_path / "site")
+    colours = site.layers[0]
+    for unit, name in ((0, "a red.png"), (1, "b blue.png")):
+        best = colours.by_number[unit].numbers["strongest"][0]
+        assert site.images[best["image"]].name == name
+        assert best["value"] == pytest.approx(1)
+        top, left, bottom, right = (64 * share for share in best["box"])
+        assert 16 <= top < bottom <= 32
+        assert 32 <= left < right <= 48
+        sprite = colours.by_number[unit].crops[0]
+        sheet = read(tmp_path / "site" / sprite.file)
+        height, width = sprite.tile
+        tile = sheet[sprite.row * height :][:height, sprite.column * width :][:, :width]
+        assert abs(tile.reshape(-1, 3).mean(axis=0) - np.eye(3)[2 * unit] * 255).max() < 12
+        speaks = colours.by_number[unit].numbers["classes"]
+        assert speaks[0][0] == unit
+        assert speaks[0][1] > 0
+        assert [link[:2] for link in site.class_layer.by_number[unit].links["in"]] == [[colours.slug, unit]]
+
+
+@pytest.mark.parametrize(("content", "words"), [(None, "no image"), (b"text", "none of the 1 images can be read")])
+def test_without_an_image_that_can_be_read_one_line_says_so(
+    content: bytes | None, words: str, run: Callable[..., Result], model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "photos").mkdir()
+    if content:
+        (tmp_path / "photos" / "a.png").write_bytes(content)
+    done = run("microscope", model, tmp_path / "photos", "-o", tmp_path / "site", *FEW)
+    assert done.exit_code == 1
+    assert words in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_full_disk_is_one_line(run: Callable[..., Result], model: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    done = run("microscope", model, "-o", tmp_path / "site", *FEW)
+    assert done.exit_code == 1
+    assert "No space left on device" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    monkeypatch.undo()
+    assert run("microscope", model, "-o", tmp_path / "site", *FEW, "--resume").exit_code == 0
+    assert check(tmp_path / "site") > 10
+
+
+def test_the_site_of_another_model_is_left_alone(
+    run: Callable[..., Result], model: Path, parse: Any, tmp_path: Path
+) -> None:
+    assert run("microscope", model, "-o", tmp_path / "site", *FEW, "--units", 0).exit_code == 0
+    before = files_of(tmp_path / "site")
+    proto = parse(
+        "m (float[N, 3, 16, 16] x) => (float[N, 2, 14, 14] y) { y = Conv (x, w) }", w=np.ones((2, 3, 3, 3), np.float32)
+    )
+    onnx.save(proto, tmp_path / "other.onnx")
+    for more in ((), ("--resume",)):
+        done = run(
+            "microscope", tmp_path / "other.onnx", "-o", tmp_path / "site", *FEW, "--mean", 0, "--std", 255, *more
+        )
+        assert done.exit_code == 1
+        assert "another model" in done.stderr or "another run" in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+    assert files_of(tmp_path / "site") == before
+
+
+def test_python_and_the_command_line_make_the_same(
+    run: Callable[..., Result], model: Path, photos: Path, tmp_path: Path
+) -> None:
+    index = onnxray.microscope(model, photos, out=tmp_path / "python", units="0-1", steps=2, picture_size=32)
+    assert index == tmp_path / "python" / "index.html"
+    assert run("microscope", model, photos, "-o", tmp_path / "command", *FEW, "--units", "0-1").exit_code == 0
+    assert files_of(tmp_path / "python") == files_of(tmp_path / "command")
 
 
 @pytest.mark.slow
