@@ -21,7 +21,7 @@ generated from the registry of targets (`engine/targets/kinds/`) by `python docs
 
 _TAIL = r"""
 Without `--target`, `predicted` is meant: the most probable class of a classifier, the `value` of a model that answers with one
-number, the `region` of a segmentation network. `details` of the explanation, and the manifest, say which output that was and why.
+number, the `region` of a segmentation network, the boxes `box:top:3` of a detector. `details` of the explanation, and the manifest, say which output that was and why.
 `str(explanation.target)` is a text that reads back as the same target. In Python `onnxray.Target` has a function for each
 form: `Target.contrast("cat", "dog")`, `Target.region("cat", mask=array)`, `Target.like(photo)`.
 
@@ -40,6 +40,8 @@ form: `Target.contrast("cat", "dog")`, `Target.region("cat", mask=array)`, `Targ
 | Depth or an anomaly map in a box of the image | `onnxray explain depth.onnx room.jpg --target mean:depth:120,80,200,160` |
 | Which pixels does a super-resolution network use? | `onnxray explain sr.onnx small.png --method lam --target 'mean:\|gradient\|:40,60,56,76'` |
 | Why does the pose have the knee there? | `onnxray explain pose.onnx runner.jpg --target point:left_knee` |
+| Why this box? Of all, the most certain one | `onnxray explain yolo.onnx street.jpg --target box` |
+| The second person, the box at a point, why it is that wide | `--target box:person:2`, `--target box:at:120,80`, `--target box:side=w` |
 | What makes two faces similar? | `onnxray explain face.onnx me.jpg --target like:passport.jpg` |
 | More like A than like B? | `onnxray explain face.onnx me.jpg --target unlike:a.jpg,b.jpg` |
 | What does this channel look at? | `onnxray explain model.onnx cat.jpg --target unit:layer4.1.conv2:37 --method guided-backprop` |

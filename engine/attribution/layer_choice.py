@@ -20,6 +20,8 @@ from ..proto.nodes import label
 from ..proto.operators import CONVOLUTIONS
 from ..targets.resolved import ClassTarget
 from ..targets.target import Target
+from .box_layers import REASON as BOX_REASON
+from .box_layers import fork_layers, is_of_box
 from .inputs import example_input
 from .problem import Problem
 from .quantised_maps import is_quantised_map, read_by_size_only, zero_of
@@ -74,6 +76,12 @@ def choose(problem: Problem, gradients: bool = True) -> list[MapPlace]:
     if problem.layers:
         named = [_named(problem, name) for name in problem.layers]
         return list({place.value: place for place in named}.values())
+    if is_of_box(problem):
+        found = fork_layers(problem, fitting_layers(problem.model))
+        grids = [(layer, _grid(problem, layer)) for layer in found]
+        places = [_place(problem, layer, grid, BOX_REASON) for layer, grid in grids if grid is not None]
+        if places:
+            return places
     return [_best(problem, gradients)]
 
 

@@ -23,7 +23,7 @@ from ..targets.resolved import ClassTarget, Place, Resolved
 from ..targets.settled import settled
 from ..targets.target import Target
 from .gradients import Gradients
-from .inputs import Input, input_of
+from .inputs import Input, input_of, values_at
 from .runs import Runs
 
 
@@ -71,8 +71,15 @@ class Problem:
             shared = {name: array for name, array in found.others.items() if name not in rows}
             return {found.name: found.x[:1], **alike}, shared
 
+        samples = len(input.x) if input.x.ndim else None
         return Place(
-            model, input.labels, input.geometries, input.plane, prepared, len(input.x) if input.x.ndim else None
+            model,
+            input.labels,
+            input.geometries,
+            input.plane,
+            prepared,
+            samples,
+            lambda of, names: values_at(of, input, names),
         )
 
     # --- rows ---

@@ -89,14 +89,22 @@ class Evidence:
         return bool(array.size and array.min() >= 0 and array.max() <= 1 + 1e-5)
 
 
-def evidence(model: Model, plane: tuple[int, int] | None, hints: Mapping[str, Any]) -> Evidence:
+def usual_plane(model: Model) -> tuple[int, int]:
+    """The size of the input where no image is given: the card's. Raises ModelError where the model takes no images."""
+    return _card(model, image_input(model)).size
+
+
+def _card(model: Model, image: ImageInput) -> Card:
+    try:
+        return find_card(model)
+    except OnnxrayError:
+        return Card(input=image.name, layout=image.layout, std=(255.0,))  # type: ignore[arg-type]
+
+
+def evidence(model: Model, plane: tuple[int, int], hints: Mapping[str, Any]) -> Evidence:
     """The evidence of a model at a size of its input. Raises ModelError where it takes no images."""
     image = image_input(model)
-    try:
-        card = find_card(model)
-    except OnnxrayError:
-        card = Card(input=image.name, layout=image.layout, size=plane or (224, 224), std=(255.0,))  # type: ignore[arg-type]
-    plane = plane or card.size
+    card = _card(model, image)
     feeds = _others(model, image.name)
     feeds[image.name] = _noise(replace(card, size=plane), image)
     return Evidence(model, plane, feeds, hints, None if card.labels is None else len(card.labels))

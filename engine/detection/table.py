@@ -9,7 +9,7 @@ from ..errors import ModelError, OnnxrayError
 from ..graph.model import Model
 from ..preprocess.find import find_detector
 from .emit import LABELS, OBJECTNESS, with_table
-from .evidence import evidence
+from .evidence import evidence, usual_plane
 from .layout import Layout, Part
 from .registry import rules
 
@@ -85,12 +85,18 @@ def _index(part: Part, candidate: int, column: int) -> str:
     return f"{read.value}:{wide},{y},{x}" if read.axes == "NKHW" else f"{read.value}:{y},{x},{wide}"
 
 
-@of_model
 def table_of(model: Model, plane: tuple[int, int] | None = None) -> Table:
     """The table of candidates, found by the rules; `plane` is the size of the input, by default the card's.
 
     Raises ModelError where the model is no detector that any rule knows, CardError.
     """
+    if plane is None:
+        plane = usual_plane(model)
+    return _table(model, plane)
+
+
+@of_model
+def _table(model: Model, plane: tuple[int, int]) -> Table:
     hints = find_detector(model)
     found = evidence(model, plane, hints)
     found.arrays([v.name for v in model.outputs if v.dtype is not None])  # in one run
@@ -105,6 +111,7 @@ def table_of(model: Model, plane: tuple[int, int] | None = None) -> Table:
     )
 
 
+@of_model
 def is_detector(model: Model) -> bool:
     """Whether a rule finds candidates in the model."""
     try:

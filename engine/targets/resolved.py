@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -24,7 +24,8 @@ class Place:
 
     `labels` of the classes; `geometries`, one per sample, where the input was an image; `plane`, the (height, width)
     of the input tensor, None where it is no image. `prepare` makes feeds of another picture or tensor: of one
-    sample, and those that are the same for all. `samples` is their number, None where there are none yet.
+    sample, and those that are the same for all. `samples` is their number, None where there are none yet. `run` gives
+    values (N, ...) of a model, the one of `model` with more nodes, for the samples; None where there are none yet.
     """
 
     model: Model
@@ -33,6 +34,7 @@ class Place:
     plane: tuple[int, int] | None = None
     prepare: Callable[[NDArray[Any]], tuple[Mapping[str, NDArray[Any]], Mapping[str, NDArray[Any]]]] | None = None
     samples: int | None = None
+    run: Callable[[Model, Sequence[str]], Mapping[str, NDArray[Any]]] | None = None
 
 
 @dataclass(frozen=True)
@@ -110,10 +112,11 @@ class ClassTarget:
 
 @dataclass(frozen=True)
 class FixedTarget:
-    """One target in a model that is given by its cotangent: score(y) = sum(y * cotangent) over the value `of`.
+    """Targets in a model that are given by their cotangents: score(y) = sum(y * cotangent) over the value `of`.
 
-    `pick` gives the cotangent (N, 1, ...) for the clean values y: (N, ...). `constant` says that it depends on y's
-    shape only; `found` names, per sample, what was chosen by its values. `reason` says why this is what was asked for.
+    `pick` gives the cotangents (N, K, ...) for the clean values y: (N, ...); K is `count`, 1 but for several boxes.
+    `constant` says that they depend on y's shape only; `found` names what was chosen by its values, sample by sample.
+    `reason` says why this is what was asked for.
     `emit` adds nodes that compute the cotangent (N, ...), float32, from the value of that name; it raises TargetError.
     """
 
@@ -125,15 +128,12 @@ class FixedTarget:
     found: Callable[[NDArray[Any]], list[Target]] | None = None
     reason: str = ""
     emit: Callable[[Emitter, str], str] | None = None
-
-    @property
-    def count(self) -> int:
-        """The number of targets per sample."""
-        return 1
+    count: int = 1
 
     def cotangents(self, y: NDArray[Any]) -> NDArray[np.float32]:
-        """(N, ...) for the clean values y: (N, ...). Raises TargetError."""
-        return self.pick(y)[:, 0]
+        """(N * K, ...) for the clean values y: (N, ...), sample by sample. Raises TargetError."""
+        found = self.pick(y)
+        return found.reshape(-1, *found.shape[2:])
 
 
 # What a target is in a model. Both kinds give `cotangents(y)`; those made of classes can choose theirs inside a graph.

@@ -15,7 +15,7 @@ from .target import Target
 def settled(resolved: Resolved, y: NDArray[Any], labels: tuple[str, ...] | None) -> list[Target]:
     """The targets of every row, sample by sample, with the classes that were chosen filled in. y: (N, ...)."""
     if isinstance(resolved, FixedTarget):
-        return [resolved.target] * len(y) if resolved.found is None else resolved.found(y)
+        return [resolved.target] * (len(y) * resolved.count) if resolved.found is None else resolved.found(y)
     rows: list[Target] = []
     scale = resolved.scale
     for chosen, weights in zip(resolved.chosen(y), resolved.row_weights(len(y)), strict=True):

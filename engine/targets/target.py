@@ -14,6 +14,7 @@
     Target.point("left_knee")      the peak of a keypoint's heat map
     Target.region("cat", box=...)  a class of a dense output: its mean over a box, over a mask, or where it wins
     Target.like(array)             how similar the embedding is to another one; Target.unlike(a, b) more to a than to b
+    Target.detection(2, "cat")     a box of a detector; Target.detections(3) the most certain ones
     Target.cotangent("v", array)   the sum of a value's elements times the array
 
 Every score is linear in the value `of` that the target is resolved to: score(y) = sum(y * cotangent). Choices that
@@ -238,6 +239,27 @@ class Target:
     def unlike(a: Any, b: Any, pool: str = "auto") -> Target:
         """How much more similar to `a` than to `b`: references as in `like`."""
         return registry.make("Like", (a,), (b,), pool)
+
+    @staticmethod
+    def detection(
+        rank: int = 1,
+        label: int | str | None = None,
+        *,
+        at: Sequence[float] | None = None,
+        edges: Sequence[float] | None = None,
+        side: str | None = None,
+        objectness: bool = False,
+    ) -> Target:
+        """A box of a detector: the `rank`-th most certain one (of a class), the smallest one around the point `at`
+        (y, x), or the one most like `edges` (y0, x0, y1, x1), in pixels of the image. `side`: "x1", "y1", "x2", "y2",
+        "w" or "h" in place of its score; `objectness`: that there is an object at all."""
+        place = None if at is None else tuple(at)
+        return registry.make("Box", rank, label, place, None if edges is None else tuple(edges), side, objectness)
+
+    @staticmethod
+    def detections(count: int | None = None, label: int | str | None = None) -> Target:
+        """The `count` most certain boxes of a detector (of a class), a map for each; None for all of them."""
+        return registry.make("Boxes", count, label)
 
     @staticmethod
     def cotangent(value: str, array: NDArray[Any]) -> Target:

@@ -34,6 +34,9 @@ def one_output(evidence: Evidence) -> Layout | None:
     parts = along(evidence.model, evidence, name, columns)
     found = evidence.grids(count)
     grids, anchors = found or ((), 1)
+    known = any(evidence.function(value) is not None for value, _, _ in parts)
+    if not (grids or known or evidence.is_probability(flat[:, 4:]) or evidence.hints):
+        return None  # embeddings of tokens have this shape too
     told = f"output {name!r} holds {count} candidates of {width} numbers"
     classes, extra, objectness, why = _columns(evidence, name, parts, width, anchors, axes)
     first = 5 if objectness else 4

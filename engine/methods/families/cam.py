@@ -22,6 +22,7 @@ from ...compiled.build import Build
 from ...compiled.emitted import Emitted, EmittedGrid
 from ...compiled.maps import activations as emit_activations
 from ...compiled.maps import maps_of_value
+from ...detection.emit import SIDES
 from ...errors import MethodError
 from ...targets.resolved import ClassTarget
 from ..registry import Method, Needs
@@ -67,7 +68,8 @@ class Cam(Method):
         warnings = tuple(dict.fromkeys(text for place in places for text in self._about(problem, place)))
         return GridMaps(
             values,
-            display="positive",
+            # What makes a box wider counts on either side of it.
+            display="signed" if problem.target.of == SIDES else "positive",
             layer="+".join(place.name for place in places),
             reason=reason,
             plane=plane,

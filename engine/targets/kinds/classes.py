@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ...errors import TargetError
+from ..boxes import answers_with_boxes
 from ..classes import class_index, class_scores, dense_answer, the_number
 from ..dense import is_dense
 from ..registry import form, kind, parse
-from ..resolved import Place, Resolved
+from ..resolved import FixedTarget, Place, Resolved
 from ..target import Target
+from .box import Boxes
 from .region import Region
 from .value import Value
 
@@ -46,8 +48,13 @@ class Predicted(Target):
                     f"the output {number.output!r} holds numbers, which have no ranks: explain value:INDEX"
                 )
             return Value().resolve(place)
-        if self.rank == 1 and dense_answer(place.model) is not None and is_dense(place.model):
+        dense = self.rank == 1 and dense_answer(place.model) is not None and is_dense(place.model)
+        if dense and not answers_with_boxes(place.model):
             return Region("predicted").resolve(place)
+        if self.rank == 1 and answers_with_boxes(place.model):
+            found = Boxes(3).resolve(place)
+            assert isinstance(found, FixedTarget)
+            return replace(found, reason=f"the three most certain boxes, as the model is a detector; {found.reason}")
         return class_scores(place, "model", self)
 
 

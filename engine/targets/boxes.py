@@ -1,0 +1,172 @@
+"""Boxes of a detector as targets: which one is meant, and the element of the table of candidates that is explained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..detection.detections import Detection, Detections, found_in
+from ..detection.emit import LABELS, LOGITS, OBJECTNESS, SCORES, SIDES
+from ..detection.suppress import overlaps
+from ..detection.table import Table, is_detector, table_of
+from ..errors import ModelError, OnnxrayError, TargetError, UnknownName, nearest
+from ..graph.model import Model
+from ..preprocess.answers import answer_of
+from ..preprocess.find import find_detector
+from .resolved import Place
+
+# A box that is asked for by its corners has at least this overlap with the one that is meant.
+LEAST_OVERLAP = 0.3
+# Outputs that are more than one kind of answer: levels of a pyramid.
+_LEVELS = 6
+# What of a box's sides is explained: its columns of x0, y0, x1, y1 and their signs.
+PARTS = {"x1": {0: 1}, "y1": {1: 1}, "x2": {2: 1}, "y2": {3: 1}, "w": {2: 1, 0: -1}, "h": {3: 1, 1: -1}}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which box: the `rank`-th of the class `label` (of any for None), the one at a point or most like `edges`."""
+
+    rank: int = 1
+    label: str | int | None = None
+    at: tuple[float, float] | None = None
+    edges: tuple[float, ...] | None = None
+
+
+def table_in(place: Place) -> Table:
+    """The table of candidates. Raises TargetError where the model is no detector."""
+    try:
+        return table_of(place.model, place.plane)
+    except ModelError as error:
+        raise TargetError(f"there is no box to explain: {error}") from None
+
+
+def answers_with_boxes(model: Model) -> bool:
+    """Whether the model is a detector; its outputs are looked at first, as the rules take a run of the model."""
+    try:
+        answer = answer_of(model)
+    except OnnxrayError:
+        return False
+    shapes = [v.shape for v in model.outputs if v.shape is not None and v.dtype is not None and v.dtype.kind == "f"]
+    tables = any(len(shape) in (3, 5) for shape in shapes) and answer.kind in ("map", "boxes")
+    maps = [shape for shape in shapes if len(shape) == 4]
+    sizes = len(maps) in (2, 3) and any(shape[1] == 2 for shape in maps)
+    return (tables or sizes or answer.kind == "boxes" or len(shapes) >= _LEVELS) and is_detector(model)
+
+
+def boxes_in(place: Place, table: Table) -> list[Detections]:
+    """The boxes of every sample. Raises TargetError where there are no samples yet."""
+    if place.run is None:
+        raise TargetError("a box is found in an image, and there is none here: give an image")
+    names = [SCORES, SIDES, *([LABELS] if table.has_labels else [])]
+    values = place.run(table.model, names)
+    hints = find_detector(place.model)
+    return [
+        found_in(
+            table,
+            values,
+            sample,
+            geometry=None if place.geometries is None else place.geometries[sample],
+            names=place.labels,
+            score=hints.get("threshold"),
+            overlap=hints.get("nms"),
+        )
+        for sample in range(len(values[SIDES]))
+    ]
+
+
+def chosen(found: Detections, asked: Asked, labels: Sequence[str] | None) -> int:
+    """The number of the box that is meant. Raises TargetError that says the nearest one, UnknownName for a class."""
+    if not len(found):
+        raise TargetError(
+            f"no box is certain enough: the best candidate has a probability of {found.best:.3g}; lower the threshold "
+            "with detector={'threshold': P}"
+        )
+    if asked.at is not None:
+        return _at(found, asked.at)
+    of_class = range(len(found))
+    if asked.label is not None:
+        wanted = asked.label
+        of_class = [i for i in of_class if wanted in (int(found.labels[i]), found.names[i])]  # type: ignore[assignment]
+        if not of_class:
+            raise _no_class(found, wanted, labels)
+    if asked.edges is not None:
+        return _like(found, asked.edges, list(of_class))
+    if asked.rank > len(of_class):
+        raise TargetError(
+            f"there is no box {asked.rank}: the image has {len(of_class)} of at least the threshold"
+            + (f" of class {asked.label!r}" if asked.label is not None else "")
+        )
+    return of_class[asked.rank - 1]
+
+
+def check_label(label: str | int | None, labels: Sequence[str] | None) -> None:
+    """Raises TargetError, UnknownName for a class that no box can have."""
+    if not isinstance(label, str):
+        return
+    if labels is None:
+        raise TargetError(
+            f"the class {label!r} cannot be looked up, the model has no labels: say its number (box:class=3) or labels="
+        )
+    if label not in labels:
+        raise UnknownName("label", label, list(labels))
+
+
+def _no_class(found: Detections, wanted: str | int, labels: Sequence[str] | None) -> TargetError:
+    there = ", ".join(dict.fromkeys(d.title for d in found))
+    close = nearest(str(wanted), list(labels or ()))
+    hint = f"; nearest labels: {', '.join(map(repr, close))}" if close and wanted not in (labels or ()) else ""
+    return TargetError(f"there is no box of class {wanted!r}; the image has {there}{hint}")
+
+
+def _at(found: Detections, at: tuple[float, float]) -> int:
+    """The smallest box around a point (y, x)."""
+    y, x = at
+    boxes = found.boxes.astype(np.float64)
+    inside = (boxes[:, 0] <= y) & (y <= boxes[:, 2]) & (boxes[:, 1] <= x) & (x <= boxes[:, 3])
+    sizes = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    if inside.any():
+        return int(np.flatnonzero(inside)[np.argmin(sizes[inside])])
+    far = np.hypot((boxes[:, 0] + boxes[:, 2]) / 2 - y, (boxes[:, 1] + boxes[:, 3]) / 2 - x)
+    raise TargetError(f"no box is at {y:g},{x:g}: the nearest one is {_told(found[int(np.argmin(far))])}")
+
+
+def _like(found: Detections, edges: tuple[float, ...], of_class: list[int]) -> int:
+    """The box with the greatest overlap."""
+    shared = overlaps(np.array([edges]), found.boxes[of_class])[0]
+    best = int(np.argmax(shared))
+    if shared[best] < LEAST_OVERLAP:
+        raise TargetError(
+            f"no box overlaps {','.join(f'{e:g}' for e in edges)} by {LEAST_OVERLAP} or more: the nearest one is "
+            f"{_told(found[of_class[best]])} ({shared[best]:.2f})"
+        )
+    return of_class[best]
+
+
+def _told(d: Detection) -> str:
+    return f"{d.title} at {','.join(f'{edge:.0f}' for edge in d.box)}"
+
+
+def value_of(table: Table, side: str | None, objectness: bool) -> str:
+    """The value that is explained. Raises TargetError where the detector has no objectness."""
+    if objectness and not table.has_objectness:
+        raise TargetError("this detector has no objectness: explain the box without :objectness")
+    return OBJECTNESS if objectness else SIDES if side else LOGITS
+
+
+def cotangent(
+    shape: tuple[int, ...], table: Table, d: Detection, side: str | None, objectness: bool
+) -> NDArray[np.float32]:
+    """(A, columns): 1 where the box's number stands in the value that is explained."""
+    weights = np.zeros(shape, np.float32)
+    if objectness:
+        weights[d.candidate, 0] = 1
+    elif side:
+        for column, sign in PARTS[side].items():
+            weights[d.candidate, column] = sign
+    else:
+        weights[d.candidate, 0 if table.has_labels else d.label] = 1
+    return weights

@@ -1,0 +1,212 @@
+"""Boxes of a detector: why this one, why this class, why so wide."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...detection.detections import Detection, Detections
+from ...detection.table import Table
+from ...errors import TargetError
+from ..boxes import PARTS, Asked, boxes_in, check_label, chosen, cotangent, table_in, value_of
+from ..registry import form, is_number, kind
+from ..resolved import FixedTarget, Place, Resolved
+from ..target import Target
+from .region import box_of, check_box
+
+_CLASS = "class="
+
+
+@kind
+@dataclass(frozen=True)
+class Box(Target):
+    """One box of a detector: the score of its class before the sigmoid or softmax.
+
+    rank: the most certain is 1, of the class `label` (a name, or a number) where one is given. at: (y, x) that it is
+    around, the smallest such box. edges: (y0, x0, y1, x1) that it overlaps most. side: one of its sides or sizes in
+    pixels of the model's plane in place of the score, "x1", "y1", "x2", "y2", "w", "h". objectness: how sure the model
+    is that there is an object at all. found, among: the box that was meant and all boxes of the image, once these are
+    known.
+    """
+
+    rank: int = 1
+    label: str | int | None = None
+    at: tuple[float, float] | None = None
+    edges: tuple[float, ...] | None = None
+    side: str | None = None
+    objectness: bool = False
+    found: Detection | None = field(default=None, compare=False, repr=False)
+    among: Detections | None = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise TargetError(f"there is no box {self.rank}: the most certain one is 1")
+        if self.side is not None and self.side not in PARTS:
+            raise TargetError(f"the side {self.side!r} of a box is none of {', '.join(PARTS)}")
+        if self.side and self.objectness:
+            raise TargetError("a box is explained by a side or by its objectness, not by both")
+        check_box(self.edges)
+
+    def __str__(self) -> str:
+        parts = ["box"]
+        if self.at is not None:
+            parts.append(f"at:{_plain(self.at)}")
+        if self.edges is not None:
+            parts.append(_plain(self.edges))
+        if self.label is not None:
+            parts.append(self.label if isinstance(self.label, str) else f"{_CLASS}{self.label}")
+        if self.rank > 1:
+            parts.append(str(self.rank))
+        if self.side:
+            parts.append(f"side={self.side}")
+        return ":".join([*parts, *(["objectness"] if self.objectness else [])])
+
+    @property
+    def of_answer(self) -> bool:
+        return True
+
+    @property
+    def title(self) -> str:
+        if self.found is None:
+            return str(self)
+        of = f"{self.side} of " if self.side else "objectness of " if self.objectness else ""
+        which = "" if self.among is None else f" ({self.among_all} of {len(self.among)})"
+        return f"{of}{self.found.title} {100 * self.found.score:.1f} %{which}"
+
+    @property
+    def among_all(self) -> int:
+        """Which of all boxes of the image it is, the most certain one being 1."""
+        if self.among is None or self.found is None:
+            return self.rank
+        here = (self.among.candidates == self.found.candidate) & (self.among.labels == self.found.label)
+        return int(np.flatnonzero(here)[0]) + 1
+
+    @property
+    def asked(self) -> Asked:
+        return Asked(self.rank, self.label, self.at, self.edges)
+
+    def resolve(self, place: Place) -> Resolved:
+        check_label(self.label, place.labels)
+        table = table_in(place)
+        found = [] if place.run is None else boxes_in(place, table)
+        settled = [_settled(self, boxes, chosen(boxes, self.asked, place.labels)) for boxes in found]
+        return _resolved(self, table, [[box] for box in settled], self.side, self.objectness)
+
+
+@kind
+@dataclass(frozen=True)
+class Boxes(Target):
+    """The most certain boxes of a detector, a map for each; `count` None stands for all of them."""
+
+    count: int | None = None
+    label: str | int | None = None
+    side: str | None = None
+    objectness: bool = False
+
+    def __post_init__(self) -> None:
+        if self.count is not None and self.count < 1:
+            raise TargetError(f"box:top:{self.count} names no box: ask for at least one")
+        Box(side=self.side, objectness=self.objectness)
+
+    def __str__(self) -> str:
+        parts = ["box", "all" if self.count is None else f"top:{self.count}"]
+        if self.label is not None:
+            parts.append(self.label if isinstance(self.label, str) else f"{_CLASS}{self.label}")
+        parts += [f"side={self.side}"] if self.side else []
+        return ":".join([*parts, *(["objectness"] if self.objectness else [])])
+
+    @property
+    def is_several(self) -> bool:
+        return True
+
+    @property
+    def of_answer(self) -> bool:
+        return True
+
+    def resolve(self, place: Place) -> Resolved:
+        check_label(self.label, place.labels)
+        table = table_in(place)
+        found = [] if place.run is None else boxes_in(place, table)
+        rows = []
+        for boxes in found:
+            numbers = [chosen(boxes, Asked(1, self.label), place.labels)]
+            if self.label is None:
+                numbers = list(range(len(boxes)))
+            else:
+                numbers = [i for i in range(len(boxes)) if self.label in (int(boxes.labels[i]), boxes.names[i])]
+            rows.append([_settled(self, boxes, i) for i in numbers[: self.count]])
+        if len({len(row) for row in rows}) > 1:
+            raise TargetError(
+                f"the images have {', '.join(str(len(row)) for row in rows)} boxes for {self}: explain one at a time"
+            )
+        return _resolved(self, table, rows, self.side, self.objectness)
+
+
+def _settled(asked: Box | Boxes, boxes: Detections, number: int) -> Box:
+    """The box that is meant, by its number among all of the image."""
+    found = boxes[number]
+    if isinstance(asked, Box) and (asked.at is not None or asked.edges is not None or asked.label is not None):
+        return replace(asked, found=found, among=boxes)
+    return Box(number + 1, side=asked.side, objectness=asked.objectness, found=found, among=boxes)
+
+
+def _resolved(
+    asked: Target, table: Table, rows: Sequence[Sequence[Box]], side: str | None, objectness: bool
+) -> Resolved:
+    """rows: the boxes of every sample, none where there are no samples yet."""
+
+    def pick(y: NDArray[Any]) -> NDArray[np.float32]:
+        if not rows:
+            raise TargetError("a box is found in an image, and there is none here: give an image")
+        found = [
+            [cotangent(y.shape[1:], table, box.found, side, objectness) for box in row if box.found] for row in rows
+        ]
+        return np.array(found, np.float32)
+
+    def names(y: NDArray[Any]) -> list[Target]:
+        return [box for row in rows for box in row]
+
+    count = len(rows[0]) if rows else 1
+    return FixedTarget(table.model, value_of(table, side, objectness), asked, pick, False, names, table.reason, count=count)
+
+
+def _plain(numbers: Sequence[float]) -> str:
+    return ",".join(f"{number:g}" for number in numbers)
+
+
+@form(
+    "box",
+    "box, box:K, box:LABEL, box:LABEL:K, box:class=N, box:at:Y,X, box:Y0,X0,Y1,X1, box:top:K, box:all, then "
+    ":side=x1 (y1, x2, y2, w, h) or :objectness",
+    "a box of a detector: the most certain one, the K-th (of a class), the one at a point or most like another; "
+    "`top:3` and `all` are several, a map for each; `side=w` asks why it is that wide",
+    bare=True,
+)
+def _box(text: str) -> Target:
+    parts = [part.strip() for part in text.split(":")] if text else []
+    objectness = bool(parts) and parts[-1] == "objectness"
+    parts = parts[:-1] if objectness else parts
+    side = parts.pop().removeprefix("side=") if parts and parts[-1].startswith("side=") else None
+    more: dict[str, Any] = {"side": side, "objectness": objectness}
+    if parts[:1] == ["all"] or parts[:1] == ["top"]:
+        count = int(parts[1]) if parts[0] == "top" else None
+        return Boxes(count, _label(parts[1 if count is None else 2 :]), **more)
+    if parts[:1] == ["at"]:
+        y, x = parts[1].split(",")
+        return Box(at=(float(y), float(x)), **more)
+    if parts and (edges := box_of(f":{parts[0]}")[1]) is not None:
+        return Box(label=_label(parts[1:]), edges=edges, **more)
+    rank = int(parts.pop()) if parts and is_number(parts[-1]) else 1
+    return Box(rank, _label(parts), **more)
+
+
+def _label(parts: Sequence[str]) -> str | int | None:
+    """The class that what is left of a text names, if any. Raises ValueError for more than one."""
+    if not parts:
+        return None
+    (label,) = parts
+    return int(label.removeprefix(_CLASS)) if label.startswith(_CLASS) else label
