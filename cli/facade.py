@@ -40,7 +40,7 @@ from ..engine.visualize import visualize as _visualize
 def explain(
     model: Source,
     image: Any,
-    method: str | Method | type[Method] = "grad-cam",
+    method: str | Method | type[Method] | None = None,
     target: Any = None,
     layer: str | Layer | Sequence[str | Layer] | None = None,
     at: str | None = None,
@@ -54,7 +54,8 @@ def explain(
         (N, ...) or one sample; or {input name: one of these} for several inputs, of which one is explained: the option
         `input` names it, else it is the one that takes images, else the first one of floats. Given tensors, everything
         is in the tensor's units and pixels.
-    method: a name of `onnxray.methods()`, another name that it is known by ("GradCAM", "ig"), its class or an instance.
+    method: a name of `onnxray.methods()`, another name that it is known by ("GradCAM", "ig"), its class or an instance;
+        by default grad-cam, of boxes of a detector hires-cam.
     target: None (the predicted class), a class index, a label, a text such as "top:3", or a `Target`; or a list of
         these: one for each image of several, several for one image alone (`Target.several` for all of every image).
     layer: for methods that work at a layer: its name, that of its output value or of its module ("layer4.1"), a

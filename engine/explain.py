@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .attribution.box_layers import is_of_box
 from .attribution.columns import input_of_columns
 from .attribution.explanation import Explanation
 from .attribution.explanations import Explanations
@@ -42,10 +43,14 @@ PREPROCESSING = "preprocessing: "
 TINY = 1e-3
 
 
+# Where no method is named; of a box, gradients averaged over the plane would light whatever looks like it elsewhere.
+USUAL_METHOD, BOX_METHOD = "grad-cam", "hires-cam"
+
+
 def explain(
     model: Source,
     image: ArrayLike | Mapping[str, ArrayLike],
-    method: str | Method | type[Method] = "grad-cam",
+    method: str | Method | type[Method] | None = None,
     target: Any = None,
     layer: str | Layer | Sequence[str | Layer] | None = None,
     at: str | None = None,
@@ -75,8 +80,11 @@ def explain(
     """
     fields = {name: options.pop(name) for name in CARD_OPTIONS if name in options}
     running = {name: options.pop(name) for name in RUN_OPTIONS if name in options}
-    chosen = make(method, options, ("method", "target", "layer", "at", *CARD_OPTIONS, *RUN_OPTIONS))
+    known = ("method", "target", "layer", "at", *CARD_OPTIONS, *RUN_OPTIONS)
+    chosen = make(method or USUAL_METHOD, options, known)
     problem = problem_of(load(model, **fields), image, target, layer, runtime=RunOptions(**running), at=at)
+    if method is None and is_of_box(problem):
+        chosen = make(BOX_METHOD, options, known)
     return solve(problem, chosen)
 
 

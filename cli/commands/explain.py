@@ -9,7 +9,7 @@ import click
 
 from ..parameters import complete, options
 from ..parameters.inputs import finish_run
-from ..parameters.methods import DEFAULT, listing
+from ..parameters.methods import BOXES, DEFAULT, listing
 from ..terminal.echo import echo
 from ..terminal.help import Command
 
@@ -57,9 +57,9 @@ def _list_methods(context: click.Context, parameter: click.Parameter, value: boo
     "methods",
     metavar="NAME,...",
     multiple=True,
-    default=(DEFAULT,),
+    default=(),
     help="Methods, separated by commas or given several times; `all`: every one that fits the model. "
-    f"Default: {DEFAULT}.",
+    f"Default: {DEFAULT}, of boxes {BOXES}.",
     shell_complete=complete.methods,
 )
 @options.option(
@@ -71,7 +71,8 @@ def _list_methods(context: click.Context, parameter: click.Parameter, value: boo
     default=("predicted",),
     help="What is explained; may be given several times: `predicted` (the default), a class by number or label, "
     "`top:3`, `contrast:A,B`, `prob:CLASS`, `unit:LAYER:CHANNEL[,Y,X]`, `region:CLASS[:Y0,X0,Y1,X1]`, "
-    "`element:VALUE:I,J,...`, `value`, `like:FILE`; see docs/targets.md.",
+    "`element:VALUE:I,J,...`, `value`, `like:FILE`, `box:LABEL:K` of a detector (whose default is "
+    "`box:top:3`); see docs/targets.md.",
     shell_complete=complete.targets,
 )
 @options.layers

@@ -28,7 +28,9 @@ def command(common: options.Common, **asked: Any) -> None:
     """Classify images: print the top classes with their probabilities.
 
     Probabilities are the softmax of the model's logits, or their sigmoid where classes are independent or one number
-    stands for two. Models that answer with numbers have them printed. Preprocessing comes from the model's card.
+    stands for two. Models that answer with numbers have them printed. Detectors have their boxes printed, the most
+    certain first, as probability, class and y0,x0,y1,x1 in pixels of the image; with --output they are drawn, and
+    --detector threshold=0.4,nms=0.5 says which. Preprocessing comes from the model's card.
     """
     from ..tasks.predict import PredictOptions, as_text, predict
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 ALL, DEFAULT = "all", "grad-cam"
 
+BOXES = "hires-cam"
+
 # Methods that take minutes on a large network: not what `all` should surprise with, nor a report wait for.
 PATIENT = ("kernel-shap", "lime", "rise", "score-cam", "sobol")
 

@@ -14,7 +14,7 @@ from ...engine.errors import ImageError
 from ...engine.preprocess.geometry import within
 from ..figures.explanations import PANEL, Sheet
 from ..parameters.inputs import card_of, open_model, take_images
-from ..parameters.methods import chosen_methods, plain_options
+from ..parameters.methods import BOXES, DEFAULT, chosen_methods, plain_options
 from ..sources.source import ALL, Selection
 from ..terminal.words import as_options
 from .over_images import Outcome, Pixels, over_images, side_by_side
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ...engine.methods.registry import Method
     from ...engine.preprocess.card import Card
     from ...engine.targets.target import Target
+    from ..figures.boxes import BoxSheet
     from ..figures.hottest_region import Side
     from ..files.output import Output
     from ..files.run import Run
@@ -74,8 +75,9 @@ def explain(options: ExplainOptions) -> Run:
     from ..terminal.progress import Progress
 
     common = options.common
-    methods, every = chosen_methods(options.methods, options.settings)
     model = open_model(options.model, common.card)
+    usual = BOXES if not options.methods and of_boxes(model, options.targets) else DEFAULT
+    methods, every = chosen_methods(options.methods or (usual,), options.settings)
     images = take_images(options.images, options.model, common.quiet, options.selection)
     card = card_of(model, common.quiet)
     fed_too = fed(options.feeds, model)
@@ -100,6 +102,14 @@ def explain(options: ExplainOptions) -> Run:
         if left_out := left_out_of_all(run.entries):
             run.manifest["left_out"] = left_out
     return run
+
+
+def of_boxes(model: Model, targets: Sequence[str]) -> bool:
+    """Whether boxes of a detector are explained, by name or because nothing else is named."""
+    from ...engine.targets.boxes import answers_with_boxes
+
+    named = [text.strip().partition(":")[0] == "box" for text in targets]
+    return all(named) or (all(text.strip() == "predicted" for text in targets) and answers_with_boxes(model))
 
 
 def decisive_of(options: ExplainOptions, methods: Sequence[Method], targets: Sequence[Target]) -> dict[str, Any]:
@@ -200,6 +210,7 @@ class Explainer:
     def one(self, path: Path, pixels: Pixels, folder: str) -> Outcome:
         """Everything about one image: its results for the manifest, and the files written."""
         from ...engine.explain import PREPROCESSING
+        from ..figures import boxes
 
         maps: list[dict[str, Any]] = []
         files: list[str] = []
@@ -208,20 +219,22 @@ class Explainer:
         warnings: list[tuple[str, str]] = []
         geometry = None
         sheet = Sheet(path.name, pixels, self.options.alpha, self.options.colormap)
+        of_boxes = boxes.BoxSheet(path.name, pixels, PANEL)
         # No map is kept once it is written and in the sheet: together they would be many times the image.
         kept = self.ranges.kept(path, pixels)
         for explanation in self.explanations(pixels, left_out, path) if kept is None else kept:
             self.ranges.note(path, explanation)
-            entry = self._write(explanation, folder, sheet)
+            entry = self._write(explanation, folder, sheet, of_boxes)
             maps.append(entry)
             files += entry["files"]
             geometry = explanation.geometry
             for text in explanation.warnings:
                 if not text.startswith(PREPROCESSING):  # said once, when the card was found
                     warnings.append((text, explanation.method))
-            said.append(summary(explanation))
+            said.append(summary(explanation) + boxes.summary(explanation))
         if "sheet" in self.options.formats and maps:
-            files.append(self.run.picture(self.run.name("sheet.png", folder), sheet.picture))
+            drawn = of_boxes.picture if all("box" in entry for entry in maps) else sheet.picture
+            files.append(self.run.picture(self.run.name("sheet.png", folder), drawn))
             said.append(str(self.run.folder / files[-1]))
         self._reports[path] = warnings, said
         return {
@@ -313,9 +326,9 @@ class Explainer:
         elif self._summaries == _MOST_SUMMARIES + 1:
             self._news.append(f"the manifest says the same of the others: {self.run.folder / 'manifest.json'}")
 
-    def _write(self, e: Explanation, folder: str, sheet: Sheet) -> dict[str, Any]:
+    def _write(self, e: Explanation, folder: str, sheet: Sheet, of_boxes: BoxSheet) -> dict[str, Any]:
         """Write the files of one explanation and put it into the sheet; its entry of the manifest."""
-        from ..figures import class_map
+        from ..figures import boxes, class_map
 
         name = self.run.name(f"{e.method}-{file_name(e)}" if self._many() else e.method, folder)
         seen = {"overlay", "sheet"} & set(self.options.formats) or self.options.threshold is not None
@@ -324,7 +337,11 @@ class Explainer:
         if "sheet" in self.options.formats:
             extra = class_map.panels(e, self.options.alpha, PANEL) if class_map.has_classes(e) else None
             sheet.add(e, overlay, ends, extra)
-        entry, files = entry_of(e, self.options.colormap, ends), self._write_map(e, name, overlay, ends)
+            if boxes.of(e) is not None and overlay is not None:
+                of_boxes.add(e, overlay, ends, self.options.colormap)
+        overlay = None if overlay is None else boxes.overlay(e, overlay)
+        entry = {**entry_of(e, self.options.colormap, ends), **boxes.entry(e)}
+        files = self._write_map(e, name, overlay, ends)
         if class_map.has_classes(e):
             entry["classes"] = [answer.to_mapping() for answer in class_map.answers(e)]
             if "classes" in self.options.formats:
@@ -367,7 +384,8 @@ class Explainer:
 
     def _many(self) -> bool:
         """Whether a method makes more than one map of an image."""
-        return len(self.targets) > 1 or any(target.is_several for target in self.targets)
+        several = len(self.targets) > 1 or any(target.is_several for target in self.targets)
+        return several or of_boxes(self.model, [str(target) for target in self.targets])
 
 
 def left_out_of_all(entries: Sequence[dict[str, Any]]) -> dict[str, str]:

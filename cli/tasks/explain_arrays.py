@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..parameters.inputs import card_or_none, find_images, open_model, refuse_crop
-from ..parameters.methods import chosen_methods
+from ..parameters.methods import DEFAULT, chosen_methods
 from ..terminal.words import as_options
 from .explain import about_of, check_options, decisive_of, entry_of, file_name, left_out_of_all, target_of
 from .over_images import Outcome, over_images
@@ -157,7 +157,7 @@ def explain_arrays(options: ExplainOptions) -> Run:
     from ..terminal.progress import Progress
 
     common = options.common
-    methods, every = chosen_methods(options.methods, options.settings)
+    methods, every = chosen_methods(options.methods or (DEFAULT,), options.settings)
     model = open_model(options.model, common.card)
     card = card_or_none(model, common.quiet)
     paths = find_images(options.images, options.model, common.quiet, options.selection)

@@ -14,6 +14,7 @@ from ...engine.errors import ImageError
 from ..parameters.inputs import card_of, fixed_batch, open_model, take_images
 from ..sources.source import ALL, Selection
 from ..terminal.echo import one_line
+from . import predict_boxes as boxes
 from .guesses import plain_guess
 from .over_images import Entry, Pixels, ReadImage, over_batches
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ..files.output import Output
     from ..parameters.options import Common
     from ..terminal.progress import Progress
+    from .predict_boxes import BoxPrediction
     from .subject import Subject
 
 
@@ -58,20 +60,27 @@ class Predictions:
 
 def predict(options: PredictOptions) -> Predictions:
     """Predict every image, and write the run's folder if there is one. Raises ModelError, CardError, ImageError."""
+    from ...engine.detection.table import table_of
     from ...engine.preprocess.answers import answer_of
+    from ...engine.targets.boxes import answers_with_boxes
     from ..files.arrays import is_array_file
     from ..files.run import Run, describe, describe_card
     from ..terminal.progress import Progress
     from .predict_arrays import predict_arrays
+    from .predict_boxes import BoxPrediction
 
     common = options.common
     model = open_model(options.model, common.card)
     answer = answer_of(model)
-    _check_answer(answer)
     images = take_images(options.images, options.model, common.quiet, options.selection)
     of_arrays = bool(options.feeds) or any(map(is_array_file, images.paths))
     card = None if of_arrays else card_of(model, common.quiet)
-    about = {"model": describe(model), "card": None if card is None else describe_card(card), **_meaning(answer)}
+    finds_boxes = card is not None and answers_with_boxes(model)
+    table = table_of(model, card.size) if card is not None and finds_boxes else None
+    if table is None:
+        _check_answer(answer)
+    meaning = _meaning(answer) if table is None else {"boxes": table.reason}
+    about = {"model": describe(model), "card": None if card is None else describe_card(card), **meaning}
     about["answer"] = {"output": answer.output, "kind": answer.kind, "reason": answer.reason}
     decisive = {"top": options.top, "batch": options.batch, **common.runtime}
     decisive |= {"with": sorted(options.feeds)} if options.feeds else {}
@@ -81,7 +90,9 @@ def predict(options: PredictOptions) -> Predictions:
         if card is None:
             entries = predict_arrays(options, model, answer, images.paths, run, bar)
         else:
-            work = BatchPrediction(model, card, answer, options, bar)
+            work: BatchPrediction | BoxPrediction = BatchPrediction(model, card, answer, options, bar)
+            if table is not None:
+                work = BoxPrediction(model, card, table, options, run)
             found = over_batches(run, bar, images, work.several, work.size, _fits)
             by_path = {entry["path"]: entry for entry in found}
             entries = [by_path[str(path)] for path in images.paths] if images.paths else list(by_path.values())
@@ -184,7 +195,7 @@ def _meaning(answer: Answer) -> dict[str, str]:
 
 def _shown_as(about: Mapping[str, Any]) -> str:
     """What is printed, in words."""
-    return "; ".join(f"{name}: {about[name]}" for name in ("probabilities", "numbers") if name in about)
+    return "; ".join(f"{name}: {about[name]}" for name in ("probabilities", "numbers", "boxes") if name in about)
 
 
 def _numbers(values: NDArray[Any], answer: Answer) -> list[dict[str, Any]]:
@@ -213,6 +224,7 @@ def as_text(predictions: Predictions) -> str:
         for name, found in _each(entry):
             lines = [one_line(name)]
             lines += [f"  {number:.6g}" for number in found.get("numbers", ())]
+            lines += boxes.lines(found) if "boxes" in found else []
             for guess in found.get("top", ()):
                 label = f"class {guess['index']}" if guess["label"] is None else one_line(guess["label"])
                 mark = {True: "  yes", False: "  no"}.get(guess.get("holds"), "")
@@ -225,8 +237,14 @@ def write_csv(entries: Sequence[Entry]) -> str:
     """A line for each class of each image, best first."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
+    named = [each for entry in entries for each in _each(entry)]
+    if any("boxes" in found for _, found in named):
+        table.writerows(
+            [boxes.COLUMNS, *(row for name, found in named if "boxes" in found for row in boxes.rows(name, found))]
+        )
+        return text.getvalue()
     table.writerow(["image", "rank", "class", "label", "probability", "raw"])
-    for name, found in (each for entry in entries for each in _each(entry)):
+    for name, found in named:
         for rank, guess in enumerate(found.get("top", ()), 1):
             numbers = guess["probability"], guess["raw"]
             table.writerow([name, rank, guess["index"], guess["label"] or "", *numbers])

@@ -171,7 +171,9 @@ def _resolved(
         return [box for row in rows for box in row]
 
     count = len(rows[0]) if rows else 1
-    return FixedTarget(table.model, value_of(table, side, objectness), asked, pick, False, names, table.reason, count=count)
+    return FixedTarget(
+        table.model, value_of(table, side, objectness), asked, pick, False, names, table.reason, count=count
+    )
 
 
 def _plain(numbers: Sequence[float]) -> str:

@@ -1,0 +1,76 @@
+"""Boxes of detectors: entries of images, what is printed, the table and the pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..terminal.echo import one_line
+from .over_images import Entry, ReadImage
+
+if TYPE_CHECKING:
+    from ...engine.detection.detections import Detections
+    from ...engine.detection.table import Table
+    from ...engine.graph.model import Model
+    from ...engine.preprocess.card import Card
+    from ..files.run import Run
+    from .predict import PredictOptions
+
+COLUMNS = ("image", "rank", "class", "label", "score", "y0", "x0", "y1", "x1", "candidate", "element")
+
+
+class BoxPrediction:
+    """Images in, entries of the manifest out; with a run, a picture of each image's boxes."""
+
+    def __init__(self, model: Model, card: Card, table: Table, options: PredictOptions, run: Run | None) -> None:
+        self.model, self.card, self.table, self.options, self.run = model, card, table, options, run
+
+    def size(self) -> int:
+        """How many images run together."""
+        return self.options.batch if self.card.batched else 1
+
+    def several(self, images: Sequence[ReadImage]) -> list[Entry]:
+        """The entries of images, in order."""
+        from ...engine.attribution.inputs import input_of
+        from ...engine.inference.batches import RunOptions
+        from ...engine.predict import boxes_of
+
+        runtime = RunOptions(**self.options.common.runtime, batch=self.options.batch)
+        given = input_of(self.model, [image.pixels for image in images], self.card)
+        found = boxes_of(self.model, self.table, given, runtime)
+        return [self._entry(image, boxes) for image, boxes in zip(images, found, strict=True)]
+
+    def _entry(self, image: ReadImage, found: Detections) -> Entry:
+        from ..figures.boxes import drawn
+        from ..files.run import done
+
+        files = []
+        if self.run is not None:
+            picture = drawn(image.pixels, list(found))
+            files = [self.run.picture(self.run.name(f"{image.path.stem}-boxes.png"), picture)]
+        size: tuple[int, ...] = image.pixels.shape[:2]
+        results: dict[str, Any] = {"boxes": found.to_mapping(), "best": found.best}
+        return done(image.path, image.sha256, size=size, files=files, **results)
+
+
+def lines(found: Mapping[str, Any]) -> list[str]:
+    """The boxes of an image as text: probability, class, place."""
+    boxes = found["boxes"]
+    if not boxes:
+        return [f"  no box; the best candidate has {100 * found['best']:.2f} %"]
+    return [
+        f"  {100 * box['score']:6.2f} %  {_name(box)}  at {','.join(f'{edge:.0f}' for edge in box['box'])}"
+        for box in boxes
+    ]
+
+
+def rows(name: str, found: Mapping[str, Any]) -> list[list[Any]]:
+    """The boxes of an image as rows of a table."""
+    return [
+        [name, rank, box["class"], box["label"] or "", box["score"], *box["box"], box["candidate"], box["element"]]
+        for rank, box in enumerate(found["boxes"], 1)
+    ]
+
+
+def _name(box: Mapping[str, Any]) -> str:
+    return f"class {box['class']}" if box["label"] is None else one_line(box["label"])
