@@ -50,9 +50,9 @@ def extremes(maps: ArrayLike, threads: int | None = None) -> Extremes:
     highest, lowest, mean, square = (np.empty(rows, np.float32) for _ in range(4))
     highest_at, lowest_at = (np.empty(rows, np.int32) for _ in range(2))
     found = Extremes(highest, highest_at, lowest, lowest_at, mean, square, np.empty(rows, np.int64))
-    parts = tuple(vars(found).values())
+    parts, bits = tuple(vars(found).values()), values.view(np.int32)
     bands(
-        lambda start, stop: _extremes(values[start:stop], *(part[start:stop] for part in parts)),
+        lambda start, stop: _extremes(values[start:stop], bits[start:stop], *(part[start:stop] for part in parts)),
         rows,
         threads,
         max(1, _LEAST // values.shape[1]),
@@ -60,25 +60,61 @@ def extremes(maps: ArrayLike, threads: int | None = None) -> Extremes:
     return found
 
 
+# Reordered sums, and comparisons that know no NaN, run over several values at once; rows are looked through first.
+@kernel(fastmath={"reassoc", "nnan"})
+def _plain(row):  # type: ignore[no-untyped-def]
+    high = low = row[0]
+    above = 0
+    total = squares = 0.0
+    for p in range(len(row)):
+        x = row[p]
+        high, low = max(high, x), min(low, x)
+        above += x > 0
+        total += x
+        squares += np.float64(x) * np.float64(x)
+    return high, low, above, total, squares
+
+
 @kernel
-def _extremes(values, highest, highest_at, lowest, lowest_at, mean, square, active):  # type: ignore[no-untyped-def]
+def _careful(row):  # type: ignore[no-untyped-def]
+    high = low = row[0]
+    above = 0
+    total = squares = 0.0
+    for p in range(len(row)):
+        x = row[p]
+        total += x
+        squares += np.float64(x) * np.float64(x)
+        above += x > 0
+        # A NaN at the first place gives way to any number.
+        if x > high or (high != high and x == x):
+            high = x
+        if x < low or (low != low and x == x):
+            low = x
+    return high, low, above, total, squares
+
+
+@kernel
+def _place(row, value):  # type: ignore[no-untyped-def]
+    for p in range(len(row)):
+        if row[p] == value:
+            return p
+    return 0
+
+
+@kernel
+def _extremes(values, bits, highest, highest_at, lowest, lowest_at, mean, square, active):  # type: ignore[no-untyped-def]
     rows, places = values.shape
     for r in range(rows):
-        high = low = values[r, 0]
-        high_at = low_at = above = 0
-        total = squares = 0.0
+        largest = np.int32(0)
         for p in range(places):
-            x = values[r, p]
-            total += x
-            squares += np.float64(x) * np.float64(x)
-            if x > 0:
-                above += 1
-            # A NaN at the first place gives way to any number.
-            if x > high or (high != high and x == x):
-                high, high_at = x, p
-            if x < low or (low != low and x == x):
-                low, low_at = x, p
-        highest[r], highest_at[r], lowest[r], lowest_at[r] = high, high_at, low, low_at
+            largest = max(largest, bits[r, p] & np.int32(0x7FFFFFFF))
+        if largest > 0x7F800000:  # a NaN
+            high, low, above, total, squares = _careful(values[r])
+        else:
+            high, low, above, total, squares = _plain(values[r])
+        highest_at[r], lowest_at[r] = _place(values[r], high), _place(values[r], low)
+        # As it stands there: of equal numbers, 0 and -0, the first.
+        highest[r], lowest[r] = values[r, highest_at[r]], values[r, lowest_at[r]]
         mean[r], square[r], active[r] = total / places, squares / places, above
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 Entry = dict[str, Any]
 # Images of a dataset shown for each unit.
 _EXAMPLES = 4
+# Images decoded ahead of the model.
+_AHEAD = 8
 
 
 @dataclass(frozen=True)
@@ -301,7 +303,8 @@ def _examples(
 ) -> dict[int, list[tuple[Path, NDArray[np.uint8], float]]]:
     """For every picture the images of the dataset that excite its objective most, strongest first.
 
-    An image that cannot be read is named and left out.
+    Images are decoded on another thread; those of the same content count once. One that cannot be read is named and
+    left out.
     """
     import numpy as np
 
@@ -309,23 +312,33 @@ def _examples(
     from ...engine.optimize.examples import Scorer
     from ...engine.preprocess.find import find_card
     from ...engine.preprocess.image import prepare
+    from ...engine.survey.pictures import Ahead, Picture, entry_of
     from ...kernels.topk import empty, update
     from ..files.images import read
 
     scorer = Scorer(job.model, job.objectives, providers=job.runtime.providers, threads=job.runtime.threads)
     card, best = find_card(job.model), empty(len(job.objectives), min(_EXAMPLES, len(paths)))
-    for at, path in enumerate(paths):
-        try:
-            values = scorer(prepare(read(path), card).tensor)
-        except ImageError as error:
-            bar.say(str(error))
-            continue
-        update(best, values[None], np.array([at]))
+
+    def decoded() -> Iterator[tuple[Path, int, NDArray[Any]]]:
+        for path in paths:
+            try:
+                pixels = read(path)
+            except ImageError as error:
+                bar.say(str(error))
+                continue
+            yield path, entry_of(Picture(str(path), pixels)).id, prepare(pixels, card, threads=1).tensor
+
+    named: dict[int, Path] = {}
+    with Ahead(decoded(), _AHEAD) as images:
+        for path, content, tensor in images:
+            if content not in named:
+                named[content] = path
+                update(best, scorer(tensor)[None], np.array([content]))
     found: dict[int, list[tuple[Path, NDArray[np.uint8], float]]] = {}
     for number, (objective, _) in enumerate(job.wanted):
         unit = job.objectives.index(objective)
         rows = [(int(i), float(v)) for i, v in zip(best.ids[unit], best.scores[unit], strict=True) if i >= 0]
-        found[number] = [(paths[i], np.asarray(read(paths[i])), value) for i, value in rows]
+        found[number] = [(named[i], np.asarray(read(named[i])), value) for i, value in rows]
     return found
 
 

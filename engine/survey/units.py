@@ -16,6 +16,7 @@ from ..inspect.concrete_shapes import concrete_shapes
 from ..inspect.layers import Layer, layer_names, value_of
 from ..inspect.position_trace import trace
 from ..inspect.receptive_field import ReceptiveField
+from ..inspect.signature import image_input
 from ..inspect.token_grid import Grid
 from ..optimize.build import logits_of
 from ..optimize.linear import Linear, linear_value
@@ -174,6 +175,12 @@ def _grid(model: Model, value: str) -> Grid | None:
         return None
 
 
+def _samples(model: Model) -> int:
+    """The length of the batch's axis in `concrete_shapes`: 1, or the batch size that the model fixes."""
+    shape = concrete_shapes(model).get(image_input(model).name)
+    return shape[0] if shape and "N" in (image_input(model).layout or "N") else 1
+
+
 def _settled(
     model: Model,
     name: str,
@@ -189,6 +196,10 @@ def _settled(
     shape = concrete_shapes(model).get(value)
     if shape is None or any(n < 1 for n in shape):
         raise TargetError(f"how many units {name!r} has is not known: choose a layer next to it, or give size=")
+    if shape[0] != _samples(model):
+        raise TargetError(
+            f"the first axis of the value {value!r}, {list(shape)}, is not the batch: choose another layer"
+        )
     kinds = [dtype.kind for v in linear.values if (dtype := model.value(v).dtype) is not None]
     if any(kind not in "fiu" for kind in kinds):
         raise TargetError(f"the layer {name!r} holds no numbers: choose another")

@@ -166,6 +166,8 @@ def test_images_of_a_dataset_next_to_them(run: Callable[..., Result], model: Pat
 
     others = [write(photo.with_name(f"{n}.png"), np.full((20, 20, 3), n, np.uint8)) for n in (10, 200)]
     asked = ("--layer", "features", "--channel", 3, "--class", "green", "--steps", 1)
+    # Of the same content as another image, which counts once.
+    (photo.parent / "zz-copy.png").write_bytes(photo.read_bytes())
     done = run("visualize", model, *asked, "--on", photo.parent / "*.png", "--out", out)
     assert done.exit_code == 0
     opened = onnxray.load(model)

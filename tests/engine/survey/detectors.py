@@ -66,3 +66,36 @@ def noise(count: int, seed: int = 0, size: tuple[int, int] = (SIDE, SIDE)) -> li
     rng = np.random.default_rng(seed)
     gray = rng.integers(80, 100, (count, *size, 1))
     return [Picture(f"noise-{n:03d}.png", np.repeat(g, 3, 2).astype(np.uint8)) for n, g in enumerate(gray)]
+
+
+def tokens(patch: int = 8) -> onnxray.Model:
+    """Patches as a sequence behind a class token, as in a ViT: the layer "tokens", whose units are red, green, blue."""
+    w = np.full((3, 3, patch, patch), -1, np.float32) / patch**2
+    for colour in range(3):
+        w[colour, colour] = 1 / patch**2
+    count = (SIDE // patch) ** 2
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], "patches", kernel_shape=[patch] * 2, strides=[patch] * 2),
+        helper.make_node("Reshape", ["c", "shape"], ["r"], "flat"),
+        helper.make_node("Transpose", ["r"], ["t"], "sequence", perm=[0, 2, 1]),
+        helper.make_node("Pad", ["t", "pads"], ["p"], "with_class_token"),
+        helper.make_node("Mul", ["p", "two"], ["m"], "tokens"),
+        helper.make_node("Transpose", ["m"], ["turned"], "turned", perm=[1, 0, 2]),
+        helper.make_node("ReduceMean", ["m"], ["y"], "mean", axes=[1], keepdims=0),
+    ]
+    arrays = {
+        "w": w,
+        "shape": np.int64([0, 3, count]),
+        "pads": np.int64([0, 1, 0, 0, 0, 0]),
+        "two": np.float32(2),
+    }
+    graph = helper.make_graph(
+        nodes,
+        "tokens",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, SIDE, SIDE])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3])],
+        [numpy_helper.from_array(array, name) for name, array in arrays.items()],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(proto)
+    return onnxray.load(proto, mean=0.0, std=255.0)

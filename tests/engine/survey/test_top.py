@@ -17,7 +17,7 @@ from onnxray.engine.survey.pictures import Picture
 from onnxray.engine.survey.scan import Scan, ScanOptions
 from onnxray.engine.survey.top import load_top, merge_tops
 from onnxray.engine.top import Looks, top
-from onnxray.tests.engine.survey.detectors import SIDE, UNITS, detectors, noise, planted
+from onnxray.tests.engine.survey.detectors import SIDE, UNITS, detectors, noise, planted, tokens
 
 PLACES = {"red": (3, 4), "green": (20, 9), "blue": (0, 31), "vertical": (14, 14), "horizontal": (7, 25)}
 
@@ -300,3 +300,32 @@ def test_looks_refuse_what_they_do_not_know(model):
         looks.look("fire", 0, example, planted("red", (3, 4)))
     with pytest.raises(UnknownName, match="field"):
         looks.look("detect", 0, example, planted("red", (3, 4)), field="whole")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("size", [(32, 32), (64, 128)])
+def test_tokens_show_their_patch(size):
+    """The class token is no place; patches lie in reading order."""
+    model, images = tokens(), {p.name: p.pixels for p in pictures(size, dict.fromkeys(UNITS, (size[0] // 4, 0)), 8)}
+    found = top(model, images.items(), "tokens", 2)
+    layer = found.layers["tokens"].layer
+    assert (layer.kind, layer.grid, layer.units) == ("tokens", (4, 4), 3)
+    looks = Looks(model, "tokens")
+    for unit, name in enumerate(UNITS[:3]):
+        best = found.strongest("tokens", unit)[0]
+        assert best.image.name == f"{name}.png"
+        assert best.place == (1, 0)
+        height, width = size[0] / 4, size[1] / 4
+        assert best.box == (height, 0, 2 * height, width)
+        values = onnxray.activations(model, images[best.image.name], "tokens")["tokens"]
+        assert best.value == pytest.approx(values[0, 1 + 4, unit])
+        look = looks.look("tokens", unit, best, images[best.image.name], field="effective", project=("deconvnet",))
+        # A patch's gradient is the same everywhere in it.
+        assert look.example.box[0] >= height
+        assert look.example.box[2] <= 2 * height
+        assert look.example.box[3] <= width
+        assert look.heat is not None
+
+
+def test_values_whose_first_axis_is_not_the_batch_are_refused():
+    with pytest.raises(TargetError, match="not the batch"):
+        top(tokens(), noise(2), "turned")
