@@ -16,6 +16,7 @@ from .attribution.explanations import Explanations
 from .attribution.inputs import CARD_OPTIONS, Input, input_at, input_of, picture
 from .attribution.maps import Maps, problems
 from .attribution.problem import Problem
+from .attribution.saturation import saturated
 from .errors import MethodError
 from .graph.model import Model, Source
 from .graph.zipmap import with_tensor_scores
@@ -23,7 +24,6 @@ from .inference.batches import RunOptions
 from .inspect.concrete_shapes import spatial_input
 from .inspect.finite import why_not_finite
 from .inspect.layers import Layer, layer_names
-from .inspect.score_functions import score_function
 from .load import load
 from .methods.registry import Method, make
 from .preprocess.answers import answer_of
@@ -147,7 +147,7 @@ def _part(problem: Problem, method: Method, maps: Maps, row: int) -> Explanation
         *problems(values, maps.display, lambda: why_not_finite(problem.source)),
         *(maps.warnings[row] if maps.warnings else ()),
     ]
-    warnings += [*problem.notices, *_about_score(problem, method, sample, score, scores)]
+    warnings += [*problem.notices, *_about_score(problem, method, row, score, scores)]
     if problem.input.geometries is not None:
         warnings += [f"{PREPROCESSING}{text}" for text in problem.input.warnings]
     warnings += [*problem.input.notes, *_held(problem), *_idle(problem)]
@@ -245,46 +245,21 @@ def _held(problem: Problem) -> list[str]:
     ]
 
 
-def _about_score(problem: Problem, method: Method, sample: int, score: float, scores: NDArray[np.float32]) -> list[str]:
+def _about_score(problem: Problem, method: Method, row: int, score: float, scores: NDArray[np.float32]) -> list[str]:
     """Warnings about the explained number: not finite, tiny, or a probability that has no slope left."""
     if not np.isfinite(score):
         return [f"the score is not a finite number: {why_not_finite(problem.source)}"]
-    if not isinstance(problem.target, ClassTarget):
-        return _saturated(problem, method, sample, score)
     found = []
     largest = float(np.nanmax(np.abs(scores))) if scores.size else 0.0
-    if abs(score) < TINY * largest:
+    if isinstance(problem.target, ClassTarget) and abs(score) < TINY * largest:
         found.append(
             f"the target's score is tiny ({score:.3g}, the largest is {largest:.3g}): the network does not see it"
         )
-    if method.needs == "gradient" and _are_probabilities(problem) and not 0.001 <= score <= 0.999:
-        found.append(
-            f"the score is a probability of {score:.5f}, whose gradient vanishes: explain "
-            f"logit:{problem.asked.of_sample(sample)}"
-        )
-    if method.needs == "gradient" and _straight_through(problem.source):
+    if method.needs == "gradient" and (text := saturated(problem, row, score)) is not None:
+        found.append(text)
+    if isinstance(problem.target, ClassTarget) and method.needs == "gradient" and _straight_through(problem.source):
         found.append("the model is quantised: gradients go straight through its rounding, an approximation")
     return found
-
-
-def _saturated(problem: Problem, method: Method, sample: int, score: float) -> list[str]:
-    """A warning about a value of a softmax or sigmoid that has no slope left, for targets that are no classes."""
-    if method.needs != "gradient" or 0.001 <= score <= 0.999:
-        return []
-    function = score_function(problem.model, problem.target.of)
-    if function is None or function.kind == "log-softmax":
-        return []
-    return [
-        f"the score is a probability of {score:.5f}, whose gradient vanishes: explain "
-        f"logit:{problem.asked.of_sample(sample)}"
-    ]
-
-
-def _are_probabilities(problem: Problem) -> bool:
-    target = problem.target
-    if not isinstance(target, ClassTarget) or target.scale == "logit":
-        return False
-    return target.scale == "prob" or answer_of(problem.source).scores == "probabilities"
 
 
 def _straight_through(model: Model) -> bool:

@@ -65,7 +65,7 @@ def gradient_graph(
         except GradientError as error:
             text = str(error)
             if "gradient-free" not in text and "cannot be run" not in text:
-                text += "; gradient-free methods need none: occlusion, rise, score-cam, recipro-cam"
+                text += "; gradient-free methods need none: occlusion, ablation"
             raise type(error)(text) from None
         seed = graph.inputs[-1].name
         totals = graph.untyped.graph.output[len(model.outputs) :]

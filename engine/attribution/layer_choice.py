@@ -20,6 +20,7 @@ from ..proto.nodes import label
 from ..proto.operators import CONVOLUTIONS
 from ..targets.resolved import ClassTarget
 from ..targets.target import Target
+from .advice import advised
 from .box_layers import REASON as BOX_REASON
 from .box_layers import fork_layers, is_of_box
 from .inputs import example_input
@@ -29,6 +30,12 @@ from .quantised_maps import is_quantised_map, read_by_size_only, zero_of
 _NORMS = frozenset(
     """LayerNormalization SkipLayerNormalization SimplifiedLayerNormalization SkipSimplifiedLayerNormalization
     RMSNormalization""".split()
+)
+
+
+# What passes classes on, each by itself or all together.
+_CARRIERS = frozenset(
+    "Identity Cast Reshape Flatten Squeeze Unsqueeze Transpose Sigmoid Softmax LogSoftmax Mul Div Add Sub".split()
 )
 
 
@@ -152,10 +159,9 @@ def _best(problem: Problem, gradients: bool) -> MapPlace:
     if not fitting:
         if before & blocked_values(model):
             raise MethodError(f"no layer before {of!r} is a map of the image: {BLOCKED}")
-        raise MethodError(
-            f"no layer before {of!r} is a float map of the image: name one with layer=, or use another method "
-            "(gradient and occlusion need no layer, recipro-cam and score-cam no floats)"
-        )
+        whole = gradients and bool(_quantised_behind(model, before, fitting))
+        remedy = advised(problem, more=("recipro-cam",) if whole else ())
+        raise MethodError(f"no layer before {of!r} is a float map of the image: use {remedy}")
     warnings: tuple[str, ...] = ()
     if _is_dense(problem):
         # At full resolution a dense answer looks at its own place only: the coarsest maps have seen the most.
@@ -251,6 +257,16 @@ def depends(problem: Problem, place: MapPlace) -> bool:
         return False
     except GradientError:
         return True
+
+
+def may_miss(problem: Problem) -> bool:
+    """Whether the target may be about another branch than the last layer: no class, or one of classes side by side."""
+    if not isinstance(problem.target, ClassTarget):
+        return True
+    node = problem.model.producer(problem.target.of)
+    while node is not None and node.op_type in _CARRIERS:
+        node = problem.model.producer(node.input[0])
+    return node is not None and node.op_type == "Concat"
 
 
 def reached(problem: Problem) -> list[MapPlace]:

@@ -99,6 +99,6 @@ def _no_gradient(op: Emitter, node: Node, entry: Entry | None) -> str:
     reason = f": {entry.reason}" if isinstance(entry, Refusal) else ""
     remedy = "" if reason else (
         ": choose `of` before it or `wrt` after it, give a rule of your own with rules={...}, "
-        "or use a gradient-free method (occlusion, rise, score-cam)"
+        "or use a gradient-free method (occlusion, ablation)"
     )  # fmt: skip
     return f"no gradient for {operator!r} (node {node.label!r}, opset {op.opset}){reason}{remedy}"

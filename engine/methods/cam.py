@@ -18,6 +18,7 @@ from ..attribution.layer_choice import MapPlace
 from ..compiled.maps import weighted
 from ..errors import MethodError, TargetError
 from ..proto.nodes import reads
+from .families.advice import advised_at_layers
 from .families.cam import Cam
 from .registry import method
 
@@ -82,19 +83,20 @@ def _check_head(problem: Problem, place: MapPlace) -> None:
         reached.update(node.output)
         pooled = pooled or node.op_type in _POOLS
         if node.op_type in ("Mul", "Div", "MatMul", "Gemm", "Conv") and len(touched) > 1:
-            raise _unfit(place, node.op_type, node.name or node.output[0])
+            raise _unfit(problem, place, node.op_type, node.name or node.output[0])
         if node.op_type not in _LINEAR:
-            raise _unfit(place, node.op_type, node.name or node.output[0])
+            raise _unfit(problem, place, node.op_type, node.name or node.output[0])
         if problem.target.of in node.output:
             break
     if not pooled:
         raise MethodError(
-            f"cam needs average pooling between the layer {place.name!r} and the scores, there is none: use grad-cam"
+            f"cam needs average pooling between the layer {place.name!r} and the scores, there is none: use "
+            f"{advised_at_layers(problem)}"
         )
 
 
-def _unfit(place: MapPlace, op: str, node: str) -> MethodError:
+def _unfit(problem: Problem, place: MapPlace, op: str, node: str) -> MethodError:
     return MethodError(
         f"cam needs nothing but average pooling and linear layers after {place.name!r}, but {op} (node {node!r}) comes "
-        "after it: use grad-cam, or name the layer before the pooling with layer="
+        f"after it: use {advised_at_layers(problem)}, or name the layer before the pooling with layer="
     )

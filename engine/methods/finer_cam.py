@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..attribution.layer_choice import MapPlace, activations
 from ..errors import MethodError
 from ..targets.resolved import ClassTarget
+from .families.advice import advised_at_layers
 from .families.cam import Cam
 from .options import option
 from .registry import method
@@ -45,7 +46,7 @@ class FinerCam(Cam):
         scores = np.moveaxis(problem.y, target.axis, -1).reshape(len(problem.y), -1)
         scores = scores[problem.sample].astype(np.float64)
         if scores.shape[1] < 2:
-            raise MethodError("finer-cam compares classes and the model has only one: use grad-cam")
+            raise MethodError(f"finer-cam compares classes, the model has only one: use {advised_at_layers(problem)}")
         own = np.take_along_axis(scores, classes, axis=1)
         distance = np.abs(scores - own)
         np.put_along_axis(distance, classes, -1, axis=1)

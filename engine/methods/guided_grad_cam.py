@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ...kernels.upsample import upsample_along
+from ..attribution.advice import advised
 from ..attribution.layer_choice import choose
 from ..attribution.maps import InputMaps, Maps
 from ..compiled.emitted import Emitted, EmittedInput
@@ -41,7 +42,8 @@ class GuidedGradCam(Method):
             axes = along[1]
         if axes is None:
             raise MethodError(
-                "guided-grad-cam needs an image, a signal or a volume, and the input is none: use guided-backprop"
+                "guided-grad-cam needs an image, a signal or a volume, and the input is none: use "
+                f"{advised(problem, ('guided-backprop', 'occlusion', 'ablation'))}"
             )
         where = GradCam()(problem)
         detail = problem.gradients.by([given.name], rules="guided")[given.name]

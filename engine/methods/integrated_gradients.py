@@ -159,7 +159,8 @@ def average_gradient(
     def between(numbers: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[np.int64]]:
         row, step = np.divmod(numbers, len(points))
         made = np.empty((len(numbers), *x.shape[1:]), np.result_type(x, np.float32))
-        for one, r, at in zip(made, row, points[step].astype(np.float32), strict=True):
+        for number, (r, at) in enumerate(zip(row, points[step].astype(np.float32), strict=True)):
+            one = made[number, ...]  # of samples that are single numbers, an array, too
             np.multiply(difference[r], at, out=one)
             one += base[rows[r]]
         return made.astype(x.dtype, copy=False), rows[row]

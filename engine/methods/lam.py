@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from ..attribution.advice import advised
 from ..attribution.maps import InputMaps, Maps
 from ..errors import MethodError
 from .options import option
@@ -44,7 +45,8 @@ class LocalAttributionMap(Method):
 
     def __call__(self, problem: Problem) -> Maps:
         if problem.input.axes is None or problem.input.x.dtype.kind != "f":
-            raise MethodError("lam blurs an image and the input is none: use integrated-gradients")
+            remedy = advised(problem, ("integrated-gradients", "occlusion", "ablation"))
+            raise MethodError(f"lam blurs an image and the input is none: use {remedy}")
         if self.window % 2 == 0:
             raise MethodError(f"a window of {self.window} pixels has no middle: give an odd size")
         lines = [gaussian(self.window, sigma) for sigma in np.linspace(self.sigma, 0, self.steps + 1)]

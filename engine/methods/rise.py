@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from ...kernels.masks import Rise as Masks
 from ...kernels.masks import accumulate, apply
+from ..attribution.advice import advised
 from ..attribution.baselines import COLOUR, NAMES, baseline
 from ..attribution.maps import GridMaps, Maps
 from ..errors import MethodError
@@ -65,7 +66,8 @@ class Rise(Method):
     def __call__(self, problem: Problem) -> Maps:
         plane = problem.input.plane
         if plane is None:
-            raise MethodError("rise masks images and the input is none: use kernel-shap, lime or ablation")
+            remedy = advised(problem, ("kernel-shap", "lime", "ablation"))
+            raise MethodError(f"rise masks images and the input is none: use {remedy}")
         if problem.input.x.dtype.kind not in "fiu":
             raise MethodError(f"rise masks numbers and the input holds {problem.input.x.dtype}: use ablation or lime")
         masks = Masks(plane, self.cells, self.probability, self.seed)

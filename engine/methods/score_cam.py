@@ -19,6 +19,7 @@ from ...kernels.upsample import upsample_along
 from ..attribution.layer_choice import MapPlace, activations
 from ..attribution.place_axes import place_axes
 from ..errors import MethodError
+from .families.advice import advised_at_layers
 from .families.cam import Cam
 from .options import option
 from .registry import Needs, method
@@ -41,7 +42,8 @@ class ScoreCam(Cam):
 
     def map(self, problem: Problem, place: MapPlace) -> NDArray[np.float32]:
         if problem.input.x.dtype.kind not in "fiu" or (problem.input.axes is None and not place.sizes):
-            raise MethodError("score-cam masks images, signals and volumes, and the input is none: use grad-cam")
+            remedy = advised_at_layers(problem)
+            raise MethodError(f"score-cam masks images, signals and volumes, and the input is none: use {remedy}")
         maps = activations(problem, place)
         result = np.zeros((problem.rows, *maps.shape[2:]), np.float32)
         rows = np.arange(problem.rows)

@@ -130,4 +130,7 @@ def own_gradient(node: Node, cotangents: Cotangents, op: Emitter) -> Sequence[st
 def no_rule(node: Node, why: str) -> NoGradient:
     """The error to raise where relevance cannot be propagated."""
     operator = node.op_type if not node.domain else f"{node.domain}::{node.op_type}"
-    return NoGradient(f"no relevance rule for {operator!r} (node {node.label!r}): {why}; {REMEDY}")
+    # Where there is no gradient either, whoever asked for it says which methods need none.
+    has_gradient = isinstance(gradients.find(node.domain, node.op_type), Gradient)
+    remedy = REMEDY if has_gradient else "take an earlier target"
+    return NoGradient(f"no relevance rule for {operator!r} (node {node.label!r}): {why}; {remedy}")

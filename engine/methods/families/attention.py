@@ -26,6 +26,7 @@ from ...graph.model import Model
 from ...inspect.attention import Attention, attentions, rank_of
 from ...inspect.position_trace import Trace, trace
 from ...proto.nodes import label
+from .advice import advised_at_layers
 
 if TYPE_CHECKING:
     from ...attribution.problem import Problem
@@ -37,7 +38,10 @@ _FUSED = frozenset(
     DecoderAttention DecoderMaskedMultiHeadAttention QAttention QOrderedAttention SparseAttention PagedAttention
     MultiHeadAttentionDecoder""".split()
 )
-_REMEDY = "use a method that needs no attention maps: grad-cam, gradient, integrated-gradients"
+
+
+class NoAttentionMaps(MethodError):
+    """The network has no attention maps to follow through all layers."""
 
 
 @dataclass(frozen=True)
@@ -69,14 +73,21 @@ def attention_maps(problem: Problem, method: str, start: int = 0) -> AttentionMa
 
     Raises MethodError where there are none, where they are not square, or belong to windows of the image.
     """
+    try:
+        return _attention_maps(problem, method, start)
+    except NoAttentionMaps as error:
+        raise MethodError(f"{error}: use {advised_at_layers(problem)}, which need no attention maps") from None
+
+
+def _attention_maps(problem: Problem, method: str, start: int) -> AttentionMaps:
     model = _unfused(problem.source, method)
     problem = problem.on(model)
     before = problem.model.ancestors(problem.target.of)
     layers = [a for a in attentions(problem.model) if a.value in before]
     if not layers:
-        raise MethodError(
+        raise NoAttentionMaps(
             f"{method} needs attention maps, and {problem.target.of!r} depends on none: in this graph no Softmax "
-            f"weighs tokens; {_REMEDY}"
+            f"weighs tokens"
         )
     if start >= len(layers):
         raise MethodError(
@@ -89,9 +100,9 @@ def attention_maps(problem: Problem, method: str, start: int = 0) -> AttentionMa
     count = weights[0].shape[-1]
     for layer, array in zip(layers, weights, strict=True):
         if array.shape[-1] != count:
-            raise MethodError(
+            raise NoAttentionMaps(
                 f"{method} follows tokens through all layers, but the attention {layer.name} has {array.shape[-1]} of "
-                f"them and {layers[0].name} {count}; {_REMEDY}"
+                f"them and {layers[0].name} {count}"
             )
     return AttentionMaps(problem, tuple(layers), weights, _tokens(problem, layers[0], count))
 
@@ -127,9 +138,9 @@ def in_heads(array: NDArray[np.generic], layer: Attention, rank: int | None, met
     if moved.ndim > 4 and rank is not None and rank > 3 and moved.ndim > rank:
         raise _windows(layer, method)
     if moved.shape[-2] != moved.shape[-1]:
-        raise MethodError(
+        raise NoAttentionMaps(
             f"{method} needs as many queries as keys, but the attention {layer.name} weighs {moved.shape[-1]} keys for "
-            f"{moved.shape[-2]} queries (reduced keys, cross-attention or attention pooling); {_REMEDY}"
+            f"{moved.shape[-2]} queries (reduced keys, cross-attention or attention pooling)"
         )
     return np.asarray(moved.reshape(len(array), -1, *moved.shape[-2:]), np.float32)
 
@@ -142,9 +153,9 @@ def _unfused(model: Model, method: str) -> Model:
     """The model with whole attentions written out. Raises MethodError for one that has no such form here."""
     plain, whole = written_out(model, _is_fused)
     if whole:
-        raise MethodError(
+        raise NoAttentionMaps(
             f"{method} needs attention maps, and node {label(whole[0])} keeps its own inside: save the model "
-            f"without ONNX Runtime's attention fusion, or {_REMEDY}"
+            f"without ONNX Runtime's attention fusion"
         )
     return plain
 
@@ -170,10 +181,10 @@ def _check_windows(model: Model, layers: Sequence[Attention], method: str) -> No
                 raise _windows(layer, method)
 
 
-def _windows(layer: Attention, method: str) -> MethodError:
-    return MethodError(
+def _windows(layer: Attention, method: str) -> NoAttentionMaps:
+    return NoAttentionMaps(
         f"{method} follows tokens through the whole image, but the attention {layer.name} stays inside windows of it "
-        f"(a Swin transformer, for instance): {_REMEDY}"
+        f"(a Swin transformer, for instance)"
     )
 
 

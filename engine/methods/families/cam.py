@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ...attribution.layer_choice import MapPlace, activations, choose, depends, reached
+from ...attribution.layer_choice import MapPlace, activations, choose, depends, may_miss, reached
 from ...attribution.maps import GridMaps, Maps
 from ...attribution.tail import Tail
 from ...compiled.build import Build
@@ -24,7 +24,6 @@ from ...compiled.maps import activations as emit_activations
 from ...compiled.maps import maps_of_value
 from ...detection.emit import SIDES
 from ...errors import MethodError
-from ...targets.resolved import ClassTarget
 from ..registry import Method, Needs
 from .flatten_head import flattens
 
@@ -52,7 +51,7 @@ class Cam(Method):
 
     def __call__(self, problem: Problem) -> Maps:
         places = choose(problem, self.needs == "gradient")
-        if not problem.layers and not isinstance(problem.target, ClassTarget) and not depends(problem, places[0]):
+        if not problem.layers and may_miss(problem) and not depends(problem, places[0]):
             # Of several branches, as those of a detector, the target may be about another one.
             places = reached(problem) or places
         maps = [np.ascontiguousarray(self.map(problem, place), np.float32) for place in places]

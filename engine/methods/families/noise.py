@@ -44,7 +44,8 @@ def moments(
         copy, row = np.divmod(numbers, len(x))
         drawn = {k: _draw(seed, k, x.shape[1:]) for k in np.unique(copy)}
         made = np.empty((len(numbers), *x.shape[1:]), np.result_type(x, np.float32))
-        for one, k, r in zip(made, copy, row, strict=True):
+        for number, (k, r) in enumerate(zip(copy, row, strict=True)):
+            one = made[number, ...]  # of samples that are single numbers, an array, too
             np.multiply(drawn[k], scale[r], out=one)
             one += x[r]
         # A float16 model is differentiated in float32: its input need not be rounded.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,9 @@ class Cotangent(Target):
 
     def value_in(self, place: Place) -> str:
         return place.model.value(self.value).name
+
+    def on(self, value: str) -> Target:
+        return replace(self, value=value)
 
     def resolve(self, place: Place) -> Resolved:
         place.model.value(self.value)

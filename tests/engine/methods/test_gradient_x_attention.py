@@ -45,7 +45,7 @@ def textbook(network: Any, x: np.ndarray, target: int) -> np.ndarray:
 @pytest.mark.parametrize("form", FORMS)
 def test_it_is_what_the_paper_says(form: str, transformer: Make) -> None:
     network = transformer(form)
-    found = onnxray.explain(network.proto, X, "gradient-x-attention", [0, 2])
+    found = onnxray.explain(network.proto, X, "gradient-x-attention", onnxray.Target.several([0, 2]))
     for row, e in enumerate(found):
         expected = textbook(network, X[row // 2], (0, 2)[row % 2])[1:]
         assert e.values.shape == (2, 3)
