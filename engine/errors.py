@@ -18,6 +18,7 @@
     ├── MethodError             a method that does not fit this model or these options
     ├── OutputError             results that cannot be written
     ├── DownloadError           a download that failed or does not have the expected checksum
+    ├── RuleError               a rule of inspection that is no expression, or that has no value for an image
     ├── Busy                    a pipeline has no place for another image
     └── PipelineClosed          a pipeline takes no more images, or was stopped before an image's turn
 
@@ -106,6 +107,10 @@ class OutputError(OnnxrayError):
 
 class DownloadError(OnnxrayError):
     """A download that failed or does not have the expected checksum."""
+
+
+class RuleError(OnnxrayError):
+    """A rule of inspection that is no expression, or that has no value for an image."""
 
 
 class Busy(OnnxrayError):

@@ -14,6 +14,7 @@ COMMANDS = {
     "activations": "Draw layer activations for images.",
     "filters": "Draw the weights of a layer, and the response of each filter to an image.",
     "explain": "Show which parts of an image, or of any other input, a model's answer depends on.",
+    "watch": "Explain images as they arrive in a folder, until the command is stopped.",
     "visualize": "Draw what a unit, a class or a direction of a model looks for.",
     "dream": "Dream of images: exaggerate what a network sees in them (DeepDream).",
     "microscope": "Make a site over every layer and unit of a model, to be opened from disk.",

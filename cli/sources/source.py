@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,8 @@ from ...engine.errors import ImageError
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from ...engine.attribution.explanation import Explanation
 
 Say = Callable[[str], None]
 
@@ -68,6 +70,14 @@ class Selection:
                 "pixels"
             )
         return pixels[y : y + height, x : x + width]
+
+    def placed(self, e: Explanation, pixels: NDArray[np.uint8]) -> Explanation:
+        """The explanation of the region on the whole image."""
+        from ...engine.preprocess.geometry import within
+
+        if self.crop is None or e.geometry is None:
+            return e
+        return replace(e, geometry=within(e.geometry, pixels.shape[:2], self.crop[:2]), underneath=lambda: pixels)
 
 
 ALL = Selection()

@@ -6,12 +6,11 @@ import functools
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...engine.errors import ImageError
-from ...engine.preprocess.geometry import within
 from ..figures.explanations import PANEL, Sheet
 from ..parameters.inputs import card_of, open_model, take_images
 from ..parameters.methods import BOXES, DEFAULT, chosen_methods, plain_options
@@ -280,16 +279,9 @@ class Explainer:
                     self._warn(f"{method.name} left out: {error}", "")
                 else:
                     any_fits = True
-                    yield from (self._on_whole(e, pixels) for e in found)
+                    yield from (self.options.selection.placed(e, pixels) for e in found)
         if not any_fits:
             raise MethodError("no method fits this model: `onnxray methods` lists them")
-
-    def _on_whole(self, e: Explanation, pixels: Pixels) -> Explanation:
-        """The explanation of a part of an image on the whole of it."""
-        crop = self.options.selection.crop
-        if crop is None or e.geometry is None:
-            return e
-        return replace(e, geometry=within(e.geometry, pixels.shape[:2], crop[:2]), underneath=lambda: pixels)
 
     def _report(self, target: int, now: Sequence[Any], done: int, total: int) -> None:
         """How far the method that runs now has come with this target: see `RunOptions.progress`."""

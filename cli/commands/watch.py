@@ -1,0 +1,104 @@
+"""`onnxray watch`: explanations of images as they arrive in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..parameters import complete, options
+from ..parameters.methods import DEFAULT
+from ..terminal.echo import echo_json
+from ..terminal.help import Command
+
+
+@click.command("watch", cls=Command, example="watch incoming --model builtin --when \"label != 'clean'\"")
+@click.argument("folder", metavar="FOLDER", type=click.Path(path_type=Path))
+@options.option("--model", required=True, metavar="MODEL", help="The model.", shell_complete=complete.models)
+@options.option(
+    "-m",
+    "--method",
+    "methods",
+    metavar="NAME,...",
+    multiple=True,
+    default=(DEFAULT,),
+    help=f"Methods, separated by commas or given several times. Default: {DEFAULT}.",
+    shell_complete=complete.methods,
+)
+@options.option(
+    "-t",
+    "--target",
+    "targets",
+    metavar="TARGET",
+    multiple=True,
+    default=("predicted",),
+    help="What is explained; may be given several times: see docs/targets.md.",
+    shell_complete=complete.targets,
+)
+@options.layers
+@options.option(
+    "-O",
+    "--option",
+    "settings",
+    metavar="[METHOD:]NAME=VALUE",
+    multiple=True,
+    help="Option of a method, or of all that have it: steps=100. See `onnxray methods NAME`.",
+    shell_complete=complete.settings,
+)
+@options.option(
+    "--when",
+    metavar="RULE",
+    help="Explain only images for which this holds: \"label != 'clean' and score > 0.6\". Names: label, score, "
+    "scores['crack'], index, margin, entropy, path.",
+)
+@options.option(
+    "--threshold",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.5,
+    show_default=True,
+    metavar="SHARE",
+    help="Share of a map's maximum that its hottest region begins at.",
+)
+@options.option(
+    "--part",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Mask of a part, white on black: measures the share of the heat on it and the distance of the peak from it.",
+)
+@options.option(
+    "--mm-per-pixel",
+    type=click.FloatRange(0, min_open=True),
+    metavar="MM",
+    help="Also give measures in millimetres.",
+)
+@options.option(
+    "--to",
+    metavar="SINK",
+    multiple=True,
+    help="Where results go besides the records; may be given several times: folder:DIR, jsonl:FILE, - for stdout. "
+    "Default: the folder `images` in --out.",
+)
+@options.option(
+    "--move-to",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Move images that are done there; else they stay, and the records say that they are done.",
+)
+@options.selection
+@options.common("onnxray-watch")
+def command(common: options.Common, **asked: Any) -> None:
+    """Explain images as they arrive in a folder, until the command is stopped.
+
+    For each image one line of JSON is written to `records.jsonl` in --out, on disk before the next one. After a restart
+    the command goes on with what is not in there: nothing is lost or done twice, even if the process was killed.
+    SIGTERM finishes the images in work. Half-written files, unreadable ones, a full disk and a folder that vanishes
+    for a while do not end it.
+    """
+    from ..tasks.watch import WatchOptions, watch
+
+    if asked["selection"].every != 1:
+        raise click.UsageError("--every has no meaning here: all images that arrive are done")
+    done = watch(WatchOptions(common=common, **asked))
+    if common.as_json:
+        echo_json({"done": done})

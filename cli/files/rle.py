@@ -1,0 +1,32 @@
+"""Masks as COCO's run-length encoding, the form that pycocotools reads and writes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def to_rle(mask: NDArray[np.bool_]) -> dict[str, Any]:
+    """A mask (H, W) as {"size": [H, W], "counts": text}: runs of 0 and 1 by columns, compressed as in COCO."""
+    flat = np.asarray(mask, np.bool_).ravel(order="F")
+    edges = np.flatnonzero(np.diff(flat)) + 1
+    ends = np.concatenate([[0], edges, [flat.size]])
+    runs = np.diff(ends).tolist()
+    counts = runs if flat.size == 0 or not flat[0] else [0, *runs]  # the first run is of zeros
+    return {"size": [int(mask.shape[0]), int(mask.shape[1])], "counts": _compressed(counts)}
+
+
+def _compressed(counts: list[int]) -> str:
+    """Each count from the third on as its difference to the one two before, in groups of five bits, lowest first."""
+    text = []
+    for number, count in enumerate(counts):
+        rest = count - counts[number - 2] if number > 2 else count
+        more = True
+        while more:
+            bits = rest & 0x1F
+            rest >>= 5
+            more = rest != -1 if bits & 0x10 else rest != 0
+            text.append(chr((bits | 0x20 if more else bits) + 48))
+    return "".join(text)

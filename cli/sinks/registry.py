@@ -1,0 +1,34 @@
+"""All kinds of sinks, by what stands in front of the colon."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ...engine.errors import OutputError, UnknownName
+from . import folder, jsonl
+from .sink import Sink
+
+# Name -> how it is made of what follows the colon, and what it is.
+SINKS: dict[str, tuple[Callable[[str], Sink], str]] = {
+    "folder": (folder.Folder, "folder:DIR, overlays, maps and data as files"),
+    "jsonl": (jsonl.JsonLines, "jsonl:FILE, one line of JSON for each image; - for stdout"),
+}
+
+
+def sink_of(text: str) -> Sink:
+    """The sink that a text names: `KIND:WHERE`, `-`, a file that ends in .jsonl, or a folder.
+
+    Raises UnknownName for another kind, OutputError where nothing follows the colon.
+    """
+    if text == "-":
+        return jsonl.Standard()
+    kind, colon, where = text.partition(":")
+    if kind in SINKS and colon:
+        if not where:
+            raise OutputError(f"the sink {text!r} names no place: {SINKS[kind][1]}")
+        return SINKS[kind][0](where)
+    if text.lower().endswith(".jsonl"):
+        return jsonl.JsonLines(text)
+    if colon and len(kind) > 1 and "/" not in kind:
+        raise UnknownName("sink", kind, SINKS, f"there are {', '.join(SINKS)}")
+    return folder.Folder(text)
