@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from ..engine import activations as _engine_activations
 from ..engine.attribution.explanation import Explanation, with_source
 from ..engine.attribution.explanations import Explanations
+from ..engine.attribution.photos import card_or_none
 from ..engine.detection.detections import Detections
 from ..engine.dream import NOISE, Dream
 from ..engine.dream import dream as _dream
@@ -27,6 +29,7 @@ from ..engine.pipeline.pipeline import Pipeline as _Pipeline
 from ..engine.predict import Prediction
 from ..engine.predict import detect as _detect
 from ..engine.predict import predict as _predict
+from ..engine.preprocess.card import Card
 from ..engine.runtime.providers import Providers
 from ..engine.survey.health import Health
 from ..engine.survey.pictures import Picture, pictures_of
@@ -35,6 +38,7 @@ from ..engine.targets.target import Target
 from ..engine.top import top as _top
 from ..engine.visualize import Visualization
 from ..engine.visualize import visualize as _visualize
+from .files.given import decoded, given_of, loaded, pixels_of
 
 
 def explain(
@@ -50,10 +54,10 @@ def explain(
 
     model: a `Model`, a path, a name of `onnxray models list` ("builtin"), bytes, or an onnx.ModelProto.
     image: the path of an image file; a Pillow image; uint8 (H, W, 3) RGB, (H, W, 4) or (H, W), which is prepared as the
-        model's card says; several of these in a list, or uint8 (N, H, W, 3); or a ready tensor in the model's layout,
-        (N, ...) or one sample; or {input name: one of these} for several inputs, of which one is explained: the option
-        `input` names it, else it is the one that takes images, else the first one of floats. Given tensors, everything
-        is in the tensor's units and pixels.
+        model's card says, as are uint16 and, where the card names bands, (H, W, bands); several of these in a list, or
+        uint8 (N, H, W, 3); or a ready tensor in the model's layout, (N, ...) or one sample; or {input name: one of
+        these} for several inputs, of which one is explained: the option `input` names it, else it is the one that takes
+        images, else the first one of floats. Given tensors, everything is in the tensor's units and pixels.
     method: a name of `onnxray.methods()`, another name that it is known by ("GradCAM", "ig"), its class or an instance;
         by default grad-cam, of boxes of a detector hires-cam.
     target: None (the predicted class), a class index, a label, a text such as "top:3", or a `Target`; or a list of
@@ -73,8 +77,9 @@ def explain(
     Raises ImageError (a file that cannot be read), UnknownName (method, option, layer, label), MethodError,
     TargetError, ShapeError, CardError, ModelError, GradientError and its subclasses.
     """
-    target = [_opened(one) for one in target] if isinstance(target, list | tuple) else _opened(target)
-    given = _given(image)
+    model, given, options = given_of(model, image, options)
+    several = isinstance(target, list | tuple)
+    target = [_opened(one, model, options) for one in target] if several else _opened(target, model, options)
     found = _explain(model, given.value, method, target, layer, at, **options)
     # Sample by sample, as many explanations of each as there are targets.
     each = max(1, len(found) // given.count)
@@ -144,10 +149,10 @@ def _paths(images: Any) -> tuple[str, ...]:
     return (os.fspath(images),) if isinstance(images, str | os.PathLike) else tuple(os.fspath(path) for path in images)
 
 
-def _opened(target: Any) -> Any:
-    """A target with what its files hold; anything else as it is."""
+def _opened(target: Any, model: Source, options: Mapping[str, Any]) -> Any:
+    """A target with what its files hold, read as the model's card says; anything else as it is."""
     target = Target.parse(target) if isinstance(target, str) else target
-    return target.opened(_read) if isinstance(target, Target) else target
+    return target.opened(functools.partial(_read, model, options)) if isinstance(target, Target) else target
 
 
 def predict(model: Source, images: Any, top: int = 5, **options: Any) -> Any:
@@ -161,7 +166,7 @@ def predict(model: Source, images: Any, top: int = 5, **options: Any) -> Any:
     Raises ImageError (a file that cannot be read), ModelError (the answer is neither classes nor numbers, or not
     finite), ShapeError, CardError, UnknownName.
     """
-    given = _given(images)
+    model, given, options = given_of(model, images, options)
     found = _predict(model, given.value, top, **options)
     parts = [found] if isinstance(found, Prediction) else found
     named = [replace(p, source=given.files[i][0]) if i in given.files else p for i, p in enumerate(parts)]
@@ -182,7 +187,7 @@ def detect(model: Source, images: Any, **options: Any) -> Any:
     Raises ImageError (a file that cannot be read), ModelError (no candidates are found, or boxes that cannot be
     decoded), ShapeError, CardError, UnknownName.
     """
-    given = _given(images)
+    model, given, options = given_of(model, images, options)
     found = _detect(model, given.value, **options)
     parts = [found] if isinstance(found, Detections) else found
     named = [replace(p, source=given.files[i][0]) if i in given.files else p for i, p in enumerate(parts)]
@@ -207,8 +212,8 @@ def activations(
     Raises ImageError, UnknownName (nearest names offered), ShapeError (an input is missing or does not fit),
     ModelError, RuntimeUnavailable (providers that cannot be had here).
     """
-    value = _given(x).value
-    return _engine_activations.activations(model, value, layers, providers=providers, threads=threads)
+    model, given, _ = given_of(model, x, {})
+    return _engine_activations.activations(model, given.value, layers, providers=providers, threads=threads)
 
 
 def dream(
@@ -227,64 +232,16 @@ def dream(
     image file or a Pillow image. `image` None or "noise" starts from noise. Raises ImageError when a file cannot be
     read.
     """
-    start = None if isinstance(image, str) and image == NOISE else _pixels(image)[0]
-    return _dream(model, start, layer, channel, target, guide=_pixels(guide)[0], **options)
+    start = None if isinstance(image, str) and image == NOISE else image
+    paths = any(isinstance(given, str | os.PathLike) for given in (start, guide))
+    card = card_or_none(loaded(model, options)[0]) if paths else None
+    return _dream(model, pixels_of(start, card)[0], layer, channel, target, guide=pixels_of(guide, card)[0], **options)
 
 
-@dataclass(frozen=True)
-class _Given:
-    """An input with its files decoded: `value`, of `count` images at least.
+def _read(model: Source, options: Mapping[str, Any], path: str) -> NDArray[Any]:
+    from .files.photos import read_photo
 
-    files: place in the list -> path and what is to be said of it. listed: whether images came in a list.
-    """
-
-    value: Any
-    count: int
-    files: Mapping[int, tuple[str, Sequence[str]]]
-    listed: bool = False
-
-
-def _given(image: Any) -> _Given:
-    """What the engine takes of what a user gives. Raises ImageError for a file that cannot be read."""
-    if isinstance(image, Mapping):
-        return _Given(
-            {name: _pixels(value)[0] if _is_picture(value) else value for name, value in image.items()}, 1, {}
-        )
-    if isinstance(image, (list, tuple)) and image and all(_is_picture(p) or isinstance(p, np.ndarray) for p in image):
-        read = [_pixels(part) for part in image]
-        files = {place: (source, notes) for place, (_, source, notes) in enumerate(read) if source}
-        return _Given([pixels for pixels, _, _ in read], len(read), files, listed=True)
-    pixels, source, notes = _pixels(image)
-    return _Given(pixels, 1, {0: (source, notes)} if source else {})
-
-
-def _is_picture(value: Any) -> bool:
-    return isinstance(value, (str, os.PathLike)) or _is_pillow(value)
-
-
-def _is_pillow(value: Any) -> bool:
-    """Whether it is a Pillow image, which is not imported for that."""
-    return hasattr(value, "convert") and hasattr(value, "mode") and hasattr(value, "tobytes")
-
-
-def _pixels(image: Any) -> tuple[Any, str | None, Sequence[str]]:
-    """Pixels, the file they come from and what is to be said of it; what is no file and no Pillow image as it is."""
-    if _is_pillow(image):
-        plain = "RGBA" if image.mode in ("P", "PA", "LA", "La", "RGBa") else "L" if image.mode == "1" else "RGB"
-        return np.asarray(image if image.mode in ("RGB", "RGBA", "L") else image.convert(plain)), None, ()
-    if not isinstance(image, str | os.PathLike):
-        return image, None, ()
-    from .files.images import decode_with_notes, read_bytes
-
-    source = os.fspath(image)
-    pixels, notes = decode_with_notes(read_bytes(image), where=repr(source))
-    return pixels, source, notes
-
-
-def _read(path: str) -> NDArray[np.uint8]:
-    from .files.images import read
-
-    return read(path)
+    return read_photo(path, card_or_none(loaded(model, options)[0]))
 
 
 def visualize(
@@ -309,9 +266,11 @@ def visualize(
 
     if isinstance(direction, str | os.PathLike):
         direction = read_vector(direction)
-    for name, read in (("image", read_image), ("reference", read_image), ("mask", read_mask)):
-        if isinstance(options.get(name), str | os.PathLike):
-            options[name] = read(options[name])
+    if isinstance(options.get("mask"), str | os.PathLike):
+        options["mask"] = read_mask(options["mask"])
+    named = [name for name in ("image", "reference") if isinstance(options.get(name), str | os.PathLike)]
+    ready = loaded(model, options)[0] if named else None
+    options |= {name: read_image(options[name], ready) for name in named}
     options["spectrum"] = spectrum_of(options.get("spectrum"), options.get("parametrisation"))
     return _visualize(model, layer, channel, neuron, target, direction, steps, size, seed, **options)
 
@@ -336,10 +295,12 @@ class Pipeline(_Pipeline):
     ) -> None:
         if isinstance(target, str):
             target = Target.parse(target)
+        ready, rest = loaded(model, options)
+        card = card_or_none(ready)
         if isinstance(target, Target):
-            target = target.opened(_read)
+            target = target.opened(functools.partial(_read, ready, {}))
         super().__init__(
-            model,
+            ready,
             method,
             target,
             layer,
@@ -349,14 +310,14 @@ class Pipeline(_Pipeline):
             max_delay_ms=max_delay_ms,
             render=render,
             warm=warm,
-            decode=_decoded,
-            **options,
+            decode=functools.partial(_handed, card),
+            **rest,
         )
 
 
-def _decoded(image: Any) -> Given:
+def _handed(card: Card | None, image: Any) -> Given:
     """What a user gives a pipeline. Raises ImageError for a file that cannot be read."""
-    given = _given(image)
+    given = decoded(image, card)
     source, notes = given.files.get(0, (None, ())) if not given.listed else (None, ())
     return Given(given.value, source, notes)
 
@@ -375,7 +336,8 @@ def top(
     options and what a result offers. Raises ImageError for a file that cannot be read, and what `engine.top.top`
     raises.
     """
-    return _top(model, _surveyed(images), layers, k, **options)
+    ready, rest = loaded(model, options)
+    return _top(ready, _surveyed(images, card_or_none(ready)), layers, k, **rest)
 
 
 def health(
@@ -392,21 +354,22 @@ def health(
     See `onnxray.engine.health.health`, which lists all options. Raises ImageError for a file that cannot be read, and
     what that function raises.
     """
-    return _health(model, _surveyed(images), layers, against=against, **options)
+    ready, rest = loaded(model, options)
+    return _health(ready, _surveyed(images, card_or_none(ready)), layers, against=against, **rest)
 
 
-def _surveyed(images: Any) -> Iterator[Picture]:
+def _surveyed(images: Any, card: Card | None) -> Iterator[Picture]:
     """The images of a survey, decoded when their turn comes. Raises ImageError, ShapeError."""
     from .files.labelled import find_labelled, pictures
 
     if isinstance(images, str | os.PathLike):
-        return pictures(find_labelled(images))
+        return pictures(find_labelled(images), card)
     if isinstance(images, list | tuple) and images and all(isinstance(i, str | os.PathLike) for i in images):
-        return pictures(find_labelled(images))
-    return pictures_of(_decoded_each(images))
+        return pictures(find_labelled(images), card)
+    return pictures_of(_decoded_each(images, card))
 
 
-def _decoded_each(images: Iterable[Any]) -> Iterator[Any]:
+def _decoded_each(images: Iterable[Any], card: Card | None) -> Iterator[Any]:
     for item in images:
-        pixels, source, _ = _pixels(item)
+        pixels, source, _ = pixels_of(item, card)
         yield (source, pixels) if source is not None else pixels

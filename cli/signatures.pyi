@@ -54,7 +54,7 @@ class CardOptions(TypedDict, total=False):
     size: int | tuple[int, int] | str | None
     mean: float | Sequence[float] | None
     std: float | Sequence[float] | None
-    order: Literal["RGB", "BGR", "GRAY"] | None
+    order: Literal["RGB", "BGR", "GRAY"] | list[int] | list[str] | tuple[int | str, ...] | None
     layout: Literal["NCHW", "NHWC", "CHW", "HWC", "NHW", "HW"] | None
     resize: Literal["stretch", "crop", "letterbox"] | None
     shortest_edge: int | None
@@ -64,6 +64,10 @@ class CardOptions(TypedDict, total=False):
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "area"] | None
     antialias: bool | None
     pad_value: int | None
+    bits: int | None
+    window: tuple[float, float] | Literal["none"] | None
+    bands: Sequence[str] | None
+    display: list[int] | list[str] | tuple[int | str, ...] | None
     align: Literal["center", "top-left"] | None
     dtype: Literal["float32", "float16", "float64", "uint8", "int8", "uint16", "int16"] | None
     labels: Sequence[str] | Mapping[int, str] | str | Path | None
@@ -345,7 +349,7 @@ def explain(
     *,
     steps: int = ...,
     sigma: float = ...,
-    window: int = ...,
+    kernel: int = ...,
     **options: Unpack[RunOptions],
 ) -> Explanations:
     """The gradient along the way from the blurred image to the sharp one: which pixels a super-resolution network uses."""
@@ -837,7 +841,7 @@ def explain(
     *,
     steps: int = ...,
     sigma: float = ...,
-    window: int = ...,
+    kernel: int = ...,
     **options: Unpack[RunOptions],
 ) -> Explanation:
     """The gradient along the way from the blurred image to the sharp one: which pixels a super-resolution network uses."""

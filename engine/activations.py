@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .attribution.inputs import input_of, photos_of
+from .attribution.inputs import input_of
+from .attribution.photos import photos_of
 from .errors import ShapeError
 from .graph.model import Model, Source
 from .graph.split import expose

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from ...engine.atomic import atomic
 from ...engine.errors import ImageError, OutputError, RuntimeUnavailable
+from .bit_depth import about_range, eight_bits, in_bands, in_bands_of, upright
 from .header import Header
 from .image_headers import read_header
 
@@ -85,6 +86,13 @@ def decode_with_notes(
     data: bytes, max_pixels: int = MAX_PIXELS, where: str = "the image"
 ) -> tuple[Image, tuple[str, ...]]:
     """As `decode`; and what should be said of the image: only the first of its frames is shown, it is too dark."""
+    stored, header, notes = stored_of(data, max_pixels, where)
+    notes = (*notes, *about_range(stored, header))
+    return upright(as_rgb(stored, header, where), header.orientation), notes
+
+
+def stored_of(data: bytes, max_pixels: int, where: str) -> tuple[NDArray[Any], Header, tuple[str, ...]]:
+    """What OpenCV decodes: (H, W), BGR or BGRA, 8 or 16 bits; its header; what should be said of it."""
     header = read_header(data, where)
     _check_size(header, max_pixels, where)
     with _quiet() as said:
@@ -99,8 +107,7 @@ def decode_with_notes(
         raise ImageError(f"{where} cannot be decoded: {what}")
     if header.format == "JPEG" and re.search(rb"premature end|bad Huffman", b"".join(said), re.IGNORECASE):
         raise ImageError(f"{where} is a damaged JPEG: part of its picture is missing")
-    notes = (*header.notes, *_about_range(stored, header))
-    return _upright(_as_rgb(stored, header, where), header.orientation), notes
+    return stored, header, header.notes
 
 
 # Formats that OpenCV can be built without.
@@ -123,32 +130,7 @@ def _check_size(header: Header, max_pixels: int, where: str) -> None:
         )
 
 
-def _about_range(stored: NDArray[Any], header: Header) -> list[str]:
-    """Whether 16 bits hold so small numbers that they seem to come from a camera of fewer bits."""
-    if stored.dtype != np.uint16 or header.maximum is not None or header.inverted:
-        return []
-    colours = stored if stored.ndim == 2 or stored.shape[2] != 4 else stored[..., :3]
-    greatest = max(int(part.max()) for part in _in_bands(colours))
-    bits = greatest.bit_length()
-    if not 8 <= bits <= 14:
-        return []
-    return [
-        f"the greatest value of this 16-bit image is {greatest} of 65535, so it is shown almost black: if its camera "
-        f"gives {bits} bits, multiply its values by {1 << 16 - bits} first"
-    ]
-
-
-def _in_bands(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    """A large image in parts of some rows."""
-    rows = max(1, _BAND // max(1, array[0].size))
-    for start in range(0, len(array), rows):
-        yield array[start : start + rows]
-
-
-_BAND = 1 << 20  # values
-
-
-def _as_rgb(stored: NDArray[Any], header: Header, where: str) -> Image:
+def as_rgb(stored: NDArray[Any], header: Header, where: str) -> Image:
     """uint8 (H, W, 3) RGB, made some rows at a time; `stored` is overwritten where it has that form already."""
     if stored.dtype not in (np.uint8, np.uint16):
         raise ImageError(f"{where} holds {stored.dtype} values; images of 8 or 16 bits a channel are supported")
@@ -158,21 +140,13 @@ def _as_rgb(stored: NDArray[Any], header: Header, where: str) -> Image:
         raise ImageError(f"{where} has {stored.shape[2]} channels; gray, RGB and RGBA are supported")
     in_place = stored.dtype == np.uint8 and stored.shape[2] == 3 and stored.flags.writeable
     out = stored if in_place else np.empty((*stored.shape[:2], 3), np.uint8)
-    for source, goal in zip(_in_bands(stored), _in_bands_of(out, stored), strict=True):
+    for source, goal in zip(in_bands(stored), in_bands_of(out, stored), strict=True):
         goal[...] = _rgb_of(source, header)
     return out
 
 
-def _in_bands_of(array: NDArray[Any], other: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    """The rows of `array` that belong to the bands of `other`."""
-    start = 0
-    for part in _in_bands(other):
-        yield array[start : start + len(part)]
-        start += len(part)
-
-
 def _rgb_of(stored: NDArray[Any], header: Header) -> NDArray[np.uint8]:
-    eight = _eight_bits(stored, header)
+    eight = eight_bits(stored, header)
     if stored.shape[2] == 3:
         return np.asarray(cv2.cvtColor(eight, cv2.COLOR_BGR2RGB))
     if stored.shape[2] == 1:
@@ -183,29 +157,6 @@ def _rgb_of(stored: NDArray[Any], header: Header) -> NDArray[np.uint8]:
     colour = eight[..., 2::-1].astype(np.uint16)
     weighted = colour if header.premultiplied else (colour * alpha + 127) // 255
     return np.asarray(np.minimum(weighted + (255 - alpha), 255), np.uint8)
-
-
-def _eight_bits(stored: NDArray[Any], header: Header) -> NDArray[np.uint8]:
-    whole = 255 if stored.dtype == np.uint8 else 65535
-    most = header.maximum or whole
-    values = stored
-    if header.inverted:
-        values = values.copy()
-        values[..., : 3 if stored.shape[2] == 4 else None] = whole - stored[..., : 3 if stored.shape[2] == 4 else None]
-    if most != 255:
-        values = (np.minimum(values, most).astype(np.uint32) * 255 + most // 2) // most
-    return np.asarray(values, np.uint8)
-
-
-def _upright(image: Image, orientation: int) -> Image:
-    """Apply an EXIF orientation (2 to 8) to what is stored."""
-    if orientation >= 5:
-        image = image.transpose(1, 0, 2)
-    if orientation in (3, 4, 7, 8):
-        image = image[::-1]
-    if orientation in (2, 3, 6, 7):
-        image = image[:, ::-1]
-    return np.ascontiguousarray(image)
 
 
 _stderr = threading.Lock()
@@ -282,7 +233,7 @@ def _turned(image: NDArray[np.uint8]) -> Iterator[None]:
 
 
 def _turn(image: NDArray[np.uint8]) -> None:
-    for part in _in_bands(image):
+    for part in in_bands(image):
         part[...] = part[..., ::-1].copy()
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from .find import SUFFIXES, find, natural
 
 if TYPE_CHECKING:
+    from ...engine.preprocess.card import Card
     from ...engine.survey.pictures import Picture
 
 
@@ -41,10 +42,10 @@ def _is_image(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and path.is_file()
 
 
-def pictures(files: Iterable[tuple[Path, str | None]]) -> Iterator[Picture]:
-    """The files decoded, one by one. Raises ImageError."""
+def pictures(files: Iterable[tuple[Path, str | None]], card: Card | None = None) -> Iterator[Picture]:
+    """The files decoded, one by one, as a model's card reads them. Raises ImageError."""
     from ...engine.survey.pictures import Picture
-    from .images import read
+    from .photos import read_photo
 
     for path, label in files:
-        yield Picture(str(path), read(path), label)
+        yield Picture(str(path), read_photo(path, card), label)

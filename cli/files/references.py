@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +14,20 @@ from ...engine.preprocess.arrays import read_array
 from ...models import samples
 from .find import find
 from .images import read
+from .photos import read_photo
+
+if TYPE_CHECKING:
+    from ...engine.graph.model import Model
 
 # Images whose spectrum is taken at most, and their longest side in memory.
 _MOST, _SIDE = 512, 512
 
 
-def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
-    """uint8 (H, W, 3) of an image file. Raises ImageError."""
-    return np.asarray(read(path))
+def read_image(path: str | os.PathLike[str], model: Model | None = None) -> NDArray[Any]:
+    """uint8 (H, W, 3) of an image file; what the card of a model reads of it, where one is given. Raises ImageError."""
+    from ...engine.attribution.photos import card_or_none
+
+    return np.asarray(read(path) if model is None else read_photo(path, card_or_none(model)))
 
 
 def read_mask(path: str | os.PathLike[str]) -> NDArray[Any]:

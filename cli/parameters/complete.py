@@ -91,7 +91,7 @@ def _layer_names(model: Model) -> list[str]:
 
 def targets(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Labels of the model that stands before, and the other forms of a target."""
-    from ...engine.attribution.inputs import card_of
+    from ...engine.attribution.photos import card_of
     from ...engine.targets.registry import forms
 
     known = _starting([form.prefix + ":" * (not form.bare) for form in forms().values()], incomplete)

@@ -172,7 +172,14 @@ _CARD: Mapping[str, tuple[str | list[str], str]] = {
     "size": ("HxW", "Size of the model's input plane in pixels; one number for a square."),
     "mean": ("R,G,B", "Subtracted from pixels (0..255); one number, or one per channel."),
     "std": ("R,G,B", "Pixels (0..255) are divided by it after the mean; one number, or one per channel."),
-    "order": (["RGB", "BGR", "GRAY"], "Channel order of the model's input."),
+    "order": (
+        "RGB|BGR|GRAY|BAND,...",
+        "Channel order of the model's input; or bands of the picture, by number from 0 or by name, one per channel.",
+    ),
+    "bands": ("NAME,...", "Names of the picture's bands, in its order."),
+    "display": ("BAND,BAND,BAND", "Bands that are shown as red, green and blue, or one that is shown in gray."),
+    "bits": ("8..16", "Bits that the values of 16-bit pictures have."),
+    "window": ("LOW,HIGH|none", "Values of 16-bit pictures that become black and white; none: mean and std fit them."),
     "layout": (["NCHW", "NHWC", "CHW", "HWC", "NHW", "HW"], "Axes of the model's image input."),
     "dtype": (
         ["float32", "float16", "float64", "uint8", "int8", "uint16", "int16"],
@@ -205,6 +212,7 @@ _CARD: Mapping[str, tuple[str | list[str], str]] = {
 _TYPES = {
     "decision-threshold": click.FloatRange(0, 1, min_open=True, max_open=True),
     "shortest-edge": click.IntRange(min=1),
+    "bits": click.IntRange(8, 16),
     "crop-fraction": click.FloatRange(0.01, 1),
     "pad-value": click.IntRange(0, 255),
     "antialias": click.BOOL,
@@ -217,7 +225,7 @@ def card(f: F) -> F:
     @functools.wraps(f)
     def command(*args: Any, **given: Any) -> Any:
         fields = {name.replace("-", "_"): given.pop(f"card_{name.replace('-', '_')}") for name in _CARD}
-        for name, parse in (("mean", _numbers), ("std", _numbers), ("size", _size), ("stretch_to", _size)):
+        for name, parse in _PARSED.items():
             if fields[name] is not None:
                 fields[name] = parse(name, fields[name])
         return f(*args, card={name: value for name, value in fields.items() if value is not None}, **given)
@@ -236,7 +244,26 @@ def _numbers(name: str, text: str) -> list[float]:
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:
-        raise click.BadParameter(f"{text!r} is not one number or three with commas", param_hint=f"'--{name}'") from None
+        said = f"{text!r} is not one number, or one per channel with commas"
+        raise click.BadParameter(said, param_hint=f"'--{name}'") from None
+
+
+def _window(name: str, text: str) -> list[float] | str:
+    return text if text.strip().lower() == "none" else _numbers(name, text)
+
+
+def _order(name: str, text: str) -> str | list[str | int]:
+    """What `order` takes: colours, or bands."""
+    return _bands(name, text) if "," in text or text.strip().isdigit() else text
+
+
+def _bands(name: str, text: str) -> list[str | int]:
+    parts = [part.strip() for part in text.split(",")]
+    return [int(part) if part.isascii() and part.isdigit() and len(part) < 6 else part for part in parts]
+
+
+def _names(name: str, text: str) -> list[str]:
+    return [part.strip() for part in text.split(",")]
 
 
 def _size(name: str, text: str) -> int | tuple[int, int]:
@@ -245,6 +272,16 @@ def _size(name: str, text: str) -> int | tuple[int, int]:
         hint = f"'--{name.replace('_', '-')}'"
         raise click.BadParameter(f"{text!r} is not a number of pixels or HEIGHTxWIDTH", param_hint=hint)
     return (int(sides[0]), int(sides[1])) if len(sides) == 2 else int(sides[0])
+
+
+_PARSED: Mapping[str, Callable[[str, str], Any]] = {
+    **dict.fromkeys(("mean", "std"), _numbers),
+    **dict.fromkeys(("size", "stretch_to"), _size),
+    "window": _window,
+    "order": _order,
+    "bands": _names,
+    "display": _bands,
+}
 
 
 def runtime(f: F) -> F:

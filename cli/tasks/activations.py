@@ -62,7 +62,7 @@ def activations(options: ActivationsOptions) -> Run:
 
     Raises UnknownName and ModelError for the layers, ModelError, CardError, ImageError for files.
     """
-    from ..files.arrays import is_array_file
+    from ..files.photos import is_photo_file
     from ..files.run import Run, describe, describe_card
     from ..terminal.progress import Progress
     from .activations_arrays import activations_arrays
@@ -70,7 +70,7 @@ def activations(options: ActivationsOptions) -> Run:
     common = options.common
     model = open_model(options.model, common.card)
     images = take_images(options.images, options.model, common.quiet, options.selection)
-    if options.feeds or any(map(is_array_file, images.paths)):
+    if options.feeds or not all(is_photo_file(path, model) for path in images.paths):
         chosen = model.layers if options.walk else choose(model, options.layers, False, common.quiet)
         return activations_arrays(options, model, chosen, images.paths)
     card = card_of(model, common.quiet)
@@ -91,7 +91,7 @@ def activations(options: ActivationsOptions) -> Run:
     ):
         workers, runtime = side_by_side(images, common.runtime)
         work = ImageActivations(LayerValues(model, card, runtime), layers, options, run)
-        over_images(run, bar, images, work.one, fits=_fits, workers=workers)
+        over_images(run, bar, images, work.one, fits=_fits, workers=workers, card=card)
         entries = run.entries
         run.manifest["silent_in_all_images"] = silent_in_all(entries)
         run.manifest["files"] = [run.text("statistics.csv", write_csv(entries))]

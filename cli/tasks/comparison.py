@@ -12,7 +12,6 @@ from ..parameters.methods import DEFAULT, PATIENT
 from ..terminal.echo import one_line
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from ...engine.attribution.explanation import Explanation
@@ -36,9 +35,9 @@ def section(subject: Subject) -> Section:
         problem = _problem(subject, pixels)
     except TargetError as error:
         return Section("Explanations", f"There is nothing to explain without a target: {error}.")
-    sheet, refused = Sheet(path.name, pixels, _ALPHA), dict[str, str]()
+    sheet, refused = Sheet(path.name, subject.picture(pixels), _ALPHA), dict[str, str]()
     groups = _explained(problem, sheet, refused)
-    parts: list[Part] = [*_large(path.name, pixels, groups)]
+    parts: list[Part] = [*_large(path.name, subject.picture(pixels), groups)]
     for title, (columns, rows) in groups.items():
         parts += _comparison(title, columns, rows)
     parts.append(Picture("explanations", sheet.picture, f"Every map on {path.name}", on_page=False))
@@ -55,7 +54,7 @@ def section(subject: Subject) -> Section:
     return Section("Explanations", lead, parts)
 
 
-def _problem(subject: Subject, pixels: NDArray[np.uint8]) -> Problem:
+def _problem(subject: Subject, pixels: NDArray[Any]) -> Problem:
     """The two most probable classes of an image; what the model answers where it has no two. Raises TargetError."""
     from ...engine.errors import TargetError
 
@@ -65,7 +64,7 @@ def _problem(subject: Subject, pixels: NDArray[np.uint8]) -> Problem:
         return _problem_of(subject, pixels, "predicted")
 
 
-def _problem_of(subject: Subject, pixels: NDArray[np.uint8], target: str) -> Problem:
+def _problem_of(subject: Subject, pixels: NDArray[Any], target: str) -> Problem:
     from ...engine.explain import problem_of
     from ...engine.inference.batches import RunOptions
     from ...engine.targets.target import Target
@@ -102,7 +101,7 @@ def _group(cls: Any) -> int:
     return 0 if cls.at_layer else 1 if cls.needs == "gradient" else 2
 
 
-def _large(name: str, pixels: NDArray[np.uint8], groups: dict[str, Any]) -> Iterator[Part]:
+def _large(name: str, pixels: NDArray[Any], groups: dict[str, Any]) -> Iterator[Part]:
     """The image and the usual map on it, large."""
     from ..figures import figure
     from ..figures.parts import Tile, Tiles
@@ -156,7 +155,7 @@ def _others(subject: Subject) -> Iterator[Part]:
     yield Picture(f"{DEFAULT}-of-others", drawn.picture, f"{DEFAULT} on the other images", on_page=False)
 
 
-def _usual(subject: Subject, solve: Callable[..., Any], make: Callable[..., Any], pixels: NDArray[np.uint8]) -> Any:
+def _usual(subject: Subject, solve: Callable[..., Any], make: Callable[..., Any], pixels: NDArray[Any]) -> Any:
     return solve(_problem_of(subject, pixels, "predicted"), make(DEFAULT))[0]
 
 

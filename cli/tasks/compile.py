@@ -13,6 +13,7 @@ from ..parameters.methods import named_values
 
 if TYPE_CHECKING:
     from ...engine.graph.model import Model
+    from ...engine.preprocess.card import Card
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,9 @@ def compile_files(
     values = parse(options.method, named_values(options.settings))
     source = open_model(options.model, options.card)
     if options.preprocess or options.page:
-        card_of(source, options.quiet)
+        card = card_of(source, options.quiet)
+        if options.page:
+            _check_page(card)
     method: dict[str, Any] = {"method": options.method, "layer": options.layers or None, "target": options.target}
     compiled: list[Model] = []
 
@@ -86,6 +89,18 @@ def compile_files(
     if options.page is not None:
         made["html"] = str(write_page(lambda: build(False, "input", "uint8", "HWC"), source, options.page, options))
     return _described(source, compiled[0], made)
+
+
+def _check_page(card: Card) -> None:
+    """Raises CardError for a card of pictures that no browser decodes."""
+    from ...engine.errors import CardError
+
+    if card.has_bands or card.bits or card.window:
+        what = "bands" if card.has_bands else "bits" if card.bits else "window"
+        raise CardError(
+            f"a browser hands out pictures of 8 bits in red, green and blue, and the card has {what}: compile the "
+            "model without a page (-o FILE), with --preprocess if images go in"
+        )
 
 
 def _optimiser(

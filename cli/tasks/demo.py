@@ -13,6 +13,7 @@ from .over_images import Outcome, Pixels, over_images
 from .subject import LayerValues, Photos, Subject
 
 if TYPE_CHECKING:
+    from ...engine.preprocess.card import Card
     from ..figures.parts import Section
     from ..files.output import Output
     from ..files.run import Run
@@ -49,11 +50,13 @@ def demo(options: DemoOptions, document: Callable[[str, str, Subject, Sequence[S
     paths = find_images(options.images or (SAMPLES,))
     about = {"model": describe(model), "card": describe_card(card)}
     with Run(output, "demo", common.runtime, about, paths) as run:
-        focused = _read(run, paths, common)
+        focused = _read(run, paths, common, card)
         if focused is None:
             raise ImageError("none of the images can be read")
         with Progress(len(SECTIONS), "sections", quiet=common.quiet, bar=common.progress) as bar:
-            images = Photos([(Path(e["path"]), e["sha256"]) for e in run.entries if e["status"] == "done"], bar.say)
+            images = Photos(
+                [(Path(e["path"]), e["sha256"]) for e in run.entries if e["status"] == "done"], bar.say, card
+            )
             subject = Subject(model, card, images, focused, LayerValues(model, card, common.runtime))
             parts = []
             for section in sections(subject):
@@ -78,7 +81,7 @@ def _reused(output: Output) -> Output:
     return replace(output, force=True) if output.default and made_by(output.folder) == "demo" else output
 
 
-def _read(run: Run, paths: Sequence[Path], common: Common) -> tuple[Path, Pixels] | None:
+def _read(run: Run, paths: Sequence[Path], common: Common, card: Card) -> tuple[Path, Pixels] | None:
     """Look at every image, which gets its entry; the one to look at closely, None where none can be read.
 
     That is the first whose name does not call it clean: there is more to see.
@@ -93,7 +96,7 @@ def _read(run: Run, paths: Sequence[Path], common: Common) -> tuple[Path, Pixels
             focused = (path, pixels)
         return {"size": list(pixels.shape[:2])}, ()
 
-    over_images(run, Progress(0, quiet=common.quiet), paths, keep)
+    over_images(run, Progress(0, quiet=common.quiet), paths, keep, card=card)
     return focused
 
 

@@ -190,13 +190,13 @@ def _objectives(options: DreamOptions, dreamer: Dreamer) -> list[Objective]:
 
     others = options.channel is not None or options.classes or options.objectives
     if options.guide is not None:
-        from ..files.images import read
+        from ..files.photos import read_photo
 
         if not options.layers or others:
             raise MethodError(
                 "a guide is followed in a layer: give --layer and neither a channel, a class nor an objective"
             )
-        pixels = read(options.guide)
+        pixels = read_photo(options.guide, dreamer.canvas.card)
         return [dreamer.guided(name, pixels) for name in options.layers]
     return objectives_of(
         dreamer.model,
@@ -262,7 +262,7 @@ def _dreamed(run: Run, work: _Work, one: _Wanted, bar: Progress) -> Entry:
     from ...engine.dream import warnings_of
 
     dreamer = work.dreamer
-    original = dreamer.start(_pixels(one.start), work.size)
+    original = dreamer.start(_pixels(one.start, dreamer), work.size)
     objective = one.objective or dreamer.objective(work.objectives, work.weights, original)
     frames = work.zoom.frames if work.zoom else 0
 
@@ -292,11 +292,11 @@ def _dreamed(run: Run, work: _Work, one: _Wanted, bar: Progress) -> Entry:
     }
 
 
-def _pixels(start: _Start) -> Any:
+def _pixels(start: _Start, dreamer: Dreamer) -> Any:
     """Raises ImageError."""
-    from ..files.images import read
+    from ..files.photos import read_photo
 
-    return None if start.path is None else read(start.path)
+    return None if start.path is None else read_photo(start.path, dreamer.canvas.card)
 
 
 def _files(run: Run, dreamer: Dreamer, base: str, original: NDArray[np.float32], made: Dreamed) -> list[str]:
@@ -383,6 +383,7 @@ def section(subject: Subject) -> Section:
     from ..figures.parts import Section, Tile, Tiles
 
     path, pixels = subject.focused
+    pixels = subject.picture(pixels)
     tiles = [Tile(path.name, figure.picture(pixels, _SMALL), "the image")]
     reason = "the model has no maps of features"
     for layer in _depths(subject.model):

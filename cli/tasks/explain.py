@@ -94,8 +94,9 @@ def explain(options: ExplainOptions) -> Run:
         part = bar.part if workers == 1 else None
         work = Explainer(model, card, targets, methods, every, options, run, part, fed_too, images.paths, runtime)
         if options.range == SHARED:
-            work.ranges.look_at(images.paths, work.explanations)
-        over_images(run, bar, images, work.one, work.news, functools.partial(fits_ranges, work.ranges), None, workers)
+            work.ranges.look_at(images.paths, work.explanations, card)
+        fits = functools.partial(fits_ranges, work.ranges)
+        over_images(run, bar, images, work.one, work.news, fits, workers=workers, card=card)
         if not images.streams and (said := work.ranges.differ()):
             bar.say(said)
         if left_out := left_out_of_all(run.entries):
@@ -149,13 +150,13 @@ def target_of(text: str, model: Model, card: Card | None, samples: int | None = 
     from ...engine.attribution.inputs import input_of
     from ...engine.targets.resolved import Place
     from ...engine.targets.target import Target
-    from ..files import images
+    from ..files.photos import read_photo
 
     def prepared(given: NDArray[Any]) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
         found = input_of(model, given, card)
         return {found.name: found.x}, {}
 
-    target = Target.parse(text).opened(images.read)
+    target = Target.parse(text).opened(functools.partial(read_photo, card=card))
     samples = target.samples if samples is None else samples
     target.resolve(Place(model, None if card is None else card.labels, prepare=prepared, samples=samples))
     return target
@@ -209,6 +210,7 @@ class Explainer:
     def one(self, path: Path, pixels: Pixels, folder: str) -> Outcome:
         """Everything about one image: its results for the manifest, and the files written."""
         from ...engine.explain import PREPROCESSING
+        from ...engine.preprocess.depth import shown
         from ..figures import boxes
 
         maps: list[dict[str, Any]] = []
@@ -217,10 +219,11 @@ class Explainer:
         said: list[str] = []
         warnings: list[tuple[str, str]] = []
         geometry = None
-        sheet = Sheet(path.name, pixels, self.options.alpha, self.options.colormap)
-        of_boxes = boxes.BoxSheet(path.name, pixels, PANEL)
+        picture = shown(pixels, self.card)
+        sheet = Sheet(path.name, picture, self.options.alpha, self.options.colormap)
+        of_boxes = boxes.BoxSheet(path.name, picture, PANEL)
         # No map is kept once it is written and in the sheet: together they would be many times the image.
-        kept = self.ranges.kept(path, pixels)
+        kept = self.ranges.kept(path, picture)
         for explanation in self.explanations(pixels, left_out, path) if kept is None else kept:
             self.ranges.note(path, explanation)
             entry = self._write(explanation, folder, sheet, of_boxes)

@@ -49,10 +49,11 @@ class ArrayExplainer:
 
     def read(self, path: Path) -> Any:
         """What a file gives the model: an array, {input: array}, or the pixels of a picture."""
-        from ..files import arrays, images
+        from ..files import arrays
+        from ..files.photos import read_photo
 
         if not arrays.is_array_file(path) and self.card is not None:
-            pixels = images.read(path)
+            pixels = read_photo(path, self.card)
             return {self.card.input: pixels, **self.fed} if self.fed else pixels
         return arrays.given_of(path, self.model, self.fed)
 
@@ -145,9 +146,15 @@ def _fits(entry: dict[str, Any]) -> None:
 def takes_arrays(options: ExplainOptions) -> bool:
     """Whether a run is about arrays, or a value inside the model: no map lies on a picture then."""
     from ..files.arrays import is_array_file
+    from ..files.photos import is_photo_file
 
     named = [Path(name) for name in options.images]
-    return options.at is not None or any(p.suffix.lower() in (".npy", ".npz") or is_array_file(p) for p in named)
+    if options.at is not None:
+        return True
+    if not any(p.suffix.lower() in (".npy", ".npz") or is_array_file(p) for p in named):
+        return False
+    model = open_model(options.model, options.common.card)
+    return not all(is_photo_file(path, model) for path in find_images(options.images, options.model, True))
 
 
 def explain_arrays(options: ExplainOptions) -> Run:

@@ -75,7 +75,7 @@ def filters(options: FiltersOptions) -> Run:
             run.manifest["files"] += entry["files"]
         if card is not None:
             work = FilterResponses(LayerValues(model, card, common.runtime), named, options, run)
-            over_images(run, bar, paths, work.one)
+            over_images(run, bar, paths, work.one, card=card)
     return run
 
 
@@ -135,7 +135,7 @@ def order_of(model: Model, card: Card | None, weights: Weights) -> str | None:
         return None
     if card.order == "GRAY" or not _reads_the_image(model, weights.layer, str(card.input)):
         return None
-    return card.order
+    return card.order if isinstance(card.order, str) else None
 
 
 def _reads_the_image(model: Model, layer: Layer, image: str) -> bool:

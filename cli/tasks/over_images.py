@@ -24,13 +24,13 @@ from ..sources.source import Frame
 from ..terminal.words import as_options
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
+    from ...engine.preprocess.card import Card
     from ..files.run import Run
     from ..terminal.progress import Progress
 
-Pixels: TypeAlias = "NDArray[np.uint8]"
+Pixels: TypeAlias = "NDArray[Any]"
 Entry: TypeAlias = "dict[str, Any]"
 # What came out for one image: results for its entry of the manifest, and the files written.
 Outcome: TypeAlias = "tuple[dict[str, Any], Sequence[str]]"
@@ -41,7 +41,7 @@ _ALIKE = 3
 
 @dataclass(frozen=True)
 class ReadImage:
-    """An image: uint8 (H, W, 3) RGB `pixels` (or what `read` made of its file), and the sha256 of its bytes."""
+    """An image: `pixels`, uint8 (H, W, 3) RGB or what the card or `read` says, and the sha256 of its bytes."""
 
     path: Path
     pixels: Any
@@ -69,15 +69,18 @@ def over_images(
     fits: Callable[[Entry], object] = bool,
     read: Callable[[Path], Any] | None = None,
     workers: int = 1,
+    card: Card | None = None,
 ) -> None:
     """Give every image to `one(path, pixels, folder)`; its entry goes into the manifest.
 
     read: what a file is given as, where it is not read as an image. workers: how many images `one` is called for at
-    once, from as many threads; images are read in a thread of their own in any case.
+    once, from as many threads; images are read in a thread of their own in any case. card: the model's, where the image
+    goes into it.
 
-    `pixels` are uint8 (H, W, 3) RGB, `folder` is the image's own in the run's folder. An image that the run keeps from
-    an earlier one is not read. `news(path)` is what else there is to say after an image, called for one after the
-    other, in order. For failures and `fits` see `over_batches`.
+    `pixels` are uint8 (H, W, 3) RGB, with a card all bits and bands that it reads (see `files.photos`), `folder` is the
+    image's own in the run's folder. An image that the run keeps from an earlier one is not read. `news(path)` is what
+    else there is to say after an image, called for one after the other, in order. For failures and `fits` see
+    `over_batches`.
     """
     from ..files.run import done
 
@@ -98,7 +101,7 @@ def over_images(
 
     for path in images.paths if isinstance(images, Images) else images:
         named(path, True)
-    loop = _Loop(run, bar, fits, read, workers, named=named, alone=alone, entry_of=entry_of)
+    loop = _Loop(run, bar, fits, read, workers, named=named, alone=alone, entry_of=entry_of, card=card)
     for _ in _noted(run, bar, loop.entries(images)):
         pass
 
@@ -111,6 +114,7 @@ def over_batches(
     size: Callable[[], int],
     fits: Callable[[Entry], object] = bool,
     read: Callable[[Path], Any] | None = None,
+    card: Card | None = None,
 ) -> Iterator[Entry]:
     """The entry of every image, as it is known; `several` makes those of at most `size()` images together.
 
@@ -123,7 +127,7 @@ def over_batches(
     not about images and that the first three share, or all there are, is taken for one of the model and raised. So are
     OutputError and RuntimeUnavailable at once.
     """
-    yield from _noted(run, bar, _Loop(run, bar, fits, read, several=several, size=size).entries(images))
+    yield from _noted(run, bar, _Loop(run, bar, fits, read, several=several, size=size, card=card).entries(images))
 
 
 def _noted(run: Run | None, bar: Progress, entries: Iterator[Entry]) -> Iterator[Entry]:
@@ -183,6 +187,7 @@ class _Loop:
     named: Callable[[Path, bool], None] | None = None
     alone: Callable[[ReadImage], Outcome] | None = None
     entry_of: Callable[[ReadImage, Outcome], Entry] | None = None
+    card: Card | None = None
     held: list[tuple[Path, Exception]] = field(default_factory=list)
     any_done: bool = False
     room: _Room = field(default_factory=_Room)
@@ -244,18 +249,17 @@ class _Loop:
     def _image(self, item: Path | Frame) -> tuple[ReadImage, Sequence[str]]:
         """The image, and what should be said of it."""
         from ..files.arrays import sha256_of
-        from ..files.image_headers import read_header
-        from ..files.images import decode_with_notes, read_bytes
+        from ..files.images import read_bytes
+        from ..files.photos import photo_of, size_of
 
         if isinstance(item, Frame):
             picture = item.read()
             return ReadImage(item.path, picture.pixels, picture.sha256), picture.notes
         if self.read is not None:
             return ReadImage(item, self.read(item), sha256_of(item)), ()
-        data, where = read_bytes(item), repr(str(item))
-        header = read_header(data, where)
-        self.room.take(item, header.width * header.height)
-        pixels, notes = decode_with_notes(data, where=where)
+        data = read_bytes(item)
+        self.room.take(item, size_of(item, data, self.card))
+        pixels, notes = photo_of(item, data, self.card)
         return ReadImage(item, pixels, hashlib.sha256(data).hexdigest()), notes
 
     def _kept(self, path: Path) -> Entry | None:

@@ -93,7 +93,7 @@ def predict(options: PredictOptions) -> Predictions:
             work: BatchPrediction | BoxPrediction = BatchPrediction(model, card, answer, options, bar)
             if table is not None:
                 work = BoxPrediction(model, card, table, options, run)
-            found = over_batches(run, bar, images, work.several, work.size, _fits)
+            found = over_batches(run, bar, images, work.several, work.size, _fits, card=card)
             by_path = {entry["path"]: entry for entry in found}
             entries = [by_path[str(path)] for path in images.paths] if images.paths else list(by_path.values())
         if run is not None:
@@ -273,11 +273,11 @@ def section(subject: Subject) -> Section:
         if answer.kind == "number":
             (row,) = _numbers(values, answer)
             text = ", ".join(f"{number:.4g}" for number in row["numbers"])
-            parts.append(Picture(path.stem, picture(pixels, 320), path.name, f"{path.name}: {text}"))
+            parts.append(Picture(path.stem, picture(subject.picture(pixels), 320), path.name, f"{path.name}: {text}"))
             continue
         guesses = best(values, answer, subject.card.labels, 3)[0]
         named = tuple((guess.label or f"class {guess.index}", guess.probability) for guess in guesses)
-        parts.append(Bars(path.name, picture(pixels, 320), named))
+        parts.append(Bars(path.name, picture(subject.picture(pixels), 320), named))
     if answer.kind == "number":
         return Section("Prediction", f"What the model answers for each image ({_shown_as(_meaning(answer))}).", parts)
     lead = f"The classes that the model finds most probable for each image ({_shown_as(_meaning(answer))})."

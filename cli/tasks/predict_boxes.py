@@ -41,12 +41,13 @@ class BoxPrediction:
         return [self._entry(image, boxes) for image, boxes in zip(images, found, strict=True)]
 
     def _entry(self, image: ReadImage, found: Detections) -> Entry:
+        from ...engine.preprocess.depth import shown
         from ..figures.boxes import drawn
         from ..files.run import done
 
         files = []
         if self.run is not None:
-            picture = drawn(image.pixels, list(found))
+            picture = drawn(shown(image.pixels, self.card), list(found))
             files = [self.run.picture(self.run.name(f"{image.path.stem}-boxes.png"), picture)]
         size: tuple[int, ...] = image.pixels.shape[:2]
         results: dict[str, Any] = {"boxes": found.to_mapping(), "best": found.best}

@@ -13,6 +13,7 @@ from ...engine.errors import OnnxrayError
 
 if TYPE_CHECKING:
     from ...engine.attribution.explanation import Explanation
+    from ...engine.preprocess.card import Card
     from .over_images import Pixels
 
 EACH, SHARED = "each", "shared"
@@ -35,15 +36,18 @@ class Ranges:
     _own: dict[tuple[str, str], dict[str, float]] = field(default_factory=dict)
 
     def look_at(
-        self, paths: Sequence[Path], explanations: Callable[[Pixels, dict[str, str], Path], Iterable[Explanation]]
+        self,
+        paths: Sequence[Path],
+        explanations: Callable[[Pixels, dict[str, str], Path], Iterable[Explanation]],
+        card: Card | None = None,
     ) -> None:
         """Explain every image once for the ranges. What fails here fails again at the second, which says so."""
-        from ..files.images import read
+        from ..files.photos import read_photo
 
         room = _MOST_BYTES
         for path in paths:
             try:
-                found = list(explanations(read(path), {}, path))
+                found = list(explanations(read_photo(path, card), {}, path))
             except OnnxrayError:
                 continue
             for e in found:

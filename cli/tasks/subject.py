@@ -32,10 +32,11 @@ class LayerValues:
     def __init__(self, model: Model, card: Card, runtime: Mapping[str, Any]) -> None:
         self.model, self.card, self.runtime = model, card, runtime
 
-    def prepare(self, name: str, pixels: NDArray[np.uint8]) -> tuple[Photo, NDArray[Any]]:
+    def prepare(self, name: str, pixels: NDArray[Any]) -> tuple[Photo, NDArray[Any]]:
         """The image as `Photo`, and the tensor for the model."""
         import numpy as np
 
+        from ...engine.preprocess.depth import shown
         from ...engine.preprocess.image import prepare
         from ..figures.layers import Photo
 
@@ -44,7 +45,7 @@ class LayerValues:
         size = fixed_batch(self.model, self.card) or 1
         if size > 1:
             tensor = np.repeat(tensor, size, axis=0)
-        return Photo(name, pixels, prepared.geometry), tensor
+        return Photo(name, shown(pixels, self.card), prepared.geometry), tensor
 
     def values(self, tensor: NDArray[Any], names: Sequence[str]) -> dict[str, NDArray[Any]]:
         """Values by name, for one image."""
@@ -119,30 +120,41 @@ class Photos:
 
     files: Sequence[tuple[Path, str]]
     say: Callable[[str], None]
+    card: Card | None = None
 
     def __len__(self) -> int:
         return len(self.files)
 
-    def __iter__(self) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
+    def __iter__(self) -> Iterator[tuple[Path, NDArray[Any]]]:
         from ...engine.errors import ImageError
-        from ..files.images import decode, read_bytes
+        from ..files.images import read_bytes
+        from ..files.photos import photo_of
 
         for path, sha256 in self.files:
             try:
                 data = read_bytes(path)
                 if hashlib.sha256(data).hexdigest() != sha256:
                     raise ImageError(f"{str(path)!r} has changed: it is left out from here on")
-                yield path, decode(data, where=repr(str(path)))
+                yield path, photo_of(path, data, self.card)[0]
             except ImageError as error:
                 self.say(str(error))
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What a report is about: a model, its card, and images; `focused` is the one to look at closely."""
+    """What a report is about: a model, its card, and images; `focused` is the one to look at closely.
+
+    Images are as the card reads them: `picture` is what is seen of one.
+    """
 
     model: Model
     card: Card
     images: Photos
-    focused: tuple[Path, NDArray[np.uint8]]
+    focused: tuple[Path, NDArray[Any]]
     work: LayerValues
+
+    def picture(self, pixels: NDArray[Any]) -> NDArray[np.uint8]:
+        """uint8 (H, W, 3) RGB of an image."""
+        from ...engine.preprocess.depth import shown
+
+        return shown(pixels, self.card)

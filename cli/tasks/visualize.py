@@ -113,11 +113,10 @@ def _about(options: VisualizeOptions, jobs: Sequence[Job]) -> Entry:
 
 
 def described_card(model: Model, quiet: bool) -> dict[str, Any] | None:
-    """The manifest's entry about preprocessing; None where the model's input is no image of one or three channels."""
-    from ...engine.inspect.signature import image_input
+    """The manifest's entry about preprocessing."""
     from ..files.run import describe_card
 
-    return describe_card(card_of(model, quiet)) if image_input(model).channels in (1, 3) else None
+    return describe_card(card_of(model, quiet))
 
 
 def job_of(options: VisualizeOptions, model: Model, size: Any, bar: Progress) -> Job:
@@ -138,10 +137,10 @@ def job_of(options: VisualizeOptions, model: Model, size: Any, bar: Progress) ->
         count=options.count,
         diversity=options.diversity,
         strip=options.strip,
-        image=read_image(options.image) if options.image else None,
+        image=read_image(options.image, model) if options.image else None,
         mask=read_mask(options.mask) if options.mask else None,
         keep=options.keep,
-        reference=read_image(options.reference) if options.reference else None,
+        reference=read_image(options.reference, model) if options.reference else None,
         spectrum=spectrum_of(list(options.spectrum) or None, options.parametrisation),
         batch=options.batch,
         size=size,
@@ -310,11 +309,12 @@ def _examples(
 
     from ...engine.errors import ImageError
     from ...engine.optimize.examples import Scorer
+    from ...engine.preprocess.depth import shown
     from ...engine.preprocess.find import find_card
     from ...engine.preprocess.image import prepare
     from ...engine.survey.pictures import Ahead, Picture, entry_of
     from ...kernels.topk import empty, update
-    from ..files.images import read
+    from ..files.photos import read_photo
 
     scorer = Scorer(job.model, job.objectives, providers=job.runtime.providers, threads=job.runtime.threads)
     card, best = find_card(job.model), empty(len(job.objectives), min(_EXAMPLES, len(paths)))
@@ -322,7 +322,7 @@ def _examples(
     def decoded() -> Iterator[tuple[Path, int, NDArray[Any]]]:
         for path in paths:
             try:
-                pixels = read(path)
+                pixels = read_photo(path, card)
             except ImageError as error:
                 bar.say(str(error))
                 continue
@@ -338,7 +338,7 @@ def _examples(
     for number, (objective, _) in enumerate(job.wanted):
         unit = job.objectives.index(objective)
         rows = [(int(i), float(v)) for i, v in zip(best.ids[unit], best.scores[unit], strict=True) if i >= 0]
-        found[number] = [(named[i], np.asarray(read(named[i])), value) for i, value in rows]
+        found[number] = [(named[i], shown(read_photo(named[i], card), card), value) for i, value in rows]
     return found
 
 

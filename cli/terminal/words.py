@@ -8,7 +8,7 @@ import re
 _NAMES = (
     *("layer", "target", "method", "input", "output", "answer", "scores", "decision_threshold", "labels", "detector"),
     *("size", "mean", "std", "order", "layout", "resize", "crop_fraction", "shortest_edge", "stretch_to"),
-    *("interpolation", "antialias", "rounding", "pad_value", "align", "dtype"),
+    *("interpolation", "antialias", "rounding", "pad_value", "align", "dtype", "bits", "window", "bands", "display"),
     *("batch", "threads", "upsample", "normalize", "preprocess"),
 )
 _KEYWORD = re.compile(rf"(?<![^\s(])({'|'.join(_NAMES)})=(?!=)(['\"\w.]?)")

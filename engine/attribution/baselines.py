@@ -113,9 +113,15 @@ def _pixels(problem: Problem, kind: str) -> NDArray[Any]:
         raise MethodError(
             f"the baseline {kind!r} needs an image and a model card: for tensors use 'zero', a number or an array"
         )
-    order = str(card["order"])
+    order = card["order"]
     red, green, blue = colour
-    pixel = [0.299 * red + 0.587 * green + 0.114 * blue] if order == "GRAY" else [colour["RGB".index(c)] for c in order]
+    if not isinstance(order, str) and (len(set(colour)) > 1 or (any(colour) and card.get("window") == "none")):
+        raise MethodError(f"the model's bands have no colour {kind!r}: give 'zero', a number or one for each band")
+    pixel = [red] * len(order)
+    if order == "GRAY":
+        pixel = [0.299 * red + 0.587 * green + 0.114 * blue]
+    elif isinstance(order, str):
+        pixel = [colour["RGB".index(c)] for c in order]
     mean, std = np.asarray(card["mean"], np.float64), np.asarray(card["std"], np.float64)
     values = (np.asarray(pixel) - mean) / std
     channel = problem.input.channel

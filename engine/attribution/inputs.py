@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..caches import of_model
 from ..errors import CardError, MethodError, ModelError, ShapeError
 from ..graph.free import free
 from ..graph.model import Model
@@ -21,11 +20,12 @@ from ..inspect.receptive_field import spatial_axes
 from ..inspect.recurrent_state import state_inputs
 from ..inspect.signature import image_input
 from ..preprocess.card import OPTION_FIELDS, Card
-from ..preprocess.find import find_card
+from ..preprocess.depth import shown
 from ..preprocess.image import pixels_of, prepare
 from ..preprocess.labels import read_labels
 from ..proto.values import Value
 from .gradient_graphs import exposed_at
+from .photos import about_shown, array_of, card_of, card_or_none, photos_of
 
 if TYPE_CHECKING:
     from ..preprocess.geometry import Geometry
@@ -66,7 +66,7 @@ def example_input(model: Model, card: Card | None = None) -> Input:
         size = {"N": arrays[name].shape[0], "H": card.size[0], "W": card.size[1], "C": card.channels}
         arrays[name] = np.zeros([size[a] for a in layout], arrays[name].dtype)
     x = arrays.pop(name)
-    card = card or _card(model)
+    card = card or card_or_none(model)
     labels, mapping = (None, None) if card is None else (card.labels, card.to_mapping())
     return Input(name, x, arrays, layout, labels=labels, card=mapping)
 
@@ -85,14 +85,14 @@ def input_of(model: Model, image: ArrayLike | Mapping[str, ArrayLike], card: Car
         if len(needed) != 1:
             wanted = ", ".join(str(v) for v in needed)
             raise ShapeError(f"the model has {len(needed)} inputs ({wanted}): give a dict of name to array")
-        image = {needed[0].name: _array(image)}
+        image = {needed[0].name: array_of(image)}
     for name in image:
         model.value(name)
     name, layout = _explained(model)
     if name not in image:
         raise ShapeError(f"the explained input {name!r} is not among those given ({', '.join(image)}): give it too")
     photos = photos_of(model, image[name]) if layout is not None else None
-    feeds = {key: _array(value) for key, value in image.items() if key != name or photos is None}
+    feeds = {key: array_of(value) for key, value in image.items() if key != name or photos is None}
     zeros = _zero_states(model, image)
     feeds |= zeros
     if photos is not None:
@@ -114,7 +114,7 @@ def input_of(model: Model, image: ArrayLike | Mapping[str, ArrayLike], card: Car
     if layout is None:
         labels = _labels(model)
     else:
-        card = card or _card(model)
+        card = card or card_or_none(model)
         labels = None if card is None else card.labels
     notes = (f"nothing was given for the states {', '.join(zeros)}: they are zeros",) if zeros else ()
     return Input(name, x, feeds, layout, labels=labels, notes=(*_unused(model, layout), *notes))
@@ -187,57 +187,6 @@ def _layout_of(model: Model, name: str) -> str | None:
     return "NCHW" if axes == (2, 3) else "NHWC" if axes == (1, 2) else None
 
 
-def _array(given: Any) -> NDArray[Any]:
-    try:
-        array = np.asarray(given)
-    except ValueError as error:
-        raise ShapeError(f"the arrays given differ in their shapes ({error}): give samples of one shape") from None
-    if array.dtype == object and not (array.size and isinstance(array.flat[0], (str, bytes))):
-        raise ShapeError(f"an input cannot be made of {type(given).__name__}: give an image, a path or an array")
-    return array
-
-
-def photos_of(model: Model, given: Any) -> list[NDArray[np.uint8]] | None:
-    """The images that `given` holds, uint8 (H, W, 3) or (H, W) each; None where it is a ready tensor.
-
-    Images are uint8 with a rank or a type that the input does not have: one, several in a list, or (N, H, W, 3). An
-    axis of one channel is left out, transparent pixels are laid over white.
-    """
-    if isinstance(given, (list, tuple)) and given and all(isinstance(part, np.ndarray) for part in given):
-        found = [_photo(model, part) for part in given]
-        return None if any(part is None for part in found) else [part for part in found if part is not None]
-    array = _array(given)
-    if array.ndim == 4 and array.shape[3] in (1, 3, 4) and not _takes_bytes(model):
-        return [part for photo in array if (part := _photo(model, photo)) is not None] or None
-    one = _photo(model, array)
-    return None if one is None else [one]
-
-
-def _photo(model: Model, array: NDArray[Any]) -> NDArray[np.uint8] | None:
-    """An array as an image of RGB or gray, None where it is none."""
-    if array.dtype != np.uint8 or array.ndim not in (2, 3) or 0 in array.shape:
-        return None
-    if array.ndim == 2:
-        declared = model.inputs[0] if model.inputs else None
-        return None if declared is not None and declared.rank == 2 else array
-    if array.shape[2] == 3:
-        return array
-    if _takes_bytes(model) or array.shape[2] not in (1, 4):
-        return None
-    return array[..., 0] if array.shape[2] == 1 else over_white(array)
-
-
-def _takes_bytes(model: Model) -> bool:
-    """Whether an input is of uint8: arrays of that type may be ready tensors."""
-    return any(v.dtype == np.uint8 for v in model.inputs)
-
-
-def over_white(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """uint8 (H, W, 4), the last channel opacity -> uint8 (H, W, 3): what is transparent lies over white."""
-    colour, alpha = image[..., :3].astype(np.uint16), image[..., 3:].astype(np.uint16)
-    return np.asarray((colour * alpha + 127) // 255 + (255 - alpha), np.uint16).clip(0, 255).astype(np.uint8)
-
-
 def _check_is_no_picture(declared: Value, x: NDArray[Any], layout: str) -> None:
     """Raise ShapeError for pixels that would be taken for a tensor, with what to do about them."""
     floats = declared.dtype is not None and declared.dtype.kind == "f"
@@ -262,9 +211,9 @@ def _check_is_no_picture(declared: Value, x: NDArray[Any], layout: str) -> None:
 # Card fields that have no meaning once a tensor is made: how it is made, but for what turns it into pixels again.
 _PREPARING = (
     *("size", "resize", "shortest_edge", "stretch_to", "crop_fraction", "rounding", "interpolation", "antialias"),
-    *("pad_value", "align", "dtype"),
+    *("pad_value", "align", "dtype", "bits"),
 )
-_SHOWING = ("mean", "std", "order")
+_SHOWING = ("mean", "std", "order", "window", "bands", "display")
 
 
 def _unused(model: Model, layout: str | None) -> tuple[str, ...]:
@@ -277,7 +226,7 @@ def _unused(model: Model, layout: str | None) -> tuple[str, ...]:
 
 
 def _from_pictures(
-    photos: Sequence[NDArray[np.uint8]], card: Card, model: Model, others: Mapping[str, NDArray[Any]] | None = None
+    photos: Sequence[NDArray[Any]], card: Card, model: Model, others: Mapping[str, NDArray[Any]] | None = None
 ) -> Input:
     name = card.input or _image_name(model)
     others = {key: array for key, array in (others or {}).items() if key != name}
@@ -289,31 +238,19 @@ def _from_pictures(
         raise ShapeError(f"the model's input ({card.layout}) has no batch axis: explain one image at a time")
     prepared = [prepare(photo, card) for photo in photos]
     x = np.concatenate([p.tensor if card.batched else p.tensor[None] for p in prepared])
-    pictures = tuple(p if p.ndim == 3 else np.repeat(p[..., None], 3, axis=2) for p in photos)
+    pictures = tuple(shown(p, card) for p in photos)
     geometries = tuple(p.geometry for p in prepared)
-    return Input(name, x, others, card.layout, geometries, pictures, card.labels, card.warnings, card.to_mapping())
+    made = (card.layout, geometries, pictures, card.labels, card.warnings, card.to_mapping())
+    return Input(name, x, others, *made, notes=about_shown(photos, card))
 
 
 def _image_name(model: Model) -> str:
     return image_input(model).name
 
 
-@of_model
-def card_of(model: Model) -> Card:
-    """The model's card, looked for once: it lies in files, and its labels are many. Raises CardError, ModelError."""
-    return find_card(model)
-
-
-def _card(model: Model) -> Card | None:
-    try:
-        return card_of(model)
-    except (CardError, ModelError):
-        return None  # only asked for labels and for showing a tensor: neither is needed
-
-
 def read_labels_of(model: Model) -> tuple[str, ...] | None:
     """The labels of a model, from its card where it takes images, else from its options. Raises CardError."""
-    card = _card(model)
+    card = card_or_none(model)
     return _labels(model) if card is None else card.labels
 
 
@@ -351,13 +288,12 @@ def picture(model: Model, given: Input, sample: int) -> NDArray[np.uint8] | None
     if given.layout is None:
         return None
     x = given.x[sample]
-    card = _card(model)
-    given_by_user = not {"mean", "std", "order"}.isdisjoint(model.overrides)
+    card = card_or_none(model)
+    given_by_user = not {"mean", "std", "order", "display"}.isdisjoint(model.overrides)
     if card is not None and (given_by_user or not card.warnings):
         try:
             fields = {**card.to_mapping(), "size": given.plane, "layout": given.layout}
-            shown = pixels_of(x, Card.from_mapping(fields))
-            return np.asarray(shown[0])
+            return np.asarray(pixels_of(x, Card.from_mapping(fields))[0])
         except (ShapeError, CardError):
             pass  # a channel count that no picture has: shown in gray below
     channel = given.channel

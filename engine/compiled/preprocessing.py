@@ -32,24 +32,31 @@ class Placed:
 
 
 def preprocess(build: Build, card: Card, layout: str) -> tuple[Entry, Placed]:
-    """The image input, uint8 (H, W, 3) or (N, H, W, 3), in the place of the model's; where it comes to lie."""
+    """The image input, uint8 (H, W, 3) or (N, H, W, 3), in the place of the model's; where it comes to lie.
+
+    Where the card has `bits` or `window` it is uint16, with `window` "none" float32; where it names bands, the last
+    axis has the picture's bands.
+    """
     op = build.op
     _check(card)
     placeholder = op.reserve("image/", _PLACEHOLDER)
     batch = op.shape(build.x)[0]
-    dims: list[int | str] = ["height", "width", 3]
+    dims: list[int | str] = ["height", "width", "bands" if card.has_bands else 3]
     if layout == "NHWC":
         dims = [batch if isinstance(batch, (int, str)) else "batch", *dims]
     elif isinstance(batch, int) and batch != 1:
         raise CardError(f"the model takes {batch} images at a time: choose preprocess='NHWC'")
-    info = onnx.helper.make_tensor_value_info(build.x, TensorProto.UINT8, dims)
+    info = onnx.helper.make_tensor_value_info(build.x, _kind(card), dims)
     op.set_type(placeholder, info.type)
     before, op.prefix = op.prefix, "image"
     pixels = op.Unsqueeze(placeholder, [0]) if layout == "HWC" else placeholder
     original = op.Shape(pixels, start=1, end=3)
     planar = op.Transpose(pixels, perm=[0, 3, 1, 2])
+    if isinstance(card.order, tuple):
+        planar = op.Gather(planar, list(card.order), axis=1)
+    planar = _levels(build, card, planar)
     if card.order == "GRAY":
-        planar = _luminance(build, planar)
+        planar = _luminance(build, planar, _is_deep(card))
     placed = _place(build, card, original)
     planar = _fitted(build, card, _resampled(build, card, planar, placed), placed)
     if card.order == "BGR":
@@ -76,9 +83,37 @@ def _check(card: Card) -> None:
         )
 
 
-def _luminance(build: Build, planar: str) -> str:
-    """As `preprocess.luminance`: 16-bit fixed point."""
+def _is_deep(card: Card) -> bool:
+    """Whether the image has more than 8 bits: it is resampled as float32, without rounding, as outside a graph."""
+    return card.bits is not None or card.window is not None
+
+
+def _kind(card: Card) -> int:
+    """The type of the image."""
+    if not _is_deep(card):
+        return int(TensorProto.UINT8)
+    return int(TensorProto.FLOAT if card.window == "none" else TensorProto.UINT16)
+
+
+def _levels(build: Build, card: Card, planar: str) -> str:
+    """As `preprocess.depth.levels`: pixels of 0..255, float32 where the image has more than 8 bits."""
     op = build.op
+    if not _is_deep(card) or card.window == "none":
+        return planar
+    values = op.Cast(planar, to=TensorProto.FLOAT)
+    low, high = (0.0, float((1 << (card.bits or 16)) - 1)) if card.window is None else card.window
+    if low:
+        values = op.Sub(values, op.const(np.float32(low)))
+    share = op.Clip(op.Div(values, op.const(np.float32(high - low))), op.const(np.float32(0)), op.const(np.float32(1)))
+    return op.Mul(share, op.const(np.float32(255)))
+
+
+def _luminance(build: Build, planar: str, deep: bool) -> str:
+    """As `preprocess.luminance`: 16-bit fixed point, of floats without rounding."""
+    op = build.op
+    if deep:
+        shares = np.array([19595, 38470, 7471], np.float32).reshape(1, 3, 1, 1) / np.float32(65536)
+        return op.ReduceSum(op.Mul(planar, op.const(shares)), [1], keepdims=1)
     weights = op.const(np.array([19595, 38470, 7471], np.int32).reshape(1, 3, 1, 1))
     total = op.ReduceSum(op.Mul(op.Cast(planar, to=TensorProto.INT32), weights), [1], keepdims=1)
     shifted = op.Div(op.Add(total, op.const(np.int32(0x8000))), op.const(np.int32(1 << 16)))
@@ -153,7 +188,7 @@ def _whole(build: Build, value: str) -> str:
 
 
 def _resampled(build: Build, card: Card, planar: str, placed: Placed) -> str:
-    """(N, C, H, W) uint8 -> (N, C, rh, rw) uint8."""
+    """(N, C, H, W) -> (N, C, rh, rw), uint8 or float32."""
     op = build.op
     options: dict[str, Any] = {"coordinate_transformation_mode": "half_pixel", "mode": "linear"}
     if card.interpolation == "nearest":
@@ -162,7 +197,8 @@ def _resampled(build: Build, card: Card, planar: str, placed: Placed) -> str:
         options |= {"mode": "cubic", "cubic_coeff_a": -0.5 if card.antialias else -0.75}
     if card.antialias and card.interpolation != "nearest":
         options |= {"antialias": 1, "exclude_outside": 1}
-    floats = op.Cast(planar, to=TensorProto.FLOAT)
+    deep = _is_deep(card)
+    floats = planar if deep else op.Cast(planar, to=TensorProto.FLOAT)
     # One axis after the other, rounded in between, as Pillow does. Sizes of all axes: ONNX Runtime's optimiser moves
     # transpositions through a Resize, and fails where that names its axes.
     for axis in (1, 0):
@@ -170,9 +206,12 @@ def _resampled(build: Build, card: Card, planar: str, placed: Placed) -> str:
         front = op.Shape(floats, start=0, end=2 + axis)
         rest = [op.Shape(floats, start=3, end=4)] if axis == 0 else []
         resized = op.Resize(floats, None, None, op.Concat(front, part, *rest, axis=0), **options)
+        if deep:
+            floats = resized
+            continue
         half, black, white = (op.const(number, like=resized) for number in (0.5, 0, 255))
         floats = op.Clip(op.Floor(op.Add(resized, half)), black, white)
-    return op.Cast(floats, to=TensorProto.UINT8)
+    return floats if deep else op.Cast(floats, to=TensorProto.UINT8)
 
 
 def _fitted(build: Build, card: Card, planar: str, placed: Placed) -> str:
@@ -189,9 +228,11 @@ def _fitted(build: Build, card: Card, planar: str, placed: Placed) -> str:
         front = op.Max(placed.offset, zero)
         back = op.Sub(op.Sub(side, front), op.Sub(end, start))
         pads = op.Concat(zero, front, zero, back, axis=0)
-        planar = op.Pad(planar, pads, op.const(np.uint8(card.pad_value)))
+        border = np.float32(card.pad_value) if _is_deep(card) else np.uint8(card.pad_value)
+        planar = op.Pad(planar, pads, op.const(border))
     shape = [op.shape(planar)[0], card.channels, *card.size]
-    op.set_type(planar, onnx.helper.make_tensor_type_proto(TensorProto.UINT8, shape))
+    kind = TensorProto.FLOAT if _is_deep(card) else TensorProto.UINT8
+    op.set_type(planar, onnx.helper.make_tensor_type_proto(kind, shape))
     return planar
 
 
@@ -203,11 +244,12 @@ def _may_pad(card: Card) -> bool:
 
 
 def _normalised(build: Build, card: Card, planar: str) -> str:
-    """(N, C, h, w) uint8 -> the model's input tensor."""
+    """(N, C, h, w) of pixels -> the model's input tensor."""
     op = build.op
     wanted = np.dtype(card.dtype)
     kind = np.float64 if wanted == np.float64 else np.float32
-    values = op.Cast(planar, to=onnx.helper.np_dtype_to_tensor_dtype(np.dtype(kind)))
+    as_is = _is_deep(card) and kind == np.float32
+    values = planar if as_is else op.Cast(planar, to=onnx.helper.np_dtype_to_tensor_dtype(np.dtype(kind)))
     mean, std = (np.asarray(v, kind).reshape(1, -1, 1, 1) for v in (card.mean, card.std))
     if mean.any():
         values = op.Sub(values, op.const(mean))

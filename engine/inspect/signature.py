@@ -115,7 +115,7 @@ def _as_image(model: Model, value: Value, layout: str | None) -> ImageInput | st
         groups = attributes(node).get("group", 1)
         wanted = weight.shape[1] if weight and weight.shape and len(weight.shape) > 1 else None
         read = wanted * groups if isinstance(wanted, int) and isinstance(groups, int) else None
-        if read is not None and read < _MOST_CHANNELS and (shape[1] == read or not isinstance(shape[1], int)):
+        if read is not None and read < MOST_CHANNELS and (shape[1] == read or not isinstance(shape[1], int)):
             return _image(value, "NCHW", f"the convolution {told} reads {read} channels from axis 1", channels=read)
     first, last = (shape[axis] in (1, 3, 4) for axis in (1, 3))
     if first and last:
@@ -128,7 +128,7 @@ def _as_image(model: Model, value: Value, layout: str | None) -> ImageInput | st
 
 
 # Cameras with more bands exist; feature maps of another network have more still.
-_MOST_CHANNELS = 32
+MOST_CHANNELS = 32
 
 
 def _image(value: Value, layout: str, reason: str, channels: int | None = None) -> ImageInput:

@@ -41,15 +41,15 @@ class LocalAttributionMap(Method):
 
     steps: int = option(50, "Points on the way from the blurred image to the sharp one.", low=1, high=100_000)
     sigma: float = option(1.2, "Of the Gaussian that the way begins with, in pixels of the model's input.", low=0.01)
-    window: int = option(9, "Side of the Gaussian's window in pixels, odd.", low=3, high=255)
+    kernel: int = option(9, "Side of the Gaussian in pixels, odd.", low=3, high=255)
 
     def __call__(self, problem: Problem) -> Maps:
         if problem.input.axes is None or problem.input.x.dtype.kind != "f":
             remedy = advised(problem, ("integrated-gradients", "occlusion", "ablation"))
             raise MethodError(f"lam blurs an image and the input is none: use {remedy}")
-        if self.window % 2 == 0:
-            raise MethodError(f"a window of {self.window} pixels has no middle: give an odd size")
-        lines = [gaussian(self.window, sigma) for sigma in np.linspace(self.sigma, 0, self.steps + 1)]
+        if self.kernel % 2 == 0:
+            raise MethodError(f"a kernel of {self.kernel} pixels has no middle: give an odd size")
+        lines = [gaussian(self.kernel, sigma) for sigma in np.linspace(self.sigma, 0, self.steps + 1)]
         values = _along_the_way(problem, lines)
         start = blurred(problem.x, problem.input.axes, lines[0])
         expected = problem.scores - problem.runs.scores_at(start, np.arange(problem.rows))

@@ -1,13 +1,12 @@
 """The picture that is optimised, and how it becomes the network's input: tensor = picture * gain + shift, per channel.
 
-A picture holds numbers in 0..1, (N, C, H, W), with its channels in the order of the eye (RGB). Where a model reads one
-or three channels, its card says the rest; of other numbers of channels, `mean` and `std` given to `load` count, else
-the picture's 0..1 is the tensor's, or 0..255 where the graph scales pixels itself.
+A picture holds numbers in 0..1, (N, C, H, W), with its channels in the order of the eye (RGB), of a model of bands in
+the model's own. The model's card says the rest. Where its `window` is "none", 0..1 reaches two standard deviations to
+both sides of the mean.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...kernels.resize import resize
-from ..errors import CardError, ShapeError
+from ..errors import ShapeError
 from ..graph.model import Model
-from ..inspect.own_scaling import own_scaling
 from ..inspect.signature import image_input
+from ..preprocess.card import Card
 from ..preprocess.find import find_card
+from ..preprocess.image import in_channels
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class Canvas:
 
     Attributes: `input` (its name), `layout` (of the tensor: "NCHW", "NHWC", "CHW", "HWC", "NHW", "HW"), `size` (height,
     width) in pixels, `order` (the picture's channel for every channel of the tensor), `gain` and `shift` for every
-    channel of the tensor.
+    channel of the tensor; `visible`: the channels that are shown as red, green and blue, or the one in gray; `card`:
+    the model's.
     """
 
     input: str
@@ -37,6 +38,8 @@ class Canvas:
     order: tuple[int, ...]
     gain: tuple[float, ...]
     shift: tuple[float, ...]
+    visible: tuple[int, ...] = (0, 1, 2)
+    card: Card | None = None
 
     @property
     def channels(self) -> int:
@@ -75,10 +78,29 @@ class Canvas:
         return replace(self, size=size)
 
     def shown(self, pictures: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """uint8 (N, H, W, 3) of pictures (N, C, H, W): the first three channels, or the only one as gray."""
-        visible = pictures[:, :3] if self.channels >= 3 else pictures[:, :1].repeat(3, axis=1)
+        """uint8 (N, H, W, 3) of pictures (N, C, H, W): the channels that the card displays, or the only one as gray."""
+        seen = [channel for channel in self.visible if channel < self.channels]
+        visible = pictures[:, seen] if len(seen) == 3 else pictures[:, seen[:1]].repeat(3, axis=1)
         pixels = np.clip(np.rint(visible * 255), 0, 255).astype(np.uint8)
         return np.ascontiguousarray(pixels.transpose(0, 2, 3, 1))
+
+    def planes_of(self, photo: NDArray[Any]) -> NDArray[np.float32] | None:
+        """(C, H, W) in 0..1 of a picture of more than 8 bits or of bands, as the card reads it; None of other arrays.
+
+        Raises CardError, ShapeError.
+        """
+        card = self.card
+        deep = photo.dtype == np.uint16 or (photo.dtype == np.uint8 and card is not None and card.has_bands)
+        if card is None or not deep or photo.ndim not in (2, 3):
+            return None
+        pixels = in_channels(photo, card)
+        units = np.atleast_3d(pixels).astype(np.float32).transpose(2, 0, 1)
+        mean, std, gain, shift = (
+            np.asarray(values, np.float32).reshape(-1, 1, 1) for values in (card.mean, card.std, self.gain, self.shift)
+        )
+        if not card.has_bands:
+            return np.ascontiguousarray(units / np.float32(255))
+        return np.asarray(np.clip(((units - mean) / std - shift) / gain, 0, 1), np.float32)
 
     def picture(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(C, H, W) in 0..1 of uint8 (H, W, 3) RGB of the canvas's size. Raises ShapeError."""
@@ -97,7 +119,11 @@ _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def picture_of(image: NDArray[Any], canvas: Canvas) -> NDArray[np.float32]:
-    """(C, H, W) in 0..1 of the canvas's size. Raises ShapeError."""
+    """(C, H, W) in 0..1 of the canvas's size. Raises ShapeError, CardError."""
+    planes = canvas.planes_of(image)
+    if planes is not None:
+        moved = np.ascontiguousarray(planes.transpose(1, 2, 0))
+        return np.ascontiguousarray(np.asarray(resize(moved, canvas.size)).transpose(2, 0, 1))
     if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
         return canvas.picture(np.asarray(resize(np.ascontiguousarray(image), canvas.size)))
     if image.ndim != 3 or image.shape[0] != canvas.channels or image.dtype.kind != "f":
@@ -112,42 +138,23 @@ def picture_of(image: NDArray[Any], canvas: Canvas) -> NDArray[np.float32]:
 def canvas_of(model: Model) -> Canvas:
     """How pictures become the input of `model`. Raises ModelError where it takes none, CardError."""
     image = image_input(model)
-    if image.channels not in (1, 3):
-        return _many_channels(model)
     card = find_card(model)
     reverse = card.order == "BGR"
     order = tuple(range(card.channels))[:: -1 if reverse else 1]
     gain = tuple(255 / s for s in card.std)
     shift = tuple(-m / s for m, s in zip(card.mean, card.std, strict=True))
-    return Canvas(card.input or image.name, card.layout, card.size, order, gain, shift)
+    if card.window == "none" and any(m or s != 1 for m, s in zip(card.mean, card.std, strict=True)):
+        gain, shift = (2 * _REACH,) * card.channels, (-_REACH,) * card.channels
+    elif card.window == "none":
+        gain, shift = (1.0,) * card.channels, (0.0,) * card.channels
+    visible = tuple(map(card.channel_of, card.shown_bands)) if card.has_bands else (0, 1, 2)[: card.channels]
+    return Canvas(card.input or image.name, card.layout, card.size, order, gain, shift, visible, card)
 
 
-def _many_channels(model: Model) -> Canvas:
-    image = image_input(model)
-    count = image.channels
-    given = model.overrides
-    if "mean" in given or "std" in given:
-        mean, std = (_each(name, given.get(name, (default,)), count) for name, default in (("mean", 0.0), ("std", 1.0)))
-        gain, shift = tuple(255 / s for s in std), tuple(-m / s for m, s in zip(mean, std, strict=True))
-    else:
-        high = 255.0 if image.dtype.kind in "iu" or own_scaling(model, image.name) else 1.0
-        gain, shift = (high,) * count, (0.0,) * count
-    stated = given.get("size") or (image.size[0] or _SIDE, image.size[1] or _SIDE)
-    return Canvas(image.name, image.layout, (int(stated[0]), int(stated[1])), tuple(range(count)), gain, shift)
-
-
-_SIDE = 224
-
-
-def _each(name: str, values: Sequence[float], count: int) -> tuple[float, ...]:
-    if len(values) not in (1, count):
-        raise CardError(f"{name} has {len(values)} values but the model's input has {count} channels")
-    return tuple(values) if len(values) == count else tuple(values) * count
+# Standard deviations to either side of the mean that a picture's 0..1 reaches, where no window says more.
+_REACH = 2.0
 
 
 def labels_of(model: Model) -> tuple[str, ...] | None:
     """The labels of the model's classes, None where it has none. Raises CardError."""
-    given = model.overrides.get("labels")
-    if image_input(model).channels not in (1, 3):
-        return tuple(given) if given else None
     return find_card(model).labels

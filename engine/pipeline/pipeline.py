@@ -11,7 +11,8 @@ import numpy as np
 from ...kernels.threads import available
 from ..attribution.explanation import Explanation, with_source
 from ..attribution.explanations import Explanations
-from ..attribution.inputs import CARD_OPTIONS, card_of, example_input, photos_of
+from ..attribution.inputs import CARD_OPTIONS, example_input
+from ..attribution.photos import card_of, photos_of
 from ..attribution.problem import Problem
 from ..errors import CardError, MethodError, ModelError, OnnxrayError, ShapeError, TargetError
 from ..explain import RUN_OPTIONS, problem_of, solve

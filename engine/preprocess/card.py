@@ -19,17 +19,21 @@ from .fields import (
     FieldRefused,
     choice_of,
     shown,
+    to_bands,
+    to_bits,
     to_detector,
     to_edge,
     to_entries,
     to_flag,
     to_fraction,
+    to_names,
     to_numbers,
     to_pixel,
     to_probability,
     to_size,
     to_text,
     to_texts,
+    to_window,
 )
 from .labels import read_labels
 
@@ -49,7 +53,12 @@ class Card:
         size: (height, width) of the model's input plane in pixels. An int and "HxW" are accepted as well.
         mean, std: the tensor holds (pixel - mean) / std, on 0..255 pixels, one number per channel in the channel order
             of the card, or one for all.
-        order: channels as the model wants them; GRAY is luminance (ITU-R BT.601, as Pillow's mode "L").
+        order: channels as the model wants them; GRAY is luminance (ITU-R BT.601, as Pillow's mode "L"). Or the bands of
+            a picture with any number of them, by number from 0 or by name, one for each channel of the model.
+        bands: names of a picture's bands, in its order. display: the bands that pictures show as red, green and blue,
+            or the one that they show in gray; None: the first three, or the first.
+        bits: depth of pictures with 16 bits a channel, 8 to 16. window: (low, high), the values of such pictures that
+            become 0 and 255; "none": values are taken as they are, mean and std count in their units.
         layout: of the input; a missing N or C is an axis that the model does not have.
         resize: "stretch" to the size; "crop": the image is scaled to cover the crop and its centre is cut out;
             "letterbox": it is scaled to fit inside, and padded.
@@ -79,7 +88,7 @@ class Card:
     size: tuple[int, int] = (224, 224)
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
-    order: Order = "RGB"
+    order: Order | tuple[int, ...] = "RGB"
     layout: Layout = "NCHW"
     resize: Resize = "stretch"
     shortest_edge: int | None = None
@@ -89,6 +98,10 @@ class Card:
     interpolation: Filter = "bilinear"
     antialias: bool = True
     pad_value: int = 0
+    bits: int | None = None
+    window: tuple[float, float] | Literal["none"] | None = None
+    bands: tuple[str, ...] | None = None
+    display: tuple[int, ...] | None = None
     align: Align = "center"
     dtype: str = "float32"
     labels: tuple[str, ...] | None = None
@@ -103,10 +116,19 @@ class Card:
 
     def __post_init__(self) -> None:
         checked = check({f.name: getattr(self, f.name) for f in fields(self)}, "the card", confined=False)
-        channels = 1 if checked["order"] == "GRAY" else 3
+        for name in ("order", "display"):
+            if isinstance(checked.get(name), tuple):
+                checked[name] = _numbered(name, checked[name], checked.get("bands"))
+        if len(checked.get("display", ())) not in (0, 1, 3):
+            raise CardError(
+                f"display names {len(checked['display'])} bands: give three, for red, green and blue, or one"
+            )
+        if checked.get("bits") is not None and checked.get("window") is not None:
+            raise CardError("bits and window both say what a picture's values mean: give one of them")
+        channels = _channels(checked["order"])
         for name in ("mean", "std"):
             checked[name] = per_channel(name, checked[name], channels, checked["order"])
-        if checked["order"] != "GRAY" and "C" not in checked["layout"]:
+        if channels != 1 and "C" not in checked["layout"]:
             raise CardError(
                 f"layout {checked['layout']} has no channel axis but the order is {checked['order']}: "
                 "say order='GRAY' or a layout with C"
@@ -116,12 +138,30 @@ class Card:
 
     @property
     def channels(self) -> int:
-        return 1 if self.order == "GRAY" else 3
+        return _channels(self.order)
+
+    @property
+    def has_bands(self) -> bool:
+        """Whether the model takes bands of a picture by number, not colours."""
+        return not isinstance(self.order, str)
+
+    @property
+    def shown_bands(self) -> tuple[int, ...]:
+        """The bands that are shown as red, green and blue, or the one in gray, of a model that takes bands."""
+        if self.display is not None:
+            return self.display
+        order = tuple(range(self.channels)) if isinstance(self.order, str) else self.order
+        return order[:3] if len(order) >= 3 else order[:1]
 
     @property
     def batched(self) -> bool:
         """Whether the model's input has a batch axis."""
         return "N" in self.layout
+
+    def channel_of(self, band: int) -> int:
+        """The channel of the model that a band of the picture is; the first one for a band that it does not see."""
+        order = self.order if isinstance(self.order, tuple) else ()
+        return order.index(band) if band in order else 0
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any], where: str = "the card", folder: Path | None = None) -> Card:
@@ -150,12 +190,17 @@ OPTION_FIELDS = tuple(name for name in FIELDS if name not in ("source", "warning
 ANSWER_FIELDS = ("labels", "output", "answer", "scores", "decision_threshold", "detector")
 
 
+_ORDER = choice_of(get_args(Order), True, {"GREY": "GRAY", "L": "GRAY", "GRAYSCALE": "GRAY", "GREYSCALE": "GRAY"})
 _PARSERS: dict[str, Callable[[Any], Any]] = {
     "input": to_text,
     "size": to_size,
     "mean": lambda v: to_numbers(v, positive=False),
     "std": lambda v: to_numbers(v, positive=True),
-    "order": choice_of(get_args(Order), True, {"GREY": "GRAY", "L": "GRAY", "GRAYSCALE": "GRAY", "GREYSCALE": "GRAY"}),
+    "order": lambda v: _ORDER(v) if isinstance(v, str) or not hasattr(v, "__iter__") else to_bands(v),
+    "bits": to_bits,
+    "window": to_window,
+    "bands": to_names,
+    "display": to_bands,
     "layout": choice_of(get_args(Layout), True, {}),
     "resize": choice_of(get_args(Resize), False, {}),
     "shortest_edge": to_edge,
@@ -209,10 +254,32 @@ def check(
     return found
 
 
-def per_channel(name: str, values: tuple[float, ...], channels: int, order: str) -> tuple[float, ...]:
+def _channels(order: str | tuple[int, ...]) -> int:
+    return len(order) if isinstance(order, tuple) else 1 if order == "GRAY" else 3
+
+
+def _numbered(name: str, wanted: tuple[int | str, ...], names: tuple[str, ...] | None) -> tuple[int, ...]:
+    """Bands by number. Raises CardError for one that has no such name."""
+    found = []
+    for band in wanted:
+        if isinstance(band, str):
+            if band not in (names or ()):
+                close = nearest(band, names or (), most=1)
+                hint = f"nearest: {close[0]!r}" if close else "name the picture's bands in bands="
+                raise CardError(f"{name} names the band {band!r}, which is not in bands: {hint}")
+            found.append((names or ()).index(band))
+        elif names is not None and band >= len(names):
+            raise CardError(f"{name} names band {band}, counted from 0, but bands has {len(names)} names")
+        else:
+            found.append(band)
+    return tuple(found)
+
+
+def per_channel(name: str, values: tuple[float, ...], channels: int, order: object) -> tuple[float, ...]:
     """`values` for every channel: one number stands for all of them, equal numbers may collapse into one."""
     if len(values) == channels:
         return values
     if len(set(values)) == 1:
         return values[:1] * channels
-    raise CardError(f"{name} has {len(values)} values but an image of order {order} has {channels} channels")
+    what = f"an image of order {order}" if isinstance(order, str) else "the model's input"
+    raise CardError(f"{name} has {len(values)} values but {what} has {channels} channels")

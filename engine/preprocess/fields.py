@@ -12,6 +12,8 @@ DTYPES = ("float32", "float16", "float64", "uint8", "int8", "uint16", "int16")
 
 MAX_SIDE = 16384
 MAX_PIXELS = 1 << 26
+# Of a picture, and of a model's input.
+MAX_BANDS = 512
 
 
 class FieldRefused(Exception):
@@ -46,7 +48,9 @@ def to_edge(value: Any) -> int:
 def to_numbers(value: Any, positive: bool) -> tuple[float, ...]:
     wanted = f"one {'positive ' if positive else ''}number, or one for each channel"
     values = [value] if _is_number(value) else _sequence(value, wanted)
-    if len(values) not in (1, 3) or not all(_is_number(v) and abs(v) < 1e6 and (v > 0 or not positive) for v in values):
+    if not 1 <= len(values) <= MAX_BANDS or not all(
+        _is_number(v) and abs(v) < 1e6 and (v > 0 or not positive) for v in values
+    ):
         raise FieldRefused(wanted)
     return tuple(float(v) for v in values)
 
@@ -125,6 +129,42 @@ def _to_anchors(value: Any) -> dict[int, tuple[tuple[float, float], ...]]:
     except (TypeError, ValueError):
         raise FieldRefused("an object of stride: [[height, width], ...] for anchors") from None
     return found
+
+
+def to_bits(value: Any) -> int:
+    if not (_is_number(value) and float(value).is_integer() and 8 <= value <= 16):
+        raise FieldRefused("a number of bits from 8 to 16")
+    return int(value)
+
+
+def to_window(value: Any) -> tuple[float, float] | str:
+    wanted = "(low, high), the values that are black and white, or 'none'"
+    if isinstance(value, str) and value.strip().lower() == "none":
+        return "none"
+    ends = _sequence(value, wanted)
+    if len(ends) != 2 or not all(_is_number(v) and abs(v) < 1e9 for v in ends) or not ends[0] < ends[1]:
+        raise FieldRefused(wanted)
+    return float(ends[0]), float(ends[1])
+
+
+def to_bands(value: Any) -> tuple[int | str, ...]:
+    """Bands of a picture, by number from 0 or by name."""
+    wanted = f"a list of 1 to {MAX_BANDS} bands, by number from 0 or by name"
+    bands = _sequence(value, wanted)
+    if not 1 <= len(bands) <= MAX_BANDS or not all(isinstance(b, str) or _is_band(b) for b in bands):
+        raise FieldRefused(wanted)
+    return tuple(b.strip() if isinstance(b, str) else int(b) for b in bands)
+
+
+def to_names(value: Any) -> tuple[str, ...]:
+    names = to_bands(value)
+    if not all(isinstance(name, str) and name for name in names) or len(set(names)) < len(names):
+        raise FieldRefused("a list of different names, one for each band of a picture")
+    return tuple(str(name) for name in names)
+
+
+def _is_band(value: Any) -> bool:
+    return _is_number(value) and float(value).is_integer() and 0 <= value < MAX_BANDS
 
 
 def to_flag(value: Any) -> bool:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import CardError, ModelError
 from ..inspect.answer import Hints, find_answer
 from ..inspect.own_scaling import own_scaling
-from ..inspect.signature import image_input
+from ..inspect.signature import MOST_CHANNELS, ImageInput, image_input
 from ..proto.confinement import leaves
 from .card import ANSWER_FIELDS, FIELDS, Card, check, per_channel
 from .known_cards import known_cards
@@ -181,6 +181,10 @@ def _known_found(model: Model, family: str, card: Mapping[str, Any], notes: tupl
     return Found(where, fields, notes=notes)
 
 
+def _channels_of(order: str | tuple[int | str, ...]) -> int:
+    return len(order) if not isinstance(order, str) else 1 if order == "GRAY" else 3
+
+
 class _Merge:
     """Puts the fields together and settles them with the model."""
 
@@ -198,6 +202,7 @@ class _Merge:
 
     def card(self) -> Card:
         self.input()
+        self.depth()
         self.size()
         self.order()
         self.normalisation()
@@ -220,6 +225,8 @@ class _Merge:
             for name, over in (("shortest_edge", ("stretch_to",)), ("crop_fraction", ("stretch_to", "shortest_edge"))):
                 stronger = [other for other in over if other in self.values]
                 needs |= {name: f"{stronger[0]} left out"} if stronger else {}
+        if isinstance(self.values["order"], str):
+            needs |= dict.fromkeys(("bands", "display"), "order= with a list of bands")
         mine = [name for name in needs if name in self.origin and self.origin[name].where == OPTIONS]
         return [f"{OPTIONS}: {name} has no effect without {needs[name]}" for name in mine]
 
@@ -245,10 +252,10 @@ class _Merge:
             raise CardError(
                 f"{self.origin['layout'].where if 'layout' in self.origin else 'the card'}: {error}"
             ) from error
-        if image.channels not in (1, 3):
-            wrong = f"input {image.name!r} read as {image.layout} has {image.channels} channels; images have 1 or 3"
+        if image.channels not in (1, 3) and self.unlikely(image):
+            wrong = f"input {image.name!r} read as {image.layout} has {image.channels} channels"
             if "layout" not in self.values:
-                raise ModelError(f"{wrong}: feed tensors, or name another input or layout with input= and layout=")
+                raise ModelError(f"{wrong}: feed tensors, name its bands with order=, or another input with input=")
             self.contradiction("layout", wrong)
             return self.input()
         self.image = image
@@ -260,9 +267,22 @@ class _Merge:
         self.fix("dtype", dtype)
         return None
 
+    def unlikely(self, image: ImageInput) -> bool:
+        """Whether so many channels say that the layout is wrong: they do unless the user or a card names the bands."""
+        named = self.values.get("order")
+        if named is not None and not isinstance(named, str):
+            return False
+        return image.channels >= MOST_CHANNELS or ("layout" in self.values and not self.origin["layout"].strict)
+
     def fix(self, name: str, value: Any) -> None:
         self.values[name] = value
         self.settled[name] = "the model's input"
+
+    def depth(self) -> None:
+        """Of `bits` and `window`, which say the same, the one from the stronger source counts."""
+        if {"bits", "window"} <= set(self.values) and self.origin["bits"] is not self.origin["window"]:
+            weaker = max(("bits", "window"), key=lambda name: self.found.index(self.origin[name]))
+            del self.values[weaker], self.origin[weaker]
 
     def size(self) -> None:
         fixed = self.image.size
@@ -303,12 +323,21 @@ class _Merge:
     def order(self) -> None:
         channels = self.image.channels
         order = self.values.get("order")
-        if order is not None and (order == "GRAY") != (channels == 1):
-            self.contradiction("order", f"order is {order} but the model's input has {channels} channels")
+        if order is not None and _channels_of(order) != channels:
+            what = order if isinstance(order, str) else f"{len(order)} bands"
+            self.contradiction("order", f"order is {what} but the model's input has {channels} channels")
             order = None
-        if order is None:
+        if order is None and channels in (1, 3):
             self.values["order"] = "GRAY" if channels == 1 else "RGB"
             self.settled["order"] = "the model's input" if channels == 1 else "the default"
+        elif order is None:
+            self.values["order"] = self.values.get("bands", ())[:channels] or tuple(range(channels))
+            self.settled["order"] = "the default"
+            if "display" not in self.values:
+                self.warnings.append(
+                    f"the model takes {channels} bands: they are a picture's first {channels} (order=), and what is "
+                    f"shown is {'its first three as red, green and blue' if channels > 2 else 'its first'} (display=)"
+                )
 
     def normalisation(self) -> None:
         channels = self.image.channels
@@ -317,7 +346,7 @@ class _Merge:
                 continue
             values = self.values[name]
             own = self.origin[name].fields.get("order")
-            if own is not None and {own, self.values["order"]} == {"RGB", "BGR"}:
+            if "RGB" in (own, self.values["order"]) and "BGR" in (own, self.values["order"]):
                 values = values[::-1]  # they stay with their channels
             try:
                 self.values[name] = per_channel(name, values, channels, self.values["order"])
@@ -345,11 +374,11 @@ class _Merge:
             self.values["mean"], self.values["std"] = (0.0,), (1.0,)
             self.settled["mean"] = self.settled["std"] = f"the graph, which scales pixels itself ({scaled})"
             return
-        if given or dtype.name == "uint8":
+        if given or dtype.name == "uint8" or self.values.get("window") == "none":
             default, told = ((0.0,), (1.0,)), ""
         elif dtype.kind in "iu":
             default, told = ((128.0,), (1.0,)), f"pixels minus 128, as the input's type {dtype.name} suggests"
-        elif self.image.channels == 1:
+        elif self.image.channels != 3 or not isinstance(self.values["order"], str):
             default, told = ((0.0,), (255.0,)), "pixels scaled to 0..1"
         else:
             step = -1 if self.values["order"] == "BGR" else 1

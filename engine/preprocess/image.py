@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from ...kernels.resize import Filter, resize
 from ..errors import ShapeError
 from .card import Card
+from .depth import bands_of, levels, stretched
 from .find import find_card
 from .geometry import Geometry, place
 
@@ -34,13 +35,15 @@ class Prepared:
     geometry: Geometry
 
 
-def prepare(image: NDArray[np.uint8], card: Card, *, threads: int | None = None) -> Prepared:
+def prepare(image: NDArray[Any], card: Card, *, threads: int | None = None) -> Prepared:
     """The input tensor for one image, (1, ...) in the card's layout and dtype, and its geometry.
 
     image: uint8 (H, W, 3) RGB, or (H, W) gray. It is resampled as uint8, as Pillow does, then normalised in float32;
     integer tensors are rounded and clipped to their range. A layout without N gives a tensor without a batch axis.
+    uint16 of the same shapes become pixels as the card's `bits` or `window` say and are resampled in float32; so are
+    other numbers where there is a `window`. Where the card's `order` names bands: (H, W, bands) of any of these.
 
-    Raises ShapeError for another dtype or shape.
+    Raises ShapeError for another dtype or shape, CardError where the card does not say what the numbers mean.
     """
     pixels, geometry = _on_plane(image, card, threads)
     tensor = _normalise(pixels, card)
@@ -48,7 +51,7 @@ def prepare(image: NDArray[np.uint8], card: Card, *, threads: int | None = None)
 
 
 def prepare_batch(
-    images: Sequence[NDArray[np.uint8]], card: Card, *, threads: int | None = None
+    images: Sequence[NDArray[Any]], card: Card, *, threads: int | None = None
 ) -> tuple[NDArray[Any], tuple[Geometry, ...]]:
     """The input tensor for several images, (N, ...), and the geometry of each.
 
@@ -67,6 +70,8 @@ def prepare_batch(
 def pixels_of(tensor: ArrayLike, card: Card) -> NDArray[np.uint8]:
     """The way back: what a tensor shows, as uint8 (N, h, w, 3) RGB at the model's resolution, rounded and clipped.
 
+    Of bands, those that the card displays; numbers without a black and a white (`window` "none") are stretched.
+
     tensor: in the card's layout, with or without the batch axis. Raises ShapeError when it does not fit the card.
     """
     values = np.asarray(tensor)
@@ -80,23 +85,38 @@ def pixels_of(tensor: ArrayLike, card: Card) -> NDArray[np.uint8]:
         values, axes = values[..., None], axes + "C"
     values = values.transpose(0, *(1 + axes.index(a) for a in "HWC")).astype(np.float32)
     values = values * np.asarray(card.std, np.float32) + np.asarray(card.mean, np.float32)
-    if card.order == "GRAY":
-        values = np.repeat(values, 3, axis=-1)
+    if card.has_bands:
+        values = values[..., [card.channel_of(band) for band in card.shown_bands]]
     elif card.order == "BGR":
         values = values[..., ::-1]
+    if values.shape[-1] == 1:
+        values = np.repeat(values, 3, axis=-1)
+    if card.window == "none":
+        values = np.stack([stretched(sample) for sample in values])
     shown: NDArray[np.uint8] = np.clip(np.rint(np.nan_to_num(values)), 0, 255).astype(np.uint8)
     return shown
 
 
-def _on_plane(image: Any, card: Card, threads: int | None) -> tuple[NDArray[np.uint8], Geometry]:
-    """uint8 (h, w, C), channels as the model wants them."""
-    image = np.asarray(image)
-    if image.dtype != np.uint8 or image.ndim not in (2, 3) or 0 in image.shape or image.shape[2:] not in ((), (3,)):
+def in_channels(given: Any, card: Card) -> NDArray[Any]:
+    """A picture with the model's channels, those of colours as RGB: uint8, or pixels of 0..255 in float32."""
+    image = np.asarray(given)
+    channels = image.shape[2:] if image.ndim == 3 else ()
+    if isinstance(card.order, tuple):
+        if image.dtype.kind not in "uif" or image.ndim not in (2, 3) or 0 in image.shape:
+            raise ShapeError(f"an image with bands must be numbers (H, W, bands), got {image.dtype} {image.shape}")
+        return levels(bands_of(image if image.ndim == 3 else image[..., None], card.order), card)
+    known = image.dtype in (np.uint8, np.uint16) or (image.dtype.kind in "if" and card.window is not None)
+    if not known or image.ndim not in (2, 3) or 0 in image.shape or channels not in ((), (3,)):
         raise ShapeError(f"an image must be uint8 (H, W, 3) RGB, got {image.dtype} {image.shape}")
+    image = levels(image, card)
     if card.order == "GRAY":
-        image = luminance(image) if image.ndim == 3 else image
-    elif image.ndim == 2:
-        image = np.repeat(image[..., None], 3, axis=2)
+        return luminance(image) if image.ndim == 3 else image
+    return np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
+
+
+def _on_plane(given: Any, card: Card, threads: int | None) -> tuple[NDArray[Any], Geometry]:
+    """uint8 or float32 (h, w, C), channels as the model wants them."""
+    image = in_channels(given, card)
     geometry = place(card, (image.shape[0], image.shape[1]))
     y0, x0, y1, x1 = geometry.plane_box
     whole = (y1 - y0, x1 - x0) == geometry.resized
@@ -109,7 +129,7 @@ def _on_plane(image: Any, card: Card, threads: int | None) -> tuple[NDArray[np.u
         threads=threads,
     )
     if part.shape[:2] != card.size:
-        plane = np.full((*card.size, *part.shape[2:]), card.pad_value, np.uint8)
+        plane = np.full((*card.size, *part.shape[2:]), card.pad_value, part.dtype)
         plane[y0:y1, x0:x1] = part
         part = plane
     if card.order == "BGR":
@@ -117,30 +137,40 @@ def _on_plane(image: Any, card: Card, threads: int | None) -> tuple[NDArray[np.u
     return part.reshape(*card.size, card.channels), geometry
 
 
-def luminance(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """uint8 (H, W, 3) RGB -> uint8 (H, W): weights of ITU-R BT.601 in 16-bit fixed point, as Pillow's mode "L"."""
+_LUMINANCE = np.array([19595, 38470, 7471], np.float32) / np.float32(65536)
+
+
+def luminance(image: NDArray[Any]) -> NDArray[Any]:
+    """uint8 (H, W, 3) RGB -> uint8 (H, W): weights of ITU-R BT.601 in 16-bit fixed point, as Pillow's mode "L".
+
+    Pixels in float32 are weighted without rounding.
+    """
+    if image.dtype != np.uint8:
+        return np.asarray(image @ _LUMINANCE, np.float32)
     r, g, b = (image[..., c].astype(np.uint32) for c in range(3))
     return ((r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16).astype(np.uint8)
 
 
-def _normalise(pixels: NDArray[np.uint8], card: Card) -> NDArray[Any]:
-    """uint8 (h, w, C) -> the tensor of one image in the card's layout and dtype.
+def _normalise(pixels: NDArray[Any], card: Card) -> NDArray[Any]:
+    """uint8 or float32 (h, w, C) -> the tensor of one image in the card's layout and dtype.
 
-    There are only 256 pixel values, so each channel is normalised once in a table and looked up.
+    Of 8 bits there are only 256 values, so each channel is normalised once in a table and looked up.
     """
     dtype = np.dtype(card.dtype)
     axes = card.layout.replace("N", "")
     where = {"H": card.size[0], "W": card.size[1], "C": card.channels}
     tensor = np.empty([where[a] for a in axes], dtype)
-    values = np.arange(256, dtype=np.float64 if dtype == np.float64 else np.float32)
+    kind = np.float64 if dtype == np.float64 else np.float32
+    in_table = pixels.dtype == np.uint8
     for c in range(card.channels):
+        values = np.arange(256, dtype=kind) if in_table else pixels[..., c].astype(kind)
         table = (values - values.dtype.type(card.mean[c])) / values.dtype.type(card.std[c])
         if dtype.kind in "iu":
             limits = np.iinfo(dtype)
             table = np.clip(np.rint(table), limits.min, limits.max)
         plane = tensor if "C" not in axes else tensor[c] if axes.index("C") == 0 else tensor[..., c]
         with np.errstate(over="ignore"):  # float16 may not hold what a strange card asks for
-            plane[...] = table.astype(dtype)[pixels[..., c]]
+            plane[...] = table.astype(dtype)[pixels[..., c]] if in_table else table.astype(dtype)
     return tensor
 
 

@@ -19,10 +19,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Picture:
-    """An image of a data set: its name, uint8 (H, W, 3) RGB or (H, W) `pixels`, and its class where that is known."""
+    """An image of a data set: its name, its class where that is known, and `pixels`.
+
+    These are uint8 (H, W, 3) RGB or (H, W), or what else the model's card reads.
+    """
 
     name: str
-    pixels: NDArray[np.uint8]
+    pixels: NDArray[Any]
     label: str | None = None
 
 
@@ -44,7 +47,7 @@ class ImageEntry:
 def entry_of(picture: Picture) -> ImageEntry:
     """Raises ShapeError where the pixels are no image."""
     pixels = picture.pixels
-    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or 0 in pixels.shape:
+    if pixels.dtype not in (np.uint8, np.uint16) or pixels.ndim not in (2, 3) or 0 in pixels.shape:
         raise ShapeError(
             f"the image {picture.name!r} must be uint8 (H, W, 3) RGB or (H, W), got {pixels.dtype} {pixels.shape}"
         )

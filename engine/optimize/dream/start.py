@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...attribution.inputs import over_white
+from ...attribution.photos import over_white
 from ...errors import ShapeError
 from ...preprocess.image import luminance
 from ..canvas import Canvas
@@ -22,13 +22,15 @@ _DEVIATION = 0.1
 def picture_of(image: Any, canvas: Canvas, size: Size | None) -> Picture:
     """An image as float32 (C, H, W) in 0..1, at `size` if given, else its own.
 
-    image: uint8 (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4), or numbers in 0..1, (C, H, W) with the model's channels.
-    Raises ShapeError for another shape, type or range.
+    image: uint8 (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4), uint16 or bands as the card says, or numbers in 0..1,
+    (C, H, W) with the model's channels. Raises ShapeError for another shape, type or range, CardError.
     """
     array = np.asarray(image)
     if 0 in array.shape or array.ndim not in (2, 3):
         raise ShapeError(f"an image to dream of is (H, W, 3) or (C, H, W), not {list(array.shape)}")
-    planes = _of_pixels(array, canvas) if array.dtype == np.uint8 else _of_numbers(array, canvas)
+    planes = canvas.planes_of(array)
+    if planes is None:
+        planes = _of_pixels(array, canvas) if array.dtype == np.uint8 else _of_numbers(array, canvas)
     check_pixels(size or (planes.shape[1], planes.shape[2]))
     return np.clip(resized(planes, size), 0, 1) if size else planes
 

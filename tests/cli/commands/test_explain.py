@@ -433,7 +433,7 @@ def test_progress_within_an_image(model: Path, photo: Path) -> None:
 
 
 def test_the_card_is_read_once(run: Run, model: Path, photo: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from onnxray.engine.attribution import inputs
+    from onnxray.engine.attribution import photos
     from onnxray.engine.preprocess import find
 
     calls, true = [], find.find_card
@@ -443,7 +443,7 @@ def test_the_card_is_read_once(run: Run, model: Path, photo: Path, out: Path, mo
         return true(model)
 
     monkeypatch.setattr(find, "find_card", counted)
-    monkeypatch.setattr(inputs, "find_card", counted)
+    monkeypatch.setattr(photos, "find_card", counted)
     done = run("explain", model, photo, "--out", out, "-m", "gradient,grad-cam", "--target", "0", "--target", "1")
     assert done.exit_code == 0, done.output
     assert len(calls) == 1

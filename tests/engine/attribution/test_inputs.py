@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 import onnxray
-from onnxray.engine.attribution.inputs import over_white
+from onnxray.engine.attribution.photos import over_white
 
 RNG = np.random.default_rng(11)
 PIXELS = RNG.integers(0, 256, (16, 16, 3), dtype=np.uint8)

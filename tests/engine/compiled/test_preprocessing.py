@@ -61,6 +61,38 @@ def picture(size: tuple[int, int], seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)
 
 
+DEEP: list[dict[str, Any]] = [
+    {"bits": 12, "resize": "stretch"},
+    {"window": [500, 3000], "resize": "crop", "interpolation": "bicubic", "order": "BGR"},
+    {"bits": 12, "resize": "letterbox", "pad_value": 7, "mean": [10, 20, 30], "std": [50, 60, 70]},
+    {"order": [4, 0, 2], "bits": 12, "resize": "letterbox"},
+    {"order": [4, 0, 2], "window": "none", "mean": 300, "std": 20},
+]
+
+
+@pytest.mark.parametrize("card", DEEP, ids=lambda c: "-".join(str(v) for v in c.values()))
+def test_more_than_8_bits_and_bands(parse: Callable[..., onnx.ModelProto], card: dict[str, Any]) -> None:
+    model = onnxray.load(parse(IDENTITY), output="y", scores="logits", **card)
+    compiled = onnxray.compile(model, "gradient", preprocess=True)
+    onnx.checker.check_model(compiled.proto, full_check=True)
+    found = find_card(model)
+    std = np.array(found.std, np.float32).reshape(3, 1, 1)
+    for size in SIZES:
+        image = np.random.default_rng(0).integers(0, 4096, (*size, 5 if found.has_bands else 3)).astype(np.uint16)
+        if found.window == "none":
+            image = image.astype(np.float32)
+        assert compiled.value("image").dtype == image.dtype
+        seen = run(compiled, {"image": image})["seen"][0]
+        assert np.abs((seen - prepare(image, found).tensor[0]) * std).max() <= (1.0 if found.window == "none" else 0.02)
+    gray = "g (float[N, 1, 9, 9] image) => (float[N, 1, 1, 1] y) { y = GlobalAveragePool (image) }"
+    if "bits" in card:
+        model = onnxray.load(parse(gray), output="y", scores="logits", bits=12)
+        compiled = onnxray.compile(model, "gradient", target="element:y:0,0,0", preprocess=True)
+        image = np.random.default_rng(0).integers(0, 4096, (20, 30, 3)).astype(np.uint16)
+        want = prepare(image, find_card(model)).tensor.mean()
+        assert run(compiled, {"image": image})["y"].item() == pytest.approx(want, rel=1e-5)
+
+
 @pytest.mark.parametrize("card", CARDS, ids=lambda c: "-".join(str(v) for v in c.values()))
 def test_the_tensor_is_that_of_prepare(parse: Callable[..., onnx.ModelProto], card: dict[str, Any]) -> None:
     model = onnxray.load(parse(IDENTITY), output="y", scores="logits", **card)

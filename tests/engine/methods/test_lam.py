@@ -52,7 +52,7 @@ def of_the_authors(model: onnxray.Model, x: np.ndarray, target: str, steps: int,
 @pytest.mark.parametrize(("steps", "sigma", "size"), [(10, 1.2, 9), (3, 2.5, 5)])
 def test_it_is_the_path_of_the_authors(parse: Parse, steps: int, sigma: float, size: int) -> None:
     model, x = larger(parse), RNG.standard_normal((2, 3, 14, 16)).astype(np.float32)
-    found = onnxray.explain(model, x, "lam", TARGET, steps=steps, sigma=sigma, window=size)
+    found = onnxray.explain(model, x, "lam", TARGET, steps=steps, sigma=sigma, kernel=size)
     for e, image in zip(found, x, strict=True):
         due = of_the_authors(model, image, TARGET, steps, sigma, size)
         np.testing.assert_allclose(e.values, due, atol=1e-5 * np.abs(due).max())
@@ -102,7 +102,7 @@ def test_the_diffusion_index() -> None:
 def test_refusals(parse: Parse) -> None:
     model, x = larger(parse), np.ones((1, 3, 14, 16), np.float32)
     with pytest.raises(onnxray.OnnxrayError, match="give an odd size"):
-        onnxray.explain(model, x, "lam", TARGET, window=8)
+        onnxray.explain(model, x, "lam", TARGET, kernel=8)
     table = parse("m (float[N, 7] x) => (float[N, 7] y) { y = Relu (x) }")
     with pytest.raises(onnxray.OnnxrayError, match="use integrated-gradients"):
         onnxray.explain(table, np.ones((1, 7), np.float32), "lam")

@@ -29,6 +29,9 @@ FULL: dict[str, Any] = {
     "interpolation": "bicubic",
     "antialias": False,
     "pad_value": 114,
+    "bits": 12,
+    "bands": ["B02", "B03", "B04", "B08"],
+    "display": [2, 1, 0],
     "align": "top-left",
     "dtype": "float16",
     "labels": ["cat", "dög", "n01440764 tench, Tinca tinca"],
@@ -36,6 +39,7 @@ FULL: dict[str, Any] = {
     "answer": "labels",
     "scores": "logits",
     "decision_threshold": 0.25,
+    "detector": {"boxes": "b", "threshold": 0.5},
     "source": "by hand",
     "warnings": ["none really"],
     "about": {"title": "a test", "deep": {"er": [1, 2]}},
@@ -43,12 +47,15 @@ FULL: dict[str, Any] = {
 
 
 def test_every_field_survives_json() -> None:
-    assert set(FULL) == set(FIELDS)
+    assert {*FULL, "window"} == set(FIELDS)
     card = Card.from_mapping(FULL)
     again = json.loads(json.dumps(card.to_mapping()))
     assert again == FULL
     assert Card.from_mapping(again) == card
     assert Card.from_mapping(Card().to_mapping()) == Card()
+    for window in ([-160.0, 240.0], "none"):
+        other = Card.from_mapping({"window": window})
+        assert Card.from_mapping(json.loads(json.dumps(other.to_mapping()))) == other
 
 
 @pytest.mark.parametrize(
@@ -66,6 +73,11 @@ def test_every_field_survives_json() -> None:
         ({"order": "bgr"}, {"order": "BGR"}),
         ({"order": "grey"}, {"order": "GRAY"}),
         ({"order": "L"}, {"order": "GRAY"}),
+        ({"order": [3, 0]}, {"order": (3, 0), "mean": (0.0, 0.0), "channels": 2}),
+        ({"order": ["nir", "r", 1], "bands": ["r", "g", "b", "nir"]}, {"order": (3, 0, 1)}),
+        ({"display": ["b"], "bands": ["r", "g", "b"]}, {"display": (2,)}),
+        ({"window": "NONE"}, {"window": "none"}),
+        ({"window": (0, 4095)}, {"window": (0.0, 4095.0)}),
         ({"layout": "nhwc"}, {"layout": "NHWC"}),
         ({"resize": "Letterbox"}, {"resize": "letterbox"}),
         ({"interpolation": "linear"}, {"interpolation": "bilinear"}),
@@ -97,7 +109,18 @@ def test_what_is_accepted(given: dict[str, Any], normal: dict[str, Any]) -> None
         ({"size": 1e9}, "size in the card must be"),
         ({"size": [16384, 16384]}, "must be at most 67108864 pixels"),
         ({"size": float("nan")}, "size in the card must be"),
-        ({"mean": [1, 2]}, "mean in the card must be one number, or one for each channel"),
+        ({"mean": [1, 2]}, "mean has 2 values but an image of order RGB has 3 channels"),
+        ({"mean": []}, "mean in the card must be one number, or one for each channel"),
+        ({"mean": [1, 2], "order": [0, 1, 2]}, "mean has 2 values but the model's input has 3 channels"),
+        ({"bits": 17}, "bits in the card must be a number of bits from 8 to 16"),
+        ({"window": [3, 3]}, r"window in the card must be \(low, high\)"),
+        ({"window": [0, 1], "bits": 12}, "bits and window both say what a picture's values mean"),
+        ({"order": ["nirr"], "bands": ["r", "nir"]}, "order names the band 'nirr', .*nearest: 'nir'"),
+        ({"order": ["r"]}, "order names the band 'r', which is not in bands: name the picture's bands"),
+        ({"display": [4], "bands": ["r"]}, "display names band 4, counted from 0, but bands has 1 names"),
+        ({"display": [0, 1]}, "display names 2 bands: give three"),
+        ({"bands": ["a", "a"]}, "bands in the card must be a list of different names"),
+        ({"order": []}, "order in the card must be a list of 1 to 512 bands"),
         ({"mean": [1, 2, "3"]}, "mean in the card must be"),
         ({"mean": float("inf")}, "mean in the card must be"),
         ({"mean": "127"}, "mean in the card must be"),

@@ -129,9 +129,27 @@ def test_a_model_without_an_image_input(parse: Callable[..., onnx.ModelProto]) -
         find_card(text, input="id")
 
 
-def test_four_channels_are_no_photograph(build: Build) -> None:
-    with pytest.raises(ModelError, match="has 4 channels; images have 1 or 3"):
-        find_card(load(build("N, 4, 8, 8")))
+def test_other_numbers_of_channels_are_bands(build: Build) -> None:
+    card = find_card(load(build("N, 4, 8, 8")))
+    assert card.order == (0, 1, 2, 3)
+    assert (card.mean, card.std) == ((0.0,) * 4, (255.0,) * 4)
+    assert any("the model takes 4 bands: they are a picture's first 4 (order=)" in text for text in card.warnings)
+    named = find_card(
+        load(build("N, 4, 8, 8")), bands=list("rgbni"), order=list("nrgi"), display=[0, 1, 2], window="none"
+    )
+    assert (named.order, named.mean, named.std) == ((3, 0, 1, 4), (0.0,) * 4, (1.0,) * 4)
+    with pytest.raises(CardError, match="order is 3 bands but the model's input has 4 channels"):
+        find_card(load(build("N, 4, 8, 8")), order=[0, 1, 2])
+    with pytest.raises(CardError, match="order is RGB but the model's input has 4 channels"):
+        find_card(load(build("N, 4, 8, 8")), order="RGB")
+
+
+def test_bits_and_window_the_stronger_source_counts(build: Build) -> None:
+    path = build("N, 1, 8, 8")
+    path.with_suffix(".card.json").write_text('{"bits": 12}')
+    assert find_card(load(path)).bits == 12
+    card = find_card(load(path, window=(0, 1000)))
+    assert (card.bits, card.window) == (None, (0.0, 1000.0))
 
 
 # The user's options
@@ -153,7 +171,7 @@ def test_options_that_make_no_sense(build: Build) -> None:
         ({"men": 1}, "unknown option 'men'; nearest: 'mean'"),
         ({"size": 31}, "the options given: size is 31x31 but the model's input is fixed at 32x32"),
         ({"order": "GRAY"}, "the options given: order is GRAY but the model's input has 3 channels"),
-        ({"layout": "NHWC"}, "the options given: input 'pixels' read as NHWC has 32 channels; images have 1 or 3"),
+        ({"layout": "NHWC"}, "the options given: input 'pixels' read as NHWC has 32 channels"),
         ({"layout": "CHW"}, "the options given: layout 'CHW' does not fit the input"),
         ({"dtype": "uint8"}, "the options given: dtype is uint8 but the model's input holds float32"),
         ({"labels": ["a", "b"]}, "the options given: 2 labels for an output of 10 classes"),
