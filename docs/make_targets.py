@@ -1,6 +1,6 @@
 """Writes docs/targets.md from the registry of targets: `python docs/make_targets.py`."""
 
-# ruff: noqa: E501 (rows of tables)
+# ruff: noqa: E501 (rows of tables, commands)
 
 from __future__ import annotations
 
@@ -47,6 +47,11 @@ form: `Target.contrast("cat", "dog")`, `Target.region("cat", mask=array)`, `Targ
 | What does this channel look at? | `onnxray explain model.onnx cat.jpg --target unit:layer4.1.conv2:37 --method guided-backprop` |
 | What does the strongest unit look at? | `onnxray explain model.onnx cat.jpg --target unit:layer4.1.conv2:strongest,strongest` |
 
+## In pictures
+
+Each recipe on a small network: what it is given, and the explanation. `python docs/make_target_pictures.py` draws them.
+
+%%PICTURES%%
 ## Rules
 
 - A score is linear in the value that it is read from. Choices that depend on the answer (the predicted class, the strongest
@@ -69,11 +74,60 @@ form: `Target.contrast("cat", "dog")`, `Target.region("cat", mask=array)`, `Targ
   and places are averaged first (over `attention_mask` where the model has that input); `like:max:...`, `like:cls:...` pool otherwise.
 """
 
+# Picture -> what it shows, and the command that makes such a one.
+SHOWN = {
+    "class": ("A class: what looks like a scratch.", "onnxray explain builtin samples --target scratch"),
+    "contrast": (
+        "Two classes: why a scratch rather than a stain.",
+        "onnxray explain builtin samples --target contrast:scratch,stain",
+    ),
+    "unit": (
+        "A unit: what the strongest one of a layer sees.",
+        "onnxray explain builtin samples --target unit:stage3/relu2:strongest,strongest --method guided-backprop",
+    ),
+    "region": (
+        "A region of a segmentation: all cars.",
+        "onnxray explain seg.onnx street.jpg --target region:car --method input-x-gradient",
+    ),
+    "instance": (
+        "One of its components: the second largest.",
+        "onnxray explain seg.onnx street.jpg --target region:car:instance:2 --method input-x-gradient",
+    ),
+    "boundary": (
+        "Its boundary: what places the edge.",
+        "onnxray explain seg.onnx street.jpg --target region:car:boundary --method gradient",
+    ),
+    "mean": (
+        "The depth in a box.",
+        "onnxray explain depth.onnx street.jpg --target mean:depth:50,60,66,86 --method input-x-gradient",
+    ),
+    "value": (
+        "An anomaly score: what hides the flaw lowers it (red), what hides a part of it only raises it (blue).",
+        "onnxray explain anomaly.onnx surface.png --target value --method occlusion",
+    ),
+    "detail": (
+        "The detail that a super-resolution network makes in a box: which pixels it takes it from.",
+        "onnxray explain sr.onnx small.png --target 'mean:|gradient|:24,4,38,24' --method lam",
+    ),
+    "point": (
+        "A keypoint of a pose.",
+        "onnxray explain pose.onnx person.png --target point:right_hand --method occlusion",
+    ),
+    "like": (
+        "Similarity to another image, which holds the stripes too: what makes them alike (red) and what does not (blue).",
+        "onnxray explain embedding.onnx a.png --target like:b.png --method occlusion",
+    ),
+}
+
 
 def page() -> str:
     """The text of docs/targets.md."""
     rows = [f"| `{_cell(form.syntax)}` | {_cell(form.about)} |" for form in forms().values()]
-    return _HEAD + "\n".join(rows) + "\n" + _TAIL
+    shown = [
+        f"{about}\n\n    {command}\n\n![{about}](images/target-{name}.jpg)\n"
+        for name, (about, command) in SHOWN.items()
+    ]
+    return _HEAD + "\n".join(rows) + "\n" + _TAIL.replace("%%PICTURES%%", "\n".join(shown))
 
 
 def _cell(text: str) -> str:
