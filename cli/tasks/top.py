@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ...engine.survey.pictures import Picture
     from ...engine.survey.scan import Scan
     from ...engine.survey.top import Example, Top
+    from ...engine.survey.units import UnitLayer
     from ...engine.top import Look, Looks
     from ..figures.top import Row, UnitRows
     from ..files.output import Output
@@ -62,6 +63,7 @@ def top(options: TopOptions) -> Run:
 
     Raises what `onnxray.top` raises; ImageError (no image, or none that can be read), OutputError.
     """
+    from ...engine.errors import MethodError
     from ...engine.inference.batches import RunOptions
     from ...engine.survey.scan import Scan, ScanOptions
     from ...engine.top import labels_for
@@ -73,11 +75,13 @@ def top(options: TopOptions) -> Run:
     card_of(model, common.quiet)
     files = find_labelled_images(options.images, options.model, common.quiet)
     labels = labels_for(model, options.labels, any(label is not None for _, label in files))
+    if labels == "given" and not any(label is not None for _, label in files):
+        raise MethodError("no image lies in a folder of classes: give the folder that holds those, or another option")
     wanted = ScanOptions(options.k, options.sample, not options.after, labels)  # type: ignore[arg-type]
     runtime = RunOptions(**common.runtime, batch=options.batch)
     layers = list(options.layers) or None
     scan = Scan(model, layers, wanted, runtime)
-    chosen = {layer.name: _channels(model, layer.name, layer.units, options.channels) for layer in scan.layers}
+    chosen = {layer.name: _channels(scan.model, layer, options.channels) for layer in scan.layers}
     about = _about(model, scan, files)
     with (
         Progress(len(files), "images", quiet=common.quiet, bar=common.progress) as bar,
@@ -116,21 +120,13 @@ def names_digest(files: Sequence[tuple[Path, str | None]]) -> str:
     return digest.hexdigest()
 
 
-def _channels(model: Model, layer: str, units: int, given: Sequence[str]) -> list[int]:
+def _channels(model: Model, layer: UnitLayer, given: Sequence[str]) -> list[int]:
     """The units that are drawn. Raises TargetError for one that does not exist."""
-    from ...engine.errors import TargetError
     from ...engine.optimize.units import channels_of
 
     if not given:
-        return list(range(min(units, _DRAWN)))
-    if "all" in given:
-        return list(range(units))
-    if layer in model.values or any(found.name == layer for found in model.layers):
-        return channels_of(model, layer, ",".join(given))
-    numbers = [int(part) for text in given for part in text.split(",") if part.strip().isdigit()]
-    if any(number >= units for number in numbers):
-        raise TargetError(f"the layer {layer!r} has units 0 to {units - 1}, not {max(numbers)}")
-    return numbers
+        return list(range(min(layer.units, _DRAWN)))
+    return list(range(layer.units)) if "all" in given else channels_of(model, layer.value, ",".join(given))
 
 
 @dataclass

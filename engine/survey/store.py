@@ -33,6 +33,15 @@ def write_result(folder: Path, kind: str, manifest: Mapping[str, Any], arrays: M
     return paths
 
 
+def kind_of(folder: Path) -> str | None:
+    """What kind of result a folder holds: "top", "health"; None where it holds none."""
+    try:
+        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8", errors="surrogateescape"))
+        return str(found["kind"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def write_part(path: Path, manifest: Mapping[str, Any], arrays: Mapping[str, Any], done: Mapping[str, Any]) -> None:
     """An unfinished result in one file, whole or not at all; `done` says how far it is. Raises OutputError."""
     text = json.dumps({"manifest": manifest, "done": done}, ensure_ascii=False)

@@ -95,3 +95,19 @@ def test_bad_input_is_one_clear_line(
     done = run("health", sick, *given, "-o", folder / "out", "-q")
     assert done.exit_code != 0
     assert len([line for line in done.stderr.splitlines() if message in line]) == 1, done.stderr
+
+
+def test_parts_are_merged(run: Callable[..., Result], sick: Path, data: Path) -> None:
+    folder, options = sick.parent, ("--mean", "127.5", "--std", "127.5", "-q")
+    files = sorted(data.iterdir())
+    for name, part in (("whole", files), ("a", files[:20]), ("b", files[20:])):
+        assert run("health", sick, *part, *options, "-o", folder / name).exit_code == 0
+    done = run("merge", folder / "a", folder / "b", "-o", folder / "merged")
+    assert done.exit_code == 0, done.stderr
+    whole, merged = load_health(folder / "whole" / "result"), load_health(folder / "merged")
+    assert merged.count == 36
+    assert [f.units for f in merged.findings()] == [f.units for f in whole.findings()]
+    np.testing.assert_array_equal(merged.layer("act").mean, whole.layer("act").mean)
+    (folder / "top").mkdir()
+    (folder / "top" / "manifest.json").write_text('{"kind": "top"}')
+    assert "different commands" in run("merge", folder / "a", folder / "top", "-o", folder / "new").stderr

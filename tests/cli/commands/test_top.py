@@ -124,13 +124,13 @@ def test_shards_merge_to_the_whole(run: Callable[..., Result], known: Path, clas
 
 
 def test_the_built_in_model_has_its_samples(run: Callable[..., Result], tmp_path: Path) -> None:
-    done = run("top", "builtin", "-k", 2, "--channel", "1,3", "-o", tmp_path / "out", "--json", "-q")
+    done = run("top", "builtin", "-k", 2, "--channel", "1-2,5", "-o", tmp_path / "out", "--json", "-q")
     assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout)["layers"] == ["classes"]
     found = json.loads((tmp_path / "out" / "units.json").read_text())["layers"]["classes"]
-    assert [entry["unit"] for entry in found] == [1, 3]
+    assert [entry["unit"] for entry in found] == [1, 2, 5]
     result = load_top(tmp_path / "out" / "result")
-    assert result.strongest("classes", 3)[0].image.name == found[1]["strongest"][0]["image"]
+    assert result.strongest("classes", 2)[0].image.name == found[1]["strongest"][0]["image"]
     assert onnxray.top("builtin", onnxray.samples(), k=2).strongest(None, 3) == result.strongest(None, 3)
 
 
@@ -143,7 +143,9 @@ def test_the_built_in_model_has_its_samples(run: Callable[..., Result], tmp_path
         (("broken",), "none of the 2 images can be read"),
         (("classes", "--layer", "detcet"), "detect"),
         (("classes", "--layer", "detect", "--channel", "7"), "channels 0 to 4"),
-        (("classes", "--channel", "7"), "units 0 to 4"),
+        (("flat", "--selectivity", "given"), "no image lies in a folder of classes"),
+        (("classes", "--channel", "x"), "is not a channel"),
+        (("classes", "--channel", "7"), "channels 0 to 4"),
         (("classes", "--layer", "detect", "--size", "16"), "fixed at 32x32"),
     ],
 )
@@ -152,10 +154,11 @@ def test_bad_input_is_one_clear_line(
 ) -> None:
     folder = known.parent
     (folder / "empty").mkdir()
+    write(folder / "flat" / "0.png", planted("red", (5, 5)))
     for n in range(2):
         (folder / "broken").mkdir(exist_ok=True)
         (folder / "broken" / f"{n}.png").write_bytes(b"this is no image")
-    given = [folder / a if a in ("missing", "empty", "broken", "classes") else a for a in arguments]
+    given = [folder / a if a in ("missing", "empty", "broken", "classes", "flat") else a for a in arguments]
     done = run("top", known, *given, "-o", folder / "out", "-q")
     assert done.exit_code != 0
     errors = [line for line in done.stderr.splitlines() if message in line]
