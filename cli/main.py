@@ -1,6 +1,7 @@
 """The command `onnxray`: finds commands when they are called for, and turns errors into one line and an exit code.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. The result goes to stdout, everything else to stderr.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated. The result goes to stdout,
+everything else to stderr.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 import click
 
 from ..engine.errors import OnnxrayError, UnknownName
-from ..engine.runtime.interrupt import interruptible
+from ..engine.runtime.interrupt import interruptible, terminable
 from ..engine.version import __version__
 from .commands import COMMANDS
 from .terminal.echo import say
@@ -72,7 +73,7 @@ class LazyGroup(Group):
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="replace")  # names from a model can hold what the terminal's encoding lacks
         try:
-            with interruptible(), warnings.catch_warnings():
+            with interruptible(), terminable(), warnings.catch_warnings():
                 # NumPy's, about NaN and infinities: what is wrong with a result is said in the result's own warnings.
                 warnings.simplefilter("ignore", RuntimeWarning)
                 code: Any = super().main(args, "onnxray", complete_var, standalone_mode=False, **extra)

@@ -151,20 +151,39 @@ def test_interruption(monkeypatch: pytest.MonkeyPatch, run: Callable[..., Result
 
 @pytest.mark.usefixtures("interruptible")
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process")
-def test_interruption_of_a_process_leaves_a_manifest(model: Path, photo: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("long", [False, True])
+def test_a_signal_to_a_process_leaves_a_manifest(
+    model: Path, photo: Path, tmp_path: Path, number: int, code: int, long: bool
+) -> None:
+    """Between images, and within the many runs of a long method, which go on in other threads."""
     # The loop below interrupts as soon as the run has begun, whenever that is.
     many = [str(photo.with_name(f"p{i}.png")) for i in range(300)]
     for name in many:
         Path(name).write_bytes(photo.read_bytes())
     out = tmp_path / "out"
     command = [*ONNXRAY, "activations", str(model), *many, "--layer", "features", "--out", str(out)]
+    if long:
+        command = [
+            *ONNXRAY,
+            "explain",
+            str(model),
+            *many,
+            "-m",
+            "gradient,rise",
+            "-O",
+            "masks=10000000",
+            "-o",
+            str(out),
+        ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not list(out.glob("p*/*.npy")) and process.poll() is None:
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     stdout, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130, stderr
-    assert stderr.strip().splitlines()[-1] == "onnxray: interrupted"
+    assert process.returncode == code, stderr
+    if number == signal.SIGINT:
+        assert stderr.strip().splitlines()[-1] == "onnxray: interrupted"
     assert "Traceback" not in stderr
     assert stdout == ""
     assert '"complete": false' in (out / "manifest.json").read_text()
