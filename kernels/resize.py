@@ -32,6 +32,7 @@ FILTERS: tuple[Filter, ...] = ("nearest", "bilinear", "bicubic", "lanczos", "box
 _SUPPORT = {"box": 0.5, "bilinear": 1.0, "bicubic": 2.0, "lanczos": 3.0}
 
 # Weighted pixels below which a band is not worth a thread.
+_COPIED = 1 << 24  # elements of a part of an image that are copied at once
 _BAND = 1 << 19
 
 # To load Numba and the compiled code takes about half a second; NumPy alone weighs twice as many values in that time. A
@@ -85,7 +86,7 @@ def resize(
     if not 0 <= first < last <= height:
         raise ValueError(f"rows must be some of the {height} of the result, got {rows}")
     y0, x0, y1, x1 = _check_region(region, pixels.shape[0], pixels.shape[1])
-    source = np.ascontiguousarray(pixels).reshape(*pixels.shape[:2], -1)
+    source = pixels.reshape(*pixels.shape[:2], -1)
     lines, columns = source.shape[:2]
     if filter == "nearest":
         y, x = _nearest(y0, y1, height, lines)[first:last], _nearest(x0, x1, width, columns)
@@ -111,6 +112,10 @@ def resize(
 
 def _across(source: NDArray[Any], windows: _Windows, threads: int | None) -> NDArray[Any]:
     """(H, W, C) -> (H, w, C)."""
+    if not source.flags.c_contiguous:  # a part of a larger image, which is not copied whole
+        step = max(1, _COPIED // max(1, source[0].size))
+        parts = (np.ascontiguousarray(source[at : at + step]) for at in range(0, len(source), step))
+        return np.concatenate([_across(part, windows, threads) for part in parts])
     if _is_little(source, len(source) * windows.weight.size * source.shape[2]):
         return _weigh(source, windows, axis=1)
     rows, _, channels = source.shape

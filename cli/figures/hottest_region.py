@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from ..files.images import connected_parts, draw_text, grown, text_size
 from . import figure
 
 Side = Literal["positive", "negative", "both"]
+Bands: TypeAlias = "Callable[[], Iterable[tuple[slice, NDArray[np.float32]]]]"
 
 SIDES: tuple[Side, ...] = ("positive", "negative", "both")
 # Parts that manifests list and pictures frame: a map of single pixels falls into thousands.
@@ -20,6 +21,7 @@ MOST = 10
 BOX_ORDER = "y0, x0, y1, x1 in pixels of the image; y1 and x1 are not included"
 _PIXELS_PER_LINE = 450  # of the image's longer side for one pixel of line width
 _READABLE = 640  # the longer side that small pictures are enlarged to, at most
+_ROWS = 1024  # of a picture whose edges are drawn at once
 _LABELLED = 320  # the shorter side of pictures from which boxes have numbers
 
 
@@ -90,29 +92,52 @@ def hottest(heatmap: NDArray[np.float32], threshold: float, side: Side = "positi
 
     side: which values count: what speaks for the target ("positive"), against it ("negative"), or both by magnitude.
     """
-    signed = np.nan_to_num(heatmap)
-    strengths = {"positive": signed, "negative": -signed, "both": np.abs(signed)}[side]
-    level = float(threshold * max(0.0, float(strengths.max())))
-    mask = (strengths >= level) & (strengths > 0)
+    return hottest_of(lambda: [(slice(0, len(heatmap)), heatmap)], heatmap.shape, threshold, side)
+
+
+def hottest_of(bands: Bands, size: tuple[int, ...], threshold: float, side: Side = "positive") -> Regions:
+    """The same of a heatmap of that size which comes some rows at a time, as often as it is asked for."""
+    strongest = max((float(_strengths(heat, side).max(initial=0)) for _, heat in bands()), default=0.0)
+    level = float(threshold * strongest)
+    mask = np.zeros(size, np.bool_)
+    for rows, heat in bands():
+        strengths = _strengths(heat, side)
+        mask[rows] = (strengths >= level) & (strengths > 0)
     labels, outlines, boxes, areas = connected_parts(mask)
-    peaks = _peaks(strengths, labels, len(outlines))
+    peaks, values = _peaks(bands, side, labels, len(outlines))
     parts = [
-        Part(outline, box, peak, float(signed[peak]), area)
-        for outline, box, peak, area in zip(outlines, boxes, peaks, areas, strict=True)
+        Part(outline, box, peak, value, area)
+        for outline, box, peak, value, area in zip(outlines, boxes, peaks, values, areas, strict=True)
     ]
     return Regions(mask, tuple(sorted(parts, key=lambda part: (-abs(part.value), part.peak))), level)
 
 
-def _peaks(strengths: NDArray[np.float32], labels: NDArray[np.int32], count: int) -> list[tuple[int, int]]:
-    """(y, x) of the strongest value of each of the labels 1 to `count`; of equal ones the first in reading order."""
-    inside = np.flatnonzero(labels)
-    numbers, values = labels.ravel()[inside], strengths.ravel()[inside]
-    most = np.zeros(count + 1, strengths.dtype)
-    np.maximum.at(most, numbers, values)
-    greatest = values == most[numbers]
-    _, first = np.unique(numbers[greatest], return_index=True)
-    places = np.unravel_index(inside[greatest][first], labels.shape)
-    return [(int(y), int(x)) for y, x in zip(*places, strict=True)]
+def _strengths(heat: NDArray[np.float32], side: Side) -> NDArray[np.float32]:
+    signed = np.nan_to_num(heat)
+    if side == "positive":
+        return signed
+    return np.negative(signed, out=signed) if side == "negative" else np.abs(signed, out=signed)
+
+
+def _peaks(bands: Bands, side: Side, labels: NDArray[Any], count: int) -> tuple[list[tuple[int, int]], list[float]]:
+    """(y, x) of the strongest value of each of the labels 1 to `count`, of equal ones the first in reading order, and
+    that value with its sign."""
+    most = np.full(count + 1, -1.0, np.float32)
+    places, values = np.zeros((count + 1, 2), np.int64), np.zeros(count + 1, np.float32)
+    for rows, heat in bands():
+        inside = np.flatnonzero(labels[rows])
+        numbers, strengths = labels[rows].ravel()[inside], _strengths(heat, side).ravel()[inside]
+        here = np.full(count + 1, -1.0, np.float32)
+        np.maximum.at(here, numbers, strengths)
+        greatest = strengths == here[numbers]
+        found, first = np.unique(numbers[greatest], return_index=True)
+        at = inside[greatest][first]
+        new = here[found] > most[found]
+        found, at = found[new], at[new]
+        most[found] = here[found]
+        places[found, 0], places[found, 1] = at // heat.shape[1] + rows.start, at % heat.shape[1]
+        values[found] = np.nan_to_num(heat.ravel()[at])
+    return [(int(y), int(x)) for y, x in places[1:]], [float(value) for value in values[1:]]
 
 
 def line_width(picture: NDArray[np.uint8]) -> int:
@@ -133,15 +158,21 @@ def enlarged(picture: NDArray[np.uint8], regions: Regions) -> tuple[NDArray[np.u
     return larger(picture), replace(regions, mask=larger(regions.mask), parts=tuple(parts))
 
 
-def drawn(picture: NDArray[np.uint8], regions: Regions) -> NDArray[np.uint8]:
+def drawn(picture: NDArray[np.uint8], regions: Regions, *, in_place: bool = False) -> NDArray[np.uint8]:
     """The picture with the edges of the parts, the boxes of the strongest, and their peak values.
 
-    Lines are white next to black, so that they are seen on anything, and grow with the picture.
+    Lines are white next to black, so that they are seen on anything, and grow with the picture. in_place: the picture
+    itself is drawn on, large ones being copied dearly.
     """
-    out: NDArray[np.uint8] = picture.copy()
+    out: NDArray[np.uint8] = picture if in_place else picture.copy()
     width = line_width(picture)
-    out[grown(regions.mask, width) & ~regions.mask] = 0
-    out[regions.mask & grown(~regions.mask, width)] = 255
+    for top in range(0, len(out), _ROWS):
+        above = min(top, width)
+        near = regions.mask[top - above : top + _ROWS + width]
+        strip, here = out[top : top + _ROWS], slice(above, above + len(out[top : top + _ROWS]))
+        mask = near[here]
+        strip[grown(near, width)[here] & ~mask] = 0
+        strip[mask & grown(~near, width)[here]] = 255
     for part in reversed(regions.parts[:MOST]):
         _frame(out, part.box, width)
     if min(picture.shape[:2]) >= _LABELLED:

@@ -335,14 +335,16 @@ def draw_text(
 
 def connected_parts(
     mask: NDArray[np.bool_],
-) -> tuple[NDArray[np.int32], list[NDArray[np.int32]], list[tuple[int, int, int, int]], list[int]]:
+) -> tuple[NDArray[Any], list[NDArray[np.int32]], list[tuple[int, int, int, int]], list[int]]:
     """The connected parts of a mask (H, W), diagonal neighbours connected.
 
-    Returns labels int32 (H, W), 0 outside and 1, 2, ... in the parts; and for each part, in that order, its outer
-    outline as an (n, 2) array of (y, x), its box (y0, x0, y1, x1) with the ends not included, and its area in pixels.
+    Returns labels, uint16 or int32 (H, W), 0 outside and 1, 2, ... in the parts; and for each part, in that order, its
+    outer outline as an (n, 2) array of (y, x), its box (y0, x0, y1, x1) with the ends not included, and its area.
     """
-    plane = mask.astype(np.uint8)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(plane, connectivity=8, ltype=cv2.CV_32S)
+    plane = np.ascontiguousarray(mask).view(np.uint8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(plane, connectivity=8, ltype=cv2.CV_16U)
+    if count > np.iinfo(np.uint16).max:
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(plane, connectivity=8, ltype=cv2.CV_32S)
     found, hierarchy = cv2.findContours(plane, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     outlines = {}
     for outline, (_, _, _, parent) in zip(found, hierarchy[0] if len(found) else (), strict=True):

@@ -365,14 +365,14 @@ class Explainer:
         self, e: Explanation, name: str, overlay: Pixels, threshold: float
     ) -> tuple[dict[str, Any], list[str]]:
         """The regions above the threshold: their entry of the manifest, and the files written."""
-        from ..figures.hottest_region import drawn, enlarged, hottest
+        from ..figures.hottest_region import drawn, enlarged, hottest_of
 
-        found = hottest(e.heatmap, threshold, self.options.side)
+        found = hottest_of(e.bands, overlay.shape[:2], threshold, self.options.side)
         asked = {"threshold": threshold, "side": self.options.side}
         about = {"method": e.method, "target": str(e.target), **asked, **found.to_json()}
         files = [
             self.run.picture(f"{name}-mask.png", found.picture),
-            self.run.picture(f"{name}-region.png", drawn(*enlarged(overlay, found))),
+            self.run.picture(f"{name}-region.png", drawn(*enlarged(overlay, found), in_place=True)),
             self.run.text(f"{name}-region.json", json.dumps(about, allow_nan=False) + "\n"),
         ]
         return {**asked, **found.to_mapping()}, files

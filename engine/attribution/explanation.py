@@ -172,8 +172,11 @@ class Explanation:
             return self.size or (0, 0)
         return self.map.shape[0], self.map.shape[1]
 
-    def _bands(self, unseen: float) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-        """The map on the image's pixels, some rows at a time: an image may be too large for all its values at once."""
+    def bands(self, unseen: float = 0.0) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """The heatmap some rows at a time, (rows, float32 (rows, W)): an image may be too large for all its values.
+
+        unseen: the value of pixels that the model does not see. Raises MethodError as `heatmap` does.
+        """
         height, width = self._height_width
         step = height if height * width <= _WHOLE or self.geometry is None else max(1, _WHOLE // width)
         for start in range(0, height, step):
@@ -191,10 +194,10 @@ class Explanation:
 
         if self.map is None:
             self._on_image(0.0)  # raises
-        clipped = self.display == "positive" and any((heat > 0).any() for _, heat in self._bands(0.0))
+        clipped = self.display == "positive" and any((heat > 0).any() for _, heat in self.bands(0.0))
 
         def parts() -> Iterator[NDArray[np.float32]]:
-            return (np.maximum(heat, 0) if clipped else heat for _, heat in self._bands(0.0))
+            return (np.maximum(heat, 0) if clipped else heat for _, heat in self.bands(0.0))
 
         if self.reduce != "none":
             low, high = normalize.percentile_of_parts(parts, PERCENTILE)
@@ -221,7 +224,7 @@ class Explanation:
 
         name, (lo, hi) = colormap or self.colormap, range or self.range
         out = np.empty((*self._height_width, 3), np.uint8)
-        for rows, heat in self._bands(np.nan):
+        for rows, heat in self.bands(np.nan):
             out[rows] = self._reconstruction(rows, hi) if name == RGB else colours.apply(heat, _colours(name), lo, hi)
         return out
 
@@ -246,7 +249,7 @@ class Explanation:
         name = colormap or self.colormap
         image = self.image if self.image is not None else np.full((*self._height_width, 3), 128, np.uint8)
         out = np.empty(image.shape, np.uint8)
-        for rows, heat in self._bands(np.nan):
+        for rows, heat in self.bands(np.nan):
             if name == RGB:
                 out[rows] = self._reconstruction(rows, hi)
             else:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import onnxray.kernels.resize as resize_module
 from onnxray.kernels.resize import FILTERS, Filter, resize
 
 PILLOW = {
@@ -209,3 +210,16 @@ def test_rows_are_those_of_the_whole(filter: Filter, size: tuple[int, int], dtyp
         assert np.array_equal(np.concatenate(parts), whole)
     with pytest.raises(ValueError, match="rows must be some of"):
         resize(image, size, filter, rows=(0, size[0] + 1))
+
+
+@pytest.mark.parametrize("filter", ["bilinear", "nearest", "area"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_a_part_of_a_larger_image_is_not_copied_whole(
+    filter: Filter, dtype: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resize_module, "_COPIED", 1000)
+    whole = np.random.default_rng(0).integers(0, 255, (90, 70, 3)).astype(dtype)
+    part = whole[5:85, 3:60]
+    for size in ((20, 30), (80, 30), (20, 57), (100, 90)):
+        found = resize(part, size, filter)
+        np.testing.assert_array_equal(found, resize(np.ascontiguousarray(part), size, filter))

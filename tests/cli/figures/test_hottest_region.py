@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from onnxray.cli.figures.hottest_region import drawn, enlarged, hottest, line_width
+from onnxray.cli.figures import hottest_region
+from onnxray.cli.figures.hottest_region import SIDES, Side, drawn, enlarged, hottest, hottest_of, line_width
 
 
 @pytest.fixture
@@ -127,3 +128,24 @@ def test_small_pictures_are_enlarged_for_lines_and_numbers(heatmap: np.ndarray) 
     assert regions.parts[0].box == (252, 420, 294, 462)
     assert regions.mask[252:294, 420:462].all()
     assert enlarged(np.zeros((400, 400, 3), np.uint8), regions)[0].shape == (400, 400, 3)
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_a_heatmap_in_bands_has_the_same_regions(side: Side) -> None:
+    """An image may be too large for its heatmap to be held whole."""
+    rng = np.random.default_rng(0)
+    heatmap = np.kron(rng.standard_normal((12, 9)), np.ones((5, 5))).astype(np.float32)
+    heatmap[7, 3] = np.nan
+    whole = hottest(heatmap, 0.3, side)
+    found = hottest_of(lambda: [(slice(i, i + 7), heatmap[i : i + 7]) for i in range(0, 60, 7)], (60, 45), 0.3, side)
+    assert np.array_equal(whole.mask, found.mask)
+    assert whole.to_json() == found.to_json()
+
+
+def test_edges_are_drawn_some_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    heatmap = np.kron(np.random.default_rng(1).standard_normal((9, 9)), np.ones((100, 60))).astype(np.float32)
+    picture, regions = np.full((900, 540, 3), 100, np.uint8), hottest(heatmap, 0.4)
+    whole = drawn(picture, regions)
+    monkeypatch.setattr(hottest_region, "_ROWS", 37)
+    assert np.array_equal(drawn(picture, regions), whole)
+    assert drawn(picture, regions, in_place=True) is picture
