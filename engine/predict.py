@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from .graph.split import expose
 from .graph.zipmap import with_tensor_scores
 from .inference.batches import RunOptions, run_batches
 from .inspect.answer import Answer
+from .inspect.finite import why_not_finite
 from .load import load
 from .preprocess.answers import answer_of
 from .preprocess.find import find_detector
@@ -107,7 +108,7 @@ def predict(model: Source, images: ArrayLike | Mapping[str, ArrayLike], top: int
     needed = {v.name for v in exposed.inputs}
     shared = {name: array for name, array in shared.items() if name in needed}
     values = run_batches(exposed, {given.name: given.x}, [answer.value], shared=shared, runtime=runtime)[answer.value]
-    found = _of(answer, values, given.labels, top)
+    found = _of(answer, values, given.labels, top, lambda: why_not_finite(ready))
     several = isinstance(images, (list, tuple)) or len(found) > 1
     return found if several else found[0]
 
@@ -156,7 +157,9 @@ def boxes_of(model: Model, table: Table, given: Input, runtime: RunOptions | Non
     ]
 
 
-def _of(answer: Answer, values: NDArray[Any], labels: tuple[str, ...] | None, top: int) -> list[Prediction]:
+def _of(
+    answer: Answer, values: NDArray[Any], labels: tuple[str, ...] | None, top: int, why: Callable[[], str]
+) -> list[Prediction]:
     if answer.kind == "number":
         return [Prediction((), numbers=row) for row in answer.rows(values)]
-    return [Prediction(tuple(row), probabilities=answer.shown_as) for row in best(values, answer, labels, top)]
+    return [Prediction(tuple(row), probabilities=answer.shown_as) for row in best(values, answer, labels, top, why=why)]

@@ -51,6 +51,8 @@ def _what(data: bytes) -> str:
         b"8BPS": "a Photoshop file",
         b"\x93NUMPY": "a NumPy array",
         b"\x76\x2f\x31\x01": "an OpenEXR image, whose numbers have no white: save it with 8 or 16 bits a channel",
+        b"#?RADIANCE": "a Radiance HDR image, whose numbers have no white: save it with 8 or 16 bits a channel",
+        b"#?RGBE": "a Radiance HDR image, whose numbers have no white: save it with 8 or 16 bits a channel",
         b"<svg": "an SVG drawing",
         b"<?xml": "an XML file",
         b"version https://git-lfs": "a Git LFS pointer, the image itself was not fetched",
@@ -61,7 +63,11 @@ def _what(data: bytes) -> str:
     if data[4:8] == b"ftyp":
         return "a HEIF or video file"
     printable = sum(32 <= b < 127 or b in (9, 10, 13) for b in data[:256])
-    return "a text file" if printable == len(data[:256]) else f"it begins with {data[:4].hex(' ')}"
+    return (
+        "a text file"
+        if printable == len(data[:256])
+        else f"a file of another kind, which begins with {data[:4].hex(' ')}"
+    )
 
 
 # A marker that ends entropy-coded data: not a stuffed zero, not a restart marker.

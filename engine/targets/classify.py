@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,20 +35,19 @@ def best(
     top: int = 5,
     *,
     finite: bool = True,
+    why: Callable[[], str] | None = None,
 ) -> list[list[Guess]]:
     """The `top` most probable classes of every sample of a batch, best first; of equal ones the lower index first.
 
     values: what the model gives for `answer.value`. Raises ShapeError where that is not one score per class, ModelError
-    for an answer without classes and, with `finite`, for scores that are not finite.
+    for an answer without classes and, with `finite`, for scores that are not finite; `why` says why they are not.
     """
     rows = answer.rows(values)
     shown, raw = answer.probabilities(rows), answer.sides(rows)
     if finite and not np.isfinite(shown).all():
         bad = int((~np.isfinite(shown).all(axis=1)).sum())
-        raise ModelError(
-            f"the scores of {bad} of {len(shown)} samples are not finite numbers: the model's weights hold NaN or "
-            "infinity, or it overflows (float16, a wrong mean= or std=)"
-        )
+        reason = "the model overflows on them" if why is None else why()
+        raise ModelError(f"the scores of {bad} of {len(shown)} samples are not finite numbers: {reason}")
     named = labels if labels is not None and len(labels) == shown.shape[1] else None
     order = np.argsort(-shown, axis=1, kind="stable")[:, :top]
 

@@ -244,6 +244,10 @@ def test_empty_text_and_foreign_files(tmp_path: Path) -> None:
     refused(tmp_path / "d.png", b"%PDF-1.7\n", "a PDF")
     refused(tmp_path / "e.jpg", b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer")
     refused(tmp_path / "f.jpg", bytes([1, 2, 3, 4]), "begins with 01 02 03 04")
+    refused(tmp_path / "f2.jpg", bytes([1, 2, 3, 4]), "it is a file of another kind, which begins with")
+    refused(
+        tmp_path / "h.hdr", b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n" + bytes(50), "it is a Radiance HDR image, whose"
+    )
     refused(tmp_path / "g.jpg", b"\0\0\0\x1cftypheic", "HEIF")
 
 

@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 import onnxray
+from onnxray.engine.errors import ModelError
 from onnxray.engine.inspect.answer import find_answer
 from onnxray.engine.inspect.finite import why_not_finite
 from onnxray.engine.targets.classify import best
@@ -45,3 +46,11 @@ def test_there_is_no_best_class_of_such_scores(parse: Parse, score: float) -> No
     answer = find_answer(onnxray.load(model(parse, 1.0)))
     with pytest.raises(onnxray.OnnxrayError, match="1 of 2 samples are not finite"):
         best(np.array([[0, 1, 2, 3], [0, score, 2, 3]], np.float32), answer, None)
+
+
+def test_predict_names_the_weights(parse: Callable[..., onnx.ModelProto]) -> None:
+    weights = np.ones((3, 4), np.float32)
+    weights[1, 2] = np.nan
+    model = onnxray.load(parse("m (float[N, 3] x) => (float[N, 4] y) { y = MatMul (x, w) }", w=weights))
+    with pytest.raises(ModelError, match="not finite numbers: 1 of 12 numbers of the weights 'w' are NaN"):
+        onnxray.predict(model, np.ones((1, 3), np.float32))
