@@ -73,9 +73,10 @@ def gaussian(size: int, sigma: float) -> NDArray[np.float64]:
 
 def blurred(x: NDArray[Any], axes: tuple[int, int], line: NDArray[np.float64]) -> NDArray[Any]:
     """Images (N, ...) blurred along height and width; beyond the edges they are mirrored."""
+    blurry = x.astype(np.float32) if x.dtype == np.float16 else x  # SciPy has no float16
     for axis in axes:
-        x = ndimage.correlate1d(x, line, axis, mode="mirror")
-    return x
+        blurry = ndimage.correlate1d(blurry, line, axis, mode="mirror")
+    return blurry.astype(x.dtype, copy=False)
 
 
 def _along_the_way(problem: Problem, lines: list[NDArray[np.float64]]) -> NDArray[np.float32]:

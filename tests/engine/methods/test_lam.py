@@ -13,7 +13,7 @@ import pytest
 
 import onnxray
 from onnxray.engine.explain import problem_of
-from onnxray.engine.methods.lam import diffusion_index
+from onnxray.engine.methods.lam import blurred, diffusion_index, gaussian
 
 Parse = Callable[..., onnx.ModelProto]
 RNG = np.random.default_rng(5)
@@ -106,3 +106,10 @@ def test_refusals(parse: Parse) -> None:
     table = parse("m (float[N, 7] x) => (float[N, 7] y) { y = Relu (x) }")
     with pytest.raises(onnxray.OnnxrayError, match="use integrated-gradients"):
         onnxray.explain(table, np.ones((1, 7), np.float32), "lam")
+
+
+def test_images_of_float16_are_blurred_in_float32() -> None:
+    x = RNG.standard_normal((1, 3, 14, 16)).astype(np.float16)
+    found = blurred(x, (2, 3), gaussian(5, 1.0))
+    assert found.dtype == np.float16
+    np.testing.assert_allclose(found, blurred(x.astype(np.float32), (2, 3), gaussian(5, 1.0)), atol=2e-3)
