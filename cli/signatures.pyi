@@ -20,6 +20,7 @@ from ..engine.methods.ablation import Ablation
 from ..engine.methods.ablation_cam import AblationCam
 from ..engine.methods.attention_rollout import AttentionRollout
 from ..engine.methods.cam import ClassActivationMap
+from ..engine.methods.d_rise import DRise
 from ..engine.methods.deconvnet import Deconvnet
 from ..engine.methods.eigen_cam import EigenCam
 from ..engine.methods.eigen_grad_cam import EigenGradCam
@@ -145,6 +146,27 @@ def explain(
     **options: Unpack[RunOptions],
 ) -> Explanations:
     """Maps weighted by the class's weights, for networks that end in average pooling and a linear layer."""
+
+@overload
+def explain(
+    model: Source,
+    image: list[Any] | tuple[Any, ...],
+    method: Literal["d-rise", "drise"] | type[DRise],
+    target: Any = ...,
+    layer: str | Layer | Sequence[str | Layer] | None = ...,
+    at: str | None = ...,
+    *,
+    masks: int = ...,
+    cells: int = ...,
+    probability: float = ...,
+    fill: str | float | NDArray[Any] = ...,
+    centre: bool = ...,
+    tolerance: float | None = ...,
+    seed: int = ...,
+    cosine: bool = ...,
+    **options: Unpack[RunOptions],
+) -> Explanations:
+    """RISE for boxes of a detector: the mean of how well a box is still found where a pixel is seen. Needs no gradient."""
 
 @overload
 def explain(
@@ -637,6 +659,27 @@ def explain(
     **options: Unpack[RunOptions],
 ) -> Explanation:
     """Maps weighted by the class's weights, for networks that end in average pooling and a linear layer."""
+
+@overload
+def explain(
+    model: Source,
+    image: Any,
+    method: Literal["d-rise", "drise"] | type[DRise],
+    target: Any = ...,
+    layer: str | Layer | Sequence[str | Layer] | None = ...,
+    at: str | None = ...,
+    *,
+    masks: int = ...,
+    cells: int = ...,
+    probability: float = ...,
+    fill: str | float | NDArray[Any] = ...,
+    centre: bool = ...,
+    tolerance: float | None = ...,
+    seed: int = ...,
+    cosine: bool = ...,
+    **options: Unpack[RunOptions],
+) -> Explanation:
+    """RISE for boxes of a detector: the mean of how well a box is still found where a pixel is seen. Needs no gradient."""
 
 @overload
 def explain(

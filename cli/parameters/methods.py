@@ -15,7 +15,7 @@ ALL, DEFAULT = "all", "grad-cam"
 BOXES = "hires-cam"
 
 # Methods that take minutes on a large network: not what `all` should surprise with, nor a report wait for.
-PATIENT = ("kernel-shap", "lime", "rise", "score-cam", "sobol")
+PATIENT = ("d-rise", "kernel-shap", "lime", "rise", "score-cam", "sobol")
 
 
 def chosen_methods(names: Sequence[str], settings: Sequence[str]) -> tuple[list[Method], bool]:

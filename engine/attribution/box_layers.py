@@ -3,6 +3,9 @@
 In front of the head a box is one cell of one map, and its gradient at the head's last map is that of one cell: nothing
 to see. Behind the fork of the head into scores and sides a map knows one of them alone. So the layer is the last one at
 which both have a slope, in several cells: the neck's output at the box's level.
+
+A level has one layer, found once for a model: with its middle candidate and a picture of noise. Where levels are
+unknown the boxes themselves decide.
 """
 
 from __future__ import annotations
@@ -13,12 +16,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..detection.emit import LOGITS, OBJECTNESS, PREFIX, SIDES
+from ..caches import of_model
+from ..detection.emit import LOGITS, PREFIX, SIDES
+from ..detection.evidence import evidence
+from ..detection.table import Table
 from ..errors import GradientError
+from ..graph.model import Model
+from ..inference.batches import RunOptions
 from ..inspect.layers import Layer
-from ..targets.kinds.box import Box
-from ..targets.resolved import FixedTarget
+from ..inspect.signature import image_input
+from ..targets.boxes import BoxTarget
 from .gradients import Gradients
+from .inputs import Input
 from .runs import Runs
 
 if TYPE_CHECKING:
@@ -29,29 +38,59 @@ REASON = "the last map that the box's score and its sides both descend from"
 _CELLS = 9
 # Layers that are looked at in one pass, the last ones first.
 _TOGETHER = 12
+# Not a plain sum of the sides: what moves a box as a whole would cancel what makes it larger.
+_SIDES = (1.0, 0.9, 1.1, 0.8)
 
 
 def is_of_box(problem: Problem) -> bool:
     """Whether the target is a box of a detector."""
-    return problem.target.of in (LOGITS, SIDES, OBJECTNESS)
+    return isinstance(problem.target, BoxTarget)
 
 
 def fork_layers(problem: Problem, fitting: Sequence[Layer]) -> list[Layer]:
-    """The layer of every row, each once, of those that class activation mapping fits; empty where there is none.
+    """The layer of every box, each once, of those that class activation mapping fits; empty where there is none.
 
-    Without derivatives: the last layer that both scores and sides depend on.
+    Of a model that is compiled, whose boxes are not known yet, the layers of all levels. Without derivatives: the last
+    layer that both scores and sides depend on.
     """
-    model = problem.model
+    target = problem.target
+    assert isinstance(target, BoxTarget)
+    table, boxes = target.table, target.candidates
+    levels: set[int | None] = {table.place(candidate)[0] for candidate in boxes}
+    if not boxes:
+        levels = set(range(len(table.grids))) or {None}
+    if None in levels and boxes:
+        return _forks(problem.input, table, list(boxes), tuple(fitting), problem.runtime)
+    found = [
+        layer for level in sorted(levels, key=str) for layer in _of_level(table.model, table, level, tuple(fitting))
+    ]
+    return list(dict.fromkeys(found))
+
+
+@of_model
+def _of_level(model: Model, table: Table, level: int | None, fitting: tuple[Layer, ...]) -> list[Layer]:
+    """The layer of a level, by its middle candidate and a picture of noise."""
+    image = image_input(model)
+    feeds = dict(evidence(model, table.plane, {}).feeds)
+    noise = Input(image.name, feeds.pop(image.name), feeds, image.layout)
+    candidate = None if level is None else table.middle(level)
+    return _forks(noise, table, candidate if candidate is None else [candidate], fitting, RunOptions(providers="cpu"))
+
+
+def _forks(
+    given: Input, table: Table, candidates: list[int] | None, fitting: tuple[Layer, ...], runtime: RunOptions
+) -> list[Layer]:
+    """The layers of candidates, each once; None stands for the middle one of the table."""
+    model = table.model
     before = model.ancestors(LOGITS) & model.ancestors(SIDES)
     layers = [layer for layer in fitting if layer.output in before and not layer.output.startswith(PREFIX)]
-    missing = set(range(problem.rows))
+    passes = [_gradients(given, table, candidates, of, runtime) for of in (LOGITS, SIDES)]
+    missing = set(range(1 if candidates is None else len(candidates)))
     found: dict[str, Layer] = {}
     try:
-        sides = _sides(problem)
         for end in range(len(layers), 0, -_TOGETHER):
             some = layers[max(0, end - _TOGETHER) : end]
-            names = [layer.output for layer in some]
-            of_score, of_sides = problem.gradients.by(names), sides.by(names)
+            of_score, of_sides = (one.by([layer.output for layer in some]) for one in passes)
             for layer in reversed(some):
                 both = [_cells(of[layer.output], layer) for of in (of_score, of_sides)]
                 for row in sorted(missing):
@@ -65,26 +104,19 @@ def fork_layers(problem: Problem, fitting: Sequence[Layer]) -> list[Layer]:
     return list(found.values())
 
 
-def _sides(problem: Problem) -> Gradients:
-    """The gradients of the sum of each box's four sides."""
-    target = problem.target
-    assert isinstance(target, FixedTarget)
-    rows = [int(row.found.candidate) for row in problem.targets if isinstance(row, Box) and row.found is not None]
+def _gradients(given: Input, table: Table, candidates: list[int] | None, of: str, runtime: RunOptions) -> Gradients:
+    """The gradients of all class scores, or of the sides, of each candidate of the samples, in their order."""
 
     def pick(y: NDArray[np.float32]) -> NDArray[np.float32]:
-        weights = np.zeros((len(rows), *y.shape[1:]), np.float32)
-        for row, candidate in zip(weights, rows, strict=True):
-            # Not the plain sum: what moves a box as a whole would cancel what makes it larger.
-            row[candidate] = (1.0, 0.9, 1.1, 0.8)
+        chosen = [y.shape[1] // 2] * len(y) if candidates is None else candidates
+        weights = np.zeros((len(chosen), *y.shape[1:]), np.float32)
+        for row, candidate in zip(weights, chosen, strict=True):
+            row[candidate] = _SIDES if of == SIDES else 1 + 0.1 * np.arange(y.shape[2])
         return weights.reshape(len(y), -1, *y.shape[1:])
 
-    return Gradients(
-        Runs(
-            problem.input,
-            FixedTarget(target.model, SIDES, target.target, pick, False, count=target.count),
-            problem.runtime,
-        )
-    )
+    count = 1 if candidates is None else len(candidates) // len(given.x)
+    target = BoxTarget(table.model, of, None, pick, False, count=count, table=table)  # type: ignore[arg-type]
+    return Gradients(Runs(given, target, runtime))
 
 
 def _cells(gradient: NDArray[np.float32], layer: Layer) -> NDArray[np.bool_]:

@@ -68,7 +68,7 @@ def example_input(model: Model, card: Card | None = None) -> Input:
     x = arrays.pop(name)
     card = card or card_or_none(model)
     labels, mapping = (None, None) if card is None else (card.labels, card.to_mapping())
-    return Input(name, x, arrays, layout, labels=labels, card=mapping)
+    return Input(name, x, arrays, layout, labels=labels, card=mapping, example=True)
 
 
 def input_of(model: Model, image: ArrayLike | Mapping[str, ArrayLike], card: Card | None = None) -> Input:
@@ -327,6 +327,7 @@ class Input:
     at: bool = False
     columns: tuple[str, ...] = ()
     neutral: NDArray[Any] | None = None
+    example: bool = False
 
     def by_sample(self, model: Model, name: str) -> bool:
         """Whether another input has a row for every sample."""

@@ -50,6 +50,9 @@ class Problem:
                 input = replace(input, x=input.x.astype(np.float32))
         self.input = input
         self.asked = target
+        # Values that the target was found by: (model, values (N, ...) by name).
+        self._seen: list[tuple[Model, Mapping[str, NDArray[Any]]]] = []
+        self._options = runtime or RunOptions()
         self.target: Resolved = target.resolve(self._place(model, input))
         self.model = self.target.model
         self.layers = tuple(layers)
@@ -58,6 +61,9 @@ class Problem:
         # Not a method of this object: a circle would keep its arrays until the next collection of garbage.
         self.runtime = replace(given, on_notice=_kept_in(self.notices, given.on_notice))
         self.runs = Runs(input, self.target, self.runtime)
+        for of, values in self._seen:
+            if of is self.model:
+                self.runs.know(values)
         self.gradients = Gradients(self.runs)
 
     def _place(self, model: Model, input: Input) -> Place:
@@ -79,8 +85,14 @@ class Problem:
             input.plane,
             prepared,
             samples,
-            lambda of, names: values_at(of, input, names),
+            None if input.example else self._run_before,
         )
+
+    def _run_before(self, of: Model, names: Sequence[str]) -> Mapping[str, NDArray[Any]]:
+        """Values that a target is found by, which are kept for the runs."""
+        values = values_at(of, self.input, names, self._options)
+        self._seen.append((of, values))
+        return values
 
     # --- rows ---
 

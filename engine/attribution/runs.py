@@ -78,6 +78,10 @@ class Runs:
         """Values (R, ...) at the clean input that another pass has computed."""
         self._known.update({name: array[:: self.target.count] for name, array in values.items()})
 
+    def know(self, values: Mapping[str, NDArray[Any]]) -> None:
+        """Values (N, ...) at the clean input that were computed before."""
+        self._known.update(values)
+
     # --- at other inputs ---
 
     def scores_at(self, x: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -102,20 +106,36 @@ class Runs:
         cotangents, rows = self.cotangents, range(first, first + self.target.count)
         result = np.empty((count, self.target.count), np.float64)
 
-        def inputs(numbers: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-            return self.feeds(make(numbers), np.full(len(numbers), first))
-
         def consume(numbers: NDArray[np.int64], got: dict[str, NDArray[Any]]) -> None:
             for k, row in enumerate(rows):
                 result[numbers, k] = score(got[of], cotangents, np.full(len(numbers), row))
             if progress is not None:
                 progress(len(numbers))
 
+        self.values_generated(count, make, sample, [of], consume)
+        return result
+
+    def values_generated(
+        self,
+        count: int,
+        make: Callable[[NDArray[np.int64]], NDArray[Any]],
+        sample: int,
+        values: Sequence[str],
+        consume: Callable[[NDArray[np.int64], dict[str, NDArray[Any]]], None],
+    ) -> None:
+        """Values of the model for `count` forms of one sample; `make` as in `scores_generated`.
+
+        consume: gets numbers (R',) and the values (R', ...) by name, one call at a time, in any order.
+        """
+        first = sample * self.target.count
+
+        def inputs(numbers: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+            return self.feeds(make(numbers), np.full(len(numbers), first))
+
         like = self.feeds(self.input.x[sample : sample + 1], np.array([first]))
         generated = GeneratedRows(count, inputs, like)
-        exposed = exposed_at(self.model, (of,))
-        run_generated(exposed, generated, consume, [of], shared=self.shared, runtime=self.options)
-        return result
+        exposed = exposed_at(self.model, tuple(values))
+        run_generated(exposed, generated, consume, list(values), shared=self.shared, runtime=self.options)
 
     # --- feeds ---
 

@@ -29,6 +29,9 @@ _STRIDES = (
     *((16, 32), (8, 16), (4, 8), (4, 8, 16), (4,), (8,), (16,), (32,), (2, 4), (2, 4, 8)),
 )
 _ANCHORS = (1, 3, 2, 4, 5, 6, 9)
+_MOST_ANCHORS = 12
+# What leaves rows where they are.
+_MAPS = frozenset(("Softmax", "Sigmoid", "Identity", "Cast", "Mul", "Add", "Sub", "Div", "Exp"))
 _UNSIZED = frozenset(("NonZero", "NonMaxSuppression", "Unique", "Compress"))
 
 
@@ -80,6 +83,22 @@ class Evidence:
                 if sum(grid.count for grid in found) == count:
                     return found, anchors
         return None
+
+    def levels(self, value: str, axis: int) -> tuple[Grid, ...]:
+        """The places of a value's rows (along `axis`), where the graph puts levels together whose sizes tell them.
+
+        Their anchors may differ from level to level, as those of SSD do.
+        """
+        found: list[Grid] = []
+        for _, _, size in along(self.model, self, value, axis, _MAPS):
+            least = found[-1].stride if found else 1
+            fitting = [s for s in (2, 4, 8, 16, 32, 64, 128, 256) if s > least and not size % math.prod(self.cells(s))]
+            fitting = [s for s in fitting if size // math.prod(self.cells(s)) <= _MOST_ANCHORS]
+            if not fitting:
+                return ()
+            cells = self.cells(fitting[0])
+            found.append(Grid(cells, fitting[0], size // math.prod(cells)))
+        return tuple(found) if len(found) > 1 else ()
 
     def cells(self, stride: float) -> tuple[int, int]:
         height, width = self.plane
@@ -135,19 +154,28 @@ def _others(model: Model, name: str) -> dict[str, NDArray[Any]]:
     return found
 
 
-def along(model: Model, evidence: Evidence, name: str, axis: int) -> list[tuple[str, int, int]]:
-    """The values that `name` puts together along `axis`: name, axis in it, and size, in their order."""
+def along(
+    model: Model, evidence: Evidence, name: str, axis: int, through: frozenset[str] = frozenset(("Identity",))
+) -> list[tuple[str, int, int]]:
+    """The values that `name` puts together along `axis`: name, axis in it, and size, in their order.
+
+    through: operators that are looked through, by their first input of that rank.
+    """
     node = model.producer(name)
-    if node is not None and node.op_type == "Identity":
-        return along(model, evidence, node.input[0], axis)
+    if node is not None and node.op_type in through:
+        shape = evidence.array(name).shape
+        inside = [i for i in node.input if i in model.values and model.constant(i) is None]
+        inside = [i for i in inside if evidence.array(i).shape == shape]
+        if inside:
+            return along(model, evidence, inside[0], axis, through)
     if node is not None and node.op_type == "Transpose":
         perm = attributes(node).get("perm")
         if isinstance(perm, (list, tuple)):
-            return along(model, evidence, node.input[0], int(perm[axis]))
+            return along(model, evidence, node.input[0], int(perm[axis]), through)
     if node is not None and node.op_type == "Concat":
         rank = evidence.array(name).ndim
         given = attributes(node).get("axis", 0)
         if isinstance(given, int) and given % rank == axis:
-            return [part for source in node.input for part in along(model, evidence, source, axis)]
+            return [part for source in node.input for part in along(model, evidence, source, axis, through)]
     array = evidence.array(name)
     return [(name, axis, array.shape[axis])]

@@ -1,4 +1,4 @@
-"""Non-maximum suppression and overlaps of boxes, in NumPy."""
+"""Non-maximum suppression and overlaps of boxes."""
 
 from __future__ import annotations
 
@@ -26,12 +26,7 @@ def suppressed(
 
     boxes: (K, 4). scores, labels: (K,). Returns at most `most` indices. Ties keep their order.
     """
-    left = np.argsort(-scores, kind="stable")
-    kept: list[int] = []
-    while len(left) and len(kept) < most:
-        best = left[0]
-        kept.append(int(best))
-        rest = left[1:]
-        near = overlaps(boxes[best : best + 1], boxes[rest])[0] > overlap
-        left = rest[~(near & (labels[rest] == labels[best]))]
-    return np.array(kept, np.int64)
+    from ...kernels.matches import suppress
+
+    order = np.argsort(-scores, kind="stable")
+    return order[suppress(boxes[order], labels[order], overlap, most)]

@@ -10,7 +10,7 @@ from ..graph.model import Model
 from ..preprocess.find import find_detector
 from .emit import LABELS, OBJECTNESS, with_table
 from .evidence import evidence, usual_plane
-from .layout import Layout, Part
+from .layout import Grid, Layout, Part
 from .registry import rules
 
 
@@ -39,10 +39,21 @@ class Table:
     def has_objectness(self) -> bool:
         return OBJECTNESS in {v.name for v in self.model.outputs}
 
+    @property
+    def grids(self) -> tuple[Grid, ...]:
+        """The places of all candidates, level by level; empty where they are unknown."""
+        return tuple(part.grid for part in self.layout.parts if part.grid is not None) or self.layout.grids
+
+    def middle(self, level: int) -> int:
+        """The candidate in the middle of a level."""
+        grid = self.grids[level]
+        cell = (grid.cells[0] // 2) * grid.cells[1] + grid.cells[1] // 2
+        first = sum(before.count for before in self.grids[:level])
+        return first + (cell if grid.outer else cell * grid.anchors)
+
     def place(self, candidate: int) -> tuple[int | None, tuple[int, int] | None]:
         """The level and the cell (row, column) that a candidate belongs to, None where that is unknown."""
-        grids = [part.grid for part in self.layout.parts if part.grid is not None] or list(self.layout.grids)
-        for level, grid in enumerate(grids):
+        for level, grid in enumerate(self.grids):
             if candidate < grid.count:
                 cell = candidate % (grid.count // grid.anchors) if grid.outer else candidate // grid.anchors
                 return level, (cell // grid.cells[1], cell % grid.cells[1])

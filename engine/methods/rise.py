@@ -15,6 +15,7 @@ over the pixels is what is reported: an error that is the same everywhere does n
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -67,9 +68,11 @@ class Rise(Method):
         plane = problem.input.plane
         if plane is None:
             remedy = advised(problem, ("kernel-shap", "lime", "ablation"))
-            raise MethodError(f"rise masks images and the input is none: use {remedy}")
+            raise MethodError(f"{self.name} masks images and the input is none: use {remedy}")
         if problem.input.x.dtype.kind not in "fiu":
-            raise MethodError(f"rise masks numbers and the input holds {problem.input.x.dtype}: use ablation or lime")
+            raise MethodError(
+                f"{self.name} masks numbers and the input holds {problem.input.x.dtype}: use ablation or lime"
+            )
         masks = Masks(plane, self.cells, self.probability, self.seed)
         fills = baseline(problem, self.fill, self.seed)
         if not np.isfinite(problem.scores).all():
@@ -84,6 +87,17 @@ class Rise(Method):
             details=tuple(details),
             warnings=tuple(self._warning(detail) for detail in details),
         )
+
+    def scores(
+        self,
+        problem: Problem,
+        count: int,
+        masked: Callable[[NDArray[np.int64]], NDArray[Any]],
+        sample: int,
+        progress: Callable[[int], None],
+    ) -> NDArray[np.float64]:
+        """(count, K): what each masked form of a sample is worth for its K targets."""
+        return problem.runs.scores_generated(count, masked, sample, progress)
 
     def _sample(self, problem: Problem, sample: int, masks: Masks, fill: NDArray[Any]) -> Halves:
         """The sums over the masks of one sample, for all its targets."""
@@ -118,7 +132,7 @@ class Rise(Method):
                 )
                 return out
 
-            scores = problem.runs.scores_generated(len(grids), masked, sample, progress)
+            scores = self.scores(problem, len(grids), masked, sample, progress)
             broken = int((~np.isfinite(scores)).any(axis=1).sum())
             if broken:
                 raise MethodError(

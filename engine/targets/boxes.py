@@ -16,7 +16,7 @@ from ..errors import ModelError, OnnxrayError, TargetError, UnknownName, nearest
 from ..graph.model import Model
 from ..preprocess.answers import answer_of
 from ..preprocess.find import find_detector
-from .resolved import Place
+from .resolved import FixedTarget, Place
 
 # A box that is asked for by its corners has at least this overlap with the one that is meant.
 LEAST_OVERLAP = 0.3
@@ -34,6 +34,14 @@ class Asked:
     label: str | int | None = None
     at: tuple[float, float] | None = None
     edges: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class BoxTarget(FixedTarget):
+    """Boxes of a detector: `candidates` are their rows in the `table`, sample by sample, none without an image."""
+
+    table: Table = None  # type: ignore[assignment]  # always given
+    candidates: tuple[int, ...] = ()
 
 
 def table_in(place: Place) -> Table:
@@ -61,7 +69,8 @@ def boxes_in(place: Place, table: Table) -> list[Detections]:
     """The boxes of every sample. Raises TargetError where there are no samples yet."""
     if place.run is None:
         raise TargetError("a box is found in an image, and there is none here: give an image")
-    names = [SCORES, SIDES, *([LABELS] if table.has_labels else [])]
+    # With what will be explained: no run is needed for that later.
+    names = [SCORES, SIDES, LOGITS, *([LABELS] if table.has_labels else [])]
     values = place.run(table.model, names)
     hints = find_detector(place.model)
     return [

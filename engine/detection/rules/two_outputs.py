@@ -33,12 +33,13 @@ def two_outputs(evidence: Evidence) -> Layout | None:
         )
     activation, background, why = meaning(evidence, scores, score.reshape(count, classes))
     form, relative, how = form_of(box, evidence, boxes)
-    grids = evidence.grids(count)
+    rows = 1 if kind_s == "NAK" else 0
+    grids = evidence.levels(scores, rows) or (evidence.grids(count) or ((), 1))[0]
     told = f"outputs {boxes!r} and {scores!r} have {count} rows each, of 4 and of {classes} numbers"
     part = Part(Read(scores, kind_s), Read(boxes, kind_b))
     return Layout(
         "two-outputs", (part,), form, relative, activation, background,
-        grids=grids[0] if grids else (), reasons=(told, *why, *how),
+        grids=grids, reasons=(told, *why, *how),
     )  # fmt: skip
 
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from ...detection.detections import Detection, Detections
 from ...detection.table import Table
 from ...errors import TargetError
-from ..boxes import PARTS, Asked, boxes_in, check_label, chosen, cotangent, table_in, value_of
+from ..boxes import PARTS, Asked, BoxTarget, boxes_in, check_label, chosen, cotangent, table_in, value_of
 from ..registry import form, is_number, kind
-from ..resolved import FixedTarget, Place, Resolved
+from ..resolved import Place, Resolved
 from ..target import Target
 from .region import box_of, check_box
 
@@ -171,8 +171,12 @@ def _resolved(
         return [box for row in rows for box in row]
 
     count = len(rows[0]) if rows else 1
-    return FixedTarget(
-        table.model, value_of(table, side, objectness), asked, pick, False, names, table.reason, count=count
+    candidates = tuple(box.found.candidate for row in rows for box in row if box.found is not None)
+    return BoxTarget(
+        *(table.model, value_of(table, side, objectness), asked, pick, False, names, table.reason),
+        count=count,
+        table=table,
+        candidates=candidates,
     )
 
 

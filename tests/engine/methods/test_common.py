@@ -36,6 +36,7 @@ QUICK: dict[str, dict[str, object]] = {
 }
 OTHER_MODELS: dict[str, str] = {
     "attention-rollout": "needs a transformer",
+    "d-rise": "needs a detector",
     "gradient-x-attention": "needs a transformer",
 }
 

@@ -1,0 +1,90 @@
+"""D-RISE.
+
+V. Petsiuk, R. Jain, V. Manjunatha, V. I. Morariu, A. Mehra, V. Ordonez and K. Saenko, "Black-box Explanation of Object
+Detectors via Saliency Maps", CVPR 2021, section 3: RISE with, in place of a score, how well the boxes of the masked
+image match the explained one,
+
+    match = max over candidates of  IoU(box, candidate) * similarity of their classes
+
+The paper's similarity is the cosine of both vectors of class probabilities times the candidate's objectness; here it is
+by default the candidate's probability of the explained class, which a detector of one class has as well. Candidates are
+taken before suppression, so that their best is found wherever it moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...kernels.matches import best_matches
+from ..attribution.box_layers import is_of_box
+from ..detection.detections import Detection
+from ..detection.emit import LABELS, SCORES, SIDES
+from ..errors import MethodError
+from ..targets.kinds.box import Box
+from .options import option
+from .registry import method
+from .rise import Rise
+
+if TYPE_CHECKING:
+    from ..attribution.maps import Maps
+    from ..attribution.problem import Problem
+
+
+@method("d-rise", "drise")
+@dataclass(frozen=True)
+class DRise(Rise):
+    """RISE for boxes of a detector: the mean of how well a box is still found where a pixel is seen. Needs no gradient.
+
+    Each masked image is matched with the box by overlap times probability. All boxes share one set of masks, so that
+    ten take as long as one. `rise` itself explains the one candidate's score, which falls as soon as the box moves.
+    `details` are those of `rise`.
+    """
+
+    masks: int = option(2000, "Masked inputs, at most.", low=1, high=10_000_000)
+    cells: int = option(16, "Cells of a mask along each side.", low=1, high=1024)
+    cosine: bool = option(False, "Compare all class probabilities by their cosine, as the paper does.")
+
+    def __call__(self, problem: Problem) -> Maps:
+        if not is_of_box(problem):
+            raise MethodError("d-rise explains boxes of a detector (target box, box:top:3, ...): use rise")
+        return super().__call__(problem)
+
+    def scores(
+        self,
+        problem: Problem,
+        count: int,
+        masked: Callable[[NDArray[np.int64]], NDArray[Any]],
+        sample: int,
+        progress: Callable[[int], None],
+    ) -> NDArray[np.float64]:
+        boxes = _boxes(problem, sample)
+        names = [SIDES, SCORES, *([LABELS] if LABELS in problem.model.values else [])]
+        clean = {name: array[sample] for name, array in problem.runs.activations(names).items()}
+        rows, labels = [box.candidate for box in boxes], np.array([box.label for box in boxes])
+        wanted, own = clean[SIDES][rows], clean[SCORES][rows]
+        result = np.empty((count, len(boxes)))
+
+        def consume(numbers: NDArray[np.int64], got: dict[str, NDArray[Any]]) -> None:
+            if LABELS in got:
+                for k, label in enumerate(labels):
+                    # Classes are numbers of a column of their own: those of another class do not match.
+                    scores = np.where(np.rint(got[LABELS]) == label, got[SCORES], 0)
+                    result[numbers, k] = best_matches(got[SIDES], scores, wanted[k : k + 1], [0])[:, 0]
+            else:
+                compared = own if self.cosine else None
+                result[numbers] = best_matches(got[SIDES], got[SCORES], wanted, labels, compared)
+            progress(len(numbers))
+
+        problem.runs.values_generated(count, masked, sample, names, consume)
+        return result
+
+
+def _boxes(problem: Problem, sample: int) -> list[Detection]:
+    rows = np.flatnonzero(problem.sample == sample)
+    targets = [problem.targets[row] for row in rows]
+    return [box.found for box in targets if isinstance(box, Box) and box.found is not None]

@@ -1,0 +1,86 @@
+"""D-RISE against the paper's formula in NumPy with the same masks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import pytest
+
+from onnxray.engine.detection.detections import Detection
+from onnxray.engine.detection.emit import SCORES, SIDES
+from onnxray.engine.detection.table import table_of
+from onnxray.engine.errors import MethodError
+from onnxray.engine.explain import explain, problem_of
+from onnxray.engine.graph.model import Model
+from onnxray.engine.inference.session import run
+from onnxray.kernels.masks import Rise as Masks
+from onnxray.tests.engine.detection import families
+
+MASKS, CELLS = 60, 5
+
+
+def loaded(make: Callable[[], families.Family]) -> Model:
+    model = make().model
+    return Model(model.proto, overrides={**model.overrides, "detector": {"threshold": 0.15}})
+
+
+def photo() -> np.ndarray:
+    return np.random.default_rng(5).integers(0, 256, (64, 96, 3)).astype(np.uint8)
+
+
+def overlap(a: np.ndarray, b: np.ndarray) -> float:
+    w, h = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    shared = max(w, 0) * max(h, 0)
+    return float(shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared))
+
+
+def by_hand(model: Model, box: Detection, cosine: bool) -> np.ndarray:
+    """The paper's sum, mask by mask and candidate by candidate."""
+    table, x = table_of(model), problem_of(model, photo(), "box").input.x
+    clean = run(table.model, {"image": x})
+    own, wanted = clean[SCORES][0, box.candidate].astype(float), clean[SIDES][0, box.candidate].astype(float)
+    masks = Masks((64, 96), CELLS, 0.5, 0)
+    grids, shifts = masks.draw(0, MASKS)
+    total = np.zeros((64, 96))
+    height, width = masks.cell
+    full = ((CELLS + 1) * width, (CELLS + 1) * height)
+    for grid, (y, left) in zip(grids, shifts, strict=True):
+        mask = cv2.resize(grid, full, interpolation=cv2.INTER_LINEAR)[y : y + 64, left : left + 96]
+        got = run(table.model, {"image": x * mask})
+        best = 0.0
+        for candidate, p in zip(got[SIDES][0].astype(float), got[SCORES][0].astype(float), strict=True):
+            score = p[box.label]
+            if cosine:
+                score = p @ own / np.linalg.norm(p) / np.linalg.norm(own) * p.max()
+            best = max(best, overlap(wanted, candidate) * score)
+        total += best * mask
+    return total / (0.5 * MASKS)
+
+
+@pytest.mark.parametrize("cosine", [False, True])
+@pytest.mark.parametrize("make", [families.yolo8, families.ssd, families.yolo5])
+def test_it_is_the_papers_formula(make: Callable[[], families.Family], cosine: bool) -> None:
+    model = loaded(make)
+    found = explain(model, photo(), "d-rise", "box:top:2", masks=MASKS, cells=CELLS, cosine=cosine)
+    for e in found:
+        np.testing.assert_allclose(e.values, by_hand(model, e.target.found, cosine), rtol=1e-4, atol=1e-6)
+
+
+def test_several_boxes_are_explained_as_each_alone() -> None:
+    model = loaded(families.fcos)
+    both = explain(model, photo(), "d-rise", "box:top:2", masks=MASKS, cells=CELLS)
+    alone = explain(model, photo(), "d-rise", "box:2", masks=MASKS, cells=CELLS)
+    np.testing.assert_array_equal(both[1].values, alone.values)
+
+
+def test_final_tables_match_boxes_of_their_class() -> None:
+    e = explain(loaded(families.end_to_end), photo(), "d-rise", "box", masks=MASKS, cells=CELLS)
+    assert np.isfinite(e.values).all()
+    assert e.values.max() > 0
+
+
+def test_only_boxes_are_explained() -> None:
+    with pytest.raises(MethodError, match="explains boxes of a detector"):
+        explain(loaded(families.yolo8), photo(), "d-rise", "mean:output0")
