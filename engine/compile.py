@@ -28,10 +28,13 @@ from .methods.registry import Method, make
 from .optimize.loops.request import optimisation
 from .preprocess.card import Card
 from .preprocess.find import find_card
+from .targets.boxes import BoxTarget, emitted_box
 from .targets.target import Target
 from .version import __version__
 
 OUTPUT = "saliency_map"
+# Of a detector: what is explained.
+BOX = "explained_box"
 METADATA = "onnxray.compile"
 RUNTIME = "runtime"
 
@@ -79,6 +82,9 @@ def compile(
         dream also `rate`, `jitter` and `blurs`, and `size` of what `visualize` draws.
     options: the method's own; fields of the model card; `output` and `scores`.
 
+    Of a detector the most certain box is explained (of a class with box:LABEL); `explained_box`, float32 (N, 6), has
+    its y0, x0, y1, x1 in pixels of the model's input, its probability and the number of its class.
+
     Only standard ONNX operators are added; a batch that was dynamic stays so. The metadata `onnxray.compile` says what
     was added.
 
@@ -118,7 +124,10 @@ def compile(
     wanted = _Wanted(upsample, normalize, layout, card)
     value = _shown(build, emitted, wanted, placed)
     note = _note(model, chosen, emitted, build, wanted)
-    result = build.finished({OUTPUT: value}, entry, {METADATA: json.dumps(note)}, default_target)
+    outputs = {OUTPUT: value}
+    if isinstance(problem.target, BoxTarget):
+        outputs[BOX] = emitted_box(build.op, problem.target.table, problem.target.label)
+    result = build.finished(outputs, entry, {METADATA: json.dumps(note)}, default_target)
     return Model(result.proto, folder=result.folder, overrides=model.overrides)
 
 

@@ -12,6 +12,7 @@ from ..detection.detections import Detection, Detections, found_in
 from ..detection.emit import LABELS, LOGITS, OBJECTNESS, SCORES, SIDES
 from ..detection.suppress import overlaps
 from ..detection.table import Table, is_detector, table_of
+from ..emitter.emitter import Emitter
 from ..errors import ModelError, OnnxrayError, TargetError, UnknownName, nearest
 from ..graph.model import Model
 from ..preprocess.answers import answer_of
@@ -22,6 +23,7 @@ from .resolved import FixedTarget, Place
 LEAST_OVERLAP = 0.3
 # Outputs that are more than one kind of answer: levels of a pyramid.
 _LEVELS = 6
+_FLOAT = 1  # ONNX's number of float32
 # What of a box's sides is explained: its columns of x0, y0, x1, y1 and their signs.
 PARTS = {"x1": {0: 1}, "y1": {1: 1}, "x2": {2: 1}, "y2": {3: 1}, "w": {2: 1, 0: -1}, "h": {3: 1, 1: -1}}
 
@@ -38,10 +40,14 @@ class Asked:
 
 @dataclass(frozen=True)
 class BoxTarget(FixedTarget):
-    """Boxes of a detector: `candidates` are their rows in the `table`, sample by sample, none without an image."""
+    """Boxes of a detector: `candidates` are their rows in the `table`, sample by sample, none without an image.
+
+    label: the number of the class that was asked for, if one was.
+    """
 
     table: Table = None  # type: ignore[assignment]  # always given
     candidates: tuple[int, ...] = ()
+    label: int | None = None
 
 
 def table_in(place: Place) -> Table:
@@ -179,3 +185,47 @@ def cotangent(
     else:
         weights[d.candidate, 0 if table.has_labels else d.label] = 1
     return weights
+
+
+def emitted(op: Emitter, table: Table, label: int | None, side: str | None, objectness: bool) -> str:
+    """The cotangent (N, A, columns) of the most certain box (of a class), chosen in the graph."""
+    mask = _most_certain(op, label)
+    if not side and not objectness:
+        return mask
+    row = op.ReduceMax(mask, [2], keepdims=1)
+    if objectness:
+        return row
+    signs = np.zeros((1, 1, 4), np.float32)
+    for column, sign in PARTS[str(side)].items():
+        signs[..., column] = sign
+    return op.Mul(row, op.const(signs))
+
+
+def emitted_box(op: Emitter, table: Table, label: int | None) -> str:
+    """(N, 6), float32: y0, x0, y1, x1 of the most certain box in pixels of the plane, its probability, its class."""
+    mask = _most_certain(op, label)
+    row = op.ReduceMax(mask, [2], keepdims=1)
+    count = op.ReduceSum(row, [1], keepdims=0)
+    sides = op.Div(op.ReduceSum(op.Mul(row, SIDES), [1], keepdims=0), count)
+    score = op.Unsqueeze(op.ReduceMax(op.Mul(mask, SCORES), [1, 2], keepdims=0), [1])
+    if table.has_labels:
+        name = op.Div(op.ReduceSum(op.Mul(row, LABELS), [1], keepdims=0), count)
+    else:
+        name = op.Cast(op.ArgMax(op.ReduceMax(mask, [1], keepdims=0), axis=1, keepdims=1), to=_FLOAT)
+    return op.Concat(op.Gather(sides, op.const([1, 0, 3, 2]), axis=1), score, name, axis=1)
+
+
+def _most_certain(op: Emitter, label: int | None) -> str:
+    """(N, A, C), float32: 1 at the greatest score before the sigmoid."""
+    logits = LOGITS
+    if label is not None:
+        classes = op.shape(LOGITS)[2]
+        if not isinstance(classes, int) or not label < classes:
+            raise TargetError(
+                f"the boxes of class {label} cannot be chosen in a graph: their scores have no fixed column"
+            )
+        others = np.full((1, 1, classes), -1e30, np.float32)
+        others[..., label] = 0
+        logits = op.Add(LOGITS, op.const(others))
+    most = op.ReduceMax(logits, [1, 2], keepdims=1)
+    return op.Cast(op.Equal(logits, most), to=_FLOAT)

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from ...detection.detections import Detection, Detections
 from ...detection.table import Table
+from ...emitter.emitter import Emitter
 from ...errors import TargetError
-from ..boxes import PARTS, Asked, BoxTarget, boxes_in, check_label, chosen, cotangent, table_in, value_of
+from ..boxes import PARTS, Asked, BoxTarget, boxes_in, check_label, chosen, cotangent, emitted, table_in, value_of
 from ..registry import form, is_number, kind
 from ..resolved import Place, Resolved
 from ..target import Target
@@ -94,7 +95,16 @@ class Box(Target):
         table = table_in(place)
         found = [] if place.run is None else boxes_in(place, table)
         settled = [_settled(self, boxes, chosen(boxes, self.asked, place.labels)) for boxes in found]
-        return _resolved(self, table, [[box] for box in settled], self.side, self.objectness)
+        resolved = _resolved(self, table, [[box] for box in settled], self.side, self.objectness)
+        if found or self.rank > 1 or self.at is not None or self.edges is not None:
+            return resolved
+        label = place.labels.index(self.label) if isinstance(self.label, str) and place.labels else self.label
+        number = label if isinstance(label, int) else None
+
+        def emit(op: Emitter, of: str) -> str:
+            return emitted(op, table, number, self.side, self.objectness)
+
+        return replace(resolved, emit=emit, label=number)
 
 
 @kind
@@ -156,7 +166,7 @@ def _settled(asked: Box | Boxes, boxes: Detections, number: int) -> Box:
 
 def _resolved(
     asked: Target, table: Table, rows: Sequence[Sequence[Box]], side: str | None, objectness: bool
-) -> Resolved:
+) -> BoxTarget:
     """rows: the boxes of every sample, none where there are no samples yet."""
 
     def pick(y: NDArray[Any]) -> NDArray[np.float32]:
@@ -170,7 +180,8 @@ def _resolved(
     def names(y: NDArray[Any]) -> list[Target]:
         return [box for row in rows for box in row]
 
-    count = len(rows[0]) if rows else 1
+    several = asked.is_several and (not isinstance(asked, Boxes) or asked.count != 1)
+    count = len(rows[0]) if rows else 2 if several else 1
     candidates = tuple(box.found.candidate for row in rows for box in row if box.found is not None)
     return BoxTarget(
         *(table.model, value_of(table, side, objectness), asked, pick, False, names, table.reason),

@@ -12,7 +12,7 @@ from ..dense import is_dense
 from ..registry import form, kind, parse
 from ..resolved import FixedTarget, Place, Resolved
 from ..target import Target
-from .box import Boxes
+from .box import Box, Boxes
 from .region import Region
 from .value import Value
 
@@ -52,7 +52,8 @@ class Predicted(Target):
         if dense and not answers_with_boxes(place.model):
             return Region("predicted").resolve(place)
         if self.rank == 1 and answers_with_boxes(place.model):
-            found = Boxes(3).resolve(place)
+            # A graph chooses one box: the most certain one.
+            found = Box().resolve(place) if place.run is None else Boxes(3).resolve(place)
             assert isinstance(found, FixedTarget)
             return replace(found, reason=f"the three most certain boxes, as the model is a detector; {found.reason}")
         return class_scores(place, "model", self)

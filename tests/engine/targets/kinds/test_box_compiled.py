@@ -1,0 +1,58 @@
+"""Boxes of detectors in compiled models: chosen in the graph, the map that `explain` gives, the box with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from onnxray.engine.compile import compile as compiled
+from onnxray.engine.errors import TargetError
+from onnxray.engine.explain import explain, problem_of
+from onnxray.engine.graph.model import Model
+from onnxray.engine.inference.session import run
+from onnxray.engine.predict import detect
+from onnxray.tests.engine.detection import families
+
+
+def loaded(make: Callable[[], families.Family]) -> Model:
+    model = make().model
+    return Model(model.proto, overrides={**model.overrides, "detector": {"threshold": 0.1}})
+
+
+@pytest.mark.parametrize("make", [families.yolo8, families.ssd, families.yolo5, families.fcos, families.nms_in_graph])
+def test_the_most_certain_box_is_explained_in_the_graph(make: Callable[[], families.Family]) -> None:
+    model = loaded(make)
+    x = problem_of(model, np.random.default_rng(5).integers(0, 256, (64, 96, 3)).astype(np.uint8), "box").input.x
+    file = compiled(model, "gradient", target="box")
+    got, plain = run(file, {"image": x}), run(model, {"image": x})
+    for name, values in plain.items():
+        np.testing.assert_allclose(got[name], values, rtol=1e-5, atol=1e-6)
+    best = detect(model, {"image": x})[0]
+    np.testing.assert_allclose(got["explained_box"][0, :4], best.box, atol=1e-3)
+    assert got["explained_box"][0, 4] == pytest.approx(best.score, abs=1e-5)
+    assert got["explained_box"][0, 5] == best.label
+    np.testing.assert_allclose(
+        got["saliency_map"], explain(model, {"image": x}, "gradient", "box").values[None], atol=1e-6
+    )
+
+
+def test_class_activation_maps_are_taken_at_every_level() -> None:
+    model = loaded(families.yolo8)
+    x = problem_of(model, np.random.default_rng(5).integers(0, 256, (64, 96, 3)).astype(np.uint8), "box").input.x
+    got = run(compiled(model, "hires-cam", target="box", normalize="minmax"), {"image": x})["saliency_map"][0, 0]
+    e = explain(model, {"image": x}, "hires-cam", "box")
+    wanted = np.clip(e.heatmap, 0, None)
+    assert np.corrcoef(got.ravel(), wanted.ravel())[0, 1] > 0.8
+
+
+def test_boxes_of_a_class_and_those_that_no_graph_chooses() -> None:
+    model = loaded(families.yolo8)
+    x = problem_of(model, np.random.default_rng(5).integers(0, 256, (64, 96, 3)).astype(np.uint8), "box").input.x
+    got = run(compiled(model, "gradient", target="box:class=2"), {"image": x})["explained_box"][0]
+    assert got[5] == 2
+    with pytest.raises(TargetError, match="several"):
+        compiled(model, "gradient", target="box:top:3")
+    with pytest.raises(TargetError):
+        compiled(model, "gradient", target="box:at:10,10")
