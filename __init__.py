@@ -27,7 +27,8 @@ _WHERE = {
     "dream": "cli.facade",
     "Dream": "engine.dream",
     "visualize": "cli.facade",
-    "microscope": "cli.facade",
+    "microscope": "cli.page_facade",
+    "report": "cli.page_facade",
     "Visualization": "engine.visualize",
     "Pipeline": "cli.facade",
     "top": "cli.facade",
@@ -52,9 +53,10 @@ if TYPE_CHECKING:
     from .cli.facade import activations as activations
     from .cli.facade import dream as dream
     from .cli.facade import health as health
-    from .cli.facade import microscope as microscope
     from .cli.facade import top as top
     from .cli.facade import visualize as visualize
+    from .cli.page_facade import microscope as microscope
+    from .cli.page_facade import report as report
     from .cli.signatures import compile as compile
     from .cli.signatures import detect as detect
     from .cli.signatures import explain as explain

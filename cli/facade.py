@@ -6,7 +6,6 @@ import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -86,67 +85,6 @@ def explain(
     parts = [with_source(e, *given.files[i // each]) if i // each in given.files else e for i, e in enumerate(found)]
     one = isinstance(found, Explanation) and not given.listed
     return parts[0] if one else Explanations(parts)
-
-
-def microscope(
-    model: Source,
-    images: Any = (),
-    out: str | os.PathLike[str] = "onnxray-microscope",
-    *,
-    layers: str | Layer | Sequence[str | Layer] | None = None,
-    units: str = "",
-    steps: int = 48,
-    picture_size: int = 96,
-    seed: int = 0,
-    diverse: bool = True,
-    time: float | None = None,
-    shard: tuple[int, int] = (1, 1),
-    resume: bool = False,
-    force: bool = False,
-    providers: Providers = None,
-    threads: int | None = None,
-    **card: Any,
-) -> Path:
-    """Make a site over every layer and unit of `model`, to be opened from disk; the path of its first page.
-
-    images: the path of a folder, of an image file, a glob pattern, or several in a list: what excites the units most
-        among them; "builtin" has its samples. out: folder of the site. layers: by default all that have units of their
-        own. units: a text such as "0-15,20", of every layer; "" for all.
-    steps, picture_size, seed: of the optimised pictures, `picture_size` in pixels if the network accepts it. diverse:
-        several different pictures of each unit, too.
-    time: seconds after which no more pictures are made; `resume` goes on with a site that is not finished, `force`
-        replaces another one. shard: (I, N), make the I-th of N parts, which `onnxray merge` joins.
-    providers, threads: where and how the model runs. card: fields of the model card, as `load` takes them.
-
-    Raises UnknownName, TargetError (units), ModelError, CardError, OutputError (a folder that holds something else, a
-    full disk), ImageError (no image, none that can be read).
-    """
-    from ..engine.inspect.layers import layer_names
-    from .files.output import Output
-    from .pages.microscope import write_pages
-    from .parameters.options import Common
-    from .tasks.microscope import MicroscopeOptions
-    from .tasks.microscope import microscope as make
-
-    asked = MicroscopeOptions(
-        model=model,
-        images=_paths(images),
-        output=Output(Path(out), force, resume),
-        common=Common(card, {"providers": providers, "threads": threads}, quiet=True),
-        layers=layer_names(layers),
-        units=units,
-        steps=steps,
-        side=picture_size,
-        seed=seed,
-        diverse=diverse,
-        time=time,
-        shard=shard,
-    )
-    return make(asked, write_pages).folder / "index.html"
-
-
-def _paths(images: Any) -> tuple[str, ...]:
-    return (os.fspath(images),) if isinstance(images, str | os.PathLike) else tuple(os.fspath(path) for path in images)
 
 
 def _opened(target: Any, model: Source, options: Mapping[str, Any]) -> Any:

@@ -16,9 +16,10 @@ GROUPS = {
     "Models": ("load", "save", "inspect", "filters", "samples", "Model", "Layer"),
     "Answers and activations": ("predict", "Prediction", "detect", "Detections", "Detection", "activations"),
     "Explanations": ("explain", "methods", "Explanation", "Explanations", "Target", "compile"),
-    "Feature visualization": ("visualize", "Visualization", "dream", "Dream", "microscope"),
+    "Feature visualization": ("visualize", "Visualization", "dream", "Dream"),
     "Many images": ("Pipeline",),
     "Data sets": ("top", "Top", "health", "Health"),
+    "Pages": ("microscope", "report"),
     "Graphs": ("vjp", "expose", "split"),
     "Errors, version": ("OnnxrayError", "__version__"),
 }

@@ -52,7 +52,8 @@ CLI_ROOMS: dict[str, set[str]] = {
     "tasks": {"figures", "parameters", "sources", "sinks", "files", "terminal"},
     "pages": {"tasks", "figures", "files", "terminal"},
     "commands": {"tasks", "pages", "parameters", "files", "terminal"},
-    "facade": {"files", "parameters", "tasks", "pages"},
+    "facade": {"files"},
+    "page_facade": {"files", "parameters", "tasks", "pages"},
     "reference": {"commands", "main", "terminal"},
     "main": {"commands", "terminal"},
 }

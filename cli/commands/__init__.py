@@ -21,6 +21,7 @@ COMMANDS = {
     "top": "Find the images that excite each unit of a layer most, in one pass over a data set.",
     "health": "Examine the units of a model on a data set: dead, saturated, duplicate; compare versions.",
     "merge": "Merge results over parts of a data set into the result over all of it.",
+    "report": "Write a report about one image: one HTML file with everything in it.",
     "grad": "Write a model that also computes gradients, in standard ONNX operators.",
     "compile": "Write a model that also outputs its explanation, in standard ONNX operators.",
     "methods": "List the explanation methods, or describe one with its options.",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from .figure import Scale
 
-    Part: TypeAlias = "Picture | Tiles | Rows | Bars | Table | Heading"
+    Part: TypeAlias = "Picture | Tiles | Compare | Rows | Bars | Table | Heading"
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,14 @@ class Tiles:
 
     tiles: tuple[Tile, ...]
     side: int = 160
+
+
+@dataclass(frozen=True)
+class Compare:
+    """One image with several maps laid over it, next to each other, and a slider between the image and the maps."""
+
+    photo: NDArray[np.uint8]
+    maps: tuple[Tile, ...]
 
 
 @dataclass(frozen=True)

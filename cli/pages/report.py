@@ -8,6 +8,7 @@ file name.
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
 import importlib.resources
 import os
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...engine.version import __version__
 from ..figures.figure import number, scale_stops
-from ..figures.parts import Bars, Heading, Picture, Rows, Section, Table, Tile, Tiles
+from ..figures.parts import Bars, Compare, Heading, Picture, Rows, Section, Table, Tile, Tiles
 from ..tasks.subject import Subject
 from ..terminal.table import count
 
@@ -39,11 +40,13 @@ def document(title: str, lead: str, subject: Subject, parts: Sequence[Section]) 
     names = [f"section-{number}" for number in range(1, len(parts) + 1)]
     links = "".join(f'<a href="#{name}">{_text(part.title)}</a>' for name, part in zip(names, parts, strict=True))
     body = "\n".join(_section(name, part) for name, part in zip(names, parts, strict=True))
+    script, allowed = _script(parts)
+    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'{allowed}"
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="generator" content="onnxray {_text(__version__)}">
 <title>{_text(title)}</title>
@@ -61,7 +64,7 @@ def document(title: str, lead: str, subject: Subject, parts: Sequence[Section]) 
 {body}
 </main>
 <footer>Made by onnxray {_text(__version__)}. Model sha256 <code>{_text(subject.model.sha256)}</code>.</footer>
-</body>
+{script}</body>
 </html>
 """
 
@@ -121,7 +124,7 @@ def _section(name: str, section: Section) -> str:
     return f'<section id="{name}">\n<h2>{_text(section.title)}</h2>\n{lead}\n' + "\n".join(parts) + "\n</section>"
 
 
-def _part(part: Picture | Tiles | Rows | Table | Heading) -> str:
+def _part(part: Picture | Tiles | Compare | Rows | Table | Heading) -> str:
     if isinstance(part, Heading):
         return f"<h3>{_text(part.text)}</h3>"
     if isinstance(part, Table):
@@ -132,6 +135,8 @@ def _part(part: Picture | Tiles | Rows | Table | Heading) -> str:
         return f'<div class="tiles{large}" style="--side:{part.side}px">{inner}</div>'
     if isinstance(part, Rows):
         return _rows(part)
+    if isinstance(part, Compare):
+        return _compare(part)
     if not part.on_page:
         return ""
     caption = f"<figcaption>{_text(part.caption)}</figcaption>" if part.caption else ""
@@ -147,6 +152,39 @@ def _tile(part: Tile, title: str = "", hidden: str = "") -> str:
     note = f"<span>{_text(part.note)}</span>" if part.note else ""
     scale = _scale(part.scale) if part.scale else ""
     return f'<figure class="tile">{head}{column}{_small(part, alt)}{scale}{note}</figure>'
+
+
+# Moves the maps between what is not seen and what is seen alone.
+_SLIDER = """for (const part of document.querySelectorAll(".compare")) {
+  const slider = part.querySelector("input");
+  const show = () => part.style.setProperty("--mix", slider.value / 100);
+  slider.addEventListener("input", show);
+  show();
+}"""
+
+
+def _compare(part: Compare) -> str:
+    """Each map over the same image, which stands once in the page; a script moves the slider's value on."""
+    from ..files.images import encode
+
+    photo = f"data:image/jpeg;base64,{base64.b64encode(encode(part.photo, '.jpg', 88)).decode('ascii')}"
+    tiles = []
+    for tile in part.maps:
+        image = _image("jpeg", encode(tile.pixels, ".jpg", 88), tile.pixels, f"{tile.title} over the image")
+        note = f"<span>{_text(tile.note)}</span>" if tile.note else ""
+        scale = _scale(tile.scale) if tile.scale else ""
+        stack = f'<div class="stack">{image}</div>'
+        tiles.append(f'<figure class="tile"><b>{_text(tile.title)}</b>{stack}{scale}{note}</figure>')
+    slider = '<label class="slider">image <input type="range" min="0" max="100" value="70"> map</label>'
+    return f'<div class="compare" style="--photo:url({photo})">{slider}<div class="tiles">{"".join(tiles)}</div></div>'
+
+
+def _script(parts: Sequence[Section]) -> tuple[str, str]:
+    """The script of the page, and what its policy says of scripts; both empty where no part needs one."""
+    if not any(isinstance(part, Compare) for section in parts for part in section.parts):
+        return "", ""
+    digest = base64.b64encode(hashlib.sha256(_SLIDER.encode()).digest()).decode("ascii")
+    return f"<script>{_SLIDER}</script>\n", f"; script-src 'sha256-{digest}'"
 
 
 def _rows(part: Rows) -> str:

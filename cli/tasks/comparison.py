@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from ..figures.parts import Part, Row, Section
     from .subject import Subject
 
-_LARGE, _TILE = 640, 320
+_LARGE, _TILE = 480, 320
+# Methods under the slider, one of each kind; how many where none of them fits.
+_CHOSEN = ("grad-cam", "occlusion", "integrated-gradients", "lrp")
+_FEW = 4
 _ALPHA = 0.6
 # How methods are grouped, and what the groups are called.
 _GROUPS = ("At the last feature maps", "By gradients at the input", "By hiding parts of the image")
@@ -37,7 +40,7 @@ def section(subject: Subject) -> Section:
         return Section("Explanations", f"There is nothing to explain without a target: {error}.")
     sheet, refused = Sheet(path.name, subject.picture(pixels), _ALPHA), dict[str, str]()
     groups = _explained(problem, sheet, refused)
-    parts: list[Part] = [*_large(path.name, subject.picture(pixels), groups)]
+    parts: list[Part] = [*_side_by_side(subject.picture(pixels), groups)]
     for title, (columns, rows) in groups.items():
         parts += _comparison(title, columns, rows)
     parts.append(Picture("explanations", sheet.picture, f"Every map on {path.name}", on_page=False))
@@ -101,21 +104,22 @@ def _group(cls: Any) -> int:
     return 0 if cls.at_layer else 1 if cls.needs == "gradient" else 2
 
 
-def _large(name: str, pixels: NDArray[Any], groups: dict[str, Any]) -> Iterator[Part]:
-    """The image and the usual map on it, large."""
+def _side_by_side(pixels: NDArray[Any], groups: dict[str, Any]) -> Iterator[Part]:
+    """Maps of the first target by a few methods of different kinds over the image, with a slider."""
     from ..figures import figure
-    from ..figures.parts import Tile, Tiles
+    from ..figures.parts import Compare, Tile
 
-    first = next((rows for _, rows in groups.values() for rows in rows), None)
-    if first is None:
+    found = {name: explanations[0] for _, rows in groups.values() for name, explanations in rows}
+    chosen = [name for name in _CHOSEN if name in found] or list(found)[:_FEW]
+    if not chosen:
         return
-    method, (e, *_) = first
-    scale = figure.Scale(e.colormap, *e.range)
-    image = figure.picture(seen(pixels, e), _LARGE)
-    shown = figure.picture(e.overlay(_ALPHA), _LARGE)
-    title = f"{method}: {one_line(e.label)}"
-    where = f"at layer {e.layer}" if e.layer else ""
-    yield Tiles((Tile(name, image), Tile(title, shown, where, scale)), 300)
+    tiles = []
+    for name in chosen:
+        e = found[name]
+        shown = figure.picture(e.overlay(1.0), _LARGE)
+        where = f"at layer {e.layer}" if e.layer else ""
+        tiles.append(Tile(f"{name}: {one_line(e.label)}", shown, where, figure.Scale(e.colormap, *e.range)))
+    yield Compare(figure.picture(seen(pixels, found[chosen[0]]), _LARGE), tuple(tiles))
 
 
 def _comparison(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, Any]]) -> Iterator[Part]:

@@ -8,16 +8,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..files.manifest import MANIFEST
+from ..files.output import Output
 from ..parameters.inputs import BUILTIN, SAMPLES, card_of, find_images, open_model
 from .over_images import Outcome, Pixels, over_images
 from .subject import LayerValues, Photos, Subject
 
 if TYPE_CHECKING:
+    from ...engine.graph.model import Model
     from ...engine.preprocess.card import Card
     from ..figures.parts import Section
-    from ..files.output import Output
     from ..files.run import Run
     from ..parameters.options import Common
+    from .microscope import Pages
+
+# Of the small site: depths of its layers, units of each, steps and side of pictures.
+_DEPTHS, _UNITS, _STEPS, _SIDE = (0.3, 0.65, 1.0), "0-3", 8, 64
 
 # The tasks that have a section, in the order of the report.
 SECTIONS = ("predict", "comparison", "activations", "filters", "look_for", "dream", "inspect")
@@ -33,11 +39,13 @@ class DemoOptions:
     common: Common
 
 
-def demo(options: DemoOptions, document: Callable[[str, str, Subject, Sequence[Section]], str]) -> Run:
+def demo(
+    options: DemoOptions, document: Callable[[str, str, Subject, Sequence[Section]], str], write_pages: Pages
+) -> Run:
     """Write the report and its pictures; the run, at its end.
 
-    document: makes the page of a title, a lead, the subject and the sections. Raises ModelError, CardError, and
-    ImageError when no image can be read.
+    document: makes the page of a title, a lead, the subject and the sections; write_pages: those of a site. Raises
+    ModelError, CardError, and ImageError when no image can be read.
     """
     from ...engine.errors import ImageError
     from ..files.run import Run, describe, describe_card
@@ -63,9 +71,39 @@ def demo(options: DemoOptions, document: Callable[[str, str, Subject, Sequence[S
                 parts.append(section)
                 _write_pictures(run, section)
                 bar.step(section.title)
-        page = document(_title(options.model), _lead(subject), subject, parts)
+        small = " A small site over its layers is in the folder site, next to this page."
+        lead = _lead(subject) + (small if _write_site(run, options, model, write_pages) else "")
+        page = document(_title(options.model), lead, subject, parts)
         run.manifest["files"].append(run.text("index.html", page))
     return run
+
+
+def _write_site(run: Run, options: DemoOptions, model: Model, write_pages: Pages) -> bool:
+    """A small site over a few units of three layers, in a folder of the run; whether the model has units to show."""
+    from ...engine.errors import TargetError
+    from ...engine.inspect.own_units import own_units
+    from .microscope import MicroscopeOptions, microscope
+
+    names = [entry.name for entry in own_units(model)]
+    chosen = list(dict.fromkeys(names[round(share * (len(names) - 1))] for share in _DEPTHS)) if names else []
+    asked = MicroscopeOptions(
+        model=model,
+        images=(),
+        output=Output(run.folder / "site", force=True),
+        common=replace(options.common, quiet=True),
+        layers=chosen,
+        units=_UNITS,
+        steps=_STEPS,
+        side=_SIDE,
+        diverse=False,
+        name=_title(options.model),
+    )
+    try:
+        made = microscope(asked, write_pages)
+    except TargetError:
+        return False
+    run.manifest["files"] += [f"site/{name}" for name in (*made.manifest["files"], MANIFEST)]
+    return True
 
 
 def sections(subject: Subject) -> Iterator[Section]:

@@ -169,14 +169,12 @@ class _Work:
 
     def _write_survey(
         self, survey: Any, model: Model, layers: Sequence[SiteLayer], runtime: RunOptions
-    ) -> dict[str, Any] | None:
+    ) -> dict[str, Any]:
         from ..files.sheet import write_sheet
         from .site.speaking import classes_of_units
         from .site.survey import BEST, crops, image_list, numbers_of, thumbs
 
-        classes = classes_of_units(model, survey, layers, runtime, self.late)
-        if self.late():
-            return None
+        classes = classes_of_units(model, survey, layers, runtime)
         for name, tiles, record in thumbs(survey):
             write_sheet(self.folder / name, tiles, COLUMNS * 2, record)
         cache: dict[str, Any] = {}

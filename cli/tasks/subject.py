@@ -141,6 +141,20 @@ class Photos:
 
 
 @dataclass(frozen=True)
+class OnePhoto:
+    """One image in memory, in place of `Photos`."""
+
+    path: Path
+    pixels: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[tuple[Path, NDArray[np.uint8]]]:
+        yield self.path, self.pixels
+
+
+@dataclass(frozen=True)
 class Subject:
     """What a report is about: a model, its card, and images; `focused` is the one to look at closely.
 
@@ -149,7 +163,7 @@ class Subject:
 
     model: Model
     card: Card
-    images: Photos
+    images: Photos | OnePhoto
     focused: tuple[Path, NDArray[Any]]
     work: LayerValues
 

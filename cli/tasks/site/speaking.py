@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .plan import SiteLayer, class_value
@@ -20,19 +20,19 @@ _IMAGES, _CLASSES, _NAMED = 48, 12, 5
 
 
 def classes_of_units(
-    model: Model, survey: Survey, layers: Sequence[SiteLayer], runtime: RunOptions, late: Callable[[], bool]
+    model: Model, survey: Survey, layers: Sequence[SiteLayer], runtime: RunOptions
 ) -> dict[str, dict[int, list[list[float]]]]:
     """Layer -> unit -> [class, gradient], strongest first; nothing where the model has no classes or no gradient."""
     from ....engine.errors import OnnxrayError
 
     try:
-        return _found(model, survey, layers, runtime, late)
+        return _found(model, survey, layers, runtime)
     except OnnxrayError:
         return {}
 
 
 def _found(
-    model: Model, survey: Survey, layers: Sequence[SiteLayer], runtime: RunOptions, late: Callable[[], bool]
+    model: Model, survey: Survey, layers: Sequence[SiteLayer], runtime: RunOptions
 ) -> dict[str, dict[int, list[list[float]]]]:
     import numpy as np
 
@@ -68,8 +68,6 @@ def _found(
         tensor = prepare(survey.pixels(survey.top.images[key].name), card).tensor
         rows: dict[str, list[NDArray[np.float64]]] = {name: [] for name in values}
         for index in classes:
-            if late():
-                return {}
             cotangent = np.zeros((1, *shape[1:]), np.float32)
             cotangent[(0,) + (slice(None),) * (axis - 1) + (index,)] = 1 / max(1, np.prod(shape[1:]) / shape[axis])
             got = session.run({str(card.input): tensor, seed: cotangent}, list(gradients.values()))

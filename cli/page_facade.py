@@ -1,0 +1,121 @@
+"""What of the public Python interface writes pages: sites and reports, the same as the command line does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..engine.graph.model import Source
+from ..engine.inspect.layers import Layer, layer_names
+from ..engine.runtime.providers import Providers
+
+
+def microscope(
+    model: Source,
+    images: Any = (),
+    out: str | os.PathLike[str] = "onnxray-microscope",
+    *,
+    layers: str | Layer | Sequence[str | Layer] | None = None,
+    units: str = "",
+    steps: int = 48,
+    picture_size: int = 96,
+    seed: int = 0,
+    diverse: bool = True,
+    time: float | None = None,
+    shard: tuple[int, int] = (1, 1),
+    resume: bool = False,
+    force: bool = False,
+    providers: Providers = None,
+    threads: int | None = None,
+    **card: Any,
+) -> Path:
+    """Make a site over every layer and unit of `model`, to be opened from disk; the path of its first page.
+
+    images: the path of a folder, of an image file, a glob pattern, or several in a list: what excites the units most
+        among them; "builtin" has its samples. out: folder of the site. layers: by default all that have units of their
+        own. units: a text such as "0-15,20", of every layer; "" for all.
+    steps, picture_size, seed: of the optimised pictures, `picture_size` in pixels if the network accepts it. diverse:
+        several different pictures of each unit, too.
+    time: seconds after which no more pictures are made; `resume` goes on with a site that is not finished, `force`
+        replaces another one. shard: (I, N), make the I-th of N parts, which `onnxray merge` joins.
+    providers, threads: where and how the model runs. card: fields of the model card, as `load` takes them.
+
+    Raises UnknownName, TargetError (units), ModelError, CardError, OutputError (a folder that holds something else, a
+    full disk), ImageError (no image, none that can be read).
+    """
+    from .files.output import Output
+    from .pages.microscope import write_pages
+    from .parameters.options import Common
+    from .tasks.microscope import MicroscopeOptions
+    from .tasks.microscope import microscope as make
+
+    asked = MicroscopeOptions(
+        model=model,
+        images=_paths(images),
+        output=Output(Path(out), force, resume),
+        common=Common(card, {"providers": providers, "threads": threads}, quiet=True),
+        layers=layer_names(layers),
+        units=units,
+        steps=steps,
+        side=picture_size,
+        seed=seed,
+        diverse=diverse,
+        time=time,
+        shard=shard,
+    )
+    return make(asked, write_pages).folder / "index.html"
+
+
+def report(
+    model: Source,
+    image: Any,
+    out: str | os.PathLike[str] = "onnxray-report.html",
+    *,
+    examples: str | os.PathLike[str] | None = None,
+    layer: str | Layer | None = None,
+    force: bool = False,
+    providers: Providers = None,
+    threads: int | None = None,
+    **card: Any,
+) -> Path:
+    """Write a report about one image, one HTML file with everything in it; its path.
+
+    image: the path of an image file, a Pillow image or uint8 (H, W, 3) RGB. out: the file, which `force` replaces.
+    examples: a folder that `onnxray.microscope` or `onnxray top` wrote, for what else excites the strongest units.
+    layer: whose strongest units are shown, by default the last feature map. providers, threads: where and how the model
+    runs. card: fields of the model card, as `load` takes them.
+
+    Raises ImageError, ModelError, CardError, UnknownName (layer), OutputError (a file that exists, a full disk, a
+    folder without examples).
+    """
+    from .pages.report import document
+    from .parameters.options import Common
+    from .tasks.report import ReportOptions
+    from .tasks.report import report as make
+
+    names = layer_names(layer)
+    asked = ReportOptions(
+        model=model,
+        image=_image(image),
+        out=Path(out),
+        force=force,
+        examples=None if examples is None else Path(examples),
+        layer=names[0] if names else None,
+        common=Common(card, {"providers": providers, "threads": threads}, quiet=True),
+    )
+    return make(asked, document)
+
+
+def _paths(images: Any) -> tuple[str, ...]:
+    return (os.fspath(images),) if isinstance(images, str | os.PathLike) else tuple(os.fspath(path) for path in images)
+
+
+def _image(image: Any) -> Any:
+    """A path, or pixels; of a Pillow image its pixels."""
+    if isinstance(image, str | os.PathLike):
+        return Path(image)
+    return np.asarray(image.convert("RGB")) if hasattr(image, "convert") else np.asarray(image)
