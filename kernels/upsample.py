@@ -153,7 +153,10 @@ def _down(rows: Any, h: int, index: Any, weight: Any, out: Any, start: int, stop
     for r in range(start, stop):
         base, y = (r // height) * h, r % height
         if taps == 1:
-            out[r] = rows[base + index[y, 0]]
+            # Not out[r] = ...: for that Numba compiles its message on shapes that differ, a second of its own.
+            a = rows[base + index[y, 0]]
+            for x in range(width):
+                out[r, x] = a[x]
         elif taps == 2:
             a, b = rows[base + index[y, 0]], rows[base + index[y, 1]]
             wa, wb = weight[y, 0], weight[y, 1]
