@@ -182,7 +182,7 @@ def _watching(
     def step(numbers: Sequence[int], number: int, pictures: NDArray[np.float32], score: NDArray[np.float32]) -> None:
         if every and number % every == 0:
             for n, pixels in zip(numbers, canvas.shown(pictures), strict=True):
-                frames.setdefault(n, []).append(pixels)
+                frames[n] = [*frames.get(n, ()), pixels] if number else [pixels]
         if progress is not None:
             progress(numbers[0] * steps + (number + 1) * len(numbers), total, sign * float(score.mean()))
 
@@ -254,7 +254,12 @@ def _all(arrays: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
 
 
 def _warnings(job: Job, batches: Sequence[Batch]) -> list[str]:
-    silent = [
-        str(job.wanted[n][0]) for b in batches for n, dead in zip(b.numbers, b.painted.silent, strict=True) if dead
-    ]
-    return [f"{name} does not depend on the image: its gradient was 0 in every step" for name in silent]
+    found = []
+    for batch in batches:
+        for n, dead in zip(batch.numbers, batch.painted.silent, strict=True):
+            name = str(job.wanted[n][0])
+            if dead:
+                found.append(f"{name} does not depend on the image: its gradient was 0 in every step")
+            elif batch.louder:
+                found.append(f"{name} had no gradient at the usual start: its picture began with stronger noise")
+    return found

@@ -217,7 +217,7 @@ class _Pictures:
             self.bar.part(share, f"{job.wanted[numbers[0]][0]}: {value:.4g}")
             if options.history and number % options.every == 0:
                 for n, pixels in zip(numbers, canvas.shown(pictures), strict=True):
-                    frames.setdefault(n, []).append(pixels)
+                    frames[n] = [*frames.get(n, ()), pixels] if number else [pixels]
 
         return step
 
@@ -245,6 +245,7 @@ class _Pictures:
                 "steps": len(painted.history),
                 "size": list(batch.canvas.size),
                 "depends_on_the_image": not bool(painted.silent[row]),
+                "stronger_noise": batch.louder,
                 "files": files,
             }
             yield {**entry, "checkpoint": _checkpoint(job.model)} if len(self.jobs) > 1 else entry

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -22,6 +22,8 @@ from .objective import Objective
 # The least side of a picture, unless the model's own is smaller, and its multiple of the receptive field.
 _LEAST, _MARGIN = 96, 1.25
 _MOST_SIDE = 4096
+# How much stronger noise is where the usual one gives no slope.
+_LOUDER = 10.0
 
 
 # Called with the numbers of the pictures, the step, the pictures (n, C, H, W) and their scores (n,).
@@ -55,11 +57,15 @@ class Job:
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures that ran together: their numbers among those of the job, the canvas, and what came out."""
+    """Pictures that ran together: their numbers among those of the job, the canvas, and what came out.
+
+    louder: whether they began with stronger noise, because the usual one gave no slope.
+    """
 
     numbers: tuple[int, ...]
     canvas: Canvas
     painted: Painted
+    louder: bool = False
 
 
 def paint(job: Job, only: Sequence[int] | None = None) -> Iterator[Batch]:
@@ -78,17 +84,33 @@ def paint(job: Job, only: Sequence[int] | None = None) -> Iterator[Batch]:
         network = _network(job, canvas, objectives, labels)
         shown = network.canvas.with_size(_picture_size(job, network.canvas.size))
         start = job.start(shown) if job.start is not None else None
-        painted = optimise(
-            network,
-            job.recipe,
-            variants=[variant for _, variant in rows],
-            start=start,
-            on_step=_stepping(job, part),
-            size=shown.size,
-            threads=job.runtime.threads,
-        )
+        recipes = [job.recipe] if start is not None else [job.recipe, *_louder(job.recipe)]
+        for recipe in recipes:
+            painted = optimise(
+                network,
+                recipe,
+                variants=[variant for _, variant in rows],
+                start=start,
+                on_step=_stepping(job, part),
+                size=shown.size,
+                threads=job.runtime.threads,
+            )
+            if not painted.silent.all():
+                break
         _check_alive(painted, [o for o, _ in rows])
-        yield Batch(tuple(part), shown, painted)
+        yield Batch(tuple(part), shown, painted, louder=recipe is not job.recipe)
+
+
+def _louder(recipe: Recipe) -> list[Recipe]:
+    """The recipe with stronger noise at the start, where it begins with noise.
+
+    Near an even gray whole channels of the layers below may be silent, and a unit that reads them has no slope.
+    """
+    painter = recipe.parametrisation
+    if not any(f.name == "deviation" for f in fields(painter)):  # type: ignore[arg-type]
+        return []
+    louder = replace(painter, deviation=_LOUDER * getattr(painter, "deviation", 0.0))  # type: ignore[type-var]
+    return [replace(recipe, parametrisation=louder)]
 
 
 def _picture_size(job: Job, seen: tuple[int, int]) -> tuple[int, int]:

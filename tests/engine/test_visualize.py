@@ -187,6 +187,20 @@ def test_a_unit_that_does_not_depend_on_the_image(parse: Parse) -> None:
     assert among_others.warnings == ("channel:y:1 does not depend on the image: its gradient was 0 in every step",)
 
 
+def test_a_unit_that_is_silent_near_gray_begins_with_stronger_noise(parse: Parse) -> None:
+    # It answers to neighbours that differ by more than 0.02 of the range, which the usual noise has none of.
+    weights = np.zeros((1, 3, 1, 2), np.float32)
+    weights[0, 1, 0] = 1, -1
+    text = """g (float[1,3,24,24] x) => (y) {
+      a = Conv (x, w) b = Add (a, low) r = Relu (b) y = Conv (r, one) }"""
+    low, one = np.full((1, 1, 1, 1), -0.02, np.float32), np.ones((1, 1, 1, 1), np.float32)
+    model = onnxray.load(parse(text, w=weights, low=low, one=one), mean=0, std=255)
+    v = onnxray.visualize(model, "y", 0, steps=20, size=24, transforms=(), snapshots=4)
+    assert v.before[0] > 0
+    assert v.warnings == ("channel:y:0 had no gradient at the usual start: its picture began with stronger noise",)
+    assert len(v.snapshots[0]) == 6
+
+
 def test_a_layer_with_no_gradient_path(parse: Parse) -> None:
     text = (
         "g (float[1,3,12,12] x, float[1,4,1,1] z) => (y, u) { s = Sign (x) a = Conv (s, w) y = Relu (a) u = Exp (z) }"
