@@ -91,7 +91,9 @@ class Build(Writer):
             else:
                 found = concrete_shapes(self.head).get(name)
                 if found is None:
-                    raise ShapeError(f"the shape of {name!r} is not known: choose another layer")
+                    raise ShapeError(
+                        f"the shape of {name!r} is not known for a picture of this size: choose another size or layer"
+                    )
                 self._shapes[name] = found
         return self._shapes[name]
 
