@@ -320,7 +320,7 @@ def test_a_random_forest_on_a_table(zoo: Path) -> None:
     folder = zoo / "frameworks" / "s_random_forest_op17"
     with np.load(folder / "io.npz") as arrays:
         x, expected = arrays["in:X"], arrays["occlusion0:X"]
-    found = onnxray.explain(folder / "model.onnx", x, "occlusion", [0, 1, 2])
+    found = onnxray.explain(folder / "model.onnx", x, "occlusion", onnxray.Target.several([0, 1, 2]))
     assert len(found) == 3 * len(x)
     for number, e in enumerate(found):
         sample, target = divmod(number, 3)
