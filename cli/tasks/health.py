@@ -13,6 +13,7 @@ from .top import RESULT
 
 if TYPE_CHECKING:
     from ...engine.graph.model import Model
+    from ...engine.preprocess.card import Card
     from ...engine.survey.health import Health
     from ...engine.survey.measure import Measure
     from ...engine.survey.pictures import Picture
@@ -66,7 +67,7 @@ def health(options: HealthOptions) -> Run:
             bar.done = done - 1
             bar.step()
 
-        found = measured(models, measures, _pictures(paths, run, bar), progress)
+        found = measured(models, measures, _pictures(paths, run, bar, measures[0].card), progress)
         found.save(run.folder / RESULT)
         run.manifest["files"] += [f"{RESULT}/health.npz", f"{RESULT}/manifest.json"]
         _draw(found, run, options)
@@ -103,17 +104,17 @@ def _about(models: Sequence[Model], measures: Sequence[Measure], count: int) -> 
     }
 
 
-def _pictures(paths: Sequence[Path], run: Run, bar: Progress) -> Iterator[Picture]:
+def _pictures(paths: Sequence[Path], run: Run, bar: Progress, card: Card | None) -> Iterator[Picture]:
     """The files decoded; those that cannot be read are named and left out. Raises ImageError where all are."""
     from ...engine.errors import ImageError
     from ...engine.survey.pictures import Picture
-    from ..files.images import read
+    from ..files.photos import read_photo
 
     first = None
     done = 0
     for path in paths:
         try:
-            pixels = read(path)
+            pixels = read_photo(path, card)
         except ImageError as error:
             first = first or error
             bar.say(str(error), error=True)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ...engine.graph.model import Model
+    from ...engine.preprocess.card import Card
     from ...engine.survey.pictures import Picture
     from ...engine.survey.scan import Scan
     from ...engine.survey.top import Example, Top
@@ -183,12 +184,12 @@ class _Survey:
         """The files from `start` on, decoded on another thread; those that cannot be read are named and left out."""
         from ...engine.errors import ImageError
         from ...engine.survey.pictures import Picture
-        from ..files.images import read
+        from ..files.photos import read_photo
 
         for place in range(start, len(self.files)):
             path, label = self.files[place]
             try:
-                pixels = read(path)
+                pixels = read_photo(path, self.scan.card)
             except (ImageError, MemoryError) as error:
                 self.failures[place] = " ".join(str(error).split()) or "there is not enough memory for it"
                 self.bar.say(self.failures[place], error=True)
@@ -294,7 +295,7 @@ class _Drawing:
         from ...engine.errors import ImageError
 
         try:
-            pixels = _pixels(example.image.name)
+            pixels = _seen(example.image.name, self.found.card)
         except ImageError as error:
             self.bar.say(str(error))
             return None
@@ -362,6 +363,15 @@ def _plain(example: Example) -> dict[str, Any]:
         "box": list(example.box),
     }
     return entry if example.quantile is None else {"quantile": example.quantile, **entry}
+
+
+def _seen(name: str, card: Card | None) -> NDArray[np.uint8]:
+    """An image as it is shown. Raises ImageError."""
+    from ...engine.preprocess.depth import shown
+    from ..files.photos import read_photo
+
+    deep = card is not None and (card.bits or card.window or card.has_bands)
+    return shown(read_photo(name, card), card) if deep and card is not None else _pixels(name)
 
 
 @lru_cache(maxsize=64)

@@ -187,12 +187,13 @@ class Work:
 
     def read(self, arrived: Arrived) -> Found:
         """The image of a file that did not change meanwhile. Raises ImageError."""
-        from ..files.images import decode, read_bytes
+        from ..files.images import read_bytes
+        from ..files.photos import photo_of
 
         data = read_bytes(arrived.path)
         if len(data) != arrived.size:
             raise ImageError(f"{str(arrived.path)!r} has changed while it was read")
-        return Found(arrived, hashlib.sha256(data).hexdigest(), decode(data, where=repr(str(arrived.path))))
+        return Found(arrived, hashlib.sha256(data).hexdigest(), photo_of(arrived.path, data, self.card)[0])
 
     def several(self, found: Sequence[Found]) -> list[Found]:
         return [self._one(image) for image in found]
@@ -200,15 +201,16 @@ class Work:
     def _one(self, image: Found) -> Found:
         from ...engine.explain import problem_of, solve
         from ...engine.inference.batches import RunOptions
+        from ...engine.preprocess.depth import shown
 
-        seen = self.selection.part(image.pixels)
+        seen, picture = self.selection.part(image.pixels), shown(image.pixels, self.card)
         fields: dict[str, Any] = {}
         if self.rule is not None:
             names = self.names(seen, str(image.arrived.path))
             fields["prediction"] = {key: names[key] for key in ("label", "index", "score", "margin", "entropy")}
             fields["explained"] = self.rule.holds(names)
             if not fields["explained"]:
-                return Found(image.arrived, image.sha256, image.pixels, (), fields)
+                return Found(image.arrived, image.sha256, picture, (), fields)
         explanations: list[Explanation] = []
         for target in self.targets:
             runtime = RunOptions(**self.runtime)
@@ -218,9 +220,9 @@ class Work:
                     layers = list(self.layers) if at_layer else None
                     problem = problem_of(self.model, seen, target, layers, card=self.card, runtime=runtime)
                     explanations += [e for method in methods for e in solve(problem, method)]
-        placed = [self.selection.placed(e, image.pixels) for e in explanations]
+        placed = [self.selection.placed(e, picture) for e in explanations]
         fields["maps"] = [self._entry(e) for e in placed]
-        return Found(image.arrived, image.sha256, image.pixels, placed, fields)
+        return Found(image.arrived, image.sha256, picture, placed, fields)
 
     def names(self, pixels: NDArray[Any], path: str) -> dict[str, Any]:
         """What a rule knows of an image."""

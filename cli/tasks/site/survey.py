@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from ....engine.graph.model import Model
     from ....engine.inference.batches import RunOptions
+    from ....engine.preprocess.card import Card
     from ....engine.survey.pictures import Picture
     from ....engine.survey.top import Example, Top
 
@@ -53,7 +54,7 @@ class Survey:
         given = any(label is not None for _, label in self.files)
         options = ScanOptions(k=BEST, labels="given" if given else "none")
         scan = Scan(model, names, options, runtime)
-        for count in scan.run(self._pictures()):
+        for count in scan.run(self._pictures(scan.card)):
             on_image(f"{count} images")
             if late():
                 return
@@ -62,15 +63,15 @@ class Survey:
             raise ImageError(f"none of the {len(self.files)} images can be read; the first: {first}")
         self.top = scan.result()
 
-    def _pictures(self) -> Iterator[Picture]:
+    def _pictures(self, card: Card | None) -> Iterator[Picture]:
         """The files, decoded; those that cannot be read are kept as failures. Names are without folders."""
         from ....engine.errors import ImageError
         from ....engine.survey.pictures import Picture
-        from ...files.images import read
+        from ...files.photos import read_photo
 
         for path, label in self.files:
             try:
-                pixels = read(path)
+                pixels = read_photo(path, card)
             except (ImageError, MemoryError) as error:
                 self.failures[str(path)] = " ".join(str(error).split()) or "there is not enough memory for it"
                 continue
@@ -82,9 +83,12 @@ class Survey:
 
     def pixels(self, name: str) -> NDArray[np.uint8]:
         """An image again. Raises ImageError."""
+        from ....engine.preprocess.depth import shown
         from ...files.images import read
+        from ...files.photos import read_photo
 
-        return read(self.paths[name])
+        card = None if self.top is None else self.top.card
+        return read(self.paths[name]) if card is None else shown(read_photo(self.paths[name], card), card)
 
 
 def _has_units(model: Model, layer: SiteLayer) -> bool:

@@ -75,7 +75,7 @@ def manifest_of(folder: Path) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("command", ["explain", "predict", "activations"])
+@pytest.mark.parametrize("command", ["explain", "predict", "activations", "top", "health"])
 def test_few_bits_are_an_error_with_the_remedy(
     run: Run, small: Callable[..., Path], scan: Path, tmp_path: Path, command: str
 ) -> None:

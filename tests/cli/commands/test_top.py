@@ -74,7 +74,7 @@ def test_the_cut_run_goes_on(
     assert run("top", known, classes, *options, "-o", whole).exit_code == 1
     reads: list[str] = []
 
-    def stopping(path: object) -> np.ndarray:
+    def stopping(path: object, card: object) -> np.ndarray:
         reads.append(str(path))
         if len(reads) == 12:
             raise KeyboardInterrupt
@@ -83,7 +83,7 @@ def test_the_cut_run_goes_on(
     with monkeypatch.context() as patch:
         patch.setattr(task, "_SAVE", 0.0)
         patch.setattr(task, "_SAVE_TIMES", 0)
-        patch.setattr("onnxray.cli.files.images.read", stopping)
+        patch.setattr("onnxray.cli.files.photos.read_photo", stopping)
         assert run("top", known, classes, *options, "-o", cut).exit_code != 0
     assert (cut / "unfinished.npz").is_file()
     refused = run("top", known, classes / "red", *options, "-o", cut, "--resume")
@@ -91,7 +91,7 @@ def test_the_cut_run_goes_on(
     assert "which cannot be continued" in refused.stderr or "over other images" in refused.stderr
     reads.clear()
     with monkeypatch.context() as patch:
-        patch.setattr("onnxray.cli.files.images.read", lambda path: reads.append(str(path)) or read(path))
+        patch.setattr("onnxray.cli.files.photos.read_photo", lambda path, card: reads.append(str(path)) or read(path))
         patch.setattr(task, "_DRAWN", 0)
         again = run("top", known, classes, *options, "-o", cut, "--resume")
     assert again.exit_code == 1, again.stderr
