@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from ...engine.errors import OutputError, UnknownName
-from . import folder, jsonl
+from . import folder, http_post, jsonl
 from .sink import Sink
 
 # Name -> how it is made of what follows the colon, and what it is.
 SINKS: dict[str, tuple[Callable[[str], Sink], str]] = {
     "folder": (folder.Folder, "folder:DIR, overlays, maps and data as files"),
     "jsonl": (jsonl.JsonLines, "jsonl:FILE, one line of JSON for each image; - for stdout"),
+    "http": (partial(http_post.HttpPost, "http"), "http://HOST/PATH, one POST for each image"),
+    "https": (partial(http_post.HttpPost, "https"), "https://HOST/PATH, the same, encrypted"),
 }
 
 
