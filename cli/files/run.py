@@ -90,6 +90,8 @@ class Run:
             "files": [],
             "versions": versions(),
         }
+        # What a run that ends early, without an error, has not done; it stands in the manifest, which is not complete.
+        self.missing: Mapping[str, Any] = {}
         self._earlier: dict[str, dict[str, Any]] = {}
         self._folders: dict[str, str] = {}
         self._due = time.monotonic() + _FLUSH
@@ -169,7 +171,9 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.manifest["complete"] = error is None
+        self.manifest["complete"] = error is None and not self.missing
+        if self.missing:
+            self.manifest["missing"] = plain(self.missing)
         try:
             if not isinstance(error, OutputError):  # the disk is full or gone: no manifest could be written either
                 self.flush()

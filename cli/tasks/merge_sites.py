@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .microscope import finish
 from .site.folder import FACTS, is_site, read_facts
+from .site.missing import all_due, missing_in
 
 if TYPE_CHECKING:
     from ..files.run import Run
@@ -50,6 +51,7 @@ def merge_sites(parts: Sequence[Path], out: Path, force: bool, write_pages: Page
             for entry in manifest["images"]:
                 run.add(entry)
         run.manifest["versions"] = first["versions"]
+        run.missing = missing_in(run.folder, all_due(facts[0]), facts[0]["options"]["images"]["count"])
     return run.document()
 
 

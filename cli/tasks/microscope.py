@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..parameters.inputs import BUILTIN, SAMPLES, card_or_none, find_labelled_images, open_model
 from .site.folder import FACTS, FORMAT, IMAGES, LINKS, LayerFiles, read_json, write_json
+from .site.missing import Due, missing_in
 from .site.plan import COLUMNS, KINDS, Piece, SiteLayer, of_shard, pieces, site_layers, superseded
 
 if TYPE_CHECKING:
@@ -137,6 +138,8 @@ class _Work:
         with Progress(sum(len(p.units) for p in mine), "pictures", quiet=common.quiet, bar=common.progress) as bar:
             self._paint(brush, mine, bar)
         finish(self.run, self._write_pages)
+        due = [Due(piece.kind, piece.file, len(piece.units)) for piece in mine]
+        self.run.missing = missing_in(self.folder, due, len(files) if options.shard[0] == 1 else 0)
 
     def _filters(self, model: Model, layers: Sequence[SiteLayer]) -> None:
         from ..files.sheet import write_sheet

@@ -81,6 +81,11 @@ def test_resumed_it_is_the_same(run: Callable[..., Result], model: Path, tmp_pat
     assert first.exit_code == 0
     assert check(tmp_path / "parts") > 10
     assert {f.name for f in (tmp_path / "parts").rglob("*.jpg")} == {"filters-0.jpg"}
+    manifest = json.loads((tmp_path / "parts" / "manifest.json").read_text())
+    assert manifest["complete"] is False
+    assert manifest["missing"]["pictures"]["strongest"]["done"] == 0
+    assert manifest["missing"]["pictures"]["strongest"]["of"] > 10
+    assert manifest["missing"]["survey"] == {"complete": True, "done": 0, "of": 0}
     again = run("microscope", model, "-o", tmp_path / "parts", *FEW)
     assert "another run" in again.stderr
     assert run("microscope", model, "-o", tmp_path / "parts", *FEW, "--resume").exit_code == 0
@@ -174,6 +179,11 @@ def test_parts_join_to_the_whole_byte_for_byte(
     for n in (1, 2, 3):
         run("microscope", model, photos, "-o", tmp_path / f"part{n}", *FEW, "--shard", f"{n}/3")
         check(tmp_path / f"part{n}")
+    run("merge", tmp_path / "part1", tmp_path / "part2", "-o", tmp_path / "some")
+    missing = json.loads((tmp_path / "some" / "manifest.json").read_text())["missing"]
+    assert any(found["done"] < found["of"] for found in missing["pictures"].values())
+    assert missing["survey"]["complete"]
+    assert json.loads((tmp_path / "part1" / "manifest.json").read_text())["complete"]
     parts = [tmp_path / f"part{n}" for n in (3, 1, 2)]
     done = run("merge", *parts, "-o", tmp_path / "joined")
     assert done.exit_code == 0, done.stderr
