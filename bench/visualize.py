@@ -47,6 +47,7 @@ MAKERS = ("mobilenet_v2_100_224", "squeezenet_v1_1")
 JUDGES = ("mobilenet_v1_075_192", "mobilenet_v2_int8_qlinear")
 SMALL = "mobilenet_v1_025_224"
 OTHER = {"mobilenet_v2_100_224": "squeezenet_v1_1", "squeezenet_v1_1": "mobilenet_v2_100_224"}
+AT_ONCE = 4
 CONTROL: dict[str, Any] = {"parametrisation": "pixels", "transforms": ()}
 
 
@@ -158,12 +159,18 @@ def live_channels(model: onnxray.Model, count: int, seed: int) -> list[tuple[str
 
 
 def best_of_photos(model: onnxray.Model, layer: str, x: np.ndarray) -> np.ndarray:
-    """(photos, channels): the mean over the map of the linear value."""
+    """(photos, channels): the mean over the map of the linear value.
+
+    A few photos at a time: each of the sessions that are kept holds the memory of its largest run.
+    """
     value, axis, _ = unit_axes(model, layer)
     linear = linear_value(model, value)
-    parts = [onnxray.activations(model, x, [name])[name] for name in linear.values]
-    whole = parts[0] if linear.name else np.concatenate(parts, axis=linear.axis)
-    return np.moveaxis(whole, axis, 1).reshape(len(x), whole.shape[axis], -1).mean(axis=2)
+    found = []
+    for few in (x[at : at + AT_ONCE] for at in range(0, len(x), AT_ONCE)):
+        parts = [onnxray.activations(model, few, [name])[name] for name in linear.values]
+        whole = parts[0] if linear.name else np.concatenate(parts, axis=linear.axis)
+        found.append(np.moveaxis(whole, axis, 1).reshape(len(few), whole.shape[axis], -1).mean(axis=2))
+    return np.concatenate(found)
 
 
 def channels(options: argparse.Namespace) -> None:
