@@ -17,7 +17,7 @@ from ...graph.float_input import with_real_input
 from ...graph.model import Model
 from ...graph.widen import widened
 from ..canvas import Canvas, canvas_of, labels_of
-from ..fourier import frequencies
+from ..fourier import frequencies, painted_size
 from ..loop import Recipe
 from ..network import check_floats, head_at
 from ..objective import Objective
@@ -48,7 +48,7 @@ def visualize_loop(
     head, canvas = _head(real, canvas, objective, reads, size)
     shape = (1, canvas.channels, *canvas.size)
     waves = _Waves(canvas, recipe)
-    state = (2, canvas.channels, canvas.size[0], canvas.size[1] // 2 + 1)
+    state = (2, canvas.channels, *waves.scale.shape)
     before = Graph({*head.values, _VALUES, _MAP, _MEAN, _SQUARE})
     image = seen(before, canvas, _warped(before, waves.picture(before, _VALUES), canvas))
     inputs = [floats(_VALUES, state), floats(_MAP, (2, 3))]
@@ -89,30 +89,32 @@ def _head(
 
 
 class _Waves:
-    """Between values (2, C, H, W // 2 + 1), real and imaginary parts, and pictures (1, C, H, W)."""
+    """Between values, real and imaginary parts of half spectra of `painted_size`, and pictures (1, C, H, W)."""
 
     def __init__(self, canvas: Canvas, recipe: Recipe) -> None:
         assert isinstance(recipe.parametrisation, Fourier)
         self.canvas = canvas
-        height, width = canvas.size
-        floor = np.maximum(frequencies(canvas.size), 1 / max(canvas.size))
+        height, width = size = painted_size(canvas.size)
+        floor = np.maximum(frequencies(size), 1 / max(size))
         self.scale = floor**-recipe.parametrisation.decay / 4
         angles = 2 * np.pi * np.outer(np.arange(height), np.arange(height)) / height
         self.down: NDArray[np.float64] = np.exp(1j * angles) / np.sqrt(height)
         across = 2 * np.pi * np.outer(np.arange(width // 2 + 1), np.arange(width)) / width
         self.across: NDArray[np.float64] = np.exp(1j * across) / np.sqrt(width)
+        self.even = width % 2 == 0
         self.mixing = mixing(canvas.channels).astype(np.float64)
 
     def picture(self, graph: Graph, values: str) -> str:
         """(1, C, H, W) in 0..1."""
         times = np.full(self.across.shape[0], 2.0)
         times[0] = 1
-        if self.canvas.size[1] % 2 == 0:
+        if self.even:
             times[-1] = 1
-        across = self.across * times[:, None]
+        height, width = self.canvas.size
+        across = (self.across * times[:, None])[:, :width]
         scaled = graph.op("Mul", values, graph.constant(self.scale))
         real, imaginary = _halves(graph, scaled)
-        real, imaginary = _product(graph, self.down, real, imaginary)
+        real, imaginary = _product(graph, self.down[:height], real, imaginary)
         plane = graph.op(
             "Sub",
             graph.op("MatMul", real, graph.constant(across.real)),
@@ -127,10 +129,18 @@ class _Waves:
         rest = graph.op("Sub", graph.constant(np.float32(1)), inside)
         logits = graph.op("Log", graph.op("Div", inside, rest))
         plane = graph.op("Conv", logits, graph.constant(np.linalg.inv(self.mixing)[:, :, None, None]))
-        back = self.across.conj().T
+        back = _folded(self.across.conj(), self.canvas.size[1]).T
         real, imaginary = (graph.op("MatMul", plane, graph.constant(part)) for part in (back.real, back.imag))
-        real, imaginary = _product(graph, self.down.conj(), real, imaginary)
+        real, imaginary = _product(graph, _folded(self.down.conj(), self.canvas.size[0]), real, imaginary)
         return graph.op("Div", graph.op("Concat", real, imaginary, axis=0), graph.constant(self.scale))
+
+
+def _folded(waves: NDArray[Any], side: int) -> NDArray[Any]:
+    """(waves, side): what waves (waves, longer side) take up of a side whose last pixel is repeated."""
+    found: NDArray[Any] = waves[:, :side].copy()
+    for longer in range(side, waves.shape[1]):
+        found[:, -1] += waves[:, longer]
+    return found
 
 
 def _halves(graph: Graph, values: str) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ...methods.options import option
 from ..canvas import Canvas
-from ..fourier import frequencies, twice
+from ..fourier import extended, frequencies, painted_size, planes_of, spectrum_of, twice
 from ..parametrisation import Painter, Parametrisation, parametrisation
 
 
@@ -32,16 +32,15 @@ class Fourier(Parametrisation):
 
 @dataclass(frozen=True)
 class FourierPainter(Painter):
-    """Values float32 (N, C, H, W // 2 + 1, 2): real and imaginary parts."""
+    """Values float32 (N, C, H, W // 2 + 1, 2), H and W those of `painted_size`: real and imaginary parts."""
 
     deviation: float
     decay: float
 
     @functools.cached_property
     def _scale(self) -> NDArray[np.float32]:
-        return (np.maximum(frequencies(self.canvas.size), 1 / max(self.canvas.size)) ** -self.decay / 4).astype(
-            np.float32
-        )
+        size = painted_size(self.canvas.size)
+        return (np.maximum(frequencies(size), 1 / max(size)) ** -self.decay / 4).astype(np.float32)
 
     # For real and imaginary parts: a product of float32 costs a fraction of one of complex numbers.
     @functools.cached_property
@@ -50,22 +49,22 @@ class FourierPainter(Painter):
 
     @functools.cached_property
     def _pulled(self) -> NDArray[np.float32]:
-        return np.repeat((self._scale * twice(self.canvas.size[1]))[..., None], 2, axis=2)
+        return np.repeat((self._scale * twice(painted_size(self.canvas.size)[1]))[..., None], 2, axis=2)
 
     def start(self, rng: np.random.Generator) -> NDArray[np.float32]:
         shape = (self.canvas.channels, *self._scale.shape, 2)
         return (rng.standard_normal(shape) * self.deviation).astype(np.float32)
 
     def values_of(self, picture: NDArray[np.float32]) -> NDArray[np.float32]:
-        spectrum = np.fft.rfft2(self.decorrelated(picture), norm="ortho") / self._scale
+        spectrum = np.fft.rfft2(extended(self.decorrelated(picture)), norm="ortho") / self._scale
         return np.ascontiguousarray(spectrum.astype(np.complex64)).view(np.float32).reshape(*spectrum.shape, 2)
 
     def plain(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         spectrum = (values * self._made).view(np.complex64)[..., 0]
-        return np.asarray(np.fft.irfft2(spectrum, s=self.canvas.size, norm="ortho"), np.float32)
+        return planes_of(spectrum, self.canvas.size)
 
     def pull(self, values: NDArray[np.float32], cotangents: NDArray[np.float32]) -> NDArray[np.float32]:
-        spectrum = np.fft.rfft2(cotangents, norm="ortho").astype(np.complex64, copy=False)
+        spectrum = spectrum_of(cotangents)
         parts = spectrum.view(np.float32).reshape(*spectrum.shape, 2)
         parts *= self._pulled
         return parts

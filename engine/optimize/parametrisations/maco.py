@@ -18,7 +18,7 @@ from ....kernels.resize import resize
 from ...errors import MethodError
 from ...methods.options import option
 from ..canvas import Canvas
-from ..fourier import twice
+from ..fourier import extended, painted_size, planes_of, spectrum_of, twice
 from ..parametrisation import Painter, Parametrisation, parametrisation
 from ..transforms.moves import Crop
 from ..transforms.noise import Noise
@@ -53,7 +53,7 @@ class Maco(Parametrisation):
 
 @dataclass(frozen=True)
 class _MacoPainter(Painter):
-    """Values float32 (N, C, H, W // 2 + 1): phases."""
+    """Values float32 (N, C, H, W // 2 + 1), H and W those of `painted_size`: phases."""
 
     settings: Maco
 
@@ -61,10 +61,11 @@ class _MacoPainter(Painter):
     def _spectrum(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(C, H, W // 2 + 1), the mean magnitude over all images in the space of decorrelated colours before the
         sigmoid, 0 for the mean colour; and that, (C, 1, 1), which no phase turns."""
-        total = np.zeros((self.canvas.channels, self.canvas.size[0], self.canvas.size[1] // 2 + 1))
-        colour = np.zeros((self.canvas.channels, 1, 1))
+        canvas = self.canvas.with_size(painted_size(self.canvas.size))
+        total = np.zeros((canvas.channels, canvas.size[0], canvas.size[1] // 2 + 1))
+        colour = np.zeros((canvas.channels, 1, 1))
         for image in self.settings.spectrum:
-            planes = self.decorrelated(np.clip(_picture(np.asarray(image), self.canvas), _DARK, 1 - _DARK))
+            planes = self.decorrelated(np.clip(_picture(np.asarray(image), canvas), _DARK, 1 - _DARK))
             mean = planes.mean(axis=(1, 2), keepdims=True)
             total += np.abs(np.fft.rfft2(planes - mean, norm="ortho"))
             colour += mean
@@ -79,7 +80,7 @@ class _MacoPainter(Painter):
         return rng.uniform(-np.pi, np.pi, self._magnitude.shape).astype(np.float32)
 
     def values_of(self, picture: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.angle(np.fft.rfft2(self.decorrelated(picture))).astype(np.float32)
+        return np.angle(np.fft.rfft2(extended(self.decorrelated(picture)))).astype(np.float32)
 
     def _coefficients(self, values: NDArray[np.float32]) -> NDArray[np.complex64]:
         found = np.empty(values.shape, np.complex64)
@@ -88,12 +89,11 @@ class _MacoPainter(Painter):
         return found
 
     def plain(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        planes = np.fft.irfft2(self._coefficients(values), s=self.canvas.size, norm="ortho")
-        return np.asarray(planes, np.float32) + self._spectrum[1]
+        return planes_of(self._coefficients(values), self.canvas.size) + self._spectrum[1]
 
     def pull(self, values: NDArray[np.float32], cotangents: NDArray[np.float32]) -> NDArray[np.float32]:
         """X = m exp(ip): dL/dp = Re(conj(G) iX) with G the gradient by X, of which the half spectrum counts twice."""
-        spectrum = np.fft.rfft2(cotangents, norm="ortho") * twice(self.canvas.size[1])
+        spectrum = spectrum_of(cotangents) * twice(painted_size(self.canvas.size)[1])
         coefficients = self._coefficients(values)
         found = spectrum.imag * coefficients.real - spectrum.real * coefficients.imag
         return np.asarray(found, np.float32)

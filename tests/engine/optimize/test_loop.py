@@ -18,16 +18,20 @@ from onnxray.engine.optimize.regularisers.penalties import TotalVariation
 from onnxray.engine.optimize.transforms.noise import Noise
 
 SIDE, STEPS, CHANNEL = 12, 10, 2
+# 37 is a prime above 31: the upper left part of a picture of 38 pixels.
+PAINTED = {SIDE: SIDE, 37: 38}
 MEAN, STD = (100.0, 110.0, 120.0), (50.0, 60.0, 70.0)
 
 
-def network_of(parse: Callable[..., onnx.ModelProto], rows: int = 1) -> tuple[Network, np.ndarray, np.ndarray]:
+def network_of(
+    parse: Callable[..., onnx.ModelProto], rows: int = 1, side: int = SIDE
+) -> tuple[Network, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(5)
     w1, w2 = (rng.standard_normal(s) / 5 for s in ((6, 3, 3, 3), (4, 6, 3, 3)))
-    text = f"""g (float[N,3,{SIDE},{SIDE}] x) => (float[N,4,8,8] y) {{
+    text = f"""g (float[N,3,{side},{side}] x) => (float[N,4,{side - 4},{side - 4}] y) {{
       a = Conv (x, w1) t = Tanh (a) b = Conv (t, w2) y = Relu (b) }}"""
     proto = parse(text, w1=w1.astype(np.float32), w2=w2.astype(np.float32))
-    model = onnxray.load(proto, mean=MEAN, std=STD, size=SIDE, order="BGR")
+    model = onnxray.load(proto, mean=MEAN, std=STD, size=side, order="BGR")
     return Network(model, canvas_of(model), [Channel("y", CHANNEL)] * rows), w1, w2
 
 
@@ -49,46 +53,48 @@ def transposed(g: np.ndarray, w: np.ndarray) -> np.ndarray:
     return x
 
 
-def plane_matrix() -> np.ndarray:
+def plane_matrix(side: int) -> np.ndarray:
     """From real and imaginary parts of the scaled half spectrum to the pixels of a plane, by unit vectors."""
-    half = SIDE // 2 + 1
-    f = np.array([[math.hypot(min(y, SIDE - y) / SIDE, x / SIDE) for x in range(half)] for y in range(SIDE)])
-    scale = 1 / np.maximum(f, 1 / SIDE) / 4
+    n = PAINTED[side]
+    half = n // 2 + 1
+    f = np.array([[math.hypot(min(y, n - y) / n, x / n) for x in range(half)] for y in range(n)])
+    scale = 1 / np.maximum(f, 1 / n) / 4
     columns = []
-    for unit in np.eye(SIDE * half * 2).reshape(-1, SIDE, half, 2):
-        columns.append(np.fft.irfft2((unit[..., 0] + 1j * unit[..., 1]) * scale, s=(SIDE, SIDE), norm="ortho").ravel())
+    for unit in np.eye(n * half * 2).reshape(-1, n, half, 2):
+        whole = np.fft.irfft2((unit[..., 0] + 1j * unit[..., 1]) * scale, s=(n, n), norm="ortho")
+        columns.append(whole[:side, :side].ravel())
     return np.array(columns).T
 
 
-def warp_matrix(a: np.ndarray) -> np.ndarray:
+def warp_matrix(a: np.ndarray, side: int) -> np.ndarray:
     """(pixels seen, pixels of the picture and, last, the gray around it)."""
-    matrix = np.zeros((SIDE * SIDE, SIDE * SIDE + 1))
-    for y in range(SIDE):
-        for x in range(SIDE):
+    matrix = np.zeros((side * side, side * side + 1))
+    for y in range(side):
+        for x in range(side):
             v, u = a @ (y, x, 1.0)
             for i in (math.floor(v), math.floor(v) + 1):
                 for j in (math.floor(u), math.floor(u) + 1):
-                    at = i * SIDE + j if 0 <= i < SIDE and 0 <= j < SIDE else SIDE * SIDE
-                    matrix[y * SIDE + x, at] += (1 - abs(v - i)) * (1 - abs(u - j))
+                    at = i * side + j if 0 <= i < side and 0 <= j < side else side * side
+                    matrix[y * side + x, at] += (1 - abs(v - i)) * (1 - abs(u - j))
     return matrix
 
 
-def drawn(rng: np.random.Generator) -> np.ndarray:
+def drawn(rng: np.random.Generator, side: int) -> np.ndarray:
     """Jitter of 8 pixels, scale 0.9 to 1.1, 10 degrees, in this order."""
     dy, dx = rng.integers(-8, 9, 2)
     zoom = rng.uniform(0.9, 1.1)
     angle = math.radians(rng.uniform(-10, 10))
     turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]]) / zoom
-    middle = (SIDE - 1) / 2
+    middle = (side - 1) / 2
     shift = np.array([dy, dx]) + middle - turn @ (middle, middle)
     return np.column_stack([turn, shift])
 
 
-def again(w1: np.ndarray, w2: np.ndarray, steps: int) -> tuple[np.ndarray, list[float]]:
-    """The picture (3, SIDE, SIDE) after `steps`, and the objective of each."""
+def again(w1: np.ndarray, w2: np.ndarray, steps: int, side: int) -> tuple[np.ndarray, list[float]]:
+    """The picture (3, side, side) after `steps`, and the objective of each."""
     rng = np.random.default_rng([0, 0])
-    values = (rng.standard_normal((3, SIDE, SIDE // 2 + 1, 2)) * 0.01).reshape(3, -1)
-    to_plane = plane_matrix()
+    values = (rng.standard_normal((3, PAINTED[side], PAINTED[side] // 2 + 1, 2)) * 0.01).reshape(3, -1)
+    to_plane = plane_matrix(side)
     root = np.array([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]])
     colour = root / max(math.sqrt(sum(root[i, j] ** 2 for i in range(3))) for j in range(3))
     m, v, scores = np.zeros_like(values), np.zeros_like(values), []
@@ -98,10 +104,10 @@ def again(w1: np.ndarray, w2: np.ndarray, steps: int) -> tuple[np.ndarray, list[
 
     for step in range(1, steps + 1):
         picture = shown()
-        seeing = warp_matrix(drawn(rng))
+        seeing = warp_matrix(drawn(rng, side), side)
         seen = np.column_stack([picture, np.full(3, 0.5)]) @ seeing.T
         tensor = (seen[::-1] * 255 - np.reshape(MEAN, (3, 1))) / np.reshape(STD, (3, 1))
-        hidden = np.tanh(correlated(tensor.reshape(3, SIDE, SIDE), w1))
+        hidden = np.tanh(correlated(tensor.reshape(3, side, side), w1))
         linear = correlated(hidden, w2)
         scores.append(linear[CHANNEL].mean())
         g = np.zeros_like(linear)
@@ -111,13 +117,14 @@ def again(w1: np.ndarray, w2: np.ndarray, steps: int) -> tuple[np.ndarray, list[
         g = (colour.T @ (g * picture * (1 - picture))) @ to_plane
         m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
         values = values + 0.1 * (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8)
-    return shown().reshape(3, SIDE, SIDE), scores
+    return shown().reshape(3, side, side), scores
 
 
-def test_equals_a_second_implementation(parse: Callable[..., onnx.ModelProto]) -> None:
-    network, w1, w2 = network_of(parse)
+@pytest.mark.parametrize("side", PAINTED)
+def test_equals_a_second_implementation(side: int, parse: Callable[..., onnx.ModelProto]) -> None:
+    network, w1, w2 = network_of(parse, side=side)
     painted = optimise(network, Recipe(steps=STEPS, settle=False))
-    picture, scores = again(w1, w2, STEPS)
+    picture, scores = again(w1, w2, STEPS, side)
     assert np.abs(painted.history[:, 0] - scores).max() < 1e-4
     # A coefficient whose gradient is near 0 may step the other way in float32: 1e-3 of the picture's range.
     assert np.abs(painted.pictures[0] - picture).max() < 1e-3

@@ -25,7 +25,7 @@ def painter(name: str, size: tuple[int, int] = (13, 10), channels: int = 3) -> P
 
 
 @pytest.mark.parametrize("channels", [1, 3, 5])
-@pytest.mark.parametrize("size", [(13, 10), (16, 21)])
+@pytest.mark.parametrize("size", [(13, 10), (16, 21), (37, 10), (12, 41)])
 @pytest.mark.parametrize("name", PARAMETRISATIONS.all())
 def test_gradient_by_central_differences(name: str, size: tuple[int, int], channels: int) -> None:
     paint = painter(name, size, channels)
@@ -43,10 +43,11 @@ def test_gradient_by_central_differences(name: str, size: tuple[int, int], chann
     assert got == pytest.approx(slope, rel=0.01, abs=0.02)
 
 
+@pytest.mark.parametrize("size", [(16, 21), (37, 53)])
 @pytest.mark.parametrize("name", [name for name in PARAMETRISATIONS.all() if name != "maco"])
-def test_a_picture_and_back(name: str) -> None:
-    paint = painter(name, (16, 21))
-    picture = np.random.default_rng(2).uniform(0, 1, (3, 16, 21)).astype(np.float32)
+def test_a_picture_and_back(name: str, size: tuple[int, int]) -> None:
+    paint = painter(name, size)
+    picture = np.random.default_rng(2).uniform(0, 1, (3, *size)).astype(np.float32)
     again = paint.pictures(paint.values_of(picture)[None])[0]
     assert np.abs(again - picture).max() < 0.01
 
