@@ -52,6 +52,8 @@ from ..engine.methods.xgrad_cam import XGradCam
 
 class CardOptions(TypedDict, total=False):
     input: str | None
+    kind: Literal["image", "text", "table", "sound", "series", "volume"] | None
+    axes: str | None
     size: int | tuple[int, int] | str | None
     mean: float | Sequence[float] | None
     std: float | Sequence[float] | None

@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from onnxray.engine.inspect.said_input import CARD_KINDS
 from onnxray.engine.methods.options import Option
 from onnxray.engine.methods.registry import Method, help_of, methods, options_of
 from onnxray.engine.preprocess import card
@@ -27,6 +28,8 @@ def literal(choices: Any) -> str:
 
 _CARD = {
     "input": "str",
+    "kind": literal(tuple(CARD_KINDS)),
+    "axes": "str",
     "size": "int | tuple[int, int] | str",
     "mean": "float | Sequence[float]",
     "std": "float | Sequence[float]",

@@ -121,7 +121,14 @@ def decisions(model: Model) -> tuple[Decision, ...]:
     for name, kind in input_kinds(model).items():
         if kind.kind != "image":
             axes = f" ({kind.axes})" if kind.axes else ""
-            found.append(Decision(f"input {name}", f"{kind.kind}{axes}", kind.reason, "--input NAME, --with NAME=FILE"))
+            found.append(
+                Decision(
+                    f"input {name}",
+                    f"{kind.kind}{axes}",
+                    kind.reason,
+                    "--input NAME, --kind KIND, --axes NTF, --with NAME=FILE",
+                )
+            )
     try:
         answer = answer_of(model)
         found.append(Decision("answer", _about(answer), answer.reason, _ANSWER_OPTIONS))

@@ -181,6 +181,8 @@ _CARD: Mapping[str, tuple[str | list[str], str]] = {
     "bits": ("8..16", "Bits that the values of 16-bit pictures have."),
     "window": ("LOW,HIGH|none", "Values of 16-bit pictures that become black and white; none: mean and std fit them."),
     "layout": (["NCHW", "NHWC", "CHW", "HWC", "NHW", "HW"], "Axes of the model's image input."),
+    "kind": (["image", "text", "table", "sound", "series", "volume"], "What the model's input takes."),
+    "axes": ("NTF|NCT|NCDHW|...", "A letter for each axis of the input: N, C, T (time), F (features), D, H, W, 1."),
     "dtype": (
         ["float32", "float16", "float64", "uint8", "int8", "uint16", "int16"],
         "Type of the model's image input.",

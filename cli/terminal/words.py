@@ -7,6 +7,7 @@ import re
 # Keyword arguments of the public functions that are options of the commands by the same name.
 _NAMES = (
     *("layer", "target", "method", "input", "output", "answer", "scores", "decision_threshold", "labels", "detector"),
+    *("kind", "axes"),
     *("size", "mean", "std", "order", "layout", "resize", "crop_fraction", "shortest_edge", "stretch_to"),
     *("interpolation", "antialias", "rounding", "pad_value", "align", "dtype", "bits", "window", "bands", "display"),
     *("batch", "threads", "upsample", "normalize", "preprocess"),

@@ -157,7 +157,7 @@ def input_at(
     x = values_at(model, given, [at], runtime)[at]
     if x.dtype.kind not in "fiu":
         raise ShapeError(f"the value {at!r} holds {x.dtype}: only numbers can be explained from")
-    overrides = {key: value for key, value in model.overrides.items() if key not in ("input", "layout")}
+    overrides = {key: value for key, value in model.overrides.items() if key not in ("input", "layout", "kind", "axes")}
     overrides |= {"input": at} | ({"layout": layout} if layout else {})
     source = Model(freed.untyped, path=model.path, folder=model.folder, overrides=overrides, inferred=False)
     others = {**given.others, given.name: given.x}

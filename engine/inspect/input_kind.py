@@ -1,6 +1,7 @@
 """What kind of thing an input takes, found by structure: an image, text, a table, sound, a series, a volume, a state.
 
-Structure decides (the first layer that reads it, the axes that it has); what nothing supports is "tensor".
+The card decides, else structure (the first layer that reads it, the axes that it has); what nothing supports is
+"tensor".
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from ..proto.nodes import plain_domain
 from ..proto.operators import CONVOLUTIONS, ML, weight_of
 from ..proto.values import Value
 from .recurrent_state import state_inputs
+from .said_input import SAID, said_input
 from .signal_axes import convolved_axes
 from .signature import first_layer, image_input
 
@@ -32,12 +34,13 @@ class InputKind:
 
 
 def input_kinds(model: Model) -> dict[str, InputKind]:
-    """The kind of every input, in order."""
+    """The kind of every input, in order: what the card says, else what structure does. Raises CardError where the card
+    contradicts the model."""
     try:
         image = image_input(model)
     except (ModelError, CardError):
         image = None
-    states = state_inputs(model)
+    states, said = state_inputs(model), said_input(model)
     several = len(model.inputs) > 1
     found = {}
     for value in model.inputs:
@@ -47,6 +50,9 @@ def input_kinds(model: Model) -> dict[str, InputKind]:
             found[value.name] = InputKind("state", "", f"{states[value.name]}: zeros where nothing is given")
         else:
             found[value.name] = _kind(model, value, several)
+            if said is not None and said.name == value.name:
+                axes = said.axes or found[value.name].axes * (found[value.name].kind == said.kind)
+                found[value.name] = InputKind(said.kind, axes, SAID)
     return found
 
 

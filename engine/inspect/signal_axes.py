@@ -7,16 +7,21 @@ from ..graph.model import Model
 from ..proto.operators import CONVOLUTIONS
 from ..proto.values import Value
 from .receptive_field import spatial_axes
+from .said_input import said_input
 from .signature import first_layer
 
 
 @of_model
 def convolved_axes(model: Model) -> tuple[str, tuple[int, ...]] | None:
-    """The first input of floats that a convolution slides along one or three axes of, and these axes.
+    """The first input of floats that a convolution slides along one or three axes of, and these axes; those that the
+    card says, if it does.
 
     Channels may come first or last, and an axis may be added or moved before the convolution. None where there is no
     such input.
     """
+    said = said_input(model)
+    if said is not None and (said.axes or said.kind == "table"):
+        return (said.name, said.places) if len(said.places) in (1, 3) and said.kind != "text" else None
     floats = [v for v in model.inputs if v.rank is not None and v.dtype is not None and v.dtype.kind == "f"]
     for value in floats:
         if value.rank in (3, 5):

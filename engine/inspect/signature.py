@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from ..graph.model import Model
 from ..proto.attributes import attributes
 from ..proto.operators import CONVOLUTIONS, weight_of
 from ..proto.values import Value
+from .said_input import SAID, SaidInput, said_input
 
 
 @dataclass(frozen=True)
@@ -65,23 +66,34 @@ def image_input(model: Model, name: str | None = None, layout: str | None = None
 
     `name` and `layout` override what is found ("NCHW" or "NHWC"; batch or channel axes may be missing: "CHW", "HWC",
     "NHW", "HW"); the model's own overrides count as well. Raises UnknownName for an input that does not exist,
-    ModelError when no input looks like an image, CardError when the layout given contradicts the model.
+    ModelError when no input looks like an image, CardError when the layout, or the card's `kind` and `axes`, contradict
+    the model.
     """
     name = name or model.overrides.get("input")
     layout = layout or model.overrides.get("layout")
+    said = said_input(model)
+    if said is not None and said.kind == "image":
+        name, layout = name or said.name, said.axes or layout
     names = [v.name for v in model.inputs]
     if name is not None and name not in names:
         raise UnknownName("model input", name, names)
     reasons = []
     for value in (v for v in model.inputs if name in (None, v.name)):
-        found = _as_image(model, value, layout)
+        found = _refused(said, value) or _as_image(model, value, layout)
         if isinstance(found, ImageInput):
-            return found
+            return found if said is None or found.name != said.name else replace(found, reason=SAID)
         reasons.append(found)
     listed = "; ".join(reasons) or "it has no input"
     raise ModelError(
         f"the model has no image input ({listed}): name it with input= and layout=, or give arrays (.npy, .npz)"
     )
+
+
+def _refused(said: SaidInput | None, value: Value) -> str:
+    """Why the input is no image where the card says so."""
+    if said is None or said.name != value.name or said.kind == "image":
+        return ""
+    return f"{value}: {said.kind} to the card"
 
 
 _LAYOUTS = ("NCHW", "NHWC", "CHW", "HWC", "NHW", "HW")

@@ -14,11 +14,13 @@ from typing import Any, Literal, get_args
 from ...kernels.resize import FILTERS, Filter
 from ..errors import CardError, nearest
 from ..inspect.answer import KINDS, SCORES
+from ..inspect.said_input import CARD_KINDS
 from .fields import (
     DTYPES,
     FieldRefused,
     choice_of,
     shown,
+    to_axes,
     to_bands,
     to_bits,
     to_detector,
@@ -50,6 +52,9 @@ class Card:
 
     Attributes:
         input: name of the model's input; None: the one that takes images.
+        kind: what that input takes, one of "image", "text", "table", "sound", "series", "volume". axes: a letter for
+            each of its axes: N samples, C channels, T time, F features, D depth, H height, W width, 1 one element.
+            They override what is found by structure.
         size: (height, width) of the model's input plane in pixels. An int and "HxW" are accepted as well.
         mean, std: the tensor holds (pixel - mean) / std, on 0..255 pixels, one number per channel in the channel order
             of the card, or one for all.
@@ -85,6 +90,8 @@ class Card:
     """
 
     input: str | None = None
+    kind: str | None = None
+    axes: str | None = None
     size: tuple[int, int] = (224, 224)
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
@@ -193,6 +200,8 @@ ANSWER_FIELDS = ("labels", "output", "answer", "scores", "decision_threshold", "
 _ORDER = choice_of(get_args(Order), True, {"GREY": "GRAY", "L": "GRAY", "GRAYSCALE": "GRAY", "GREYSCALE": "GRAY"})
 _PARSERS: dict[str, Callable[[Any], Any]] = {
     "input": to_text,
+    "kind": choice_of(tuple(CARD_KINDS), False, {}),
+    "axes": to_axes,
     "size": to_size,
     "mean": lambda v: to_numbers(v, positive=False),
     "std": lambda v: to_numbers(v, positive=True),

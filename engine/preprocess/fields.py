@@ -131,6 +131,15 @@ def _to_anchors(value: Any) -> dict[int, tuple[tuple[float, float], ...]]:
     return found
 
 
+def to_axes(value: Any) -> str:
+    wanted = "a letter for each axis, such as NTF, NCT, N1T or NCDHW, each of N, C, T, F, D, H, W once"
+    axes = value.strip().upper() if isinstance(value, str) else ""
+    letters = axes.replace("1", "")
+    if not 1 <= len(axes) <= 8 or not set(letters) <= set("NCTFDHW") or len(set(letters)) < len(letters):
+        raise FieldRefused(wanted)
+    return axes
+
+
 def to_bits(value: Any) -> int:
     if not (_is_number(value) and float(value).is_integer() and 8 <= value <= 16):
         raise FieldRefused("a number of bits from 8 to 16")

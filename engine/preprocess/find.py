@@ -59,6 +59,21 @@ def find_card(model: Model, **overrides: Any) -> Card:
     return _Merge(model, _found(model, options, notes), notes).card()
 
 
+def said_beside(model: Model) -> dict[str, Any]:
+    """`kind` and `axes` of the model's card file or its property, and the `input` that they describe.
+
+    A card that makes no sense is refused where the card is looked for as a whole.
+    """
+    try:
+        found = [*(_card_files(model.path) if model.path is not None else ()), *_property(model)]
+    except CardError:
+        return {}
+    for source in found:
+        if "kind" in source.fields or "axes" in source.fields:
+            return {name: source.fields[name] for name in ("kind", "axes", "input") if name in source.fields}
+    return {}
+
+
 def find_hints(model: Model) -> Hints:
     """What the sources of a card say of the model's answer; of models without an image input as well.
 
@@ -94,7 +109,9 @@ def _hints(values: Mapping[str, Any]) -> Hints:
 
 def _found(model: Model, options: dict[str, Any], notes: list[str]) -> list[Found]:
     """What every source says, the options first."""
-    found = [Found(OPTIONS, check(options, OPTIONS, confined=False), strict=True)]
+    beside = said_beside(model) if "kind" in options or "axes" in options else {}
+    own = {name: value for name, value in options.items() if name not in beside or beside[name] != value}
+    found = [Found(OPTIONS, check(own, OPTIONS, confined=False), strict=True)]
     return found + [f for f in _sources(model, notes) if f.fields or f.notes]
 
 
@@ -104,12 +121,16 @@ def _sources(model: Model, notes: list[str]) -> Iterator[Found]:
         yield from _optional("the labels next to the model", lambda _: _label_files(model.path), model, notes)
     for what, reader in READERS:
         yield from _optional(what, reader, model, notes)
+    yield from _property(model)
+    yield from _optional("the model's Image.* metadata", onnx_image, model, notes)
+    yield from _known_card(model)
+
+
+def _property(model: Model) -> Iterator[Found]:
     if "onnxray.card" in model.metadata:
         where = "the model's property onnxray.card"
         content = parse_json(model.metadata["onnxray.card"], where)
         yield Found(where, _described(check(content, where)), strict=True)
-    yield from _optional("the model's Image.* metadata", onnx_image, model, notes)
-    yield from _known_card(model)
 
 
 def _optional(what: str, reader: Any, model: Model, notes: list[str]) -> Iterator[Found]:

@@ -39,6 +39,8 @@ CROP, LETTERBOX = {"resize": "crop"}, {"resize": "letterbox"}
 # Field -> (value, with what else it counts).
 EFFECTS: dict[str, tuple[Any, dict[str, Any]]] = {
     "input": ("y", {}),
+    "kind": ("series", {}),
+    "axes": ("NHWC", {}),
     "size": ((12, 18), {}),
     "mean": (3, {}),
     "std": (9, {}),
@@ -107,6 +109,8 @@ def test_fields_of_the_card_on_a_tensor(model: onnx.ModelProto, name: str) -> No
         assert not np.array_equal(shown[0].image, shown[1].image)
     else:
         target = {"target": EFFECTS[name][1].get("target", 1)}
+        if name in ("kind", "axes"):  # they say what windows slide along
+            target["method"] = "occlusion"
         assert outcome(model, X, **target) != outcome(model, X, **target, **{name: value})
 
 

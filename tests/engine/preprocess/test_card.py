@@ -17,6 +17,8 @@ from onnxray.engine.preprocess.labels import read_labels
 FULL: dict[str, Any] = {
     "input": "pixels",
     "size": [240, 320],
+    "kind": "image",
+    "axes": "NHWC",
     "mean": [104.0, 117.0, 123.0],
     "std": [1.0, 2.0, 3.0],
     "order": "BGR",
