@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from ...engine.errors import OutputError, UnknownName
-from . import folder, http_post, jsonl
+from . import cvat, folder, http_post, jsonl, label_studio
 from .sink import Sink
 
 # Name -> how it is made of what follows the colon, and what it is.
@@ -15,6 +15,8 @@ SINKS: dict[str, tuple[Callable[[str], Sink], str]] = {
     "jsonl": (jsonl.JsonLines, "jsonl:FILE, one line of JSON for each image; - for stdout"),
     "http": (partial(http_post.HttpPost, "http"), "http://HOST/PATH, one POST for each image"),
     "https": (partial(http_post.HttpPost, "https"), "https://HOST/PATH, the same, encrypted"),
+    "label-studio": (label_studio.LabelStudio, "label-studio:FILE.json, tasks with the hottest regions to import"),
+    "cvat": (cvat.Cvat, "cvat:FILE.xml, annotations of the hottest regions to import"),
 }
 
 
