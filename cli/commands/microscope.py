@@ -72,8 +72,8 @@ def command(common: options.Common, **asked: Any) -> None:
     """Make a site over every layer and unit of a model, to be opened from disk.
 
     A page for each layer and each unit, with images optimised to excite it; search, and the model's graph to walk
-    through. The site needs no server and no network. Coarse pictures of all units are made first, then fine ones; what
-    is done is kept when the run ends early.
+    through. The site needs no server and no network. Coarse pictures are made first, then fine ones; what is done is
+    kept when the run ends early.
     """
     from ..pages.microscope import write_pages
     from ..tasks.microscope import MicroscopeOptions, microscope

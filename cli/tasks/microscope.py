@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..parameters.inputs import BUILTIN, SAMPLES, card_or_none, find_labelled_images, open_model
-from .site.folder import FACTS, FORMAT, IMAGES, LINKS, LayerFiles, read_json, write_json
+from .site.folder import FACTS, FORMAT, IMAGES, LINKS, PART, LayerFiles, read_json, write_json
 from .site.missing import Due, missing_in
-from .site.plan import COLUMNS, KINDS, Piece, SiteLayer, of_shard, pieces, site_layers, superseded
+from .site.plan import COARSE, COLUMNS, KINDS, Piece, SiteLayer, first_pieces, of_shard, pieces, site_layers, superseded
 
 if TYPE_CHECKING:
     from ...engine.graph.model import Model
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 # Seconds between two writings of the pages while pictures are made, at least; and how many times as long as the last.
 _EVERY, _TIMES = 60.0, 20.0
+# Of a limited time: the share of coarse pictures at most; seconds that are kept for each page, and their share at most.
+_COARSE_SHARE, _PAGE, _PAGES_SHARE = 0.5, 0.004, 1 / 3
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,9 @@ def microscope(options: MicroscopeOptions, write_pages: Pages) -> Run:
     }
     with Run(options.output, "microscope", _decisive(options, files), about, [path for path, _ in files]) as run:
         write_json(run.folder / FACTS, _facts(options, model, card, layers, files))
-        deadline = float("inf") if options.time is None else start + options.time
-        _Work(options, run, write_pages, deadline).do(model, layers, files)
+        _Work(options, run, write_pages, _PAGE * sum(len(layer.units) for layer in layers), start).do(
+            model, layers, files
+        )
     return run
 
 
@@ -111,10 +114,16 @@ def _facts(
 class _Work:
     """The site while it is made."""
 
-    def __init__(self, options: MicroscopeOptions, run: Run, write_pages: Pages, deadline: float) -> None:
+    def __init__(self, options: MicroscopeOptions, run: Run, write_pages: Pages, pages: float, start: float) -> None:
+        """pages: seconds that writing the pages takes, about. start: when the time of the run began."""
         self.options, self.run, self.folder = options, run, run.folder
-        self._write_pages, self._deadline = write_pages, deadline
-        self._due = time.monotonic() + _EVERY
+        self._write_pages = write_pages
+        self._deadline = self._coarse_until = float("inf")
+        if options.time is not None:
+            given = options.time - min(pages, _PAGES_SHARE * options.time)
+            self._deadline, self._coarse_until = start + given, start + _COARSE_SHARE * given
+        self._due = time.monotonic() + max(_EVERY, _TIMES * pages)
+        self._looked_at = 0
 
     def late(self) -> bool:
         return time.monotonic() >= self._deadline
@@ -128,18 +137,21 @@ class _Work:
         options, common = self.options, self.options.common
         runtime = RunOptions(**common.runtime)
         write_json(self.folder / LINKS, links_of(model, layers))
-        if options.shard[0] == 1:
-            self._filters(model, layers)
-            with Progress(len(files), "images", quiet=common.quiet, bar=common.progress) as bar:
-                self._survey(model, layers, files, runtime, bar)
         kinds = KINDS if options.diverse else KINDS[:-1]
         mine = of_shard(pieces(layers, kinds), options.shard)
         brush = Brush(model, options.steps, options.side, options.seed, runtime, self.late)
-        with Progress(sum(len(p.units) for p in mine), "pictures", quiet=common.quiet, bar=common.progress) as bar:
-            self._paint(brush, mine, bar)
+        if options.shard[0] == 1:
+            self._filters(model, layers)
+        if options.time is not None:
+            coarse = [piece for piece in mine if piece.kind == COARSE]
+            self._pictures(brush, [*of_shard(first_pieces(layers), options.shard), *coarse], self._coarse_until)
+        if options.shard[0] == 1:
+            with Progress(len(files), "images", quiet=common.quiet, bar=common.progress) as bar:
+                self._survey(model, layers, files, runtime, bar)
+        self._pictures(brush, mine, self._deadline)
         finish(self.run, self._write_pages)
         due = [Due(piece.kind, piece.file, len(piece.units)) for piece in mine]
-        self.run.missing = missing_in(self.folder, due, len(files) if options.shard[0] == 1 else 0)
+        self.run.missing = missing_in(self.folder, due, len(files) if options.shard[0] == 1 else 0, self._looked_at)
 
     def _filters(self, model: Model, layers: Sequence[SiteLayer]) -> None:
         from ..files.sheet import write_sheet
@@ -160,11 +172,17 @@ class _Work:
 
         known = read_json(self.folder / IMAGES)
         if files and known is None:
-            survey = Survey(files)
+            survey = Survey(files, self.folder / PART)
             survey.run(model, layers, runtime, bar.step, self.late)
-            if survey.top is None:
+            self._looked_at = survey.at
+            if survey.top is not None:
+                known = self._write_survey(survey, model, layers, runtime)
+            elif survey.at < len(files):
                 return
-            known = self._write_survey(survey, model, layers, runtime)
+            else:  # no layer can be surveyed
+                known = {"images": [], "count": 0, "failures": {}}
+                write_json(self.folder / IMAGES, known)
+            survey.part.unlink(missing_ok=True)
         failures = known["failures"] if known is not None else {}
         for path, text in failures.items():
             bar.say(text, error=True)
@@ -196,14 +214,23 @@ class _Work:
         write_json(self.folder / IMAGES, known)
         return known
 
-    def _paint(self, brush: Brush, work: Sequence[Piece], bar: Progress) -> None:
-        """Make the pictures that are not there yet, until the time is over."""
+    def _pictures(self, brush: Brush, work: Sequence[Piece], until: float) -> None:
+        """Make the pictures that are not there yet; none is begun from `until` on."""
+        from ..terminal.progress import Progress
+
+        common = self.options.common
+        with Progress(sum(len(p.units) for p in work), "pictures", quiet=common.quiet, bar=common.progress) as bar:
+            self._paint(brush, work, until, bar)
+
+    def _paint(self, brush: Brush, work: Sequence[Piece], until: float, bar: Progress) -> None:
         from ..files.sheet import read_record, write_sheet
         from .site.paint import Late, paint_piece
 
         for piece in work:
             path = self.folder / piece.file
             if read_record(path) is None and not superseded(self.folder, piece.file):
+                if time.monotonic() >= until < self._deadline:
+                    return
                 try:
                     tiles, record = paint_piece(brush, piece)
                 except Late:
@@ -226,6 +253,8 @@ class _Work:
 def finish(run: Run, write_pages: Pages) -> None:
     """The pages of all that is there; then coarse sheets go that no page shows any more."""
     files = write_pages(run.folder)
+    if (run.folder / PART).is_file():
+        files.append(PART)
     gone = {path for path in run.folder.glob("layers/*/*.jpg") if superseded(run.folder, _relative(run.folder, path))}
     for path in gone:
         path.unlink()

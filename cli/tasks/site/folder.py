@@ -13,6 +13,8 @@ from ....engine.errors import OutputError
 from ...files.manifest import indented, plain
 
 FACTS, LINKS, IMAGES = "data/site.json", "data/links.json", "data/images.json"
+# The survey of images while it is unfinished.
+PART = "data/unfinished.npz"
 # Of the form of what a site's folder holds.
 FORMAT = 1
 

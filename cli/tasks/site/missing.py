@@ -9,7 +9,7 @@ from typing import Any
 
 from ...files.sheet import read_record
 from .folder import IMAGES, LayerFiles, read_json
-from .plan import COARSE, DIVERSE, KINDS, SHEET, STRONGEST
+from .plan import COARSE, DIVERSE, FIRST, FIRSTS, KINDS, SHEET, STRONGEST
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ def missing_in(folder: Path, due: Sequence[Due], images: int, looked_at: int = 0
         of[sheet.kind] += sheet.units
         if there[sheet.file] or (fine != sheet.file and read_record(folder / fine) is not None):
             done[sheet.kind] += sheet.units
+        elif read_record(folder / sheet.file.replace(f"/{COARSE}-0.", f"/{FIRST}-0.")) is not None:
+            done[sheet.kind] += min(FIRSTS, sheet.units)
     found = {kind: {"done": done[kind], "of": of[kind]} for kind in KINDS if of[kind]}
     surveyed = not images or read_json(folder / IMAGES) is not None
     if surveyed and all(done[kind] == of[kind] for kind in KINDS):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .plan import COARSE, DIVERSE, WEAKEST, Piece
+from .plan import COARSE, DIVERSE, FIRST, WEAKEST, Piece
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,12 +76,12 @@ def paint_piece(brush: Brush, piece: Piece) -> tuple[NDArray[np.uint8], dict[str
 
 
 def _steps(brush: Brush, piece: Piece) -> int:
-    most = {COARSE: COARSE_STEPS, DIVERSE: _DIVERSE_STEPS}
+    most = {FIRST: COARSE_STEPS, COARSE: COARSE_STEPS, DIVERSE: _DIVERSE_STEPS}
     return min(brush.steps, most.get(piece.kind, brush.steps))
 
 
 def _side(brush: Brush, piece: Piece) -> int | None:
-    if piece.kind in (COARSE, DIVERSE):
+    if piece.kind in (FIRST, COARSE, DIVERSE):
         return COARSE_SIDE
     return None if piece.layer.classes else brush.side
 

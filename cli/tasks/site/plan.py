@@ -24,6 +24,8 @@ SHEET, COLUMNS = 64, 8
 # Kinds of pictures, in the order they are made, all units of a kind before the next.
 COARSE, STRONGEST, WEAKEST, DIVERSE = "coarse", "strongest", "weakest", "diverse"
 KINDS = (COARSE, STRONGEST, WEAKEST, DIVERSE)
+# Coarse pictures of the first units of each layer, which come before all others when the time is limited.
+FIRST, FIRSTS = "first", 16
 
 
 @dataclass(frozen=True)
@@ -132,17 +134,30 @@ def _ranges(text: str) -> list[range] | None:
 
 
 def pieces(layers: Sequence[SiteLayer], kinds: Sequence[str]) -> list[Piece]:
-    """All pictures to be made: kind by kind, and of each kind the first sheet of every layer, then the second."""
+    """All pictures to be made: kind by kind, and of each kind the first sheet of every layer, then the second.
+
+    Classes come before layers; of the coarse kind all of them.
+    """
     sheets = [(number, layer, units) for layer in layers for number, units in layer.sheets]
-    sheets.sort(key=lambda sheet: sheet[0])
-    return [Piece(layer, kind, number, units) for kind in kinds for number, layer, units in sheets]
+    found = []
+    for kind in kinds:
+        sheets.sort(key=lambda s: (0 if kind == COARSE and s[1].classes else s[0] + 1, not s[1].classes, s[0]))
+        found += [Piece(layer, kind, number, units) for number, layer, units in sheets]
+    return found
+
+
+def first_pieces(layers: Sequence[SiteLayer]) -> list[Piece]:
+    """Coarse pictures of the first units of every layer that has more than these, classes first."""
+    order = sorted(layers, key=lambda layer: not layer.classes)
+    return [Piece(layer, FIRST, 0, layer.units[:FIRSTS]) for layer in order if len(layer.units) > FIRSTS]
 
 
 def superseded(folder: Path, file: str) -> bool:
-    """Whether a sheet is a coarse one and the fine one is there."""
+    """Whether a sheet is a coarse one and a better one is there."""
     head, _, name = file.rpartition("/")
-    fine = name.replace(f"{COARSE}-", f"{STRONGEST}-", 1)
-    return name.startswith(f"{COARSE}-") and read_record(folder / head / fine) is not None
+    kind, _, number = name.partition("-")
+    better = {FIRST: (COARSE, STRONGEST), COARSE: (STRONGEST,)}.get(kind, ())
+    return any(read_record(folder / head / f"{other}-{number}") is not None for other in better)
 
 
 def of_shard(work: Sequence[Any], shard: tuple[int, int]) -> list[Any]:

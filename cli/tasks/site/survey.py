@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..top import names_digest
 from .plan import SHEET, SiteLayer
 
 if TYPE_CHECKING:
@@ -17,24 +19,39 @@ if TYPE_CHECKING:
     from ....engine.inference.batches import RunOptions
     from ....engine.preprocess.card import Card
     from ....engine.survey.pictures import Picture
+    from ....engine.survey.scan import Scan
     from ....engine.survey.top import Example, Top
 
 # Images shown of a unit; levels between the weakest and the strongest image; sides of their tiles.
 BEST, LEVELS, CROP, THUMB = 9, (0.0, 0.25, 0.5, 0.75, 1.0), 64, 96
 # Units most like another that are named, columns of histograms.
 _ALIKE, BINS = 6, 20
+# Seconds between two savings of an unfinished survey, at least, and how many times as long as the last one took.
+_SAVE, _SAVE_TIMES = 20.0, 20
 # Images below which likeness of units is no more than chance.
 LEAST_IMAGES = 8
 
 
 @dataclass
 class Survey:
-    """One pass over images. `top` is None while nothing was found, or the time was over."""
+    """One pass over images, saved in the file `part` on its way.
+
+    Attributes: `top` is None while nothing was found, or the time was over; `at`, how many files have been looked at.
+    """
 
     files: Sequence[tuple[Path, str | None]]
+    part: Path
     top: Top | None = None
+    at: int = 0
     failures: dict[str, str] = field(default_factory=dict)
     paths: dict[str, Path] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for path, _ in self.files:
+            name = path.name
+            while name in self.paths:
+                name = f"{name} "
+            self.paths[name] = path
 
     def run(
         self,
@@ -44,42 +61,75 @@ class Survey:
         on_image: Callable[[str], None],
         late: Callable[[], bool],
     ) -> None:
-        """Survey the images. Raises ImageError when none of them can be read."""
+        """Survey the images, from where an earlier run was cut off. Raises ImageError when none of them can be read."""
         from ....engine.errors import ImageError
-        from ....engine.survey.scan import Scan, ScanOptions
 
         names = [layer.name for layer in layers if _has_units(model, layer)]
         if not names:
+            self.at = len(self.files)
             return
-        given = any(label is not None for _, label in self.files)
-        options = ScanOptions(k=BEST, labels="given" if given else "none")
-        scan = Scan(model, names, options, runtime)
-        for count in scan.run(self._pictures(scan.card)):
+        scan = self._scan(model, names, runtime)
+        before, places, due = scan.count, list[int](), time.monotonic() + _SAVE
+        for count in scan.run(self._pictures(scan.card, places)):
+            self.at = places[count - before - 1] + 1
             on_image(f"{count} images")
-            if late():
+            if late() and self.at < len(self.files):
+                self._save(scan)
                 return
+            if time.monotonic() > due:
+                due = self._save(scan)
+        self.at = len(self.files)
         if not scan.count:
             first = next(iter(self.failures.values()))
             raise ImageError(f"none of the {len(self.files)} images can be read; the first: {first}")
         self.top = scan.result()
 
-    def _pictures(self, card: Card | None) -> Iterator[Picture]:
-        """The files, decoded; those that cannot be read are kept as failures. Names are without folders."""
+    def _scan(self, model: Model, names: Sequence[str], runtime: RunOptions) -> Scan:
+        """The pass, as far as the saved part has it, if that is of the same images, model and layers."""
+        from ....engine.errors import MethodError
+        from ....engine.survey.scan import Scan, ScanOptions
+        from ....engine.survey.top import load_part
+
+        given = any(label is not None for _, label in self.files)
+        options = ScanOptions(k=BEST, labels="given" if given else "none")
+        earlier = load_part(self.part)
+        if earlier is not None and earlier[1].get("names_sha256") == names_digest(self.files):
+            try:
+                scan = Scan(model, names, options, runtime, earlier[0])
+            except MethodError:  # of another run that --force has replaced
+                return Scan(model, names, options, runtime)
+            self.at, self.failures = int(earlier[1]["at"]), dict(earlier[1]["failures"])
+            return scan
+        return Scan(model, names, options, runtime)
+
+    def _save(self, scan: Scan) -> float:
+        """Save what there is; when the next time comes."""
+        from ....engine.survey.top import save_part
+
+        begun, seen = time.monotonic(), {str(path) for path, _ in self.files[: self.at]}
+        failures = {path: text for path, text in self.failures.items() if path in seen}
+        done = {"at": self.at, "names_sha256": names_digest(self.files), "failures": failures}
+        save_part(scan.result(), self.part, done)
+        now = time.monotonic()
+        return now + max(_SAVE, _SAVE_TIMES * (now - begun))
+
+    def _pictures(self, card: Card | None, places: list[int]) -> Iterator[Picture]:
+        """The files still to be looked at, decoded, their places put into `places`; those that cannot be read are kept
+        as failures. Names are without folders."""
         from ....engine.errors import ImageError
         from ....engine.survey.pictures import Picture
         from ...files.photos import read_photo
 
-        for path, label in self.files:
+        names = list(self.paths)
+        for place in range(self.at, len(self.files)):
+            path, label = self.files[place]
             try:
                 pixels = read_photo(path, card)
             except (ImageError, MemoryError) as error:
                 self.failures[str(path)] = " ".join(str(error).split()) or "there is not enough memory for it"
                 continue
-            name = path.name
-            while name in self.paths:
-                name = f"{name} "
-            self.paths[name] = path
-            yield Picture(name, pixels, label)
+            places.append(place)
+            yield Picture(names[place], pixels, label)
 
     def pixels(self, name: str) -> NDArray[np.uint8]:
         """An image again. Raises ImageError."""

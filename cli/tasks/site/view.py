@@ -11,7 +11,7 @@ from typing import Any
 
 from ...files.sheet import read_record
 from .folder import IMAGES, LINKS, LayerFiles, read_facts, read_json
-from .plan import COARSE, DIVERSE, SHEET, STRONGEST, WEAKEST
+from .plan import COARSE, DIVERSE, FIRST, SHEET, STRONGEST, WEAKEST
 
 _CROPS, _FILTERS = "crops", "filters"
 
@@ -164,7 +164,7 @@ def _layer(
     reader: _Reader, facts: Mapping[str, Any], entry: Mapping[str, Any], links: Mapping[str, Any], surveyed: bool
 ) -> LayerView:
     names = LayerFiles(entry["slug"])
-    kinds = (COARSE, STRONGEST, WEAKEST, DIVERSE, _FILTERS, *((_CROPS,) if surveyed else ()))
+    kinds = (FIRST, COARSE, STRONGEST, WEAKEST, DIVERSE, _FILTERS, *((_CROPS,) if surveyed else ()))
     found: dict[str, dict[int, tuple[Sprite, ...]]] = {kind: {} for kind in (*kinds, _CROPS)}
     reason = ""
     for kind in kinds:
@@ -173,13 +173,13 @@ def _layer(
             record = reader.record(name)
             if record is not None:
                 found[kind].update(_sprites(name, record))
-                reason = reason or (str(record.get("reason", "")) if kind in (COARSE, STRONGEST) else "")
+                reason = reason or (str(record.get("reason", "")) if kind in (FIRST, COARSE, STRONGEST) else "")
     numbers = reader.json(names.numbers) if surveyed else {}
     labels = facts["labels"] if entry["classes"] else None
     connected = links.get(entry["slug"], {})
     units = []
     for number in entry["units"]:
-        best = found[STRONGEST].get(number) or found[COARSE].get(number)
+        best = next((found[kind][number] for kind in (STRONGEST, COARSE, FIRST) if number in found[kind]), ())
         label = labels[number] if labels and number < len(labels) else None
         units.append(
             UnitView(
