@@ -24,6 +24,7 @@ class GradientGraph:
     gradients: Mapping[str, str]
 
 
+_NO_GRADIENT = "gradient-free methods need none: occlusion, ablation"
 _exposed = Kept[Hashable, Model](8)
 _gradient_graphs = Kept[Hashable, GradientGraph](8)
 
@@ -65,7 +66,8 @@ def gradient_graph(
         except GradientError as error:
             text = str(error)
             if "gradient-free" not in text and "cannot be run" not in text:
-                text += "; gradient-free methods need none: occlusion, ablation"
+                apart = model.ancestors(of).isdisjoint(wrt)
+                text += f"; {'choose another target' if apart else _NO_GRADIENT}"
             raise type(error)(text) from None
         seed = graph.inputs[-1].name
         totals = graph.untyped.graph.output[len(model.outputs) :]

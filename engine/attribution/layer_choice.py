@@ -78,10 +78,10 @@ def activations(problem: Problem, place: MapPlace) -> NDArray[np.float32]:
 def choose(problem: Problem, gradients: bool = True) -> list[MapPlace]:
     """The layers that the user named, else the one that fits best; `gradients`: there must be a slope at it.
 
-    Raises MethodError, UnknownName.
+    Raises MethodError, UnknownName, Disconnected for a named layer that the target is not computed from.
     """
     if problem.layers:
-        named = [_named(problem, name) for name in problem.layers]
+        named = [_seen(problem, _named(problem, name)) for name in problem.layers]
         return list({place.value: place for place in named}.values())
     if is_of_box(problem):
         found = fork_layers(problem, fitting_layers(problem.model))
@@ -140,6 +140,14 @@ def _named(problem: Problem, name: str) -> MapPlace:
         hint = f"; layers that are maps: {', '.join(fitting)}" if fitting else ""
         raise MethodError(f"layer {layer.name!r} ({layer.op}) is not a map of the image: {what}{hint}")
     return _place(problem, layer, grid, reason)
+
+
+def _seen(problem: Problem, place: MapPlace) -> MapPlace:
+    """The place. Raises Disconnected where the target is not computed from it: its map would say nothing of it."""
+    of = problem.target.of
+    if place.value != of and place.value not in problem.model.ancestors(of):
+        raise Disconnected(f"{of!r} does not depend on the layer {place.name!r}: choose a layer before it")
+    return place
 
 
 def _place(problem: Problem, layer: Layer, grid: Grid, reason: str, warnings: tuple[str, ...] = ()) -> MapPlace:
@@ -269,20 +277,35 @@ def may_miss(problem: Problem) -> bool:
     return node is not None and node.op_type == "Concat"
 
 
-def reached(problem: Problem) -> list[MapPlace]:
-    """Of several branches, the last layer that the target does depend on; empty where there is none."""
+def reached(problem: Problem, instead_of: MapPlace) -> MapPlace:
+    """Of several branches, the last layer that the target has a slope at; where that is 0 everywhere, the place given
+    or the last layer that a gradient reaches. Raises MethodError where it reaches none.
+    """
     before = problem.model.ancestors(problem.target.of) - {problem.target.of}
     fitting = [layer for layer in fitting_layers(problem.model) if layer.output in before]
+    connected: list[Layer] = []
     for layer in reversed(fitting):
         try:
             gradient = problem.gradients.by([layer.output])[layer.output]
         except GradientError:
             continue  # a branch that ends in a choice: non-maximum suppression
+        connected.append(layer)
         if gradient.any():
-            grid = _grid(problem, layer)
-            assert grid is not None
-            return [_place(problem, layer, grid, "the last map that this target depends on")]
-    return []
+            return _reached(problem, layer)
+    if any(layer.output == instead_of.value for layer in connected):
+        return instead_of
+    if not connected:
+        raise MethodError(
+            f"{problem.target.of!r} has no gradient at any map of the image: a choice, such as non-maximum "
+            f"suppression, lies behind {instead_of.name!r}: use {advised(problem)}"
+        )
+    return _reached(problem, connected[0])
+
+
+def _reached(problem: Problem, layer: Layer) -> MapPlace:
+    grid = _grid(problem, layer)
+    assert grid is not None
+    return _place(problem, layer, grid, "the last map that this target depends on")
 
 
 def _has_plane(layer: Layer, sizes: tuple[int, ...] | None) -> bool:

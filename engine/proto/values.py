@@ -31,6 +31,8 @@ def constant_tensor(node: NodeProto) -> TensorProto | None:
     return None
 
 
+# Of a symbolic size in a message.
+_LONGEST = 28
 FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16})
 
 
@@ -71,8 +73,14 @@ class Value:
         return None if self.shape is None else len(self.shape)
 
     def __str__(self) -> str:
-        dims = "?" if self.shape is None else ", ".join("?" if d is None else str(d) for d in self.shape)
+        dims = "?" if self.shape is None else ", ".join("?" if d is None else _dim(d) for d in self.shape)
         return f"{self.name}: {self.dtype or 'unknown type'} [{dims}]"
+
+
+def _dim(size: int | str) -> str:
+    """A size in messages; exporters write sums of hundreds of characters, which are cut."""
+    text = str(size)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 @lru_cache(maxsize=256)

@@ -53,7 +53,7 @@ class Cam(Method):
         places = choose(problem, self.needs == "gradient")
         if not problem.layers and may_miss(problem) and not depends(problem, places[0]):
             # Of several branches, as those of a detector, the target may be about another one.
-            places = reached(problem) or places
+            places = [reached(problem, places[0])]
         maps = [np.ascontiguousarray(self.map(problem, place), np.float32) for place in places]
         reason = "; ".join(dict.fromkeys(place.reason for place in places))
         if len(places) > 1:

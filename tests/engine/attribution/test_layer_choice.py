@@ -11,6 +11,7 @@ import pytest
 
 import onnxray
 from onnxray.engine.attribution.layer_choice import why_fitting
+from onnxray.engine.errors import Disconnected, MethodError
 from onnxray.engine.inspect.blocked_layout import blocked_values
 
 RNG = np.random.default_rng(5)
@@ -173,3 +174,56 @@ def test_inspect_names_the_layer_that_explain_takes(kind: str, request: pytest.F
     assert (decision.value, decision.reason) == (e.layer, e.reason)
     fits, _ = why_fitting(model, model.layers[e.layer])
     assert fits
+
+
+@pytest.mark.parametrize("method", ["eigen-cam", "score-cam", "ablation-cam", "recipro-cam", "grad-cam"])
+def test_a_layer_that_the_target_is_not_computed_from_is_refused(
+    parse: Callable[..., onnx.ModelProto], method: str
+) -> None:
+    model = parse(
+        """g (float[N, 3, 16, 16] x) => (float[N, 4, 14, 14] y, float[N, 4] z) {
+            c = Conv (x, k)  a = Relu (c)  d = Conv (a, k2)  e = Relu (d)  y = Conv (a, k1)
+            p = GlobalAveragePool (e)  z = Flatten (p) }""",
+        k=normal(8, 3, 3, 3), k2=normal(4, 8, 3, 3), k1=normal(4, 8, 1, 1),
+    )  # fmt: skip
+    assert onnxray.explain(model, X, method, "element:y:1,3,3").layer == "a"
+    with pytest.raises(Disconnected, match="'y' does not depend on the layer 'e': choose a layer before it"):
+        onnxray.explain(model, X, method, "element:y:1,3,3", layer="e")
+
+
+def suppressed(parse: Callable[..., onnx.ModelProto], scores: str, sharp: float) -> onnx.ModelProto:
+    """Boxes from the map b, scores from `scores`, both behind NonMaxSuppression."""
+    return parse(
+        f"""g (float[1, 3, 16, 16] x) => (float[K] kept, float[K, 4] boxes) {{
+            a = Conv <pads = [1, 1, 1, 1]> (x, ka)  {scores}  cs = Reshape (c, s1)  cq = Mul (cs, sharp)  sc = Sigmoid (cq)
+            b = Conv (a, kb)  bt = Reshape (b, s2)  bx = Transpose <perm = [0, 2, 1]> (bt)
+            i = NonMaxSuppression (bx, sc, most, iou, least)  r = Gather <axis = 1> (i, two)  f = Gather <axis = 1> (r, zero)
+            s0 = Reshape (sc, sf)  kept = Gather (s0, f)  b0 = Reshape (bx, sb)  boxes = Gather (b0, f) }}""",
+        ka=normal(8, 3, 3, 3), kc=normal(1, 8, 3, 3), kb=normal(4, 8, 3, 3), kx=normal(1, 3, 3, 3),
+        s1=ints(1, 1, 196), s2=ints(1, 4, 196), most=ints(5), iou=np.array([0.5], np.float32),
+        least=np.array([0.1], np.float32), two=ints(2), zero=np.array(0), sf=ints(196), sb=ints(196, 4),
+        sharp=np.float32(sharp),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("sharp", [1, 1e4])
+def test_a_score_behind_suppression_has_its_map_on_its_own_branch(
+    parse: Callable[..., onnx.ModelProto], sharp: float
+) -> None:
+    """The boxes' branch, the last one, reaches it only through the choice; a saturated score has no slope anywhere."""
+    found = onnxray.explain(suppressed(parse, "c = Conv (a, kc)", sharp), X, "grad-cam", "element:kept:0")
+    assert found.layer == "a"
+    assert found.values.any() == (sharp == 1)
+
+
+def test_where_no_map_has_a_slope_the_choice_is_named(parse: Callable[..., onnx.ModelProto]) -> None:
+    with pytest.raises(MethodError, match="'kept' has no gradient at any map of the image: a choice, .*: use gradient"):
+        onnxray.explain(suppressed(parse, "c = Conv (x, kx)", 1), X, "grad-cam", "element:kept:0")
+
+
+def test_what_depends_on_nothing_is_not_sent_to_methods_that_refuse_it_too(
+    parse: Callable[..., onnx.ModelProto],
+) -> None:
+    model = parse("g (float[N, 4] x) => (float[N, 4] y, float[3] q) { y = Relu (x)  q = Identity (c) }", c=normal(3))
+    with pytest.raises(Disconnected, match="choose another target$"):
+        onnxray.explain(model, np.ones((1, 4), np.float32), "gradient", "element:q:0")
