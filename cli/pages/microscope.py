@@ -21,14 +21,16 @@ from ..tasks.site.view import LayerView, SiteView, UnitView, site_view
 from .browser_page import script_json
 from .site_graph import blocks_of
 from .site_health import health_of
+from .site_tiles import Tiles, bars, clean
 
 if TYPE_CHECKING:
     from jinja2 import Environment
-    from markupsafe import Markup
 
 _ASSETS = ("site.css", "site.js")
 # Classes shown on the first page, the others are on the page of their layer; units named as speaking for a class.
 _MOST_CLASSES, _SPEAKERS = 24, 12
+# Where the style of a page's tiles goes, which is known once they are made.
+_STYLE = "/* tiles */"
 _LEVELS = ("the weakest", "25 %", "the median", "75 %", "the strongest")
 
 
@@ -46,10 +48,19 @@ def write_pages(folder: Path) -> list[str]:
     site = site_view(folder)
     names = [FACTS, *site.files]
     for name, text in _pages(site):
-        with atomic(folder / name) as temporary:
-            temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+        _write_if_new(folder / name, text.encode("utf-8", "backslashreplace"))
         names.append(name)
     return sorted(names)
+
+
+def _write_if_new(path: Path, data: bytes) -> None:
+    try:
+        if path.read_bytes() == data:
+            return
+    except OSError:
+        pass  # not there, or not to be read: writing says what is wrong
+    with atomic(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def _pages(site: SiteView) -> Iterator[tuple[str, str]]:
@@ -146,7 +157,7 @@ def _units(site: SiteView, layer: LayerView, speakers: Mapping[int, list[UnitLin
             after=after,
             missing="nothing changed its value, or it has not been made yet",
             levels=_LEVELS,
-            histogram=_histogram(unit),
+            histogram=bars(unit.numbers.get("histogram")),
             statistics=_statistics(site, unit),
             speaks=_speaks(site, unit),
             speakers=speakers.get(unit.number, ()),
@@ -205,29 +216,6 @@ def _statistics(site: SiteView, unit: UnitView) -> list[tuple[str, str]]:
     ]
 
 
-def _histogram(unit: UnitView) -> Markup | str:
-    """Bars, with the ends of the range below them."""
-    from markupsafe import Markup
-
-    found = unit.numbers.get("histogram")
-    if not found or not found["counts"]:
-        return ""
-    counts, width, height = found["counts"], 400, 120
-    step, most = width / len(counts), max(counts) or 1
-    bars = "".join(
-        f'<rect x="{n * step + 1:.2f}" y="{height * (1 - c / most):.2f}" width="{step - 2:.2f}" '
-        f'height="{height * c / most:.2f}"/>'
-        for n, c in enumerate(counts)
-    )
-    low, high = number(found["low"]), number(found["high"])
-    words = f"Histogram of {sum(counts)} values from {low} to {high}"
-    return Markup(
-        f'<svg viewBox="0 0 {width} {height + 18}" role="img" aria-label="{words}">{bars}'
-        f'<line x1="0" y1="{height}" x2="{width}" y2="{height}"/><text x="0" y="{height + 15}">{low}</text>'
-        f'<text x="{width}" y="{height + 15}" text-anchor="end">{high}</text></svg>'
-    )
-
-
 def _search(site: SiteView) -> str:
     """What can be searched for, as a script: a page from disk may load no data."""
     layers = []
@@ -240,25 +228,15 @@ def _search(site: SiteView) -> str:
 
 
 def _filled(name: str, site: SiteView, root: str, **values: Any) -> str:
-    shared = {"site": site.facts, "root": root, "images": site.images, "site_count": site.count}
-    return _environment().get_template(name).render(**shared, **values)
+    tiles = Tiles(root)
+    shared = {"site": site.facts, "root": root, "images": site.images, "site_count": site.count, "tiles": tiles}
+    text = _environment().get_template(name).render(**shared, **values)
+    # It stands before all that comes from the model.
+    return text.replace(_STYLE, tiles.style, 1)
 
 
 def _number(value: float | None) -> str:
     return "" if value is None else number(value)
-
-
-def _frame(size: Sequence[int], box: Sequence[float]) -> str:
-    """Where a box, in shares of an image, lies in the square that the whole image is fitted into, as CSS."""
-    tall, wide = (length / max(size) for length in size)
-    top, left = (1 - tall) / 2, (1 - wide) / 2
-    parts = {
-        "top": top + box[0] * tall,
-        "left": left + box[1] * wide,
-        "height": (box[2] - box[0]) * tall,
-        "width": (box[3] - box[1]) * wide,
-    }
-    return ";".join(f"{name}:{100 * share:.2f}%" for name, share in parts.items())
 
 
 @functools.cache
@@ -273,15 +251,13 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_printable,
     )
-    found.globals.update(number=_number, frame=_frame, version=__version__)
+    found.globals.update(number=_number, version=__version__)
     return found
 
 
 def _printable(value: Any) -> Any:
     """Text of models without control characters and those that turn its direction; markup as it is."""
-    from ..terminal.echo import one_line
-
-    return one_line(value) if type(value) is str else value
+    return clean(value) if type(value) is str else value
 
 
 def _resource(name: str) -> str:

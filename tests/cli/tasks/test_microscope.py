@@ -40,8 +40,10 @@ class Links(HTMLParser):
         for name, value in attrs:
             if name in ("href", "src") and value and not value.startswith(("#", "data:")):
                 self.found.append(unquote(value.partition("#")[0]))
-            if name == "style" and value:
-                self.found += re.findall(r"url\('([^']*)'\)", value)
+
+    def handle_data(self, data: str) -> None:
+        if self.lasttag == "style":
+            self.found += [unquote(address) for address in re.findall(r"url\(([^)]*)\)", data)]
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
