@@ -73,7 +73,10 @@ class Spool:
             file.write(body)
             file.flush()
             os.fsync(file.fileno())
-        _sync(self.folder)
+        try:
+            _sync(self.folder)
+        except OSError as error:
+            raise OutputError(f"cannot write {str(self.folder)!r}: {error.strerror or error}") from error
         self._next += 1
         self._keys.add(key)
         self._waiting.append(name)
@@ -91,6 +94,10 @@ class Spool:
         before, self._sent = self._sent, {key: f"sent-{key}.json"}
         for name in set(before.values()) - set(self._sent.values()):
             (self.folder / name).unlink(missing_ok=True)
+
+    def forget(self) -> None:
+        """Leave the first one out: its file is gone."""
+        self._keys.discard(_key(self._waiting.popleft()))
 
     def refused(self) -> Path:
         """Put the first one aside; where it is then. Raises OSError."""
@@ -175,6 +182,10 @@ class Sender:
         except Away as error:
             self.say_away(str(error))
             return False
+        except FileNotFoundError:  # somebody has removed it
+            with self._changed:
+                self.spool.forget()
+            return True
         except OSError as error:  # of the spool
             self.say_away(f"{str(self.spool.folder)!r}: {error.strerror or error}")
             return False

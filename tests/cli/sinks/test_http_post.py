@@ -171,6 +171,18 @@ def test_unreachable_at_start_is_one_line_and_the_next_start_sends(
     assert receiver.numbers == [0, 1, 2, 3]
 
 
+def test_a_waiting_file_that_somebody_removes_holds_nothing_up(receiver: Receiver, tmp_path: Path) -> None:
+    receiver.stop()
+    sink = opened(receiver, tmp_path)
+    for number in range(3):
+        sink.write(record(number))
+    (tmp_path / waiting(tmp_path)[0]).unlink()
+    receiver.start()
+    until(lambda: not waiting(tmp_path))
+    sink.close()
+    assert receiver.numbers[-2:] == [1, 2]
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
