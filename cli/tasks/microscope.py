@@ -118,10 +118,10 @@ class _Work:
         """pages: seconds that writing the pages takes, about. start: when the time of the run began."""
         self.options, self.run, self.folder = options, run, run.folder
         self._write_pages = write_pages
-        self._deadline = self._coarse_until = float("inf")
+        self._deadline = float("inf")
         if options.time is not None:
             given = options.time - min(pages, _PAGES_SHARE * options.time)
-            self._deadline, self._coarse_until = start + given, start + _COARSE_SHARE * given
+            self._deadline = start + given
         self._due = time.monotonic() + max(_EVERY, _TIMES * pages)
         self._looked_at = 0
 
@@ -144,7 +144,9 @@ class _Work:
             self._filters(model, layers)
         if options.time is not None:
             coarse = [piece for piece in mine if piece.kind == COARSE]
-            self._pictures(brush, [*of_shard(first_pieces(layers), options.shard), *coarse], self._coarse_until)
+            now = time.monotonic()  # filters and connections are done by now
+            until = now + _COARSE_SHARE * (self._deadline - now)
+            self._pictures(brush, [*of_shard(first_pieces(layers), options.shard), *coarse], until)
         if options.shard[0] == 1:
             with Progress(len(files), "images", quiet=common.quiet, bar=common.progress) as bar:
                 self._survey(model, layers, files, runtime, bar)
