@@ -51,7 +51,7 @@ class DRise(Rise):
 
     def __call__(self, problem: Problem) -> Maps:
         if not is_of_box(problem):
-            raise MethodError("d-rise explains boxes of a detector (target box, box:top:3, ...): use rise")
+            raise MethodError("d-rise explains boxes of a detector (target box, box:top:3, ...), and this target is none")
         return super().__call__(problem)
 
     def scores(

@@ -58,7 +58,7 @@ def test_options_of_the_same_name_say_the_same() -> None:
     # what a command shows most of, and what it writes where, is its own affair
     differing = {name for name, texts in said.items() if len(texts) > 1}
     own = {"--out", "--force", "--most", "--all", "--batch", "--on", "--seed", "--method", "--target", "--option"}
-    assert differing <= own | {"--channel", "--class", "--objective", "--range", "--steps", "--every"}
+    assert differing <= own | {"--channel", "--class", "--objective", "--range", "--steps", "--every", "--threshold", "--layer"}
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], []])
@@ -105,7 +105,7 @@ def test_version(run: Callable[..., Result]) -> None:
         (["predict", "m.onnx", "a.png", "--top", "0"], ["--top", "0"]),
         (["predict", "m.onnx", "a.png", "--size", "big"], ["--size", "'big'", "HEIGHTxWIDTH"]),
         (["predict", "m.onnx", "a.png", "--mean", "1,x,3"], ["--mean", "'1,x,3'"]),
-        (["predict", "m.onnx", "a.png", "--order", "RBG"], ["--order", "RBG"]),
+        (["predict", "m.onnx", "a.png", "--resize", "RBG"], ["--resize", "RBG"]),
         (["predict", "m.onnx", "a.png", "--force"], ["--out"]),
         (["activations", "m.onnx", "a.png", "--force", "--resume"], ["--force", "--resume"]),
         (["demo", "m.onnx"], ["IMAGES"]),

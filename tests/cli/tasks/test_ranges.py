@@ -43,7 +43,7 @@ def test_maps_of_the_first_look_are_not_made_again(strong: onnxray.Explanation, 
     paths = [write(tmp_path / f"{name}.png", PHOTO) for name in ("a", "b")]
     made = iter([strong, scaled(strong, 0.1)])
     ranges = Ranges("shared")
-    ranges.look_at(paths, lambda pixels, left_out: [next(made)])
+    ranges.look_at(paths, lambda pixels, left_out, path: [next(made)])
     kept = ranges.kept(paths[1], PHOTO)
     assert kept is not None
     (weak,) = kept
@@ -57,7 +57,7 @@ def test_images_of_an_earlier_run_with_other_ends_are_drawn_anew(strong: onnxray
     from onnxray.cli.files.images import write
 
     ranges = Ranges("shared")
-    ranges.look_at([write(tmp_path / "a.png", PHOTO)], lambda pixels, left_out: [strong])
+    ranges.look_at([write(tmp_path / "a.png", PHOTO)], lambda pixels, left_out, path: [strong])
     entry = {"method": strong.method, "target": {"asked": strong.asked}}
     low, high = strong.range
     ranges.check({**entry, "display": {"lowest": low, "highest": high}})

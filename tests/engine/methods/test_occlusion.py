@@ -270,7 +270,7 @@ def test_a_unit_of_a_layer(cnn: onnx.ModelProto) -> None:
 
 
 def test_several_samples_and_targets(cnn: onnx.ModelProto) -> None:
-    together = onnxray.explain(cnn, X, "occlusion", [4, 0], patch=4, stride=4, fill="zero")
+    together = onnxray.explain(cnn, X, "occlusion", "classes:4,0", patch=4, stride=4, fill="zero")
     for number, e in enumerate(together):
         sample, target = divmod(number, 2)
         expected = by_hand(logits(cnn, (4, 0)[target]), X[sample], np.zeros_like(X[0]), (4, 4), (4, 4))
