@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ..attribution.problem import Problem
 
 
-@method("d-rise", "drise")
+@method("d-rise")
 @dataclass(frozen=True)
 class DRise(Rise):
     """RISE for boxes of a detector: the mean of how well a box is still found where a pixel is seen. Needs no gradient.
@@ -51,7 +51,9 @@ class DRise(Rise):
 
     def __call__(self, problem: Problem) -> Maps:
         if not is_of_box(problem):
-            raise MethodError("d-rise explains boxes of a detector (target box, box:top:3, ...), and this target is none")
+            raise MethodError(
+                "d-rise explains boxes of a detector (target box, box:top:3, ...), and this target is none"
+            )
         return super().__call__(problem)
 
     def scores(

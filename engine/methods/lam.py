@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from ..attribution.advice import advised
 from ..attribution.maps import InputMaps, Maps
@@ -73,6 +72,8 @@ def gaussian(size: int, sigma: float) -> NDArray[np.float64]:
 
 def blurred(x: NDArray[Any], axes: tuple[int, int], line: NDArray[np.float64]) -> NDArray[Any]:
     """Images (N, ...) blurred along height and width; beyond the edges they are mirrored."""
+    from scipy import ndimage
+
     blurry = x.astype(np.float32) if x.dtype == np.float16 else x  # SciPy has no float16
     for axis in axes:
         blurry = ndimage.correlate1d(blurry, line, axis, mode="mirror")

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from ..errors import ModelError, TargetError, UnknownName
 from ..graph.model import Model
@@ -170,6 +169,8 @@ def region_cells(
 
 def _edge(cells: NDArray[np.bool_], chosen: int) -> NDArray[np.bool_]:
     """The cells at either side of the boundary."""
+    from scipy import ndimage
+
     inner = ndimage.binary_erosion(cells, _CROSS, border_value=1)
     band = ndimage.binary_dilation(cells, _CROSS) & ~inner
     if not band.any():
@@ -179,6 +180,8 @@ def _edge(cells: NDArray[np.bool_], chosen: int) -> NDArray[np.bool_]:
 
 def _component(cells: NDArray[np.bool_], number: int, chosen: int) -> NDArray[np.bool_]:
     """The `number`-th largest connected component; of equal ones the upper first."""
+    from scipy import ndimage
+
     labels, count = ndimage.label(cells)
     if number > count:
         raise TargetError(f"class {chosen} wins in {count} connected components: there is no component {number}")

@@ -58,7 +58,16 @@ def test_options_of_the_same_name_say_the_same() -> None:
     # what a command shows most of, and what it writes where, is its own affair
     differing = {name for name, texts in said.items() if len(texts) > 1}
     own = {"--out", "--force", "--most", "--all", "--batch", "--on", "--seed", "--method", "--target", "--option"}
-    assert differing <= own | {"--channel", "--class", "--objective", "--range", "--steps", "--every", "--threshold", "--layer"}
+    assert differing <= own | {
+        "--channel",
+        "--class",
+        "--objective",
+        "--range",
+        "--steps",
+        "--every",
+        "--threshold",
+        "--layer",
+    }
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], []])
