@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .attribution.inputs import CARD_OPTIONS, Input, input_of, values_at
+from .attribution.photos import card_or_none, photos_of
 from .attribution.plain import percent
 from .detection.detections import Detections, found_in
 from .detection.emit import LABELS, SCORES, SIDES
@@ -24,6 +26,7 @@ from .inspect.answer import Answer
 from .inspect.finite import why_not_finite
 from .load import load
 from .preprocess.answers import answer_of
+from .preprocess.depth import assumed
 from .preprocess.find import find_detector
 from .targets.classify import Guess, best
 
@@ -85,6 +88,9 @@ def predict(model: Source, images: ArrayLike | Mapping[str, ArrayLike], top: int
     images: uint8 (H, W, 3) RGB, several in a list or (N, H, W, 3), or a ready tensor, as `explain` takes them. top: how
     many classes. options: fields of the model card; `providers`, `threads`, `batch`.
 
+    A uint16 picture with values under 4096 of which the card says neither `bits` nor `window` is read as 12 bits, with
+    a warning; `explain` refuses it.
+
     Returns a Prediction of one image, a list of them for a list or a batch. Raises UnknownName, ModelError (the answer
     is neither classes nor numbers, or not finite), ShapeError, CardError.
     """
@@ -102,7 +108,7 @@ def predict(model: Source, images: ArrayLike | Mapping[str, ArrayLike], top: int
             f"nothing to predict: the output {answer.output!r} is neither classes nor numbers ({answer.reason}); if it "
             "is, give answer=, or name another output with output="
         )
-    given = input_of(ready, images)
+    given = input_of(ready, _deep(ready, images))
     shared = {name: np.asarray(array) for name, array in given.others.items()}
     exposed = expose(ready, answer.value, only=True)
     needed = {v.name for v in exposed.inputs}
@@ -111,6 +117,22 @@ def predict(model: Source, images: ArrayLike | Mapping[str, ArrayLike], top: int
     found = _of(answer, values, given.labels, top, lambda: why_not_finite(ready))
     several = isinstance(images, (list, tuple)) or len(found) > 1
     return found if several else found[0]
+
+
+def _deep(model: Model, images: Any) -> Any:
+    """Pictures of 12 bits in 16, of which the card says nothing, as pictures of 16 bits; a warning says so."""
+    photos = None if isinstance(images, Mapping) else photos_of(model, images)
+    card = card_or_none(model) if photos else None
+    if photos is None or card is None:
+        return images
+    read = [assumed(photo, card) for photo in photos]
+    notes = dict.fromkeys(note for _, note in read if note is not None)
+    if not notes:
+        return images
+    for note in notes:
+        warnings.warn(note, stacklevel=3)
+    several = isinstance(images, (list, tuple)) or np.ndim(images) == 4
+    return [photo for photo, _ in read] if several else read[0][0]
 
 
 def detect(model: Source, images: ArrayLike | Mapping[str, ArrayLike], **options: Any) -> Any:

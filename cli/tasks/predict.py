@@ -14,6 +14,7 @@ from ...engine.errors import ImageError
 from ..parameters.inputs import card_of, fixed_batch, open_model, take_images
 from ..sources.source import ALL, Selection
 from ..terminal.echo import one_line
+from ..terminal.words import as_options
 from . import predict_boxes as boxes
 from .guesses import plain_guess
 from .over_images import Entry, Pixels, ReadImage, over_batches
@@ -120,9 +121,18 @@ class BatchPrediction:
 
     def several(self, images: Sequence[ReadImage]) -> list[Entry]:
         """The entries of images, in order."""
-        values = self._scores([self.options.selection.part(image.pixels) for image in images])
+        values = self._scores([self._read(image) for image in images])
         found = _numbers(values, self.answer) if self.answer.kind == "number" else self._classes(values)
         return [self._entry(image, results) for image, results in zip(images, found, strict=True)]
+
+    def _read(self, image: ReadImage) -> Pixels:
+        """The part of an image that is asked for; 12 bits in a 16-bit picture are read as such, which is said."""
+        from ...engine.preprocess.depth import assumed
+
+        pixels, note = assumed(self.options.selection.part(image.pixels), self.card)
+        if note is not None:
+            self.bar.say(f"{str(image.path)!r}: {as_options(note)}")
+        return pixels
 
     def _classes(self, values: NDArray[Any]) -> list[dict[str, Any]]:
         from ...engine.targets.classify import best

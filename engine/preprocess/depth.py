@@ -49,6 +49,24 @@ def check_depth(picture: NDArray[Any], card: Card) -> None:
         )
 
 
+def assumed(picture: NDArray[Any], card: Card) -> tuple[NDArray[Any], str | None]:
+    """A picture that `check_depth` refuses for its few bits as one of 16 bits whose white is 4095, and the words on it.
+
+    For a first look only (`predict`): 12 bits whatever the picture holds, so that pictures of one camera stay alike.
+    Others come back as they are.
+    """
+    silent = card.window is None and card.bits is None and picture.dtype == np.uint16 and picture.size > 0
+    greatest = int(picture.max()) if silent else 0
+    if not 0 < greatest.bit_length() <= FEW_BITS:
+        return picture, None
+    white = (1 << FEW_BITS) - 1
+    return (
+        np.rint(picture * np.float32(_WHITE / white)).astype(np.uint16),
+        f"the greatest value of this 16-bit picture is {greatest} of {_WHITE}: it is read as {FEW_BITS} bits, white is "
+        f"{white}; bits=12, bits=16 or window=LOW,HIGH as an option or in the card says what is right",
+    )
+
+
 def _usual(bits: int) -> int:
     """The depth of cameras and scanners that holds so many bits."""
     return next(depth for depth in (8, 10, 12) if bits <= depth)
