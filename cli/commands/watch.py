@@ -76,8 +76,9 @@ from ..terminal.help import Command
     "--to",
     metavar="SINK",
     multiple=True,
-    help="Where results go besides the records; may be given several times: folder:DIR, jsonl:FILE, - for stdout. "
-    "Default: the folder `images` in --out.",
+    help="Where results go besides the records; may be given several times: folder:DIR, jsonl:FILE, - for stdout, "
+    "http://HOST/PATH, https://..., mqtt://HOST/TOPIC, mqtts://..., mp4:FILE, cvat:FILE, label-studio:FILE. Default: "
+    "the folder `images` in --out.",
 )
 @options.option(
     "--move-to",

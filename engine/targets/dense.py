@@ -147,10 +147,17 @@ def _least(scores: str, compared: float | None, threshold: float | None) -> floa
     return {"probabilities": p, "log-probabilities": math.log(p)}.get(scores, math.log(p / (1 - p)))
 
 
+def check_cells(scores: NDArray[Any]) -> None:
+    """Raise TargetError for one sample's scores (C, h, w) without a class or a place."""
+    if not scores.size:
+        raise TargetError(f"there is no region in a map of shape {list(scores.shape)}: it has no class or no place")
+
+
 def region_cells(
     place: Place, row: int, scores: NDArray[Any], chosen: int, least: float, region: Region
 ) -> NDArray[np.bool_]:
     """The cells (h, w) of one sample's scores (C, h, w) that are in a region. Raises TargetError where none are."""
+    check_cells(scores)
     if region.box is not None or region.mask is not None:
         return _boxed(place, row, scores.shape[1:], region.box, region.mask)
     cells = np.asarray((scores.argmax(axis=0) == chosen) if len(scores) > 1 else scores[0] > least)

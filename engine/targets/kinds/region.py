@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ...emitter.emitter import Emitter
 from ...errors import TargetError
 from ..classes import class_index
-from ..dense import DenseOutput, box_cells, dense_output, region_cells
+from ..dense import DenseOutput, box_cells, check_cells, dense_output, region_cells
 from ..files import no_picture, read_file
 from ..in_graph import as_maps, as_value, largest_class, region_mask, share
 from ..registry import form, is_number, kind
@@ -133,6 +133,7 @@ class Region(Target):
 
     def _class(self, place: Place, scores: NDArray[Any], dense: DenseOutput) -> int:
         """The class that is meant, for one sample's scores (C, h, w)."""
+        check_cells(scores)
         if self.which is not None and self.which != PREDICTED:
             return class_index(self.which, place.labels, len(scores))
         if len(scores) == 1:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 
 import onnxray
+from onnxray.cli.commands.watch import command
 from onnxray.cli.files.images import read
 from onnxray.cli.sinks.folder import Folder
 from onnxray.cli.sinks.jsonl import JsonLines, Standard
-from onnxray.cli.sinks.registry import sink_of
+from onnxray.cli.sinks.registry import SINKS, sink_of
 from onnxray.cli.sinks.sink import Record
 from onnxray.engine.errors import OutputError, UnknownName
 
@@ -60,3 +62,10 @@ def test_a_folder(tmp_path: Path) -> None:
     ]
     np.testing.assert_array_equal(np.load(tmp_path / "out" / f"{base}-grad-cam.npy"), e.values)
     np.testing.assert_array_equal(read(tmp_path / "out" / f"{base}-grad-cam-overlay.png"), e.overlay())
+
+
+def test_the_help_of_watch_names_every_sink() -> None:
+    (option,) = (p for p in command.params if "--to" in p.opts)
+    assert isinstance(option, click.Option)
+    said = option.help or ""
+    assert [name for name in SINKS if f"{name}:" not in said] == []
