@@ -179,6 +179,8 @@ class _Work:
             self._looked_at = survey.at
             if survey.top is not None:
                 known = self._write_survey(survey, model, layers, runtime)
+                if known is None:
+                    return
             elif survey.at < len(files):
                 return
             else:  # no layer can be surveyed
@@ -192,19 +194,25 @@ class _Work:
 
     def _write_survey(
         self, survey: Any, model: Model, layers: Sequence[SiteLayer], runtime: RunOptions
-    ) -> dict[str, Any]:
+    ) -> dict[str, Any] | None:
+        """What the images say, layer by layer; None where the time ends before the last, for --resume to go on."""
         from ..files.sheet import write_sheet
         from .site.speaking import classes_of_units
-        from .site.survey import BEST, crops, image_list, numbers_of, thumbs
+        from .site.survey import BEST, Cache, crops, image_list, numbers_of, thumbs
 
         classes = classes_of_units(model, survey, layers, runtime)
         for name, tiles, record in thumbs(survey):
             write_sheet(self.folder / name, tiles, COLUMNS * 2, record)
-        cache: dict[str, Any] = {}
+        cache, made = Cache(), 0
         for layer in layers:
             if layer.name not in survey.top.layers:
                 continue
             names = LayerFiles(layer.slug)
+            if survey.was_whole and read_json(self.folder / names.numbers) is not None:
+                continue  # an earlier run came as far as this
+            if made and self.late():
+                return None
+            made += 1
             for number, units in layer.sheets:
                 tiles, record = crops(survey, layer, units, cache)
                 write_sheet(self.folder / names.crops(number), tiles, BEST, record)

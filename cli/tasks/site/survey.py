@@ -36,13 +36,15 @@ LEAST_IMAGES = 8
 class Survey:
     """One pass over images, saved in the file `part` on its way.
 
-    Attributes: `top` is None while nothing was found, or the time was over; `at`, how many files have been looked at.
+    Attributes: `top` is None while nothing was found, or the time was over; `at`, how many files have been looked at;
+    `was_whole`, whether an earlier run has looked at all of them.
     """
 
     files: Sequence[tuple[Path, str | None]]
     part: Path
     top: Top | None = None
     at: int = 0
+    was_whole: bool = False
     failures: dict[str, str] = field(default_factory=dict)
     paths: dict[str, Path] = field(default_factory=dict)
 
@@ -78,10 +80,12 @@ class Survey:
                 return
             if time.monotonic() > due:
                 due = self._save(scan)
-        self.at = len(self.files)
+        self.was_whole, self.at = before > 0 and not places, len(self.files)
         if not scan.count:
             first = next(iter(self.failures.values()))
             raise ImageError(f"none of the {len(self.files)} images can be read; the first: {first}")
+        if not self.was_whole:
+            self._save(scan)  # what is made of it may take longer than the time that is left
         self.top = scan.result()
 
     def _scan(self, model: Model, names: Sequence[str], runtime: RunOptions) -> Scan:
@@ -193,8 +197,20 @@ def inside(size: Sequence[int], side: int) -> tuple[int, int]:
     return max(1, round(size[0] * share)), max(1, round(size[1] * share))
 
 
+# Images kept decoded while crops are cut, and crops: units of deep layers see the same whole images.
+_IMAGES, _CROPS = 64, 8192
+
+
+@dataclass
+class Cache:
+    """Images and crops that are kept while crops are cut."""
+
+    images: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
+    crops: dict[tuple[str, tuple[int, int, int, int]], NDArray[np.uint8]] = field(default_factory=dict)
+
+
 def crops(
-    survey: Survey, layer: SiteLayer, units: Sequence[int], cache: dict[str, NDArray[np.uint8]]
+    survey: Survey, layer: SiteLayer, units: Sequence[int], cache: Cache
 ) -> tuple[NDArray[np.uint8], dict[str, Any]]:
     """Tiles (units * BEST, CROP, CROP, 3) of what units see of their strongest images."""
     import numpy as np
@@ -210,24 +226,26 @@ def crops(
     return tiles, {"units": list(units), "each": BEST, "counts": counts}
 
 
-# Images kept decoded while crops are cut.
-_KEPT = 64
-
-
-def _crop(survey: Survey, example: Example, cache: dict[str, NDArray[np.uint8]]) -> NDArray[np.uint8]:
+def _crop(survey: Survey, example: Example, cache: Cache) -> NDArray[np.uint8]:
     """A square around what the unit sees, as far as the image goes."""
     import numpy as np
 
     from ....kernels.resize import resize
 
     name = example.image.name
-    if name not in cache:
-        if len(cache) >= _KEPT:
-            cache.pop(next(iter(cache)))
-        cache[name] = survey.pixels(name)
-    pixels = cache[name]
-    y0, x0, y1, x1 = square_of(example.box, pixels.shape[:2])
-    return np.asarray(resize(np.ascontiguousarray(pixels[y0:y1, x0:x1]), (CROP, CROP)))
+    if name not in cache.images:
+        if len(cache.images) >= _IMAGES:
+            cache.images.pop(next(iter(cache.images)))
+        cache.images[name] = survey.pixels(name)
+    pixels = cache.images[name]
+    place = square_of(example.box, pixels.shape[:2])
+    if (name, place) not in cache.crops:
+        if len(cache.crops) >= _CROPS:
+            cache.crops.pop(next(iter(cache.crops)))
+        y0, x0, y1, x1 = place
+        cut = resize(np.ascontiguousarray(pixels[y0:y1, x0:x1]), (CROP, CROP))
+        cache.crops[name, place] = np.asarray(cut)
+    return cache.crops[name, place]
 
 
 def square_of(box: Sequence[float], size: Sequence[int]) -> tuple[int, int, int, int]:

@@ -23,6 +23,8 @@ from click.testing import Result
 
 import onnxray
 from onnxray.cli.files.images import read, write
+from onnxray.cli.tasks import microscope
+from onnxray.cli.tasks.site import survey
 from onnxray.cli.tasks.site.view import site_view
 
 FEW = ("--steps", 2, "--picture-size", 32, "-q")
@@ -91,6 +93,37 @@ def test_resumed_it_is_the_same(run: Callable[..., Result], model: Path, tmp_pat
     again = run("microscope", model, "-o", tmp_path / "parts", *FEW)
     assert "another run" in again.stderr
     assert run("microscope", model, "-o", tmp_path / "parts", *FEW, "--resume").exit_code == 0
+    assert files_of(tmp_path / "parts") == files_of(tmp_path / "whole")
+
+
+def test_what_images_say_is_written_layer_by_layer(
+    run: Callable[..., Result], model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time ends when the crops of the first layer are cut: pages are made all the same, --resume goes on there."""
+    for name in "ab":
+        write(tmp_path / f"{name}.png", np.random.default_rng(ord(name)).integers(0, 256, (32, 32, 3), np.uint8))
+    images = [tmp_path / "a.png", tmp_path / "b.png"]
+    assert run("microscope", model, *images, "-o", tmp_path / "whole", *FEW).exit_code == 0
+    cut, made = survey.crops, list[str]()
+
+    def counted(*given: Any) -> Any:
+        made.append(given[1].name)
+        return cut(*given)
+
+    monkeypatch.setattr(survey, "crops", counted)
+    with monkeypatch.context() as patch:
+        patch.setattr(microscope._Work, "late", lambda work: bool(made))
+        done = run("microscope", model, *images, "-o", tmp_path / "parts", *FEW, "--time", "10m")
+    assert done.exit_code == 0, done.stderr
+    first = set(made)
+    assert len(first) == 1
+    assert check(tmp_path / "parts") > 10
+    missing = json.loads((tmp_path / "parts" / "manifest.json").read_text())["missing"]
+    assert missing["survey"]["complete"] is False
+    made.clear()
+    assert run("microscope", model, *images, "-o", tmp_path / "parts", *FEW, "--resume").exit_code == 0
+    assert made
+    assert not first & set(made)
     assert files_of(tmp_path / "parts") == files_of(tmp_path / "whole")
 
 
