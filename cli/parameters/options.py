@@ -256,7 +256,16 @@ def _window(name: str, text: str) -> list[float] | str:
 
 def _order(name: str, text: str) -> str | list[str | int]:
     """What `order` takes: colours, or bands."""
-    return _bands(name, text) if "," in text or text.strip().isdigit() else text
+    if "," in text or text.strip().isdigit():
+        return _bands(name, text)
+    from ...engine.preprocess.card import to_order
+    from ...engine.preprocess.fields import FieldRefused
+
+    try:
+        return to_order(text)
+    except FieldRefused as error:
+        said = f"{text!r} is not {error}, nor bands with commas, nor one band's number"
+        raise click.BadParameter(said, param_hint=f"'--{name}'") from None
 
 
 def _bands(name: str, text: str) -> list[str | int]:

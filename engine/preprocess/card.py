@@ -197,7 +197,7 @@ OPTION_FIELDS = tuple(name for name in FIELDS if name not in ("source", "warning
 ANSWER_FIELDS = ("labels", "output", "answer", "scores", "decision_threshold", "detector")
 
 
-_ORDER = choice_of(get_args(Order), True, {"GREY": "GRAY", "L": "GRAY", "GRAYSCALE": "GRAY", "GREYSCALE": "GRAY"})
+to_order = choice_of(get_args(Order), True, {"GREY": "GRAY", "L": "GRAY", "GRAYSCALE": "GRAY", "GREYSCALE": "GRAY"})
 _PARSERS: dict[str, Callable[[Any], Any]] = {
     "input": to_text,
     "kind": choice_of(tuple(CARD_KINDS), False, {}),
@@ -205,7 +205,7 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "size": to_size,
     "mean": lambda v: to_numbers(v, positive=False),
     "std": lambda v: to_numbers(v, positive=True),
-    "order": lambda v: _ORDER(v) if isinstance(v, str) or not hasattr(v, "__iter__") else to_bands(v),
+    "order": lambda v: to_order(v) if isinstance(v, str) or not hasattr(v, "__iter__") else to_bands(v),
     "bits": to_bits,
     "window": to_window,
     "bands": to_names,

@@ -183,10 +183,11 @@ def test_workers_side_by_side():
 
 
 def test_empty_batch():
-    clean = np.zeros((3, 8, 8, 1), np.float32)
+    clean = np.ones((3, 8, 8, 1), np.float32)
     occlusion.copies(np.empty((0, 3, 8, 8, 1), np.float32), clean, clean, np.empty((0, 4), np.int64))
     none = np.empty((0, 2), np.int64)
     occlusion.crops(np.empty((0, 3, 4, 4, 1), np.float32), clean, none, np.empty((0, 3, 2, 2, 1), np.float32), none)
+    assert (clean == 1).all()
 
 
 CLEAN = np.zeros((3, 8, 9, 1), np.float32)

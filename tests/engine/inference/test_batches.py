@@ -109,7 +109,8 @@ def test_no_rows(cnn: onnx.ModelProto) -> None:
     def never(*_: Any) -> Any:
         raise AssertionError("called")
 
-    run_generated(model, GeneratedRows(0, never, {model.inputs[0].name: X[:1]}), never, [model.outputs[0].name])
+    rows = GeneratedRows(0, never, {model.inputs[0].name: X[:1]})
+    assert run_generated(model, rows, never, [model.outputs[0].name]) is None
 
 
 @pytest.mark.parametrize("count", [1, 8, 37])
