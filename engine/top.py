@@ -21,6 +21,7 @@ from .inspect.layers import Layer
 from .load import load
 from .preprocess.answers import answer_of
 from .preprocess.card import OPTION_FIELDS
+from .preprocess.depth import shown
 from .preprocess.geometry import Geometry, place
 from .preprocess.image import prepare
 from .survey.pictures import pictures_of
@@ -58,8 +59,8 @@ def top(
     strongest; equal values are ordered by content, so that the result depends neither on the order of the images nor on
     how they are cut into parts (see `merge_tops` in `onnxray.engine.survey.top`).
 
-    images: an iterable, read once: `Picture`s (name, uint8 (H, W, 3) pixels, label), pairs of a name and pixels, or
-        pixels alone, which are named by their number.
+    images: an iterable, read once: `Picture`s (name, pixels, label), pairs of a name and pixels, or pixels alone, which
+        are named by their number; pixels are uint8 (H, W, 3) RGB or (H, W), or what else the model's card reads.
     layers: names of layers, modules or values, or `Layer`s; "classes", the default, for the scores of the classes.
     k: how many images per unit.
     labels: what the selectivity of units is about: "given", the labels of the pictures; "predicted", the classes that
@@ -137,12 +138,12 @@ class Looks:
         layer: str,
         unit: int,
         example: Example,
-        pixels: NDArray[np.uint8],
+        pixels: NDArray[Any],
         *,
         field: Field = "exact",
         project: Sequence[str] = (),
     ) -> Look:
-        """The unit of `layer` and the image of `example`, whose `pixels` are uint8 (H, W, 3) or (H, W).
+        """The unit of `layer` and the image of `example`, whose `pixels` are as `top` takes them.
 
         field: "exact", all that the unit can see at the example's place; "effective", the smallest box that holds 95 %
         of the magnitude of its gradient there (W. Luo et al., "Understanding the Effective Receptive Field in Deep
@@ -162,19 +163,18 @@ class Looks:
         elif field != "exact":
             raise UnknownName("field", str(field), ("exact", "effective"))
         rows, columns = pixel_slices(example.box, (pixels.shape[0], pixels.shape[1]))
-        crop = pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, 2)
+        picture = shown(pixels, self.card)
         heat = None if where.places < 2 or len(where.grid) != 2 else self._heat(where, unit, pixels, geometry)
         return Look(
             example,
-            np.ascontiguousarray(crop[rows, columns]),
+            np.ascontiguousarray(picture[rows, columns]),
             None if heat is None else np.ascontiguousarray(heat[rows, columns]),
             {name: self._projected(name, target, pixels, geometry)[rows, columns] for name in project},
         )
 
     def _target(self, layer: UnitLayer, unit: int, example: Example) -> Target:
-        if len(layer.read) != 1:
-            return Target.unit(layer.value, unit, self._at(layer, example))
-        return Target.unit(layer.read[0], unit, self._at(layer, example))
+        value = layer.read[0] if len(layer.read) == 1 else layer.value
+        return Target.unit(value, unit, self._at(layer, example))
 
     def _at(self, layer: UnitLayer, example: Example) -> tuple[int, ...] | None:
         """The place along the value's own axes."""
@@ -189,13 +189,13 @@ class Looks:
             return (int(layer.order[number]),)
         return tuple(int(i) for i in np.unravel_index(int(layer.order[number]), sizes))  # type: ignore[arg-type]
 
-    def _heat(self, layer: UnitLayer, unit: int, pixels: NDArray[np.uint8], geometry: Geometry) -> NDArray[np.float32]:
+    def _heat(self, layer: UnitLayer, unit: int, pixels: NDArray[Any], geometry: Geometry) -> NDArray[np.float32]:
         if layer.name not in self._feeds:
             self._feeds[layer.name] = Feed(self.model, self.card, layer.read, self.runtime)
         values = self._feeds[layer.name].values([prepare(pixels, self.card).tensor])
         return geometry.to_image(layer.maps(values)[0, unit].reshape(layer.grid), fill=math.nan)
 
-    def _effective(self, target: Target, pixels: NDArray[np.uint8], geometry: Geometry) -> Box | None:
+    def _effective(self, target: Target, pixels: NDArray[Any], geometry: Geometry) -> Box | None:
         """None where nothing changes the unit."""
         found = smallest_box(np.abs(self._planes("gradient", target, pixels)).sum(axis=0), EFFECTIVE)
         if found is None:
@@ -205,17 +205,17 @@ class Looks:
         ys, xs = np.clip([y0, y1], top, bottom), np.clip([x0, x1], left, right)
         return float(ys[0]), float(xs[0]), float(ys[1]), float(xs[1])
 
-    def _projected(
-        self, method: str, target: Target, pixels: NDArray[np.uint8], geometry: Geometry
-    ) -> NDArray[np.uint8]:
+    def _projected(self, method: str, target: Target, pixels: NDArray[Any], geometry: Geometry) -> NDArray[np.uint8]:
         planes = self._planes(method, target, pixels)
-        if len(planes) == 3 and self.card.order == "BGR":
+        if self.card.has_bands:
+            planes = planes[[self.card.channel_of(band) for band in self.card.shown_bands]]
+        elif len(planes) == 3 and self.card.order == "BGR":
             planes = planes[::-1]
         planes = planes if len(planes) == 3 else np.repeat(planes[:1], 3, axis=0)
         some = np.abs(planes[planes != 0])
         return around_gray(geometry.to_image(planes), float(np.percentile(some, 99.5)) if some.size else 1.0)
 
-    def _planes(self, method: str, target: Target, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _planes(self, method: str, target: Target, pixels: NDArray[Any]) -> NDArray[np.float32]:
         """(C, h, w) over the model's plane."""
         runtime: dict[str, Any] = {"providers": self.runtime.providers, "threads": self.runtime.threads}
         values = explain(self.model, pixels, method, target, **runtime).values

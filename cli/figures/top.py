@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -37,9 +37,9 @@ class UnitRows:
     rows: Sequence[Row]
 
 
-def sheet(title: str, lines: Sequence[str], units: Sequence[UnitRows]) -> NDArray[np.uint8]:
+def sheet(title: str, lines: Sequence[str], units: Iterable[UnitRows]) -> NDArray[np.uint8]:
     """A page of units under one another, a rule between them."""
-    blocks = [_unit(unit) for unit in units]
+    blocks = list(map(_unit, units))
     width = max(block.shape[1] for block in blocks)
     parts: list[figure.Block] = []
     for block in blocks:

@@ -57,7 +57,7 @@ def report(options: ReportOptions, document: Callable[[str, str, Subject, Sequen
     examples = examples_in(options.examples) if options.examples is not None else None
     model = open_model(options.model, common.card)
     card = card_of(model, common.quiet)
-    path, pixels = _read(options.image)
+    path, pixels = _read(options.image, card)
     subject = Subject(model, card, OnePhoto(path, pixels), (path, pixels), LayerValues(model, card, common.runtime))
     parts = []
     with Progress(len(_SECTIONS), "sections", quiet=common.quiet, bar=common.progress) as bar:
@@ -78,10 +78,10 @@ def _sections(subject: Subject, examples: Any, layer: str | None) -> Iterator[Se
         yield task.section(subject, examples, layer) if name == "unit_examples" else task.section(subject)
 
 
-def _read(image: Any) -> tuple[Path, NDArray[np.uint8]]:
-    from ..files.images import read
+def _read(image: Any, card: Card) -> tuple[Path, NDArray[Any]]:
+    from ..files.photos import read_photo
 
     if isinstance(image, str | Path):
-        return Path(image), read(image)
+        return Path(image), read_photo(image, card)
     digest = hashlib.sha256(image.tobytes()).hexdigest()
     return Path(f"image {digest[:8]}"), image

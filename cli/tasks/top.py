@@ -7,18 +7,17 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...engine.caches import Kept
 from ..parameters.inputs import card_of, find_labelled_images, open_model
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from ...engine.graph.model import Model
-    from ...engine.preprocess.card import Card
     from ...engine.survey.pictures import Picture
     from ...engine.survey.scan import Scan
     from ...engine.survey.top import Example, Top
@@ -35,6 +34,8 @@ RESULT, _PART = "result", "unfinished.npz"
 _SAVE, _SAVE_TIMES = 20.0, 20
 # Units of a layer that are drawn without --channel, and units of one sheet.
 _DRAWN, _PER_SHEET = 12, 12
+# Images kept decoded while sheets are drawn, those of them that are large, and the bytes from which on one is.
+_IMAGES, _LARGE_IMAGES, _LARGE = 64, 8, 4 << 20
 
 
 @dataclass(frozen=True)
@@ -222,6 +223,9 @@ class _Drawing:
     found: Top
     chosen: Mapping[str, Sequence[int]]
     runtime: Any
+    images: Kept[str, NDArray[Any]] = field(
+        default_factory=lambda: Kept(_IMAGES, lambda pixels: pixels.nbytes > _LARGE, _LARGE_IMAGES)
+    )
 
     @cached_property
     def _summaries(self) -> dict[str, Any]:
@@ -257,7 +261,8 @@ class _Drawing:
         if self.found.labelled and found.layer.kind != "classes":
             kind = "the model's own answers" if self.found.labelled == "predicted" else "the names of the folders"
             lines.append(f"Selectivity, 0 to 1, is for one class against the others; the classes are {kind}.")
-        rows = [self._unit(looks, layer, unit) for unit in units]
+        # One by one: a unit's crops may be whole images.
+        rows = (self._unit(looks, layer, unit) for unit in units)
         name = self.run.name(f"{layer}.png")
         self.run.manifest["files"].append(self.run.picture(name, sheet(title, lines, rows)))
 
@@ -293,9 +298,11 @@ class _Drawing:
     def _look(self, looks: Looks, layer: str, unit: int, example: Example, plain: bool = False) -> Look | None:
         """None for an image that can no longer be read."""
         from ...engine.errors import ImageError
+        from ..files.photos import read_photo
 
+        name = example.image.name
         try:
-            pixels = _seen(example.image.name, self.found.card)
+            pixels = self.images.get(name, lambda: read_photo(name, self.found.card))
         except ImageError as error:
             self.bar.say(str(error))
             return None
@@ -363,19 +370,3 @@ def _plain(example: Example) -> dict[str, Any]:
         "box": list(example.box),
     }
     return entry if example.quantile is None else {"quantile": example.quantile, **entry}
-
-
-def _seen(name: str, card: Card | None) -> NDArray[np.uint8]:
-    """An image as it is shown. Raises ImageError."""
-    from ...engine.preprocess.depth import shown
-    from ..files.photos import read_photo
-
-    deep = card is not None and (card.bits or card.window or card.has_bands)
-    return shown(read_photo(name, card), card) if deep and card is not None else _pixels(name)
-
-
-@lru_cache(maxsize=64)
-def _pixels(name: str) -> NDArray[np.uint8]:
-    from ..files.images import read
-
-    return read(name)

@@ -82,6 +82,7 @@ def _strongest(subject: Subject, layer: Layer) -> list[tuple[int, Tile]]:
 
     path, pixels = subject.focused
     photo, tensor = subject.work.prepare(path.name, pixels)
+    pixels = subject.picture(pixels)
     _, values = next(subject.work.layers(tensor, [layer], around=False))
     _, channel, _ = unit_axes(subject.model, layer.name)
     maps = np.moveaxis(values[layer.output][0], channel - 1, 0)
@@ -130,11 +131,13 @@ def _of_site(folder: Path) -> Examples:
 
 def _of_top(folder: Path) -> Examples:
     from ...engine.errors import ImageError
+    from ...engine.preprocess.depth import shown
     from ...engine.survey.top import load_top
     from ...engine.top import pixel_slices
     from ..figures.figure import number, picture
     from ..figures.parts import Tile
     from ..files.images import read
+    from ..files.photos import read_photo
 
     top = load_top(folder)
 
@@ -144,11 +147,12 @@ def _of_top(folder: Path) -> Examples:
         found = []
         for n, example in enumerate(top.strongest(layer, unit)[:_EXAMPLES], 1):
             try:
-                pixels = read(example.image.name)
+                name = example.image.name
+                pixels = read(name) if top.card is None else shown(read_photo(name, top.card), top.card)
             except ImageError:
                 continue  # it has gone since
             rows, columns = pixel_slices(example.box, (pixels.shape[0], pixels.shape[1]))
-            note = f"{Path(example.image.name).name}, {number(example.value)}"
+            note = f"{Path(name).name}, {number(example.value)}"
             found.append(Tile(f"example {n}", picture(pixels[rows, columns], _SIDE), note))
         return found
 

@@ -327,7 +327,7 @@ def _examples(
             except ImageError as error:
                 bar.say(str(error))
                 continue
-            yield path, entry_of(Picture(str(path), pixels)).id, prepare(pixels, card, threads=1).tensor
+            yield path, entry_of(Picture(str(path), pixels), card).id, prepare(pixels, card, threads=1).tensor
 
     named: dict[int, Path] = {}
     with Ahead(decoded(), _AHEAD) as images:

@@ -20,7 +20,7 @@ from ..optimize.linear import ACTIVATIONS, activated, linear_value
 from ..preprocess.image import prepare
 from ..proto.attributes import attributes
 from .layer_health import Covariance, LayerHealth, covariance_of
-from .pictures import Ahead, Picture, entry_of
+from .pictures import Ahead, Picture, check_picture
 from .scan import Feed, sized
 from .similarity import LEAST_IMAGES, grams, hsic
 from .statistics import gather, no_statistics
@@ -156,7 +156,8 @@ def run(measures: Sequence[Measure], pictures: Iterable[Picture]) -> Iterator[tu
     """
 
     def ready(picture: Picture) -> list[NDArray[Any]]:
-        entry_of(picture)
+        for measure in measures:
+            check_picture(picture, measure.card)
         return [prepare(picture.pixels, measure.card, threads=1).tensor for measure in measures]
 
     done = 0

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ShapeError
+from ..preprocess.card import Card
 
 T = TypeVar("T")
 
@@ -44,13 +45,20 @@ class ImageEntry:
         return id_of(self.sha256)
 
 
-def entry_of(picture: Picture) -> ImageEntry:
-    """Raises ShapeError where the pixels are no image."""
+def check_picture(picture: Picture, card: Card) -> None:
+    """Raises ShapeError where the pixels are no image; numbers of other types are one where the card has a window."""
     pixels = picture.pixels
-    if pixels.dtype not in (np.uint8, np.uint16) or pixels.ndim not in (2, 3) or 0 in pixels.shape:
+    known = pixels.dtype in (np.uint8, np.uint16) or (pixels.dtype.kind in "uif" and card.window is not None)
+    if not known or pixels.ndim not in (2, 3) or 0 in pixels.shape:
         raise ShapeError(
             f"the image {picture.name!r} must be uint8 (H, W, 3) RGB or (H, W), got {pixels.dtype} {pixels.shape}"
         )
+
+
+def entry_of(picture: Picture, card: Card) -> ImageEntry:
+    """Raises ShapeError where the pixels are no image."""
+    check_picture(picture, card)
+    pixels = picture.pixels
     digest = hashlib.sha256(repr(pixels.shape).encode())
     digest.update(np.ascontiguousarray(pixels).data)
     return ImageEntry(digest.hexdigest(), picture.name, picture.label, (pixels.shape[0], pixels.shape[1]))

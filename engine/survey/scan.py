@@ -84,7 +84,8 @@ class Feed:
     def __init__(self, model: Model, card: Card, names: Sequence[str], runtime: RunOptions) -> None:
         self.names = tuple(dict.fromkeys(names))
         self.model, self.card = exposed_at(model, self.names), card
-        shape = prepare(np.zeros((2, 2, 3), np.uint8), card).tensor
+        bands = 1 + max(card.order) if isinstance(card.order, tuple) else 3
+        shape = prepare(np.zeros((2, 2, bands), np.uint8), card).tensor
         self.size = batch_size({"": shape if card.batched else shape[None]}, runtime)
         self.runtime = replace(runtime, batch=self.size)
         others = [v for v in self.model.inputs if v.name != card.input]
@@ -138,8 +139,7 @@ class Scan:
 
     def ready(self, picture: Picture) -> Ready:
         """The image as the model takes it; any thread may call it. Raises ShapeError."""
-        entry = entry_of(picture)
-        return Ready(entry, prepare(picture.pixels, self.card, threads=1).tensor)
+        return Ready(entry_of(picture, self.card), prepare(picture.pixels, self.card, threads=1).tensor)
 
     def run(self, pictures: Iterable[Picture]) -> Iterator[int]:
         """Survey all images, those to come being prepared meanwhile; yields how many are done, batch by batch."""

@@ -16,6 +16,10 @@ from click.testing import Result
 
 import onnxray
 from onnxray.cli.files.images import read
+from onnxray.engine.preprocess.geometry import place
+from onnxray.engine.survey.health import load_health
+from onnxray.engine.survey.top import load_top
+from onnxray.engine.top import Looks, pixel_slices
 
 Run = Callable[..., Result]
 
@@ -192,3 +196,31 @@ def test_a_picture_without_the_bands(run: Run, small: Callable[..., Path], photo
     done = run("explain", small(BANDS, **NAMED), photo, "-o", tmp_path / "out")
     assert done.exit_code == 1
     assert "the card names band 4, counted from 0, but the picture has 3" in done.stderr
+
+
+@pytest.mark.parametrize("numbers", [np.uint16, np.float32])
+def test_units_of_a_model_of_bands(run: Run, small: Callable[..., Path], tmp_path: Path, numbers: type) -> None:
+    """Values, heat and health are those of the picture that the model sees, not of what is shown of it."""
+    model = small(BANDS, window="none", mean=500, std=200)
+    cubes = [np.roll(CUBE, n, 0).astype(numbers) for n in range(3)]
+    for n, cube in enumerate(cubes):
+        np.save(tmp_path / f"{n}.npy", cube)
+    files, options = [tmp_path / f"{n}.npy" for n in range(3)], ("--layer", "c", "-q")
+    done = run("top", model, *files, *options, "-o", tmp_path / "top", "-k", 2, "--project", "deconvnet")
+    assert done.exit_code == 0, done.stderr
+    maps = onnxray.activations(model, cubes, "c")["c"]
+    units = json.loads((tmp_path / "top" / "units.json").read_text())["layers"]["c"]
+    for unit, entry in enumerate(units):
+        want = np.sort(maps[:, unit].max((1, 2)))[:0:-1]
+        np.testing.assert_allclose([e["value"] for e in entry["strongest"]], want, rtol=1e-5)
+    example = load_top(tmp_path / "top" / "result").strongest("c", 1)[0]
+    n, looks = int(Path(example.image.name).stem), Looks(onnxray.load(model), "c")
+    look = looks.look("c", 1, example, cubes[n], project=("deconvnet",))
+    heat = place(looks.card, CUBE.shape[:2]).to_image(maps[n, 1], fill=np.nan)
+    assert look.heat is not None
+    np.testing.assert_allclose(look.heat, heat[pixel_slices(example.box, CUBE.shape[:2])], rtol=1e-4, atol=1e-4)
+    assert look.crop.shape == look.projections["deconvnet"].shape == (*look.heat.shape, 3)
+    done = run("health", model, *files, *options, "-o", tmp_path / "health")
+    assert done.exit_code == 0, done.stderr
+    found = load_health(tmp_path / "health" / "result").layer("c")
+    np.testing.assert_allclose(found.mean, maps.mean((0, 2, 3)), rtol=1e-5, atol=1e-5)
