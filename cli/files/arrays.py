@@ -11,22 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...engine.errors import ImageError, ShapeError, UnknownName
-from ...engine.preprocess.arrays import read_array, read_arrays
+from ...engine.preprocess.arrays import NPY, is_array_file, read_array, read_arrays
 
 if TYPE_CHECKING:
     from ...engine.graph.model import Model
-
-_NPY, _NPZ = b"\x93NUMPY", b"PK\x03\x04"
-
-
-def is_array_file(path: Path) -> bool:
-    """Whether a file holds NumPy's arrays, by its first bytes."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(6)
-    except OSError:
-        return False  # said when it is read
-    return start == _NPY or (start[:4] == _NPZ and path.suffix.lower() != ".zip")
 
 
 def read_inputs(path: Path, model: Model) -> NDArray[Any] | dict[str, NDArray[Any]]:
@@ -36,7 +24,7 @@ def read_inputs(path: Path, model: Model) -> NDArray[Any] | dict[str, NDArray[An
     """
     try:
         with path.open("rb") as file:
-            single = file.read(6) == _NPY
+            single = file.read(6) == NPY
         if single:
             return read_array(path)
         found = read_arrays(path)
@@ -116,9 +104,10 @@ def _from_file(path: Path, name: str, model: Model) -> NDArray[Any]:
             f"there is no file {str(path)!r}: write {name}=FILE, {name}=NUMBER, {name}=zeros or {name}=ones"
         )
     if not is_array_file(path):
-        from .images import read
+        from ...engine.attribution.photos import card_or_none
+        from .photos import read_photo
 
-        return read(path)
+        return read_photo(path, card_or_none(model))
     given = read_inputs(path, model)
     if not isinstance(given, Mapping):
         return given

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...engine.preprocess.depth import WHITE
 from .header import Header
 
 _BAND = 1 << 20  # values
-# The white of 16 bits, and what is so dark in them that it seems to come from a camera of fewer.
-WHITE, DARK = 65535, 1 << 12
 
 
 def in_bands(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
@@ -28,21 +27,6 @@ def in_bands_of(array: NDArray[Any], other: NDArray[Any]) -> Iterator[NDArray[An
     for part in in_bands(other):
         yield array[start : start + len(part)]
         start += len(part)
-
-
-def about_range(stored: NDArray[Any], header: Header) -> list[str]:
-    """Whether 16 bits hold so small numbers that they seem to come from a camera of fewer bits."""
-    if stored.dtype != np.uint16 or header.maximum is not None or header.inverted:
-        return []
-    colours = stored if stored.ndim == 2 or stored.shape[2] != 4 else stored[..., :3]
-    greatest = max(int(part.max()) for part in in_bands(colours))
-    bits = greatest.bit_length()
-    if not 8 <= bits <= 14:
-        return []
-    return [
-        f"the greatest value of this 16-bit image is {greatest} of 65535, so it is shown almost black: if its camera "
-        f"gives {bits} bits, multiply its values by {1 << 16 - bits} first"
-    ]
 
 
 def eight_bits(stored: NDArray[Any], header: Header) -> NDArray[np.uint8]:

@@ -16,6 +16,7 @@ from ...engine.errors import ImageError
 from ...engine.graph.model import Model, Source
 from ...engine.load import load
 from ...engine.preprocess.card import Card
+from ...engine.preprocess.depth import WHITE
 
 
 @dataclass(frozen=True)
@@ -82,20 +83,17 @@ def pixels_of(image: Any, card: Card | None = None) -> tuple[Any, str | None, Se
         return np.asarray(image if image.mode in ("RGB", "RGBA", "L") else image.convert(plain)), None, ()
     if not isinstance(image, str | os.PathLike):
         return image, None, ()
-    from .images import decode_with_notes, read_bytes
+    from .images import read_bytes
     from .photos import photo_of
 
     source = os.fspath(image)
     data = read_bytes(image)
-    pixels, notes = decode_with_notes(data, where=repr(source)) if card is None else photo_of(image, data, card)
+    pixels, notes = photo_of(image, data, card)
     return pixels, source, notes
 
 
 def _deep(values: NDArray[Any]) -> NDArray[np.uint16]:
     """Pixels of a Pillow image of more than 8 bits. Raises ImageError."""
-    if values.size and not 0 <= int(values.min()) <= int(values.max()) <= _WHITE:
-        raise ImageError(f"the Pillow image holds {values.min()} to {values.max()}: 16 bits are 0 to {_WHITE}")
+    if values.size and not 0 <= int(values.min()) <= int(values.max()) <= WHITE:
+        raise ImageError(f"the Pillow image holds {values.min()} to {values.max()}: 16 bits are 0 to {WHITE}")
     return values.astype(np.uint16)
-
-
-_WHITE = 65535

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from ...engine.atomic import atomic
 from ...engine.errors import ImageError, OutputError, RuntimeUnavailable
-from .bit_depth import about_range, eight_bits, in_bands, in_bands_of, upright
+from .bit_depth import eight_bits, in_bands, in_bands_of, upright
 from .header import Header
 from .image_headers import read_header
 
@@ -79,20 +79,12 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
 
 def decode(data: bytes, max_pixels: int = MAX_PIXELS, where: str = "the image") -> Image:
     """The image in the bytes of a file; `where` names it in messages. Raises ImageError."""
-    return decode_with_notes(data, max_pixels, where)[0]
+    stored, header = stored_of(data, max_pixels, where)
+    return upright(as_rgb(stored, header, where), header.orientation)
 
 
-def decode_with_notes(
-    data: bytes, max_pixels: int = MAX_PIXELS, where: str = "the image"
-) -> tuple[Image, tuple[str, ...]]:
-    """As `decode`; and what should be said of the image: only the first of its frames is shown, it is too dark."""
-    stored, header, notes = stored_of(data, max_pixels, where)
-    notes = (*notes, *about_range(stored, header))
-    return upright(as_rgb(stored, header, where), header.orientation), notes
-
-
-def stored_of(data: bytes, max_pixels: int, where: str) -> tuple[NDArray[Any], Header, tuple[str, ...]]:
-    """What OpenCV decodes: (H, W), BGR or BGRA, 8 or 16 bits; its header; what should be said of it."""
+def stored_of(data: bytes, max_pixels: int, where: str) -> tuple[NDArray[Any], Header]:
+    """What OpenCV decodes: (H, W), BGR or BGRA, 8 or 16 bits; and its header."""
     header = read_header(data, where)
     _check_size(header, max_pixels, where)
     with _quiet() as said:
@@ -107,7 +99,7 @@ def stored_of(data: bytes, max_pixels: int, where: str) -> tuple[NDArray[Any], H
         raise ImageError(f"{where} cannot be decoded: {what}")
     if header.format == "JPEG" and re.search(rb"premature end|bad Huffman", b"".join(said), re.IGNORECASE):
         raise ImageError(f"{where} is a damaged JPEG: part of its picture is missing")
-    return stored, header, header.notes
+    return stored, header
 
 
 # Formats that OpenCV can be built without.

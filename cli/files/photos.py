@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...engine.errors import ImageError
-from ...engine.preprocess.arrays import read_array
-from .arrays import is_array_file
-from .bit_depth import DARK, WHITE, sixteen_bits, upright
+from ...engine.preprocess.arrays import is_array_file, read_array
+from ...engine.preprocess.depth import FEW_BITS, WHITE, shown
+from .bit_depth import sixteen_bits, upright
 from .image_headers import read_header
-from .images import MAX_DECODED, MAX_PIXELS, as_rgb, read_bytes, stored_of
+from .images import MAX_DECODED, MAX_PIXELS, as_rgb, read, read_bytes, stored_of
 
 if TYPE_CHECKING:
     from ...engine.graph.model import Model
@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 def read_photo(path: str | os.PathLike[str], card: Card | None) -> NDArray[Any]:
     """The picture in a file, as `photo_of`. Raises ImageError."""
     return photo_of(path, read_bytes(path), card)[0]
+
+
+def read_shown(path: str | os.PathLike[str], card: Card | None) -> NDArray[np.uint8]:
+    """What of the picture in a file is looked at: uint8 (H, W, 3) RGB. Raises ImageError, CardError, ShapeError."""
+    return read(path) if card is None else shown(read_photo(path, card), card)
 
 
 def photo_of(path: str | os.PathLike[str], data: bytes, card: Card | None) -> tuple[NDArray[Any], tuple[str, ...]]:
@@ -43,17 +48,17 @@ def photo_of(path: str | os.PathLike[str], data: bytes, card: Card | None) -> tu
         return _array(Path(path), where), ()
     if card is not None and card.has_bands and data[:4] in _TIFF:
         return _pages(data, where), ()
-    stored, header, notes = stored_of(data, MAX_PIXELS, where)
+    stored, header = stored_of(data, MAX_PIXELS, where)
     if card is not None and card.has_bands:
-        return upright(_in_order(stored), header.orientation), notes
+        return upright(_in_order(stored), header.orientation), header.notes
     if stored.dtype == np.uint8 or (stored.ndim == 3 and stored.shape[2] not in (1, 3, 4)):
-        return upright(as_rgb(stored, header, where), header.orientation), notes
+        return upright(as_rgb(stored, header, where), header.orientation), header.notes
     if stored.dtype != np.uint16:
         as_rgb(stored, header, where)  # which refuses it
     pixels, more = sixteen_bits(stored, header, _ends(card))
-    if header.maximum not in (None, WHITE) and _ends(card) is None and pixels.max() < DARK:
+    if header.maximum not in (None, WHITE) and _ends(card) is None and pixels.max() < 1 << FEW_BITS:
         pixels = as_rgb(stored, header, where)  # the file says what is white: it is meant to be so dark
-    return upright(pixels, header.orientation), (*notes, *more)
+    return upright(pixels, header.orientation), (*header.notes, *more)
 
 
 def size_of(path: Path, data: bytes, card: Card | None) -> int:

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...engine.errors import ImageError
 from .source import Frame, Picture, Say, Selection
+
+if TYPE_CHECKING:
+    from ...engine.preprocess.card import Card
 
 # Seconds before a stream that dropped out is opened again: the first time, and at most.
 _FIRST_PAUSE, _MOST_PAUSE = 1.0, 60.0
 
 
-def picture_of(pixels: Any) -> Callable[[], Picture]:
+def picture_of(pixels: Any) -> Callable[[Card | None], Picture]:
     """What reads a picture that is decoded already."""
-    return functools.partial(_picture, pixels)
-
-
-def _picture(pixels: Any) -> Picture:
-    return Picture(pixels, hashlib.sha256(pixels.tobytes()).hexdigest())
+    return lambda _: Picture(pixels, hashlib.sha256(pixels.tobytes()).hexdigest())
 
 
 def live(

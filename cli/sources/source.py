@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...engine.errors import ImageError
 
@@ -14,27 +14,29 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ...engine.attribution.explanation import Explanation
+    from ...engine.preprocess.card import Card
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image that was read: `pixels` uint8 (H, W, 3) RGB, the sha256 of its bytes, what should be said of it."""
+    """An image that was read: `pixels` as the model's card reads them, uint8 (H, W, 3) RGB of 8 bits (see
+    `files.photos`), the sha256 of its bytes, what should be said of it."""
 
-    pixels: NDArray[np.uint8]
+    pixels: NDArray[Any]
     sha256: str
     notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class Frame:
-    """An image of a stream. path: what it is called, `clip.mp4#12`; read: decodes it and may raise ImageError.
-    seconds: since the beginning of the stream.
+    """An image of a stream. path: what it is called, `clip.mp4#12`; read: decodes it for a model's card, or for none,
+    and may raise ImageError. seconds: since the beginning of the stream.
     """
 
     path: Path
-    read: Callable[[], Picture]
+    read: Callable[[Card | None], Picture]
     seconds: float = 0.0
 
 

@@ -9,10 +9,13 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from ...engine.errors import ImageError
 from .source import Frame, Picture, Say, Selection, Source
+
+if TYPE_CHECKING:
+    from ...engine.preprocess.card import Card
 
 
 def _frames(item: str, selection: Selection, say: Say) -> Iterator[Frame]:
@@ -51,10 +54,10 @@ def _next(stream: BinaryIO, number: int) -> bytes:
     return data
 
 
-def _decoded(data: bytes, where: str) -> Picture:
-    from ..files.images import decode_with_notes
+def _decoded(data: bytes, where: str, card: Card | None) -> Picture:
+    from ..files.photos import photo_of
 
-    pixels, notes = decode_with_notes(data, where=repr(where))
+    pixels, notes = photo_of(where, data, card)
     return Picture(pixels, hashlib.sha256(data).hexdigest(), notes)
 
 

@@ -49,10 +49,11 @@ class ArrayExplainer:
 
     def read(self, path: Path) -> Any:
         """What a file gives the model: an array, {input: array}, or the pixels of a picture."""
+        from ...engine.preprocess.arrays import is_array_file
         from ..files import arrays
         from ..files.photos import read_photo
 
-        if not arrays.is_array_file(path) and self.card is not None:
+        if not is_array_file(path) and self.card is not None:
             pixels = read_photo(path, self.card)
             return {self.card.input: pixels, **self.fed} if self.fed else pixels
         return arrays.given_of(path, self.model, self.fed)
@@ -145,7 +146,7 @@ def _fits(entry: dict[str, Any]) -> None:
 
 def takes_arrays(options: ExplainOptions) -> bool:
     """Whether a run is about arrays, or a value inside the model: no map lies on a picture then."""
-    from ..files.arrays import is_array_file
+    from ...engine.preprocess.arrays import is_array_file
     from ..files.photos import is_photo_file
 
     named = [Path(name) for name in options.images]

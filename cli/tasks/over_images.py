@@ -174,7 +174,8 @@ class _Loop:
     """What `over_images` and `over_batches` do. held: failures that may be those of the model, to be said when one
     image is done.
 
-    alone: the work on one image, in threads, and `entry_of` its entry; or else several: the work on several.
+    alone: the work on one image, in threads, and `entry_of` its entry; or else several: the work on several. ended: the
+    error that every further image would meet as well: none is begun after it.
     """
 
     run: Run | None
@@ -190,6 +191,7 @@ class _Loop:
     card: Card | None = None
     held: list[tuple[Path, Exception]] = field(default_factory=list)
     any_done: bool = False
+    ended: list[Exception] = field(default_factory=list)
     room: _Room = field(default_factory=_Room)
 
     def entries(self, images: Images | Sequence[Path]) -> Iterator[Entry]:
@@ -253,7 +255,7 @@ class _Loop:
         from ..files.photos import photo_of, size_of
 
         if isinstance(item, Frame):
-            picture = item.read()
+            picture = item.read(self.card)
             return ReadImage(item.path, picture.pixels, picture.sha256), picture.notes
         if self.read is not None:
             return ReadImage(item, self.read(item), sha256_of(item)), ()
@@ -276,10 +278,13 @@ class _Loop:
         (one,) = found
         if one.image is None or self.alone is None:
             return [one]
+        if self.ended:
+            raise self.ended[0]
         try:
             return [replace(one, outcome=self.alone(one.image))]
-        except (OutputError, RuntimeUnavailable):
-            raise  # every further image would meet it as well
+        except (OutputError, RuntimeUnavailable) as error:
+            self.ended.append(error)
+            raise
         except OnnxrayError as error:
             return [replace(one, error=error)]
         except MemoryError:

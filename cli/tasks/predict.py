@@ -63,8 +63,8 @@ def predict(options: PredictOptions) -> Predictions:
     """Predict every image, and write the run's folder if there is one. Raises ModelError, CardError, ImageError."""
     from ...engine.detection.table import table_of
     from ...engine.preprocess.answers import answer_of
+    from ...engine.preprocess.arrays import is_array_file
     from ...engine.targets.boxes import answers_with_boxes
-    from ..files.arrays import is_array_file
     from ..files.run import Run, describe, describe_card
     from ..terminal.progress import Progress
     from .predict_arrays import predict_arrays

@@ -23,7 +23,7 @@ def section(subject: Subject) -> Section:
 
     path, pixels = subject.focused
     card = subject.card
-    tiles = [Tile(path.name, picture(pixels, _SIDE), f"{pixels.shape[1]} x {pixels.shape[0]} pixels")]
+    tiles = [Tile(path.name, picture(subject.picture(pixels), _SIDE), f"{pixels.shape[1]} x {pixels.shape[0]} pixels")]
     shown = _seen(subject, pixels)
     if shown is not None:
         size = f"{card.size[1]} x {card.size[0]} pixels, {card.order}, {card.resize}"
@@ -43,7 +43,7 @@ def section(subject: Subject) -> Section:
     return Section("Preprocessing", lead, parts)
 
 
-def _seen(subject: Subject, pixels: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+def _seen(subject: Subject, pixels: NDArray[Any]) -> NDArray[np.uint8] | None:
     """The model's input as a picture again; None where it is none."""
     import numpy as np
 
@@ -63,7 +63,7 @@ def _seen(subject: Subject, pixels: NDArray[np.uint8]) -> NDArray[np.uint8] | No
     return np.asarray(canvas.shown(picture)[0])
 
 
-def _answers(model: Model, subject: Subject, pixels: NDArray[np.uint8]) -> Iterator[tuple[str, str, str]]:
+def _answers(model: Model, subject: Subject, pixels: NDArray[Any]) -> Iterator[tuple[str, str, str]]:
     """(what is changed, class, probability) as the card says, then otherwise."""
     from ...engine.errors import OnnxrayError
     from ...engine.predict import predict

@@ -13,9 +13,9 @@ from ..parameters.inputs import card_of, open_model
 from .subject import LayerValues, OnePhoto, Subject
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
+    from ...engine.preprocess.card import Card
     from ..figures.parts import Section
     from ..parameters.options import Common
 

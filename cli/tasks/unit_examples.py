@@ -92,7 +92,7 @@ def _strongest(subject: Subject, layer: Layer) -> list[tuple[int, Tile]]:
         heat = photo.geometry.to_image(maps[unit])
         scale = Scale(colormap.SEQUENTIAL, 0.0, max(float(maps[unit].max()), 1e-12))
         table = colormap.table(colormap.SEQUENTIAL)
-        shown = render(heat, pixels, table, scale.lo, scale.hi, 0.7, "nearest", alpha_by_value=True)
+        shown = render(heat, photo.pixels, table, scale.lo, scale.hi, 0.7, "nearest", alpha_by_value=True)
         note = f"here, up to {number(float(maps[unit].max()))}"
         found.append((int(unit), Tile("this image", picture(shown, _SIDE * 2), note, scale)))
     return found
@@ -131,13 +131,11 @@ def _of_site(folder: Path) -> Examples:
 
 def _of_top(folder: Path) -> Examples:
     from ...engine.errors import ImageError
-    from ...engine.preprocess.depth import shown
     from ...engine.survey.top import load_top
     from ...engine.top import pixel_slices
     from ..figures.figure import number, picture
     from ..figures.parts import Tile
-    from ..files.images import read
-    from ..files.photos import read_photo
+    from ..files.photos import read_shown
 
     top = load_top(folder)
 
@@ -147,12 +145,11 @@ def _of_top(folder: Path) -> Examples:
         found = []
         for n, example in enumerate(top.strongest(layer, unit)[:_EXAMPLES], 1):
             try:
-                name = example.image.name
-                pixels = read(name) if top.card is None else shown(read_photo(name, top.card), top.card)
+                pixels = read_shown(example.image.name, top.card)
             except ImageError:
                 continue  # it has gone since
             rows, columns = pixel_slices(example.box, (pixels.shape[0], pixels.shape[1]))
-            note = f"{Path(name).name}, {number(example.value)}"
+            note = f"{Path(example.image.name).name}, {number(example.value)}"
             found.append(Tile(f"example {n}", picture(pixels[rows, columns], _SIDE), note))
         return found
 

@@ -310,12 +310,11 @@ def _examples(
 
     from ...engine.errors import ImageError
     from ...engine.optimize.examples import Scorer
-    from ...engine.preprocess.depth import shown
     from ...engine.preprocess.find import find_card
     from ...engine.preprocess.image import prepare
     from ...engine.survey.pictures import Ahead, Picture, entry_of
     from ...kernels.topk import empty, update
-    from ..files.photos import read_photo
+    from ..files.photos import read_photo, read_shown
 
     scorer = Scorer(job.model, job.objectives, providers=job.runtime.providers, threads=job.runtime.threads)
     card, best = find_card(job.model), empty(len(job.objectives), min(_EXAMPLES, len(paths)))
@@ -339,7 +338,7 @@ def _examples(
     for number, (objective, _) in enumerate(job.wanted):
         unit = job.objectives.index(objective)
         rows = [(int(i), float(v)) for i, v in zip(best.ids[unit], best.scores[unit], strict=True) if i >= 0]
-        found[number] = [(named[i], shown(read_photo(named[i], card), card), value) for i, value in rows]
+        found[number] = [(named[i], read_shown(named[i], card), value) for i, value in rows]
     return found
 
 

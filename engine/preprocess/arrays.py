@@ -16,6 +16,17 @@ _BROKEN = (
     *(SyntaxError, tokenize.TokenError, zipfile.BadZipFile, NotImplementedError, RuntimeError),
 )
 _MAX_BYTES = 4 << 30
+NPY, _NPZ = b"\x93NUMPY", b"PK\x03\x04"
+
+
+def is_array_file(path: Path) -> bool:
+    """Whether a file holds NumPy's arrays, by its first bytes."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(6)
+    except OSError:
+        return False  # said when it is read
+    return start == NPY or (start[:4] == _NPZ and path.suffix.lower() != ".zip")
 
 
 def read_array(path: str | Path) -> NDArray[Any]:
@@ -23,7 +34,7 @@ def read_array(path: str | Path) -> NDArray[Any]:
     try:
         with open(path, "rb") as file:
             start = file.read(6)
-        if start != b"\x93NUMPY":
+        if start != NPY:
             several = start.startswith(b"PK")
             raise ValueError("it holds several arrays (.npz): save one as .npy" if several else "it is no .npy file")
         # Mapped first: the header may promise more than there is memory for, but not more than the file has.

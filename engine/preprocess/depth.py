@@ -21,9 +21,8 @@ from ..errors import CardError, ShapeError
 if TYPE_CHECKING:
     from .card import Card
 
-# A greatest value of so many bits in 16 is a camera's or a scanner's depth, not a dark picture.
-FEW_BITS = 12
-_WHITE = 65535
+# The white of 16 bits; a greatest value of so few bits in 16 is a camera's or a scanner's depth, not a dark picture.
+WHITE, FEW_BITS = 65535, 12
 # Shares of the values that are black and white where no window says what to show.
 _SHOWN = (1.0, 99.0)
 
@@ -43,7 +42,7 @@ def check_depth(picture: NDArray[Any], card: Card) -> None:
     bits = greatest.bit_length()
     if 0 < bits <= FEW_BITS:
         raise CardError(
-            f"the greatest value of this 16-bit picture is {greatest} of {_WHITE}, as of {max(8, bits)} bits: "
+            f"the greatest value of this 16-bit picture is {greatest} of {WHITE}, as of {max(8, bits)} bits: "
             f"give bits={_usual(bits)} or window=LOW,HIGH as an option or in the card; bits=16 if it is meant to be "
             "so dark"
         )
@@ -61,8 +60,8 @@ def assumed(picture: NDArray[Any], card: Card) -> tuple[NDArray[Any], str | None
         return picture, None
     white = (1 << FEW_BITS) - 1
     return (
-        np.rint(picture * np.float32(_WHITE / white)).astype(np.uint16),
-        f"the greatest value of this 16-bit picture is {greatest} of {_WHITE}: it is read as {FEW_BITS} bits, white is "
+        np.rint(picture * np.float32(WHITE / white)).astype(np.uint16),
+        f"the greatest value of this 16-bit picture is {greatest} of {WHITE}: it is read as {FEW_BITS} bits, white is "
         f"{white}; bits=12, bits=16 or window=LOW,HIGH as an option or in the card says what is right",
     )
 
@@ -91,7 +90,7 @@ def levels(picture: NDArray[Any], card: Card) -> NDArray[Any]:
             "or window='none' where mean and std count in the picture's own units"
         )
     check_depth(picture, card)
-    white = _WHITE if card.bits is None else (1 << card.bits) - 1
+    white = WHITE if card.bits is None else (1 << card.bits) - 1
     return np.asarray(picture.astype(np.float32) * np.float32(255 / white), np.float32)
 
 

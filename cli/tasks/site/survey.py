@@ -137,12 +137,9 @@ class Survey:
 
     def pixels(self, name: str) -> NDArray[np.uint8]:
         """An image again. Raises ImageError."""
-        from ....engine.preprocess.depth import shown
-        from ...files.images import read
-        from ...files.photos import read_photo
+        from ...files.photos import read_shown
 
-        card = None if self.top is None else self.top.card
-        return read(self.paths[name]) if card is None else shown(read_photo(self.paths[name], card), card)
+        return read_shown(self.paths[name], None if self.top is None else self.top.card)
 
 
 def _has_units(model: Model, layer: SiteLayer) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,17 @@ import numpy as np
 import onnx
 import pytest
 import tifffile
-from click.testing import Result
+from click.testing import CliRunner, Result
 
 import onnxray
+from onnxray.cli.files.arrays import fed
 from onnxray.cli.files.images import read
+from onnxray.cli.main import main
 from onnxray.engine.preprocess.geometry import place
 from onnxray.engine.survey.health import load_health
 from onnxray.engine.survey.top import load_top
 from onnxray.engine.top import Looks, pixel_slices
+from onnxray.kernels import render as kernels_render
 
 Run = Callable[..., Result]
 
@@ -176,6 +180,51 @@ def test_the_report_and_the_page(run: Run, small: Callable[..., Path], tmp_path:
     done = run("compile", model, "--page", tmp_path / "page")
     assert done.exit_code != 0
     assert run("compile", model, "--preprocess", "-o", tmp_path / "c.onnx").exit_code == 0
+
+
+def test_few_bits_from_stdin_are_an_error_too(small: Callable[..., Path], scan: Path, tmp_path: Path) -> None:
+    data = scan.read_bytes()
+    stream = struct.pack(">I", len(data)) + data
+    for options, code in ((["-o", "a"], 1), (["-o", "b", "--bits", "12"], 0)):
+        options[1] = str(tmp_path / options[1])
+        arguments = ["explain", str(small(GRAY)), "-", "-m", "gradient", *options]
+        done = CliRunner(catch_exceptions=False).invoke(main, arguments, input=stream)
+        assert done.exit_code == code, done.output
+        assert ("give --bits 12 or --window LOW,HIGH" in done.stderr) is bool(code)
+    e = onnxray.explain(small(GRAY), scan, "gradient", bits=12)
+    (made,) = (tmp_path / "b").glob("stdin*/gradient.npy")
+    np.testing.assert_array_equal(np.load(made), e.values)
+
+
+def test_the_report_of_one_picture_has_all_bits(
+    run: Run, small: Callable[..., Path], scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page's picture is what the card shows; what runs is what `explain` runs."""
+    done = run("report", small(GRAY), scan, "-o", tmp_path / "a.html")
+    assert done.exit_code == 1
+    assert "give --bits 12 or --window LOW,HIGH" in done.stderr
+    drawn: list[np.ndarray] = []
+    original = kernels_render.render
+
+    def render(heat: np.ndarray, image: np.ndarray, *args: Any, **options: Any) -> np.ndarray:
+        drawn.append(image)
+        return original(heat, image, *args, **options)
+
+    monkeypatch.setattr(kernels_render, "render", render)
+    done = run("report", small(GRAY, bits=12), scan, "-o", tmp_path / "b.html")
+    assert done.exit_code == 0, done.output
+    assert drawn
+    seen = np.rint(cv2.imread(str(scan), cv2.IMREAD_UNCHANGED) * (255 / 4095))
+    for image in drawn:
+        if image.shape[:2] == seen.shape:
+            np.testing.assert_array_equal(image, np.repeat(seen[..., None], 3, axis=2))
+        else:  # enlarged to the nearest pixel
+            assert np.array_equal(np.unique(image), np.unique(seen))
+
+
+def test_a_picture_given_to_an_input_by_name_has_all_bits(small: Callable[..., Path], scan: Path) -> None:
+    found = fed([f"x={scan}"], onnxray.load(small(GRAY, bits=12)))["x"]
+    np.testing.assert_array_equal(found, cv2.imread(str(scan), cv2.IMREAD_UNCHANGED))
 
 
 def test_dreams_begin_with_all_bits_and_bands(small: Callable[..., Path], scan: Path) -> None:

@@ -18,7 +18,10 @@ import pytest
 from PIL import Image
 
 from onnxray.cli.files import images
-from onnxray.engine.errors import ImageError, OutputError
+from onnxray.cli.files.photos import photo_of
+from onnxray.engine.errors import CardError, ImageError, OutputError
+from onnxray.engine.preprocess.card import Card
+from onnxray.engine.preprocess.depth import levels
 
 H, W = 12, 20
 
@@ -533,13 +536,14 @@ def test_offsets_of_a_big_tiff_beyond_the_file(order: str, offset: int) -> None:
 
 def test_bits_of_a_camera_are_asked_for(tmp_path: Path) -> None:
     ramp = np.linspace(0, 4095, 64).astype(np.uint16).reshape(8, 8)
-    pixels, notes = images.decode_with_notes(png(ramp, 0, 16))
-    assert pixels.max() == 16
-    assert len(notes) == 1
-    assert "4095 of 65535" in notes[0]
-    again, none = images.decode_with_notes(png(ramp.astype(int) * 16, 0, 16))
+    assert images.decode(png(ramp, 0, 16)).max() == 16
+    pixels, notes = photo_of("a.png", png(ramp, 0, 16), Card())
+    assert notes == ()
+    with pytest.raises(CardError, match="4095 of 65535"):
+        levels(pixels, Card())
+    again, none = photo_of("a.png", png(ramp.astype(int) * 16, 0, 16), Card())
     assert none == ()
-    assert abs(again[..., 0].astype(float) - ramp / 4095 * 255).max() <= 1
+    assert abs(levels(again, Card()) - ramp / 4095 * 255).max() <= 1
 
 
 def test_16_bits_are_rounded_whatever_the_size_and_channels() -> None:
@@ -583,8 +587,8 @@ def test_netpbm(kind: str, most: int) -> None:
     body = samples.astype(">u2" if most > 255 else "u1").tobytes()
     if kind in ("P2", "P3"):
         body = " ".join(map(str, samples)).encode() + b"\n"
-    pixels, notes = images.decode_with_notes((NAMES[kind] % most).encode() + body)
-    assert notes == ()
+    pixels = images.decode((NAMES[kind] % most).encode() + body)
+    assert photo_of("a.ppm", (NAMES[kind] % most).encode() + body, None)[1] == ()
     assert abs(pixels[0, :, 1].astype(float) - values * 255 / most).max() <= 1
     if kind in ("P5", "P6"):
         with pytest.raises(ImageError, match="truncated PNM"):
@@ -610,7 +614,7 @@ def test_of_several_frames_the_first_is_shown_and_said() -> None:
         file = io.BytesIO()
         several = [frame.convert("RGB") if suffix in ("TIFF", "PNG", "WEBP") else frame for frame in frames]
         several[0].save(file, suffix, save_all=True, append_images=several[1:], lossless=True)
-        pixels, notes = images.decode_with_notes(file.getvalue())
+        pixels, notes = photo_of(f"a.{suffix}", file.getvalue(), None)
         assert pixels.shape == (7, 9, 3)
         assert abs(pixels[3, 4].astype(int) - [200, 10, 20]).max() <= 1, suffix
         assert len(notes) == 1, suffix
@@ -621,7 +625,7 @@ def test_gif(smooth: np.ndarray) -> None:
     picture = Image.fromarray(smooth).convert("P", palette=Image.Palette.ADAPTIVE)
     file = io.BytesIO()
     picture.save(file, "GIF", transparency=picture.getpixel((0, 0)))
-    pixels, notes = images.decode_with_notes(file.getvalue())
+    pixels, notes = photo_of("a.gif", file.getvalue(), None)
     want = np.asarray(picture.convert("RGB")).copy()
     want[np.asarray(picture) == picture.getpixel((0, 0))] = 255
     assert notes == ()

@@ -18,6 +18,7 @@ from onnxray.cli.sources.registry import SOURCES, files_of, open_images, source_
 from onnxray.cli.sources.source import Frame, Selection
 from onnxray.cli.sources.standard_input import frames_of
 from onnxray.engine.errors import ImageError
+from onnxray.engine.preprocess.card import Card
 
 NOTHING: Callable[[str], None] = lambda text: None  # noqa: E731
 
@@ -130,7 +131,7 @@ def test_frames_of_a_video(clip: Path) -> None:
     found = frames([str(clip)])
     assert [frame.path.name for frame in found] == [f"clip.avi#{n}" for n in range(10)]
     for n, frame in enumerate(found):
-        picture = frame.read()
+        picture = frame.read(None)
         assert picture.pixels.shape == (16, 32, 3)
         assert np.abs(picture.pixels.astype(int) - 20 * n).max() <= 2
     assert [f.path.name[9:] for f in frames([str(clip)], every=3)] == ["0", "3", "6", "9"]
@@ -204,7 +205,7 @@ def test_a_camera_that_drops_out_is_opened_again_and_that_is_said_once() -> None
     said: list[str] = []
     stream = live("camera:3", lambda: next(cameras), Selection(), said.append, first_pause=0.01)
     first, again = next(stream), next(stream)
-    assert (first.read().pixels.max(), again.read().pixels.max()) == (0, 1)
+    assert (first.read(None).pixels.max(), again.read(None).pixels.max()) == (0, 1)
     assert first.path.name == "camera:3#0"
     stream.close()  # type: ignore[attr-defined]
     assert said == ["camera:3 gives no picture: it is opened again until it comes back", "camera:3 is back after 0 s"]
@@ -222,10 +223,17 @@ def test_images_from_stdin() -> None:
     stream = io.BytesIO(b"".join(struct.pack(">I", len(part)) + part for part in data))
     found = list(frames_of(stream, Selection()))
     assert [frame.path.name for frame in found] == ["stdin#0", "stdin#1", "stdin#2"]
-    np.testing.assert_array_equal(found[0].read().pixels, shown[0])
+    np.testing.assert_array_equal(found[0].read(None).pixels, shown[0])
     with pytest.raises(ImageError, match="stdin#1"):
-        found[1].read()
-    assert found[2].read().pixels.shape == (3, 4, 3)
+        found[1].read(None)
+    assert found[2].read(None).pixels.shape == (3, 4, 3)
+
+
+def test_all_bits_of_an_image_from_stdin() -> None:
+    deep = np.linspace(0, 4095, 12).astype(np.uint16).reshape(3, 4)
+    data = cv2.imencode(".png", deep)[1].tobytes()
+    (frame,) = frames_of(io.BytesIO(struct.pack(">I", len(data)) + data), Selection())
+    np.testing.assert_array_equal(frame.read(Card(bits=12)).pixels, deep)
 
 
 @pytest.mark.parametrize(
