@@ -162,7 +162,7 @@ def detect(model: Source, images: ArrayLike | Mapping[str, ArrayLike], **options
 
 def boxes_of(model: Model, table: Table, given: Input, runtime: RunOptions | None = None) -> list[Detections]:
     """The boxes of every sample of an input, by the table of a model. Raises ShapeError, ModelError."""
-    names = [SCORES, SIDES, *([LABELS] if table.has_labels else [])]
+    names = [SCORES, SIDES, *([LABELS] if table.has_labels else []), *table.shapes]
     values = values_at(table.model, given, names, runtime)
     hints = find_detector(model)
     return [

@@ -13,6 +13,7 @@ from ...engine.targets.kinds.box import Box
 from ..files.images import draw_text, text_size
 from ..terminal.echo import one_line
 from . import figure
+from .box_shapes import outline, skeleton
 
 if TYPE_CHECKING:
     from ...engine.attribution.explanation import Explanation
@@ -41,7 +42,10 @@ def drawn(
         box = boxes[i]
         ink = COLOURS[box.label % len(COLOURS)]
         edges = [round(edge * factor) for edge in box.box]
-        _frame(image, edges, 3 * thin if i == strong else thin, ink)
+        width = 3 * thin if i == strong else thin
+        _frame(image, edges, width, ink)
+        outline(image, box, factor, width, ink)
+        skeleton(image, box, factor, width, ink)
     for i in order:
         if labels and (strong is None or i == strong):
             _label(image, boxes[i], factor, COLOURS[boxes[i].label % len(COLOURS)], thin)

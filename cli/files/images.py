@@ -325,6 +325,20 @@ def draw_text(
     return image
 
 
+def draw_line(
+    image: Image, start: tuple[int, int], end: tuple[int, int], width: int, color: tuple[int, int, int]
+) -> Image:
+    """Draw a smooth line into `image` (uint8 (H, W, 3) RGB, changed in place and returned); start, end: (x, y).
+
+    A line that ends where it starts is a dot.
+    """
+    if start == end:
+        cv2.circle(image, start, max(1, width), color, -1, cv2.LINE_AA)
+    else:
+        cv2.line(image, start, end, color, max(1, width), cv2.LINE_AA)
+    return image
+
+
 def connected_parts(
     mask: NDArray[np.bool_],
 ) -> tuple[NDArray[Any], list[NDArray[np.int32]], list[tuple[int, int, int, int]], list[int]]:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from ..figures.box_shapes import LEAST
+from ..files.rle import to_rle
 from ..terminal.echo import one_line
 from .over_images import Entry, ReadImage
 
 if TYPE_CHECKING:
-    from ...engine.detection.detections import Detections
+    from ...engine.detection.detections import Detection, Detections
     from ...engine.detection.table import Table
     from ...engine.graph.model import Model
     from ...engine.preprocess.card import Card
@@ -50,7 +54,11 @@ class BoxPrediction:
             picture = drawn(shown(image.pixels, self.card), list(found))
             files = [self.run.picture(self.run.name(f"{image.path.stem}-boxes.png"), picture)]
         size: tuple[int, ...] = image.pixels.shape[:2]
-        results: dict[str, Any] = {"boxes": found.to_mapping(), "best": found.best}
+        boxes = [
+            {**entry, **({} if box.mask is None else {"mask": to_rle(box.mask.pixels), "area": _area(box)})}
+            for entry, box in zip(found.to_mapping(), found, strict=True)
+        ]
+        results: dict[str, Any] = {"boxes": boxes, "best": found.best}
         return done(image.path, image.sha256, size=size, files=files, **results)
 
 
@@ -59,10 +67,23 @@ def lines(found: Mapping[str, Any]) -> list[str]:
     boxes = found["boxes"]
     if not boxes:
         return [f"  no box; the best candidate has {100 * found['best']:.2f} %"]
+    return [line for box in boxes for line in _told(box)]
+
+
+def _told(box: Mapping[str, Any]) -> list[str]:
+    """A box, the size of its mask, and its points where they are certain enough to be drawn."""
+    area = f", mask of {box['area']} pixels" if "area" in box else ""
+    edges = ",".join(f"{edge:.0f}" for edge in box["box"])
+    points = [p for p in box.get("points", ()) if not p.get("score", 1) < LEAST]
+    told = [f"{p['name']} {p['y']:.0f},{p['x']:.0f}" for p in points]
     return [
-        f"  {100 * box['score']:6.2f} %  {_name(box)}  at {','.join(f'{edge:.0f}' for edge in box['box'])}"
-        for box in boxes
+        f"  {100 * box['score']:6.2f} %  {_name(box)}  at {edges}{area}",
+        *(["            " + "; ".join(told)] if told else []),
     ]
+
+
+def _area(box: Detection) -> int:
+    return 0 if box.mask is None else int(np.count_nonzero(box.mask.pixels))
 
 
 def rows(name: str, found: Mapping[str, Any]) -> list[list[Any]]:

@@ -17,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..caches import of_model
-from ..detection.emit import LOGITS, PREFIX, SIDES
+from ..detection.emit import LOGITS, SIDES
 from ..detection.evidence import evidence
+from ..detection.nodes import PREFIX
+from ..detection.shapes import COEFFICIENTS, MAPS, MASKS, POINTS, PROTOTYPES
 from ..detection.table import Table
 from ..errors import GradientError
 from ..graph.model import Model
@@ -56,6 +58,9 @@ def fork_layers(problem: Problem, fitting: Sequence[Layer]) -> list[Layer]:
     target = problem.target
     assert isinstance(target, BoxTarget)
     table, boxes = target.table, target.candidates
+    if boxes and target.of in (MASKS, POINTS):
+        own = problem.gradients
+        return _forks(problem.input, table, list(boxes), tuple(fitting), problem.runtime, own, target.of)
     levels: set[int | None] = {table.place(candidate)[0] for candidate in boxes}
     if not boxes:
         levels = set(range(len(table.grids))) or {None}
@@ -78,13 +83,26 @@ def _of_level(model: Model, table: Table, level: int | None, fitting: tuple[Laye
 
 
 def _forks(
-    given: Input, table: Table, candidates: list[int] | None, fitting: tuple[Layer, ...], runtime: RunOptions
+    given: Input,
+    table: Table,
+    candidates: list[int] | None,
+    fitting: tuple[Layer, ...],
+    runtime: RunOptions,
+    own: Gradients | None = None,
+    of: str = SIDES,
 ) -> list[Layer]:
-    """The layers of candidates, each once; None stands for the middle one of the table."""
+    """The layers of candidates, each once; None stands for the middle one of the table.
+
+    own: the gradients of what is explained, where it is a mask or a point, in place of those of the sides.
+    """
     model = table.model
-    before = model.ancestors(LOGITS) & model.ancestors(SIDES)
+    also = {COEFFICIENTS, PROTOTYPES, MAPS} & set(table.shapes) if of == MASKS else {of}
+    before = model.ancestors(LOGITS).intersection(*map(model.ancestors, also))
     layers = [layer for layer in fitting if layer.output in before and not layer.output.startswith(PREFIX)]
-    passes = [_gradients(given, table, candidates, of, runtime) for of in (LOGITS, SIDES)]
+    passes = [
+        _gradients(given, table, candidates, LOGITS, runtime),
+        own or _gradients(given, table, candidates, SIDES, runtime),
+    ]
     missing = set(range(1 if candidates is None else len(candidates)))
     found: dict[str, Layer] = {}
     try:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .emit import LABELS, SCORES, SIDES
+from .shapes import Mask, masks_of, point_names, points_of
 from .suppress import suppressed
 from .table import Table
 
@@ -26,7 +27,8 @@ class Detection:
     """One box: `box` (y0, x0, y1, x1) in pixels of the image, the number of its class and its name, its probability.
 
     candidate: its row in the table of candidates. element: where its score stands in the graph. level, cell: of the
-    pyramid and (row, column) in it, None where these are unknown.
+    pyramid and (row, column) in it, None where these are unknown. mask: of instance segmentation. points: of a pose,
+    float32 (P, 3), each y, x in pixels of the image and the probability to be seen (NaN where the model says none).
     """
 
     box: tuple[float, float, float, float]
@@ -37,6 +39,8 @@ class Detection:
     element: str
     level: int | None
     cell: tuple[int, int] | None
+    mask: Mask | None = field(default=None, compare=False, repr=False)
+    points: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
 
     @property
     def title(self) -> str:
@@ -51,7 +55,9 @@ class Detections:
     boxes: float32 (K, 4), (y0, x0, y1, x1) in pixels of the original image. scores: float32 (K,), probabilities.
     labels: int64 (K,), numbers of classes. names: of these classes, None where there are no labels. candidates: int64
     (K,), rows of the table of candidates. element, level, cell: see `Detection`. reason: where the table was found and
-    what each of its columns means. best: the greatest probability of all candidates, 0 where there are none.
+    what each of its columns means. best: the greatest probability of all candidates, 0 where there are none. masks: of
+    instance segmentation, a `Mask` each, whose `pixels` are bool (H, W). points: of poses, float32 (K, P, 3), y, x in
+    pixels of the image and the probability to be seen; point_names: of the P points.
     """
 
     boxes: NDArray[np.float32]
@@ -65,6 +71,9 @@ class Detections:
     reason: str
     best: float = 0.0
     source: str | None = None
+    masks: tuple[Mask, ...] | None = None
+    points: NDArray[np.float32] | None = None
+    point_names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -76,7 +85,8 @@ class Detections:
         box = tuple(float(edge) for edge in self.boxes[i])
         return Detection(
             box, float(self.scores[i]), int(self.labels[i]), self.names[i], int(self.candidates[i]),  # type: ignore[arg-type]
-            self.element[i], self.level[i], self.cell[i],
+            self.element[i], self.level[i], self.cell[i], None if self.masks is None else self.masks[i],
+            None if self.points is None else self.points[i],
         )  # fmt: skip
 
     def __repr__(self) -> str:
@@ -84,14 +94,21 @@ class Detections:
         return f"<{len(self)} box{'es' * (len(self) != 1)}{': ' if found else ''}{found}>"
 
     def to_mapping(self) -> list[dict[str, Any]]:
-        """JSON-like data: an entry for each box."""
+        """JSON-like data: an entry for each box, with the points of a pose; masks are left to who writes files."""
         return [
             {
                 "class": d.label, "label": d.name, "score": d.score, "box": list(d.box), "candidate": d.candidate,
                 "element": d.element, "level": d.level, "cell": None if d.cell is None else list(d.cell),
+                **({} if d.points is None else {"points": self._points(d.points)}),
             }
             for d in self
         ]  # fmt: skip
+
+    def _points(self, points: NDArray[np.float32]) -> list[dict[str, Any]]:
+        return [
+            {"name": name, "y": float(y), "x": float(x), **({} if np.isnan(seen) else {"score": float(seen)})}
+            for name, (y, x, seen) in zip(self.point_names, points, strict=True)
+        ]
 
 
 def found_in(
@@ -115,6 +132,8 @@ def found_in(
     most = overlap if overlap is not None else OVERLAP if layout.overlap is None else layout.overlap
     probabilities, sides = np.asarray(values[SCORES][sample]), np.asarray(values[SIDES][sample])
     probabilities = np.where(np.isfinite(probabilities), probabilities, 0)
+    if layout.form == "masks":  # a query whose mask is empty has no box
+        probabilities = np.where((sides[:, 2:] > sides[:, :2]).all(axis=1, keepdims=True), probabilities, 0)
     rows, labels = np.nonzero(probabilities >= least)
     if not table.has_labels and layout.overlap is None:
         # Of one candidate the best class alone, as its own packages do it.
@@ -135,6 +154,9 @@ def found_in(
     )
     rows, labels, scores = rows[kept], labels[kept], scores[kept]
     boxes = on_image(sides[rows], geometry)
+    masks, points = masks_of(values, sample, rows), points_of(values, sample, rows, layout.points)
+    if points is not None and geometry is not None:
+        points[..., :2] = geometry.to_original(points[..., :2])
     places = [table.place(int(row)) for row in rows]
     called = tuple(_name(int(label), names, layout.background) for label in labels)
     return Detections(
@@ -142,6 +164,11 @@ def found_in(
         tuple(table.element(int(r), int(c)) for r, c in zip(rows, labels, strict=True)),
         tuple(level for level, _ in places), tuple(cell for _, cell in places), table.reason,
         float(probabilities.max()) if probabilities.size else 0.0, source,
+        None if masks is None else tuple(
+            Mask(logits, tuple(map(float, box)), table.plane, geometry)  # type: ignore[arg-type]
+            for logits, box in zip(masks, boxes, strict=True)
+        ),
+        points, () if layout.points is None else point_names(layout.points[0]),
     )  # fmt: skip
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +14,9 @@ from ..graph.split import value_infos
 from ..graph.upgrade import GRADIENT_OPSET, upgraded
 from ..proto.writer import Writer
 from .layout import Grid, Layout, Part, Read
+from .nodes import FLOAT, PREFIX, Nodes
+from .shapes import extents, of_shapes
 
-PREFIX = "onnxray/boxes"
 # (N, A, C) probabilities; (N, A, C) scores before the sigmoid or softmax; (N, A, 4) x0, y0, x1, y1 in pixels of the
 # plane; (N, A, 1) numbers of classes, of final tables alone; (N, A, 1) how sure it is that there is an object.
 SCORES, LOGITS, SIDES, LABELS, OBJECTNESS = (
@@ -24,60 +24,10 @@ SCORES, LOGITS, SIDES, LABELS, OBJECTNESS = (
 )
 # All classes of a softmax that is put on here, the background among them.
 _SHARES = f"{PREFIX}/shares"
-# Probabilities whose logits cannot be found are kept away from 0 and 1 by this.
-_LEAST = 1e-7
-_FLOAT = 1
-
-
-@dataclass
-class Nodes:
-    """A writer of nodes in float32."""
-
-    writer: Writer
-
-    def one(self, op_type: str, *inputs: str, **options: object) -> str:
-        return self.writer.node(op_type, list(inputs), [self.writer.numbered(PREFIX)], **options)
-
-    def const(self, numbers: object, kind: type = np.float32) -> str:
-        return self.writer.initializer(self.writer.numbered(PREFIX), np.array(numbers, kind))
-
-    def ints(self, *numbers: int) -> str:
-        return self.const(numbers, np.int64)
-
-    def columns(self, table: str, first: int, end: int) -> str:
-        return self.one("Slice", table, self.ints(first), self.ints(end), self.ints(2))
-
-    def joined(self, tables: Sequence[str], axis: int) -> str:
-        return tables[0] if len(tables) == 1 else self.one("Concat", *tables, axis=axis)
-
-    def read(self, read: Read, value: str | None = None) -> str:
-        """(N, A, columns) of a value in float32."""
-        table = self.one("Cast", value or read.value, to=_FLOAT)
-        if read.axes == "NKA":
-            table = self.one("Transpose", table, perm=[0, 2, 1])
-        elif read.axes == "AK":
-            table = self.one("Unsqueeze", table, self.ints(0))
-        elif read.axes == "A":
-            table = self.one("Reshape", table, self.ints(1, -1, 1))
-        elif read.axes == "NA":
-            table = self.one("Unsqueeze", table, self.ints(2))
-        elif read.axes == "NKHW":
-            table = self._anchored(self.one("Transpose", table, perm=[0, 2, 3, 1]), read.anchors)
-        elif read.axes == "NHWK":
-            table = self._anchored(table, read.anchors)
-        elif read.axes == "NaHWK":
-            last = self.one("Shape", table, start=4, end=5)
-            table = self.one("Reshape", table, self.one("Concat", self.ints(0, -1), last, axis=0))
-        return table if read.columns is None else self.columns(table, *read.columns)
-
-    def _anchored(self, table: str, anchors: int) -> str:
-        """(N, H, W, anchors * K) as (N, H * W * anchors, K)."""
-        wide = self.one("Div", self.one("Shape", table, start=3, end=4), self.ints(anchors))
-        return self.one("Reshape", table, self.one("Concat", self.ints(0, -1), wide, axis=0))
 
 
 def with_table(model: Model, layout: Layout, plane: tuple[int, int]) -> Model:
-    """The model with the values `SCORES`, `LOGITS`, `SIDES` (and `LABELS`, `OBJECTNESS`) as outputs."""
+    """The model with the values `SCORES`, `LOGITS`, `SIDES` as outputs, and of the others those there are."""
     model = upgraded(model, GRADIENT_OPSET)
     model, before = _values_before(model, layout)
     nodes = Nodes(Writer(model.values))
@@ -92,6 +42,7 @@ def with_table(model: Model, layout: Layout, plane: tuple[int, int]) -> Model:
         )
     if layout.parts[0].labels is not None:
         made[LABELS] = nodes.joined([nodes.read(part.labels) for part in layout.parts if part.labels], 1)
+    made |= of_shapes(nodes, layout)
     for name, value in made.items():
         nodes.writer.node("Identity", [value], [name])
     model = _added(model, nodes.writer, list(made))
@@ -158,8 +109,7 @@ def _logit_of(nodes: Nodes, layout: Layout, read: Read, before: dict[str, str]) 
         return nodes.read(read)
     if read.value in before:
         return nodes.read(read, before[read.value])
-    p = nodes.one("Clip", nodes.read(read), nodes.const(_LEAST), nodes.const(1 - _LEAST))
-    return nodes.one("Log", nodes.one("Div", p, nodes.one("Sub", nodes.const(1.0), p)))
+    return nodes.log_odds(nodes.read(read))
 
 
 def _without(nodes: Nodes, table: str, background: int | None) -> str:
@@ -196,8 +146,10 @@ def _peaks(nodes: Nodes, layout: Layout, scores: str) -> str:
 def _sides(nodes: Nodes, layout: Layout, part: Part, plane: tuple[int, int]) -> str:
     """(N, A, 4): x0, y0, x1, y1 in pixels of the plane."""
     height, width = plane
-    table = nodes.read(part.boxes)
     form = layout.form
+    if form == "masks":
+        return extents(nodes, nodes.read(part.boxes), plane)
+    table = nodes.read(part.boxes)
     if form in ("xyxy", "yxyx", "cxcywh", "xywh"):
         if form == "yxyx":
             table = nodes.one("Gather", table, nodes.ints(1, 0, 3, 2), axis=2)
@@ -214,8 +166,8 @@ def _sides(nodes: Nodes, layout: Layout, part: Part, plane: tuple[int, int]) -> 
         before = nodes.one("Sub", points, nodes.columns(far, 0, 2))
         return nodes.one("Concat", before, nodes.one("Add", points, nodes.columns(far, 2, 4)), axis=2)
     if form == "centre":
-        if part.points is not None:
-            points = nodes.one("Add", points, nodes.one("Mul", nodes.read(part.points), strides))
+        if part.offsets is not None:
+            points = nodes.one("Add", points, nodes.one("Mul", nodes.read(part.offsets), strides))
         return _around(nodes, points, nodes.one("Mul", table, strides))
     first, size = nodes.columns(table, 0, 2), nodes.columns(table, 2, 4)
     if form == "yolox":
@@ -247,7 +199,7 @@ def _expected(nodes: Nodes, table: str) -> str:
     shares = nodes.one("Softmax", split, axis=3)
     count = nodes.one("Squeeze", wide)
     bins = nodes.one("Range", nodes.const(0, np.int64), count, nodes.const(1, np.int64))
-    bins = nodes.one("Unsqueeze", nodes.one("Cast", bins, to=_FLOAT), nodes.ints(1))
+    bins = nodes.one("Unsqueeze", nodes.one("Cast", bins, to=FLOAT), nodes.ints(1))
     return nodes.one("Squeeze", nodes.one("MatMul", shares, bins), nodes.ints(3))
 
 

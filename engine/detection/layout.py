@@ -7,12 +7,14 @@ from typing import Literal
 
 # How a value's axes become (batch, candidates, columns). N: batch, A: candidates, K: columns, H and W: places, a: the
 # anchors of a place. In NKHW and NHWK the columns of all anchors of a place follow one another.
-Axes = Literal["NAK", "NKA", "NA", "AK", "A", "NKHW", "NHWK", "NaHWK"]
+# NAHW, A1HW: a map for each candidate. APK: K numbers of each of P points.
+Axes = Literal["NAK", "NKA", "NA", "AK", "A", "NKHW", "NHWK", "NaHWK", "NAHW", "A1HW", "APK"]
 # xyxy, yxyx: two corners. cxcywh: centre and size. xywh: first corner and size. distances: of the four sides from the
 # centre of the place, in strides. pixels: the same in pixels. bins: the same, each as a distribution over whole numbers
 # (generalised focal loss). yolox: offset and logarithm of the size, in strides. anchors: sigmoids on anchor boxes
-# (YOLOv5). centre: offset in the place and size, in strides (CenterNet).
-Form = Literal["xyxy", "yxyx", "cxcywh", "xywh", "distances", "pixels", "bins", "yolox", "anchors", "centre"]
+# (YOLOv5). centre: offset in the place and size, in strides (CenterNet). masks: around what is above 0 in a mask of the
+# candidate, where a model has no boxes.
+Form = Literal["xyxy", "yxyx", "cxcywh", "xywh", "distances", "pixels", "bins", "yolox", "anchors", "centre", "masks"]
 FORMS: tuple[str, ...] = Form.__args__  # type: ignore[attr-defined]
 # What makes probabilities of the scores: nothing is needed, or this.
 Activation = Literal["", "sigmoid", "softmax"]
@@ -57,8 +59,8 @@ class Part:
 
     scores: one column for each class. boxes: four columns, or more in bins. objectness: one column. labels: one column
     with the number of the class, where `scores` has only that of the best one. grid: None where places are unknown.
-    width: how many columns of `scores` belong to one anchor. masks: coefficients of masks. points: of a pose, or
-    CenterNet's offsets.
+    width: how many columns of `scores` belong to one anchor. offsets: of the centre in its place (CenterNet). masks:
+    how much of each prototype is in the mask of a candidate. points: those of a pose, one after another.
     """
 
     scores: Read
@@ -67,6 +69,7 @@ class Part:
     labels: Read | None = None
     grid: Grid | None = None
     width: int | None = None
+    offsets: Read | None = None
     masks: Read | None = None
     points: Read | None = None
 
@@ -80,6 +83,9 @@ class Layout:
     overlapping boxes were suppressed. overlap, least: the intersection over union and the probability that the graph
     itself selects by. rule: what found it. reasons: why, decision by decision. root: whether the probability is the
     square root of score times objectness (FCOS). grids: the places, one after another, of a table in one part.
+    prototypes: the value (N, K, h, w) whose sum, weighted by a candidate's coefficients, is its mask. maps: the value
+    with a mask for each candidate, in place of these. points: how many a pose has, and how many numbers each: x, y and,
+    of three, how sure it is that the point is seen.
     """
 
     rule: str
@@ -94,4 +100,7 @@ class Layout:
     root: bool = False
     peaks: bool = False
     grids: tuple[Grid, ...] = ()
+    prototypes: str | None = None
+    maps: Read | None = None
+    points: tuple[int, int] | None = None
     reasons: tuple[str, ...] = field(default=())

@@ -12,6 +12,7 @@ from .emit import LABELS, OBJECTNESS, with_table
 from .evidence import evidence, usual_plane
 from .layout import Grid, Layout, Part
 from .registry import rules
+from .shapes import COEFFICIENTS, MAPS, POINTS, PROTOTYPES
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,16 @@ class Table:
     @property
     def has_objectness(self) -> bool:
         return OBJECTNESS in {v.name for v in self.model.outputs}
+
+    @property
+    def shapes(self) -> tuple[str, ...]:
+        """The values that hold masks and points, as far as there are any."""
+        there = {v.name for v in self.model.outputs}
+        return tuple(name for name in (COEFFICIENTS, PROTOTYPES, MAPS, POINTS) if name in there)
+
+    @property
+    def has_masks(self) -> bool:
+        return COEFFICIENTS in self.shapes or MAPS in self.shapes
 
     @property
     def grids(self) -> tuple[Grid, ...]:

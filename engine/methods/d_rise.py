@@ -54,6 +54,10 @@ class DRise(Rise):
             raise MethodError(
                 "d-rise explains boxes of a detector (target box, box:top:3, ...), and this target is none"
             )
+        if any(isinstance(target, Box) and not target.aspect.is_score for target in problem.targets):
+            raise MethodError(
+                "d-rise explains that a box is found: leave out the side, objectness, mask or point, or use rise"
+            )
         return super().__call__(problem)
 
     def scores(

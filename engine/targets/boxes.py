@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from ..detection.detections import Detection, Detections, found_in
 from ..detection.emit import LABELS, LOGITS, OBJECTNESS, SCORES, SIDES
+from ..detection.nodes import Nodes
+from ..detection.shapes import MASKS, POINTS, point_names, with_masks
 from ..detection.suppress import overlaps
 from ..detection.table import Table, is_detector, table_of
 from ..emitter.emitter import Emitter
@@ -17,6 +19,8 @@ from ..errors import ModelError, OnnxrayError, TargetError, UnknownName, nearest
 from ..graph.model import Model
 from ..preprocess.answers import answer_of
 from ..preprocess.find import find_detector
+from ..proto.writer import Writer
+from .appended import appended
 from .resolved import FixedTarget, Place
 
 # A box that is asked for by its corners has at least this overlap with the one that is meant.
@@ -26,6 +30,8 @@ _LEVELS = 6
 _FLOAT = 1  # ONNX's number of float32
 # What of a box's sides is explained: its columns of x0, y0, x1, y1 and their signs.
 PARTS = {"x1": {0: 1}, "y1": {1: 1}, "x2": {2: 1}, "y2": {3: 1}, "w": {2: 1, 0: -1}, "h": {3: 1, 1: -1}}
+# The numbers of a point in the table, by what is asked for; None is how sure it is that the point is seen.
+_COORDINATES: dict[str | None, int] = {"x": 0, "y": 1, None: 2}
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,44 @@ class Asked:
     label: str | int | None = None
     at: tuple[float, float] | None = None
     edges: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Aspect:
+    """What of a box: its score, or one of its sides, its objectness, its mask, or a point (`side` "x" or "y" of it)."""
+
+    side: str | None = None
+    objectness: bool = False
+    mask: bool = False
+    keypoint: str | int | None = None
+
+    def __post_init__(self) -> None:
+        sides = ("x", "y") if self.keypoint is not None else tuple(PARTS)
+        if self.side is not None and self.side not in sides:
+            of = "point" if self.keypoint is not None else "box"
+            raise TargetError(f"the side {self.side!r} of a {of} is none of {', '.join(sides)}")
+        asked = [self.keypoint is not None, self.mask, self.objectness, self.side is not None and self.keypoint is None]
+        if sum(asked) > 1:
+            raise TargetError("a box is explained by a side, its objectness, its mask or a point, by one of them")
+
+    @property
+    def is_score(self) -> bool:
+        return self == Aspect()
+
+    def __str__(self) -> str:
+        """As it stands behind the box in a target's text."""
+        if self.keypoint is not None:
+            return f":point:{self.keypoint}" + (f":{self.side}" if self.side else "")
+        return f":side={self.side}" if self.side else ":objectness" if self.objectness else ":mask" * self.mask
+
+    @property
+    def title(self) -> str:
+        """In front of the box's name, with "of"."""
+        if self.keypoint is not None:
+            point = f"point {self.keypoint}" if isinstance(self.keypoint, int) else self.keypoint
+            return f"{self.side} of {point} of " if self.side else f"{point} of "
+        words = "mask" if self.mask else "objectness" if self.objectness else self.side
+        return f"{words} of " if words else ""
 
 
 @dataclass(frozen=True)
@@ -76,7 +120,7 @@ def boxes_in(place: Place, table: Table) -> list[Detections]:
     if place.run is None:
         raise TargetError("a box is found in an image, and there is none here: give an image")
     # With what will be explained: no run is needed for that later.
-    names = [SCORES, SIDES, LOGITS, *([LABELS] if table.has_labels else [])]
+    names = [SCORES, SIDES, LOGITS, *([LABELS] if table.has_labels else []), *table.shapes]
     values = place.run(table.model, names)
     hints = find_detector(place.model)
     return [
@@ -165,38 +209,86 @@ def _told(d: Detection) -> str:
     return f"{d.title} at {','.join(f'{edge:.0f}' for edge in d.box)}"
 
 
-def value_of(table: Table, side: str | None, objectness: bool) -> str:
-    """The value that is explained. Raises TargetError where the detector has no objectness."""
-    if objectness and not table.has_objectness:
-        raise TargetError("this detector has no objectness: explain the box without :objectness")
-    return OBJECTNESS if objectness else SIDES if side else LOGITS
+def value_of(table: Table, aspect: Aspect) -> str:
+    """The value that is explained. Raises TargetError where the detector has no objectness, masks or points."""
+    if aspect.objectness:
+        if not table.has_objectness:
+            raise TargetError("this detector has no objectness: explain the box without :objectness")
+        return OBJECTNESS
+    if aspect.mask:
+        if not table.has_masks:
+            raise TargetError("this detector has no masks: explain the box without :mask")
+        return MASKS
+    if aspect.keypoint is not None:
+        _number(table, aspect)
+        return POINTS
+    return SIDES if aspect.side else LOGITS
+
+
+def _number(table: Table, aspect: Aspect) -> int:
+    """The column of what is asked of a point. Raises TargetError, UnknownName."""
+    if table.layout.points is None:
+        raise TargetError("this detector finds no points: explain the box without :point")
+    count, numbers = table.layout.points
+    names, which = point_names(count), str(aspect.keypoint)
+    if which not in names and not (which.isdecimal() and int(which) < count):
+        raise UnknownName("point", which, names, f"there are {', '.join(names)}")
+    column = _COORDINATES[aspect.side]
+    if column >= numbers:
+        raise TargetError(
+            f"this detector does not say how sure it is of a point: explain point:{which}:x or point:{which}:y"
+        )
+    return (names.index(which) if which in names else int(which)) * numbers + column
+
+
+def model_of(table: Table, aspect: Aspect, candidates: Sequence[int]) -> Model:
+    """The model that has the value; the masks of candidates are added, as those of all are too many."""
+    if not aspect.mask:
+        return table.model
+    nodes = Nodes(Writer(table.model.values))
+    with_masks(nodes, table.shapes, candidates)
+    return appended(table.model, nodes.writer, MASKS)
 
 
 def cotangent(
-    shape: tuple[int, ...], table: Table, d: Detection, side: str | None, objectness: bool
+    shape: tuple[int, ...], table: Table, d: Detection, aspect: Aspect, mask: int | None = None
 ) -> NDArray[np.float32]:
-    """(A, columns): 1 where the box's number stands in the value that is explained."""
+    """(A, columns): 1 where the box's number stands in the value that is explained; `mask` is its number in `MASKS`,
+    where its places share 1."""
     weights = np.zeros(shape, np.float32)
-    if objectness:
-        weights[d.candidate, 0] = 1
-    elif side:
-        for column, sign in PARTS[side].items():
-            weights[d.candidate, column] = sign
-    else:
+    if aspect.mask:
+        assert d.mask is not None
+        cells = d.mask.cells()
+        weights[mask] = cells / cells.sum()
+    elif aspect.is_score:
         weights[d.candidate, 0 if table.has_labels else d.label] = 1
+    else:
+        for column, sign in _columns(table, aspect).items():
+            weights[d.candidate, column] = sign
     return weights
 
 
-def emitted(op: Emitter, table: Table, label: int | None, side: str | None, objectness: bool) -> str:
+def _columns(table: Table, aspect: Aspect) -> dict[int, int]:
+    """The columns of a candidate's row and their signs, for what is no score."""
+    if aspect.keypoint is not None:
+        return {_number(table, aspect): 1}
+    return {0: 1} if aspect.objectness else PARTS[str(aspect.side)]
+
+
+def emitted(op: Emitter, table: Table, label: int | None, aspect: Aspect) -> str:
     """The cotangent (N, A, columns) of the most certain box (of a class), chosen in the graph."""
+    if aspect.mask:
+        raise TargetError("a graph cannot choose the mask of a box: compile box, or explain box:mask of an image")
     mask = _most_certain(op, label)
-    if not side and not objectness:
+    if aspect.is_score:
         return mask
     row = op.ReduceMax(mask, [2], keepdims=1)
-    if objectness:
-        return row
-    signs = np.zeros((1, 1, 4), np.float32)
-    for column, sign in PARTS[str(side)].items():
+    columns = 1 if aspect.objectness else 4
+    if aspect.keypoint is not None:
+        count, numbers = table.layout.points or (0, 0)
+        columns = count * numbers
+    signs = np.zeros((1, 1, columns), np.float32)
+    for column, sign in _columns(table, aspect).items():
         signs[..., column] = sign
     return op.Mul(row, op.const(signs))
 

@@ -249,12 +249,15 @@ class Target:
         edges: Sequence[float] | None = None,
         side: str | None = None,
         objectness: bool = False,
+        mask: bool = False,
+        point: int | str | None = None,
     ) -> Target:
         """A box of a detector: the `rank`-th most certain one (of a class), the smallest one around the point `at`
         (y, x), or the one most like `edges` (y0, x0, y1, x1), in pixels of the image. `side`: "x1", "y1", "x2", "y2",
-        "w" or "h" in place of its score; `objectness`: that there is an object at all."""
-        place = None if at is None else tuple(at)
-        return registry.make("Box", rank, label, place, None if edges is None else tuple(edges), side, objectness)
+        "w" or "h" in place of its score; `objectness`: that there is an object at all; `mask`: the mask of instance
+        segmentation; `point`: that a point of a pose is seen, with the side "x" or "y" where it is."""
+        which = rank, label, None if at is None else tuple(at), None if edges is None else tuple(edges)
+        return registry.make("Box", *which, side, objectness, mask, point)
 
     @staticmethod
     def detections(count: int | None = None, label: int | str | None = None) -> Target:

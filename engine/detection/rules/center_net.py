@@ -33,7 +33,7 @@ def centre(evidence: Evidence) -> Layout | None:
     activation, _, why = meaning(evidence, heat, scores, softmax=False)
     grid = Grid((cells[0], cells[1]), stride, corner=True)
     part = Part(
-        Read(heat, "NKHW"), Read(size, "NKHW"), grid=grid, points=None if offset is None else Read(offset, "NKHW")
+        Read(heat, "NKHW"), Read(size, "NKHW"), grid=grid, offsets=None if offset is None else Read(offset, "NKHW")
     )
     told = f"maps of {cells[0]}x{cells[1]} places: peaks of {heat!r}, sizes {size!r}, offsets {offset!r}"
     return Layout("centre", (part,), "centre", activation=activation, peaks=True, reasons=(told, *why))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..evidence import Evidence
-from ..layout import Activation
+from ..layout import Activation, Part, Read
 
 
 def meaning(
@@ -59,3 +60,27 @@ def _background(
     chosen = 0 if first >= last else classes - 1
     share = max(first, last)
     return chosen, [told, f"class {chosen} is the background: it wins for {100 * share:.0f} % of the candidates"]
+
+
+def with_shapes(
+    evidence: Evidence, part: Part, rest: Read, numbers: NDArray[Any]
+) -> tuple[Part, dict[str, Any], list[str]]:
+    """A part with what stands behind its classes, fields of the layout for it, and why.
+
+    rest: where the columns `numbers` (A, K) are read. Coefficients of masks are as many as an output of maps has
+    channels; points are groups of three numbers where the third of each is a probability, else of two.
+    """
+    extra = numbers.shape[-1]
+    if not extra:
+        return part, {}, []
+    for name in evidence.floats():
+        maps = evidence.array(name)
+        if maps.ndim == 4 and maps.shape[1] == extra:
+            told = f"{extra} coefficients of masks, of the prototypes {name!r}"
+            return replace(part, masks=rest), {"prototypes": name}, [told]
+    if extra % 3 == 0 and evidence.is_probability(numbers[:, 2::3]):
+        told = f"{extra // 3} points of x, y and a probability"
+        return replace(part, points=rest), {"points": (extra // 3, 3)}, [told]
+    if extra % 2 == 0:
+        return replace(part, points=rest), {"points": (extra // 2, 2)}, [f"{extra // 2} points of x and y"]
+    return part, {}, [f"{extra} more column{'s are' if extra > 1 else ' is'} not read"]

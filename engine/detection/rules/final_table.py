@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,6 +13,7 @@ from ..evidence import Evidence
 from ..forms import form_of
 from ..layout import Axes, Layout, Part, Read
 from ..registry import rule
+from .common import with_shapes
 
 _MOST = 1000
 
@@ -22,9 +27,14 @@ def final_table(evidence: Evidence) -> Layout | None:
 def _one(evidence: Evidence) -> Layout | None:
     for name in evidence.floats():
         array = evidence.array(name)
-        if array.ndim not in (2, 3) or array.shape[-1] not in (6, 7) or not 0 < array.shape[-2] <= _MOST:
+        if array.ndim not in (2, 3) or array.shape[-1] < 6 or not 0 < array.shape[-2] <= _MOST:
             continue
-        rows = array.reshape(-1, array.shape[-1])
+        width = array.shape[-1]
+        rows = array.reshape(-1, width)
+        if width > 7:  # coefficients of masks, or points, stand behind
+            rows, behind = rows[:, :6], rows[:, 6:]
+        else:
+            behind = rows[:, :0]
         label = _label(rows)
         score = None if label is None else _score(rows, label)
         if label is None or score is None:
@@ -39,7 +49,8 @@ def _one(evidence: Evidence) -> Layout | None:
             f"output {name!r} holds {array.shape[-2]} boxes, column {score} their scores, column {label} their classes"
         )
         part = Part(reads[0], reads[1], labels=reads[2])
-        return Layout("final-table", (part,), form, relative, final=True, reasons=(told, *how))
+        part, shapes, why = with_shapes(evidence, part, Read(name, axes, columns=(6, width)), behind)
+        return Layout("final-table", (part,), form, relative, final=True, reasons=(told, *how, *why), **shapes)
     return None
 
 
@@ -81,5 +92,25 @@ def _several(evidence: Evidence) -> Layout | None:
         columns: Axes = "A" if boxes.ndim == 2 else "NA"
         part = Part(Read(scores[0], columns), Read(name, rows), labels=Read(whole[0], columns))
         told = f"outputs {name!r}, {scores[0]!r}, {whole[0]!r} hold boxes, scores and classes of what is left"
-        return Layout("final-table", (part,), form, relative, final=True, reasons=(told, *how))
+        part, shapes, why = _shapes(arrays, part, boxes.shape)
+        return Layout("final-table", (part,), form, relative, final=True, reasons=(told, *how, *why), **shapes)
     return None
+
+
+def _shapes(
+    arrays: Mapping[str, NDArray[Any]], part: Part, boxes: tuple[int, ...]
+) -> tuple[Part, dict[str, Any], list[str]]:
+    """Torchvision's masks (M, 1, H, W) and points (M, P, 3) of what is left."""
+    for name, array in arrays.items():
+        if len(boxes) != 2 or array.dtype.kind != "f" or array.shape[:1] != boxes[:1]:
+            continue
+        if array.ndim == 4 and array.shape[1] == 1:
+            return part, {"maps": Read(name, "A1HW")}, [f"{name!r} has a mask for each"]
+        if array.ndim == 3 and array.shape[2] in (2, 3):
+            read = Read(name, "APK")
+            return (
+                replace(part, points=read),
+                {"points": array.shape[1:]},
+                [f"{name!r} has their points"],
+            )
+    return part, {}, []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,7 +10,7 @@ from ..evidence import Evidence, along
 from ..forms import form_of
 from ..layout import Axes, Form, Grid, Layout, Part, Read
 from ..registry import rule
-from .common import meaning
+from .common import meaning, with_shapes
 
 
 @rule("one-output", 50)
@@ -38,7 +36,7 @@ def one_output(evidence: Evidence) -> Layout | None:
     if not (grids or known or evidence.is_probability(flat[:, 4:]) or evidence.hints):
         return None  # embeddings of tokens have this shape too
     told = f"output {name!r} holds {count} candidates of {width} numbers"
-    classes, extra, objectness, why = _columns(evidence, name, parts, width, anchors, axes)
+    classes, objectness, why = _columns(evidence, name, parts, width, anchors, axes)
     first = 5 if objectness else 4
     reads = {"boxes": _read(parts, axes, name, 0, 4), "scores": _read(parts, axes, name, first, first + classes)}
     activation, background, how = meaning(
@@ -54,17 +52,18 @@ def one_output(evidence: Evidence) -> Layout | None:
         reads["scores"], reads["boxes"],
         _read(parts, axes, name, 4, 5) if objectness else None,
     )  # fmt: skip
-    part = _with_extra(evidence, part, _read(parts, axes, name, first + classes, width) if extra else None, extra)
+    rest = _read(parts, axes, name, first + classes, width)
+    part, shapes, of_shapes = with_shapes(evidence, part, rest, flat[:, first + classes :])
     return Layout(
         "one-output", (part,), form, relative, activation, background, grids=grids,
-        reasons=(told, *why, *how, *of_boxes),
+        reasons=(told, *why, *how, *of_boxes, *of_shapes), **shapes,
     )  # fmt: skip
 
 
 def _columns(
     evidence: Evidence, name: str, parts: list[tuple[str, int, int]], width: int, anchors: int, axes: Axes
-) -> tuple[int, int, bool, list[str]]:
-    """How many columns are classes and how many come after them, whether one is objectness, and why."""
+) -> tuple[int, bool, list[str]]:
+    """How many columns are classes, whether one before them is objectness, and why."""
     hints = evidence.hints
     prototypes = [o for o in evidence.floats() if o != name and evidence.array(o).ndim == 4]
     masks = evidence.array(prototypes[0]).shape[1] if prototypes else 0
@@ -72,20 +71,20 @@ def _columns(
     if "classes" in hints or "objectness" in hints:
         sure = bool(hints.get("objectness", False))
         classes = int(hints.get("classes", width - 4 - sure - masks))
-        return classes, width - 4 - sure - classes, sure, ["columns: as given"]
+        return classes, sure, ["columns: as given"]
     functions = [evidence.function(value) for value, _, _ in parts]
     if len(parts) >= 2 and widths[0] == 4 and functions[1] is not None and functions[1].kind == "sigmoid":
         if widths[1] == 1 and len(parts) > 2 and functions[2] is not None and functions[2].kind == "sigmoid":
-            return widths[2], sum(widths[3:]), True, [f"put together of {widths}: box, objectness, classes"]
-        return widths[1], sum(widths[2:]), False, [f"put together of {widths}: box, classes (a sigmoid)"]
+            return widths[2], True, [f"put together of {widths}: box, objectness, classes"]
+        return widths[1], False, [f"put together of {widths}: box, classes (a sigmoid)"]
     if evidence.labels is not None and width - masks in (evidence.labels + 4, evidence.labels + 5):
         sure = width - masks == evidence.labels + 5
-        return evidence.labels, masks, sure, [f"{evidence.labels} classes have labels, so objectness is {sure}"]
+        return evidence.labels, sure, [f"{evidence.labels} classes have labels, so objectness is {sure}"]
     if width == 56 and axes == "NKA":
-        return 1, 51, False, ["one class and 17 points of three numbers: pose"]
+        return 1, False, ["one class and 17 points of three numbers: pose"]
     sure = anchors > 1 or axes == "NAK"
     why = f"{anchors} anchors for each place" if anchors > 1 else "candidates are " + ("rows" if sure else "columns")
-    return width - 4 - sure - masks, masks, sure, [f"objectness {'is' if sure else 'is not'} among the columns: {why}"]
+    return width - 4 - sure - masks, sure, [f"objectness {'is' if sure else 'is not'} among the columns: {why}"]
 
 
 def _read(parts: list[tuple[str, int, int]], axes: Axes, name: str, first: int, end: int) -> Read:
@@ -110,13 +109,3 @@ def _form(evidence: Evidence, boxes: NDArray[np.floating], grids: tuple[Grid, ..
         return "yolox", False, ["offsets and logarithms of sizes in strides (YOLOX): the centres do not span the plane"]
     # YOLO's sizes belong to centres; corners are found only where their order says so.
     return form, relative, why
-
-
-def _with_extra(evidence: Evidence, part: Part, rest: Read | None, extra: int) -> Part:
-    """Mask coefficients or points after the classes."""
-    if rest is None:
-        return part
-    maps = [evidence.array(o).shape[1] for o in evidence.floats() if evidence.array(o).ndim == 4]
-    if extra in maps:
-        return replace(part, masks=rest)
-    return replace(part, points=rest) if extra % 3 == 0 or extra % 2 == 0 else part

@@ -37,10 +37,16 @@ def two_outputs(evidence: Evidence) -> Layout | None:
     grids = evidence.levels(scores, rows) or (evidence.grids(count) or ((), 1))[0]
     told = f"outputs {boxes!r} and {scores!r} have {count} rows each, of 4 and of {classes} numbers"
     part = Part(Read(scores, kind_s), Read(boxes, kind_b))
+    masks = next((n for n in evidence.floats() if evidence.array(n).ndim == 4 and _rows(evidence, n) == count), None)
+    how += [] if masks is None else [f"{masks!r} has a mask for each"]
     return Layout(
-        "two-outputs", (part,), form, relative, activation, background,
-        grids=grids, reasons=(told, *why, *how),
+        "two-outputs", (part,), form, relative, activation, background, grids=grids,
+        maps=None if masks is None else Read(masks, "NAHW"), reasons=(told, *why, *how),
     )  # fmt: skip
+
+
+def _rows(evidence: Evidence, name: str) -> int:
+    return int(evidence.array(name).shape[1])
 
 
 def evidence_batch(evidence: Evidence) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,19 @@ from ...detection.detections import Detection, Detections
 from ...detection.table import Table
 from ...emitter.emitter import Emitter
 from ...errors import TargetError
-from ..boxes import PARTS, Asked, BoxTarget, boxes_in, check_label, chosen, cotangent, emitted, table_in, value_of
+from ..boxes import (
+    Asked,
+    Aspect,
+    BoxTarget,
+    boxes_in,
+    check_label,
+    chosen,
+    cotangent,
+    emitted,
+    model_of,
+    table_in,
+    value_of,
+)
 from ..registry import form, is_number, kind
 from ..resolved import Place, Resolved
 from ..target import Target
@@ -30,8 +43,9 @@ class Box(Target):
     rank: the most certain is 1, of the class `label` (a name, or a number) where one is given. at: (y, x) that it is
     around, the smallest such box. edges: (y0, x0, y1, x1) that it overlaps most. side: one of its sides or sizes in
     pixels of the model's plane in place of the score, "x1", "y1", "x2", "y2", "w", "h". objectness: how sure the model
-    is that there is an object at all. found, among: the box that was meant and all boxes of the image, once these are
-    known.
+    is that there is an object at all. mask: the mean logit of its mask's pixels. keypoint: how sure the model is that
+    this point of a pose is seen, by name or number; with the side "x" or "y" where it is. found, among: the box that
+    was meant and all boxes of the image, once these are known.
     """
 
     rank: int = 1
@@ -40,16 +54,15 @@ class Box(Target):
     edges: tuple[float, ...] | None = None
     side: str | None = None
     objectness: bool = False
+    mask: bool = False
+    keypoint: str | int | None = None
     found: Detection | None = field(default=None, compare=False, repr=False)
     among: Detections | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.rank < 1:
             raise TargetError(f"there is no box {self.rank}: the most certain one is 1")
-        if self.side is not None and self.side not in PARTS:
-            raise TargetError(f"the side {self.side!r} of a box is none of {', '.join(PARTS)}")
-        if self.side and self.objectness:
-            raise TargetError("a box is explained by a side or by its objectness, not by both")
+        _ = self.aspect  # one at most
         check_box(self.edges)
 
     def __str__(self) -> str:
@@ -62,9 +75,12 @@ class Box(Target):
             parts.append(self.label if isinstance(self.label, str) else f"{_CLASS}{self.label}")
         if self.rank > 1:
             parts.append(str(self.rank))
-        if self.side:
-            parts.append(f"side={self.side}")
-        return ":".join([*parts, *(["objectness"] if self.objectness else [])])
+        return ":".join(parts) + str(self.aspect)
+
+    @property
+    def aspect(self) -> Aspect:
+        """What of the box is explained."""
+        return Aspect(self.side, self.objectness, self.mask, self.keypoint)
 
     @property
     def of_answer(self) -> bool:
@@ -74,9 +90,8 @@ class Box(Target):
     def title(self) -> str:
         if self.found is None:
             return str(self)
-        of = f"{self.side} of " if self.side else "objectness of " if self.objectness else ""
         which = "" if self.among is None else f" ({self.among_all} of {len(self.among)})"
-        return f"{of}{self.found.title} {100 * self.found.score:.1f} %{which}"
+        return f"{self.aspect.title}{self.found.title} {100 * self.found.score:.1f} %{which}"
 
     @property
     def among_all(self) -> int:
@@ -95,14 +110,14 @@ class Box(Target):
         table = table_in(place)
         found = [] if place.run is None else boxes_in(place, table)
         settled = [_settled(self, boxes, chosen(boxes, self.asked, place.labels)) for boxes in found]
-        resolved = _resolved(self, table, [[box] for box in settled], self.side, self.objectness)
+        resolved = _resolved(self, table, [[box] for box in settled])
         if found or self.rank > 1 or self.at is not None or self.edges is not None:
             return resolved
         label = place.labels.index(self.label) if isinstance(self.label, str) and place.labels else self.label
         number = label if isinstance(label, int) else None
 
         def emit(op: Emitter, of: str) -> str:
-            return emitted(op, table, number, self.side, self.objectness)
+            return emitted(op, table, number, self.aspect)
 
         return replace(resolved, emit=emit, label=number)
 
@@ -116,18 +131,24 @@ class Boxes(Target):
     label: str | int | None = None
     side: str | None = None
     objectness: bool = False
+    mask: bool = False
+    keypoint: str | int | None = None
 
     def __post_init__(self) -> None:
         if self.count is not None and self.count < 1:
             raise TargetError(f"box:top:{self.count} names no box: ask for at least one")
-        Box(side=self.side, objectness=self.objectness)
+        _ = self.aspect  # one at most
+
+    @property
+    def aspect(self) -> Aspect:
+        """What of the boxes is explained."""
+        return Aspect(self.side, self.objectness, self.mask, self.keypoint)
 
     def __str__(self) -> str:
         parts = ["box", "all" if self.count is None else f"top:{self.count}"]
         if self.label is not None:
             parts.append(self.label if isinstance(self.label, str) else f"{_CLASS}{self.label}")
-        parts += [f"side={self.side}"] if self.side else []
-        return ":".join([*parts, *(["objectness"] if self.objectness else [])])
+        return ":".join(parts) + str(self.aspect)
 
     @property
     def is_several(self) -> bool:
@@ -153,7 +174,7 @@ class Boxes(Target):
             raise TargetError(
                 f"the images have {', '.join(str(len(row)) for row in rows)} boxes for {self}: explain one at a time"
             )
-        return _resolved(self, table, rows, self.side, self.objectness)
+        return _resolved(self, table, rows)
 
 
 def _settled(asked: Box | Boxes, boxes: Detections, number: int) -> Box:
@@ -161,19 +182,21 @@ def _settled(asked: Box | Boxes, boxes: Detections, number: int) -> Box:
     found = boxes[number]
     if isinstance(asked, Box) and (asked.at is not None or asked.edges is not None or asked.label is not None):
         return replace(asked, found=found, among=boxes)
-    return Box(number + 1, side=asked.side, objectness=asked.objectness, found=found, among=boxes)
+    return Box(number + 1, found=found, among=boxes, **asdict(asked.aspect))
 
 
-def _resolved(
-    asked: Target, table: Table, rows: Sequence[Sequence[Box]], side: str | None, objectness: bool
-) -> BoxTarget:
+def _resolved(asked: Box | Boxes, table: Table, rows: Sequence[Sequence[Box]]) -> BoxTarget:
     """rows: the boxes of every sample, none where there are no samples yet."""
+    aspect = asked.aspect
+    value = value_of(table, aspect)
+    candidates = tuple(box.found.candidate for row in rows for box in row if box.found is not None)
 
     def pick(y: NDArray[Any]) -> NDArray[np.float32]:
         if not rows:
             raise TargetError("a box is found in an image, and there is none here: give an image")
+        masks = itertools.count()  # those of all samples follow one another
         found = [
-            [cotangent(y.shape[1:], table, box.found, side, objectness) for box in row if box.found] for row in rows
+            [cotangent(y.shape[1:], table, box.found, aspect, next(masks)) for box in row if box.found] for row in rows
         ]
         return np.array(found, np.float32)
 
@@ -182,9 +205,8 @@ def _resolved(
 
     several = asked.is_several and (not isinstance(asked, Boxes) or asked.count != 1)
     count = len(rows[0]) if rows else 2 if several else 1
-    candidates = tuple(box.found.candidate for row in rows for box in row if box.found is not None)
     return BoxTarget(
-        *(table.model, value_of(table, side, objectness), asked, pick, False, names, table.reason),
+        *(model_of(table, aspect, candidates), value, asked, pick, False, names, table.reason),
         count=count,
         table=table,
         candidates=candidates,
@@ -198,17 +220,15 @@ def _plain(numbers: Sequence[float]) -> str:
 @form(
     "box",
     "box, box:K, box:LABEL, box:LABEL:K, box:class=N, box:at:Y,X, box:Y0,X0,Y1,X1, box:top:K, box:all, then "
-    ":side=x1 (y1, x2, y2, w, h) or :objectness",
+    ":side=x1 (y1, x2, y2, w, h), :objectness, :mask, :point:NAME or :point:NAME:x (y)",
     "a box of a detector: the most certain one, the K-th (of a class), the one at a point or most like another; "
-    "`top:3` and `all` are several, a map for each; `side=w` asks why it is that wide",
+    "`top:3` and `all` are several, a map for each; `side=w` asks why it is that wide, `mask` is that of instance "
+    "segmentation, `point` one of a pose",
     bare=True,
 )
 def _box(text: str) -> Target:
     parts = [part.strip() for part in text.split(":")] if text else []
-    objectness = bool(parts) and parts[-1] == "objectness"
-    parts = parts[:-1] if objectness else parts
-    side = parts.pop().removeprefix("side=") if parts and parts[-1].startswith("side=") else None
-    more: dict[str, Any] = {"side": side, "objectness": objectness}
+    parts, more = _aspect(parts)
     if parts[:1] == ["all"] or parts[:1] == ["top"]:
         count = int(parts[1]) if parts[0] == "top" else None
         return Boxes(count, _label(parts[1 if count is None else 2 :]), **more)
@@ -227,3 +247,18 @@ def _label(parts: Sequence[str]) -> str | int | None:
         return None
     (label,) = parts
     return int(label.removeprefix(_CLASS)) if label.startswith(_CLASS) else label
+
+
+def _aspect(parts: list[str]) -> tuple[list[str], dict[str, Any]]:
+    """The parts of a text that say which box, and what of it as fields. Raises ValueError."""
+    if parts and parts[-1] in ("objectness", "mask"):
+        return parts[:-1], {parts[-1]: True}
+    if parts and parts[-1].startswith("side="):
+        return parts[:-1], {"side": parts[-1].removeprefix("side=")}
+    if "point" in parts[:-1]:
+        at = len(parts) - 1 - parts[::-1].index("point")
+        which, *side = parts[at + 1 :]
+        if len(side) > 1 or not which:
+            raise ValueError(which)
+        return parts[:at], {"keypoint": int(which) if is_number(which) else which, "side": side[0] if side else None}
+    return parts, {}

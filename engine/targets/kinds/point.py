@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...detection.shapes import PERSON
 from ...errors import TargetError, UnknownName
 from ...graph.model import Model
 from ...proto.values import Value
@@ -26,11 +27,6 @@ from ..registry import form, is_number, kind
 from ..resolved import FixedTarget, Place, Resolved
 from ..target import Target
 
-# The keypoints of a person in COCO (T.-Y. Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014).
-COCO = tuple(
-    """nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow right_elbow left_wrist
-    right_wrist left_hip right_hip left_knee right_knee left_ankle right_ankle""".split()
-)
 _BOTH = "onnxray/columns_and_rows"
 
 
@@ -130,7 +126,7 @@ class Point(Target):
 def _names(place: Place, count: int) -> Sequence[str] | None:
     if place.labels is not None and len(place.labels) == count:
         return place.labels
-    return COCO if count == len(COCO) else None
+    return PERSON if count == len(PERSON) else None
 
 
 def _columns_and_rows(model: Model) -> tuple[Value, Value] | None:

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from onnxray.cli.files.images import read, write
 from onnxray.cli.main import main
 from onnxray.engine.predict import detect
-from onnxray.tests.engine.detection import families
+from onnxray.tests.engine.detection import families, shaped
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +91,28 @@ def test_explanations_of_boxes_are_drawn_with_them(files: tuple[Path, Path], tmp
     y0, x0, y1, _ = (round(3 * edge) for edge in found[0].box)
     # A thick line along the left side.
     assert (overlay[(y0 + y1) // 2, x0 : x0 + 3] != overlay[(y0 + y1) // 2, x0 + 12]).any()
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of pycocotools
+def test_masks_are_written_and_points_are_printed(tmp_path: Path) -> None:
+    from pycocotools import mask as coco
+
+    write(tmp_path / "photo.png", np.random.default_rng(5).integers(0, 256, (120, 200, 3)).astype(np.uint8))
+    for name, make in (("seg", shaped.segmenting), ("pose", shaped.posing)):
+        make().save(tmp_path / f"{name}.onnx")
+        card = {"std": 255, "detector": {"threshold": 0.3}}
+        (tmp_path / f"{name}.card.json").write_text(json.dumps(card))
+    photo, run = str(tmp_path / "photo.png"), CliRunner().invoke
+    done = run(main, ["predict", str(tmp_path / "seg.onnx"), photo, "--json"])
+    boxes = json.loads(done.output)["images"][0]["boxes"]
+    found = detect(str(tmp_path / "seg.onnx"), read(photo))
+    assert len(boxes) == len(found)
+    for box, d in zip(boxes, found, strict=True):
+        np.testing.assert_array_equal(coco.decode(box["mask"]).astype(bool), d.mask.pixels)
+        assert box["area"] == d.mask.pixels.sum()
+    done = run(main, ["predict", str(tmp_path / "seg.onnx"), photo])
+    assert f"mask of {boxes[0]['area']} pixels" in done.output
+    done = run(main, ["predict", str(tmp_path / "pose.onnx"), photo])
+    first = detect(str(tmp_path / "pose.onnx"), read(photo)).to_mapping()[0]["points"]
+    seen = "; ".join(f"{p['name']} {p['y']:.0f},{p['x']:.0f}" for p in first if p["score"] >= 0.5)
+    assert seen in done.output

@@ -10,8 +10,8 @@ import pytest
 
 import onnxray
 from onnxray import Target
+from onnxray.engine.detection.shapes import PERSON
 from onnxray.engine.errors import TargetError
-from onnxray.engine.targets.kinds.point import COCO
 
 Parse = Callable[..., onnx.ModelProto]
 RNG = np.random.default_rng(3)
@@ -36,7 +36,7 @@ def test_the_peak_of_a_map(parse: Parse, last: bool, given: str, number: int) ->
     maps = np.moveaxis(y, -1, 1) if last else y
     for sample, e in enumerate(onnxray.explain(model, X, "gradient", given)):
         assert e.score == pytest.approx(float(maps[sample, number].max()), rel=1e-6)
-        assert str(e.target) == f"point:{COCO[number]}"
+        assert str(e.target) == f"point:{PERSON[number]}"
         assert Target.parse(str(e.target)) == e.target
         r, c = np.unravel_index(int(maps[sample, number].argmax()), (6, 8))
         place = f"{r},{c},{number}" if last else f"{number},{r},{c}"
