@@ -44,6 +44,8 @@ _WHERE = {
     "filters": "engine.inspection",
     "methods": "engine.methods",
     "samples": "models",
+    "doctor": "cli.tasks.doctor",
+    "Diagnosis": "cli.tasks.doctor",
 }
 
 __all__ = [*_WHERE]
@@ -63,6 +65,8 @@ if TYPE_CHECKING:
     from .cli.signatures import inspect as inspect
     from .cli.signatures import load as load
     from .cli.signatures import predict as predict
+    from .cli.tasks.doctor import Diagnosis as Diagnosis
+    from .cli.tasks.doctor import doctor as doctor
     from .engine.attribution.explanation import Explanation as Explanation
     from .engine.attribution.explanations import Explanations as Explanations
     from .engine.autodiff.vjp import vjp as vjp

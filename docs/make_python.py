@@ -21,7 +21,7 @@ GROUPS = {
     "Data sets": ("top", "Top", "health", "Health"),
     "Pages": ("microscope", "report"),
     "Graphs": ("vjp", "expose", "split"),
-    "Errors, version": ("OnnxrayError", "__version__"),
+    "Installation, errors": ("doctor", "Diagnosis", "OnnxrayError", "__version__"),
 }
 _HEAD = """\
 # Python reference

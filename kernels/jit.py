@@ -23,7 +23,7 @@ import hashlib
 import pickle
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -58,6 +58,12 @@ class Kernel(Generic[P, R]):
     def loaded(self) -> bool:
         """Whether it has been called already, so that the next call costs nothing but its own work."""
         return self._dispatcher is not None
+
+    @property
+    def cache_folder(self) -> str | None:
+        """Where its compiled code is kept, None where it is not: it is compiled anew by every process."""
+        stats = getattr(self.dispatcher, "stats", None)  # none under NUMBA_DISABLE_JIT
+        return None if stats is None else stats.cache_path
 
     @property
     def _numba_type_(self) -> Any:
@@ -147,3 +153,18 @@ def _tolerate_disk_errors(cache: Any) -> None:
         return None
 
     cache.save_overload, cache.load_overload = save_overload, load_overload
+
+
+@kernel
+def _next(x):  # type: ignore[no-untyped-def]
+    return x + 1.0
+
+
+def probe() -> str | None:
+    """Compile a kernel and run it: the folder where compiled code is kept, None where there is none.
+
+    Raises whatever Numba and LLVM raise where they do not work.
+    """
+    if _next(1.0) != 2.0:
+        raise ArithmeticError("compiled code does not add")
+    return cast("Kernel[Any, Any]", _next).cache_folder

@@ -407,3 +407,25 @@ def _line(size: int) -> tuple[int, int]:
 def _hershey(size: int, bold: bool) -> tuple[float, int]:
     thickness = max(1, round(size / (14 if bold else 16)))
     return cv2.getFontScaleFromHeight(cv2.FONT_HERSHEY_SIMPLEX, max(1, round(0.7 * size)), thickness), thickness
+
+
+# --- what this build of OpenCV can do ---
+
+_KINDS = (".png", ".jpg", ".webp", ".tiff", ".bmp", ".jp2", ".avif")
+
+
+def abilities() -> tuple[str, dict[str, bool], bool]:
+    """OpenCV's version; kinds of files, and whether each is written and read; whether text is more than ASCII."""
+    return cv2.__version__, {suffix[1:]: _comes_back(suffix) for suffix in _KINDS}, _font() is not None
+
+
+def _comes_back(suffix: str) -> bool:
+    """Whether a picture survives being written and read as such a file."""
+    picture = np.zeros((32, 32, 3), np.uint8)
+    picture += np.linspace(0, 255, 32, dtype=np.uint8)[:, None, None]
+    try:
+        made, data = cv2.imencode(suffix, picture)
+        back = cv2.imdecode(data, cv2.IMREAD_COLOR) if made else None
+    except cv2.error:
+        return False
+    return back is not None and back.shape == picture.shape and float(np.abs(back.astype(int) - picture).mean()) < 8
