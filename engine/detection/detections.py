@@ -148,10 +148,13 @@ def found_in(
         labels = np.rint(values[LABELS][sample][rows, 0]).astype(np.int64)
     labels = labels.astype(np.int64)
     kept = (
-        np.argsort(-scores, kind="stable")[:_MOST]
+        np.argsort(-scores, kind="stable")
         if layout.final
-        else suppressed(sides[rows], scores, labels, most, _MOST)
+        else suppressed(sides[rows], scores, labels, most, _MOST_COMPARED if layout.most else _MOST)
     )
+    if layout.most is not None:
+        kept = _first_of_each(kept, labels, layout.most)
+    kept = kept[:_MOST]
     rows, labels, scores = rows[kept], labels[kept], scores[kept]
     boxes = on_image(sides[rows], geometry)
     masks, points = masks_of(values, sample, rows), points_of(values, sample, rows, layout.points)
@@ -170,6 +173,13 @@ def found_in(
         ),
         points, () if layout.points is None else point_names(layout.points[0]),
     )  # fmt: skip
+
+
+def _first_of_each(kept: NDArray[np.int64], labels: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """Of the rows, in their order, at most that many of each class."""
+    mine = labels[kept]
+    earlier = np.array([np.count_nonzero(mine[:i] == label) for i, label in enumerate(mine)], np.int64)
+    return kept[earlier < most]
 
 
 def on_image(sides: NDArray[np.floating], geometry: Geometry | None) -> NDArray[np.float32]:

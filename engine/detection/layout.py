@@ -81,11 +81,11 @@ class Layout:
     form, relative: of the boxes; relative to the plane's sides rather than in pixels. activation: what makes
     probabilities of scores (and objectness). background: the class that is none. final: they are what is left after
     overlapping boxes were suppressed. overlap, least: the intersection over union and the probability that the graph
-    itself selects by. rule: what found it. reasons: why, decision by decision. root: whether the probability is the
-    square root of score times objectness (FCOS). grids: the places, one after another, of a table in one part.
-    prototypes: the value (N, K, h, w) whose sum, weighted by a candidate's coefficients, is its mask. maps: the value
-    with a mask for each candidate, in place of these. points: how many a pose has, and how many numbers each: x, y and,
-    of three, how sure it is that the point is seen.
+    itself selects by. most: how many boxes of a class the graph leaves. rule: what found it. reasons: why, decision by
+    decision. root: whether the probability is the square root of score times objectness (FCOS). grids: the places, one
+    after another, of a table in one part. prototypes: the value (N, K, h, w) whose sum, weighted by a candidate's
+    coefficients, is its mask. maps: the value with a mask for each candidate, in place of these. points: how many a
+    pose has, and how many numbers each: x, y and, of three, how sure it is that the point is seen.
     """
 
     rule: str
@@ -97,6 +97,7 @@ class Layout:
     final: bool = False
     overlap: float | None = None
     least: float | None = None
+    most: int | None = None
     root: bool = False
     peaks: bool = False
     grids: tuple[Grid, ...] = ()

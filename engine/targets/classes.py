@@ -55,7 +55,7 @@ def dense_answer(model: Model) -> Answer | None:
 _ELSEWHERE = {
     "embedding": "explain like:FILE, or one of its numbers with element:{value}:INDEX",
     "map": "explain region:CLASS, or one of its numbers with element:{value}:INDEX,...",
-    "boxes": "explain one of its numbers with element:{value}:INDEX,...",
+    "boxes": "explain a box with box, box:class=NUMBER or box:LABEL, or a number with element:{value}:INDEX,...",
     "state": "name another output with output=, or explain element:{value}:INDEX,...",
     "number": "explain value:INDEX, without prob: or logit:",
 }

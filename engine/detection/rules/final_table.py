@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...inspect.chosen_rows import rows_of_boxes
 from ..evidence import Evidence
 from ..forms import form_of
 from ..layout import Axes, Layout, Part, Read
@@ -85,13 +86,16 @@ def _several(evidence: Evidence) -> Layout | None:
         whole = [n for n, a in flat.items() if a.dtype.kind in "iu"]
         whole += [n for n in flat if n not in whole and ("class" in n.lower() or "label" in n.lower())]
         scores = [n for n, a in flat.items() if a.dtype.kind == "f" and n not in whole]
-        if not scores or not whole:
+        if not scores or not (whole or rows_of_boxes(evidence.model, evidence.model.value(name))):
             continue
         form, relative, how = form_of(boxes, evidence, name)
         rows: Axes = "AK" if boxes.ndim == 2 else "NAK"
         columns: Axes = "A" if boxes.ndim == 2 else "NA"
-        part = Part(Read(scores[0], columns), Read(name, rows), labels=Read(whole[0], columns))
-        told = f"outputs {name!r}, {scores[0]!r}, {whole[0]!r} hold boxes, scores and classes of what is left"
+        labels = Read(whole[0], columns) if whole else None
+        part = Part(Read(scores[0], columns), Read(name, rows), labels=labels)
+        told = f"outputs {name!r}, {scores[0]!r} hold boxes and scores of what is left, all of one class"
+        if whole:
+            told = f"outputs {name!r}, {scores[0]!r}, {whole[0]!r} hold boxes, scores and classes of what is left"
         part, shapes, why = _shapes(arrays, part, boxes.shape)
         return Layout("final-table", (part,), form, relative, final=True, reasons=(told, *how, *why), **shapes)
     return None

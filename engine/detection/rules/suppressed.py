@@ -36,7 +36,7 @@ def suppressed(evidence: Evidence) -> Layout | None:
     if score.ndim != 3 or box.ndim != 3:
         return None
     options = [model.constant(name) if name else None for name in list(node.input[2:5]) + [""] * 3]
-    overlap, least = (None if o is None or not o.size else float(o.reshape(-1)[0]) for o in options[1:3])
+    most, overlap, least = (None if o is None or not o.size else float(o.reshape(-1)[0]) for o in options[:3])
     activation, background, why = meaning(evidence, scores, score.transpose(0, 2, 1).reshape(-1, score.shape[1]))
     form, relative, how = form_of(box, evidence, " ".join(v.name for v in model.outputs))
     centred = attributes(node).get("center_point_box", 0) == 1
@@ -49,7 +49,8 @@ def suppressed(evidence: Evidence) -> Layout | None:
     grids = evidence.grids(box.shape[1])
     return Layout(
         "suppressed", (Part(Read(scores, "NKA"), Read(boxes)),), form, relative, activation, background,
-        overlap=overlap if overlap is not None else 0.0, least=least, grids=grids[0] if grids else (),
+        overlap=overlap if overlap is not None else 0.0, least=least, most=int(most) if most else None,
+        grids=grids[0] if grids else (),
         reasons=(told, *why, *how),
     )  # fmt: skip
 

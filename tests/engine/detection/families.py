@@ -343,6 +343,36 @@ def nms_in_graph() -> Family:
     return Family("nms", net.model(["selected", "all_boxes", "by_class"], kinds), decode, "suppressed")
 
 
+def gathered(labels: bool = False, classes: int = 1, certain_first: bool = False, batched: bool = False) -> Model:
+    """What NonMaxSuppression selects, gathered: det_scores (n,), det_boxes (n, 4), without an axis of samples.
+
+    certain_first: NonZero leaves the certain candidates before it, so that no table of all of them reaches it.
+    batched: with an axis of samples in front of the rows.
+    """
+    net = Net(11)
+    maps = net.pyramid()
+    boxes = as_corners(net, boxes_in_graph(net, maps, False))
+    raw = net.op("Concat", *(net.rows(net.conv(x, 8, classes), classes) for x in maps), axis=1)
+    scores = net.op("Sigmoid", raw)
+    if certain_first:
+        best = net.op("Reshape", scores, net.const([-1], np.int64))
+        rows = net.op("Reshape", net.op("NonZero", net.op("Greater", best, net.const(0.3))), net.const([-1], np.int64))
+        boxes, scores = net.op("Gather", boxes, rows, axis=1), net.op("Gather", scores, rows, axis=1)
+    limits = net.const([50], np.int64), net.const([0.5]), net.const([0.3])
+    by_class = net.op("Transpose", scores, perm=[0, 2, 1])
+    selected = net.op("NonMaxSuppression", boxes, by_class, *limits)
+    row, label = (net.op("Gather", selected, net.const(i, np.int64), axis=1) for i in (2, 1))
+    first, last = net.const([0], np.int64), net.const([1], np.int64)
+    found = {"det_boxes": net.op("Gather", net.op("Squeeze", boxes, first), row, axis=0)}
+    both = net.op("Concat", net.op("Unsqueeze", row, last), net.op("Unsqueeze", label, last), axis=1)
+    found["det_scores"] = net.op("GatherND", net.op("Squeeze", scores, first), both)
+    if labels:
+        found["det_labels"] = label
+    for name, value in found.items():
+        net.op("Unsqueeze", value, first, name=name) if batched else net.op("Identity", value, name=name)
+    return net.model(sorted(found, reverse=True), {"det_labels": TensorProto.INT64})
+
+
 def end_to_end() -> Family:
     """YOLOv10: the best thirty, (1, 30, 6): corners, score, class."""
     net = Net(12)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
+import onnxray
 from onnxray.engine.detection.emit import LOGITS, SCORES, SIDES
 from onnxray.engine.detection.table import table_of
-from onnxray.engine.errors import ModelError
+from onnxray.engine.errors import ModelError, TargetError
 from onnxray.engine.inference.session import run
+from onnxray.engine.preprocess.answers import answer_of
 
-from .families import FAMILIES, SIZE, Family, Net, yolo5
+from .families import FAMILIES, SIZE, Family, Net, gathered, yolo5
 
 
 def photo(seed: int = 3) -> np.ndarray:
@@ -65,3 +69,45 @@ def test_offsets_of_prior_boxes_are_refused() -> None:
     net.op("Sigmoid", net.op("Concat", *(net.rows(net.conv(x, 8, 3), 3) for x in maps), axis=1), name="scores")
     with pytest.raises(ModelError, match="prior boxes"):
         table_of(net.model(["boxes", "scores"]))
+
+
+GATHERED = (
+    {},
+    {"classes": 3},
+    {"classes": 3, "labels": True},
+    {"certain_first": True},
+    {"batched": True, "labels": True},
+)
+
+
+@pytest.mark.parametrize("options", GATHERED, ids=str)
+def test_gathered_rows_are_boxes(options: dict[str, Any]) -> None:
+    """(n,) scores and (n, 4) sides were read as one number a sample and four classes, and ended in a Reshape error."""
+    model = gathered(**options)
+    found = answer_of(model)
+    assert (found.output, found.kind) == ("det_scores", "boxes")
+    assert ("the graph selects" if options.get("batched") else "NonMaxSuppression") in found.reason
+    picture = (photo()[0].transpose(1, 2, 0) * 255).astype(np.uint8)
+    tensor = picture.transpose(2, 0, 1)[None].astype(np.float32) / 255
+    ours, theirs = onnxray.detect(model, picture), run(model, {"image": tensor})
+    assert len(ours) == theirs["det_scores"].size > 3
+    np.testing.assert_allclose(ours.scores, np.sort(theirs["det_scores"].ravel())[::-1], atol=1e-5)
+    for method in ("gradient", "occlusion"):
+        shown = onnxray.explain(model, picture, method=method)
+        assert len(shown) == 3
+        assert shown[0].map.any()
+        np.testing.assert_allclose(1 / (1 + np.exp(-shown[0].score)), theirs["det_scores"].max(), atol=1e-5)
+
+
+def test_the_class_of_a_box_is_asked_for_with_box() -> None:
+    """The map of class 4 was zero without a word."""
+    with pytest.raises(TargetError, match="has no classes .* explain a box with box, box:class=NUMBER"):
+        onnxray.explain(gathered(), np.zeros((*SIZE, 3), np.uint8), "occlusion", 4)
+
+
+def test_a_selection_of_samples_is_no_box(parse: Callable[..., onnx.ModelProto]) -> None:
+    """Rows of an axis of samples stay samples, be it that NonZero stands behind them."""
+    text = """g (float[n, 3, 8, 8] x) => (float[m, 5] y) <float[3, 5] w = {1,2,3,4,5,6,7,8,9,10,11,12,13,14,15}>
+    { g = GlobalAveragePool (x) f = Flatten (g) i = NonZero (f) j = Transpose (i) r = GatherND (f, j) m = Size (r)
+      h = Relu (f) y = MatMul (h, w) }"""
+    assert answer_of(onnxray.load(parse(text))).kind == "classes"
