@@ -145,7 +145,11 @@ class Problem:
         target = self.target
         if not isinstance(target, ClassTarget) or target.scale != "model" or answer_of(self.source).scores == "logits":
             return self
-        return Problem(self.source, self._given, Target.logit(self.asked), self.layers, self.runtime)
+        return self.asking(Target.logit(self.asked))
+
+    def asking(self, target: Target) -> Problem:
+        """The same about another target of the model."""
+        return Problem(self.source, self._given, target, self.layers, self.runtime)
 
     def on(self, model: Model) -> Problem:
         """The same question to another form of the model, in which all values have their names and meanings."""

@@ -1,6 +1,6 @@
 """Whether the heat lies on the object: measures against a mask of its pixels.
 
-A mask tells where the object is, not where the network looks. A high value says that both agree; a low one may be the
+A mask says where the object is, not where the network looks. A high value says that both agree; a low one may be the
 map's fault, or the network's, which then uses something other than the object.
 """
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import ShapeError
+from .ranks import ranks
 
 if TYPE_CHECKING:
     from ..attribution.explanation import Explanation
@@ -54,6 +55,59 @@ def energy_in_mask(heat: ArrayLike, mask: ArrayLike) -> float:
     hot = np.maximum(values, 0)
     total = hot.sum()
     return float(hot[inside].sum() / total) if total > 0 else 0.0
+
+
+def relevance_rank(heat: ArrayLike, mask: ArrayLike) -> float:
+    """The part, 0 to 1, of the K hottest pixels of `heat` (H, W) that lie in `mask` (H, W), K being the mask's pixels.
+
+    Of pixels as hot as the K-th, the share that is expected of drawing among them.
+
+    L. Arras, A. Osman and W. Samek, "CLEVR-XAI: A benchmark dataset for the ground truth evaluation of neural network
+    explanations", Information Fusion 81, 2022, section 3.3 (relevance rank accuracy).
+
+    Raises ShapeError for arrays that do not fit together, or an empty mask.
+    """
+    values, inside = _checked(heat, mask)
+    count = int(inside.sum())
+    least = np.partition(values.ravel(), values.size - count)[values.size - count]
+    above, level = values > least, values == least
+    drawn = (count - above.sum()) / level.sum()
+    return float((above & inside).sum() + drawn * (level & inside).sum()) / count
+
+
+def overlap(heat: ArrayLike, mask: ArrayLike, threshold: float | None = None) -> float:
+    """Intersection over union, 0 to 1, of `mask` (H, W) and the pixels of at least `threshold` times the maximum of
+    `heat` (H, W); None: of the threshold that fits best.
+
+    B. Zhou, A. Khosla, A. Lapedriza, A. Oliva and A. Torralba, "Learning Deep Features for Discriminative
+    Localization", CVPR 2016, section 3.2 (a fixed threshold); J. Choe et al., "Evaluating Weakly Supervised Object
+    Localization Methods Right", CVPR 2020, section 3 (why the best one).
+
+    Raises ShapeError for arrays that do not fit together, or an empty mask.
+    """
+    values, inside = _checked(heat, mask)
+    if threshold is not None:
+        hot = (values >= threshold * values.max()) & (values > 0)
+        return float((hot & inside).sum() / (hot | inside).sum())
+    order = np.argsort(-values.ravel(), kind="stable")
+    falling = values.ravel()[order]
+    hits = np.cumsum(inside.ravel()[order])
+    ratios = hits / (np.arange(1, values.size + 1) + hits[-1] - hits)
+    return float(ratios[np.append(falling[1:] < falling[:-1], True)].max())  # where a threshold can lie
+
+
+def area_under_roc(heat: ArrayLike, mask: ArrayLike) -> float:
+    """The probability, 0 to 1, that a pixel of `mask` (H, W) is hotter than one outside, ties counting half.
+
+    Equal to the area under the ROC curve. Raises ShapeError for arrays that do not fit together, a mask that is empty,
+    or one that covers everything.
+    """
+    values, inside = _checked(heat, mask)
+    count = int(inside.sum())
+    if count == inside.size:
+        raise ShapeError("the mask covers the whole image: there is nothing to tell the object from")
+    place = ranks(values.ravel())[inside.ravel()].sum()
+    return float((place - count * (count - 1) / 2) / (count * (inside.size - count)))
 
 
 def _checked(heat: ArrayLike, mask: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

@@ -9,12 +9,9 @@ import types
 import typing
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import MethodError, nearest
-
-if TYPE_CHECKING:
-    from .registry import Method
 
 
 @dataclass(frozen=True)
@@ -73,7 +70,8 @@ def _hints(cls: Any) -> dict[str, Any]:
     return typing.get_type_hints(cls, localns={"np": np, "NDArray": np.ndarray})
 
 
-def spec_of(cls: type[Method], f: dataclasses.Field[Any]) -> Option:
+def spec_of(cls: type[Any], f: dataclasses.Field[Any]) -> Option:
+    """What a field of a method, or of a metric, says of itself."""
     hint = _hints(typing.cast(Any, cls))[f.name]
     parts = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
     kinds = tuple(typing.get_origin(part) or part for part in parts)

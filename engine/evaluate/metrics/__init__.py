@@ -1,0 +1,1 @@
+"""Metrics of explanations, one a file; close relatives share one."""
