@@ -27,6 +27,7 @@ def microscope(
     diverse: bool = True,
     time: float | None = None,
     shard: tuple[int, int] = (1, 1),
+    live: str | os.PathLike[str] | None = None,
     resume: bool = False,
     force: bool = False,
     providers: Providers = None,
@@ -41,13 +42,15 @@ def microscope(
     steps, picture_size, seed: of the optimised pictures, `picture_size` in pixels if the network accepts it. diverse:
         several different pictures of each unit, too.
     time: seconds after which no more pictures are made; `resume` goes on with a site that is not finished, `force`
-        replaces another one. shard: (I, N), make the I-th of N parts, which `onnxray merge` joins.
+        replaces another one. shard: (I, N), make the I-th of N parts, which `onnxray merge` joins. live: folder
+        of the npm package onnxruntime-web, for a page that runs the model in the browser.
     providers, threads: where and how the model runs. card: fields of the model card, as `load` takes them.
 
     Raises UnknownName, TargetError (units), ModelError, CardError, OutputError (a folder that holds something else, a
     full disk), ImageError (no image, none that can be read).
     """
     from .files.output import Output
+    from .pages.live import prepare_live
     from .pages.microscope import write_pages
     from .parameters.options import Common
     from .tasks.microscope import MicroscopeOptions
@@ -66,8 +69,9 @@ def microscope(
         diverse=diverse,
         time=time,
         shard=shard,
+        live=None if live is None else Path(live),
     )
-    return make(asked, write_pages).folder / "index.html"
+    return make(asked, write_pages, prepare_live).folder / "index.html"
 
 
 def report(

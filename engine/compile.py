@@ -22,6 +22,7 @@ from .compiled.build import TARGET, Build
 from .compiled.emitted import Emitted
 from .errors import MethodError, ModelError, TargetError
 from .graph.model import Model, Source
+from .graph.split import expose
 from .inspect.layers import Layer, layer_names
 from .load import load
 from .methods.registry import Method, make
@@ -37,6 +38,8 @@ OUTPUT = "saliency_map"
 BOX = "explained_box"
 METADATA = "onnxray.compile"
 RUNTIME = "runtime"
+# Of `compile_live`: where the image lies on the model's plane.
+PLACE = "image_place"
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,29 @@ def compile(
         outputs[BOX] = emitted_box(build.op, problem.target.table, problem.target.label)
     result = build.finished(outputs, entry, {METADATA: json.dumps(note)}, default_target)
     return Model(result.proto, folder=result.folder, overrides=model.overrides)
+
+
+def compile_live(model: Model, values: Sequence[str]) -> Model:
+    """`model` with Grad-CAM of a class chosen at run time and values from inside, for images that come one by one.
+
+    It takes a uint8 (H, W, 3) RGB image of any size and `target_class` as `compile` does. Its outputs are those of the
+    model, `saliency_map`, float32 (1, 1, h, w) over the model's plane, `image_place`, int64 (4,): (height, width) that
+    the image was scaled to and (y, x) of its corner on the plane; and `values` of the graph.
+
+    Raises what `compile` raises.
+    """
+    card = find_card(model)
+    problem = Problem(model, example_input(model, card), Target.of(None), ())
+    build = Build(problem, runtime=True)
+    emitted = make("grad-cam", {}).emit(build)
+    entry, placed = images.preprocess(build, card, "HWC")
+    outputs = {
+        OUTPUT: emitted.maps(build.op, problem.input.layout),
+        PLACE: build.op.Concat(placed.resized, placed.offset, axis=0),
+    }
+    note = _note(model, make("grad-cam", {}), emitted, build, _Wanted("none", "none", "HWC", card))
+    result = build.finished(outputs, entry, {METADATA: json.dumps(note)}, default=False)
+    return expose(Model(result.proto, folder=result.folder, overrides=model.overrides), values)
 
 
 # What `compile` takes if nothing is said: method, layer, target, upsample, normalize, preprocess, default_target.

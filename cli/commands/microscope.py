@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import click
@@ -67,6 +68,13 @@ def shard(context: click.Context, parameter: click.Parameter, text: str | None) 
     section=OUTPUT,
     help="Make the I-th of N parts; `onnxray merge` joins them.",
 )
+@options.option(
+    "--live",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    section=OUTPUT,
+    help="Add a page that runs the model in the browser. DIR: of the npm package onnxruntime-web.",
+)
 @options.common("onnxray-microscope", resume=True)
 def command(common: options.Common, **asked: Any) -> None:
     """Make a site over every layer and unit of a model, to be opened from disk.
@@ -75,7 +83,8 @@ def command(common: options.Common, **asked: Any) -> None:
     through. The site needs no server and no network. Coarse pictures are made first, then fine ones; what is done is
     kept when the run ends early.
     """
+    from ..pages.live import prepare_live
     from ..pages.microscope import write_pages
     from ..tasks.microscope import MicroscopeOptions, microscope
 
-    finish_run(microscope(MicroscopeOptions(common=common, **asked), write_pages), common.as_json)
+    finish_run(microscope(MicroscopeOptions(common=common, **asked), write_pages, prepare_live), common.as_json)

@@ -36,18 +36,21 @@ GPU_FILES = (
 )
 
 
-def find_runtime(given: Path | None) -> Path:
-    """The folder with the runtime's files: `given`, or node_modules here or further up. Raises OutputError."""
+def find_runtime(given: Path | None, files: Sequence[str] = FILES, option: str = "--web-runtime") -> Path:
+    """The folder with the runtime's files: `given`, or node_modules here or further up. Raises OutputError.
+
+    option: of the command line, which names the folder.
+    """
     here = Path.cwd()
     places = [given] if given else [folder / "node_modules" / PACKAGE for folder in (here, *here.parents)]
     for place in places:
         for folder in (place / "dist", place):
-            if all((folder / name).is_file() for name in FILES):
+            if all((folder / name).is_file() for name in files):
                 return folder
     where = f"in {str(given)!r}" if given else "here"
     raise OutputError(
         f"the page needs {PACKAGE}, which is not installed {where}: run `npm install {PACKAGE}@{VERSION}`, or give "
-        "--web-runtime FOLDER with its files"
+        f"{option} FOLDER with its files"
     )
 
 
@@ -107,10 +110,10 @@ def page(model: Model, source: Model, title: str, samples: Sequence[str] = (), w
         "{icon}": _icon(),
         "{facts}": script_json(
             {
-                **_facts(source, note),
+                **answer_facts(source, note),
                 "samples": list(samples),
                 "webgpu": webgpu,
-                "cpu_nodes": [node.name for node in model.graph.node if _needs_cpu(node)],
+                "cpu_nodes": [node.name for node in model.graph.node if needs_cpu(node)],
             }
         ),
     }
@@ -147,7 +150,7 @@ def _filled(name: str, parts: dict[str, str]) -> str:
     return re.sub("|".join(map(re.escape, parts)), lambda mark: parts[mark.group()], template)
 
 
-def _needs_cpu(node: NodeProto) -> bool:
+def needs_cpu(node: NodeProto) -> bool:
     """Whether WebGPU has no kernel for a node, which shows only when it runs."""
     return node.op_type == "Resize" and any(a.name == "antialias" and a.i for a in node.attribute)
 
@@ -163,7 +166,8 @@ def _icon() -> str:
     return base64.b64encode(encode(pixels, ".png")).decode("ascii")
 
 
-def _facts(source: Model, note: dict[str, Any]) -> dict[str, Any]:
+def answer_facts(source: Model, note: dict[str, Any]) -> dict[str, Any]:
+    """Names of inputs and outputs, colours, labels and scores of the classes, as pages read them."""
     from ...engine.errors import CardError, ModelError
     from ...engine.preprocess.answers import answer_of
     from ...engine.preprocess.find import find_card

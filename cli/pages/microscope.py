@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ...engine.atomic import atomic
 from ...engine.version import __version__
 from ..figures.figure import number
-from ..tasks.site.folder import FACTS
+from ..tasks.site.folder import FACTS, LIVE
 from ..tasks.site.view import LayerView, SiteView, UnitView, site_view
 from .browser_page import script_json
 from .site_graph import blocks_of
@@ -47,10 +47,12 @@ def write_pages(folder: Path) -> list[str]:
     """Write all pages of the site in a folder; the names of all its files, relative to it. Raises OutputError."""
     site = site_view(folder)
     names = [FACTS, *site.files]
+    if site.live:
+        names += [path.relative_to(folder).as_posix() for path in folder.glob(f"{LIVE}/**/*.js")]
     for name, text in _pages(site):
         _write_if_new(folder / name, text.encode("utf-8", "backslashreplace"))
         names.append(name)
-    return sorted(names)
+    return sorted(set(names))
 
 
 def _write_if_new(path: Path, data: bytes) -> None:
@@ -73,6 +75,9 @@ def _pages(site: SiteView) -> Iterator[tuple[str, str]]:
         yield from _units(site, layer, speakers if layer.classes else {})
         around = (site.layers[n] if 0 <= n < len(site.layers) else None for n in (place - 1, place + 1))
         yield f"layers/{layer.slug}/index.html", _layer(site, layer, *around)
+    if site.live:
+        yield f"{LIVE}/live.js", _resource("live.js")
+        yield f"{LIVE}/index.html", _filled("live.html", site, "../")
     yield "index.html", _index(site)
 
 
@@ -230,6 +235,7 @@ def _search(site: SiteView) -> str:
 def _filled(name: str, site: SiteView, root: str, **values: Any) -> str:
     tiles = Tiles(root)
     shared = {"site": site.facts, "root": root, "images": site.images, "site_count": site.count, "tiles": tiles}
+    shared["live"] = site.live
     text = _environment().get_template(name).render(**shared, **values)
     # It stands before all that comes from the model.
     return text.replace(_STYLE, tiles.style, 1)

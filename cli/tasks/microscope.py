@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     Files: TypeAlias = Sequence[tuple[Path, str | None]]
     # Writes the pages of the site in a folder; names of all files, relative to it.
     Pages: TypeAlias = Callable[[Path], list[str]]
+    # Of the runtime's folder, the model, its card, layers and images: what writes the files of the live page.
+    Live: TypeAlias = Callable[[Path, Model, Card | None, Sequence[SiteLayer], Sequence[Path]], Callable[[Path], None]]
 
 # Seconds between two writings of the pages while pictures are made, at least; and how many times as long as the last.
 _EVERY, _TIMES = 60.0, 20.0
@@ -39,7 +41,8 @@ class MicroscopeOptions:
     """What `onnxray microscope` is asked for, in the words of the command line.
 
     model: a path, a name, or a Model. units: a text such as "0-15". time: seconds for pictures, None for no limit.
-    shard: (I, N), counted from 1. name: of the model, on the pages; by default that of its file.
+    shard: (I, N), counted from 1. live: folder of onnxruntime-web, for a live page. name: of the model, on the pages;
+    by default that of its file.
     """
 
     model: Any
@@ -54,11 +57,14 @@ class MicroscopeOptions:
     diverse: bool = True
     time: float | None = None
     shard: tuple[int, int] = (1, 1)
+    live: Path | None = None
     name: str = field(default="")
 
 
-def microscope(options: MicroscopeOptions, write_pages: Pages) -> Run:
+def microscope(options: MicroscopeOptions, write_pages: Pages, prepare_live: Live | None = None) -> Run:
     """Make the site, or the part of it that a shard has; the run, at its end.
+
+    prepare_live: makes the live page, if one is asked for.
 
     Raises ModelError, CardError, UnknownName, TargetError, OutputError, ImageError (no image can be read).
     """
@@ -70,6 +76,9 @@ def microscope(options: MicroscopeOptions, write_pages: Pages) -> Run:
     card = card_or_none(model, common.quiet)
     layers = site_layers(model, options.layers, options.units)
     files = _files(options)
+    write_live = None
+    if options.live is not None and prepare_live is not None and options.shard[0] == 1:
+        write_live = prepare_live(options.live, model, card, layers, [path for path, _ in files])
     about = {
         "model": describe(model),
         "card": None if card is None else describe_card(card),
@@ -77,6 +86,8 @@ def microscope(options: MicroscopeOptions, write_pages: Pages) -> Run:
     }
     with Run(options.output, "microscope", _decisive(options, files), about, [path for path, _ in files]) as run:
         write_json(run.folder / FACTS, _facts(options, model, card, layers, files))
+        if write_live is not None:
+            write_live(run.folder)
         _Work(options, run, write_pages, _PAGE * sum(len(layer.units) for layer in layers), start).do(
             model, layers, files
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...files.sheet import read_record
-from .folder import IMAGES, LINKS, LayerFiles, read_facts, read_json
+from .folder import IMAGES, LINKS, LIVE_FACTS, LayerFiles, read_facts, read_json
 from .plan import COARSE, DIVERSE, FIRST, SHEET, STRONGEST, WEAKEST
 
 _CROPS, _FILTERS = "crops", "filters"
@@ -101,13 +101,15 @@ class ImageView:
 
 @dataclass(frozen=True)
 class SiteView:
-    """The whole site. `files` are those that its pages show or are made of; `images` of the survey, `count` of all."""
+    """The whole site. `files` are those that its pages show or are made of; `images` of the survey, `count` of all;
+    `live`, whether there is what a live page needs."""
 
     facts: Mapping[str, Any]
     layers: tuple[LayerView, ...]
     images: tuple[ImageView, ...]
     count: int
     files: tuple[str, ...] = field(default=())
+    live: bool = False
 
     @cached_property
     def by_slug(self) -> dict[str, LayerView]:
@@ -144,7 +146,9 @@ def site_view(folder: Path) -> SiteView:
     links, survey = reader.json(LINKS), reader.json(IMAGES)
     layers = tuple(_layer(reader, facts, entry, links, bool(survey)) for entry in facts["layers"])
     images = _images(reader, survey.get("images", []))
-    return SiteView(facts, layers, images, int(survey.get("count", 0)), tuple(reader.files))
+    return SiteView(
+        facts, layers, images, int(survey.get("count", 0)), tuple(reader.files), (folder / LIVE_FACTS).is_file()
+    )
 
 
 def _images(reader: _Reader, entries: Sequence[Mapping[str, Any]]) -> tuple[ImageView, ...]:
