@@ -124,6 +124,8 @@ def solve(problem: Problem, method: Method) -> Explanation | Explanations:
     """The explanation of a problem by a method."""
     if problem.layers and not method.at_layer:
         raise MethodError(f"{method.name} explains at the input and takes no layer: leave it out, or use a CAM method")
+    if method.needs == "gradient" and not method.at_layer:
+        problem = problem.by_embeddings()
     problem.notices.clear()  # what the runs of another method had to say stands in its explanations
     maps = method(problem)
     if len(maps.values) != problem.rows:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..caches import of_model
 from ..errors import CardError, MethodError, ModelError, ShapeError
 from ..graph.free import free
 from ..graph.model import Model
@@ -151,17 +152,32 @@ def input_at(
 
     Raises what `input_of` and `free` raise.
     """
-    layout = _layout_of(model, at)
-    freed = free(model, at)
-    given = input_of(model, image, card)
+    freed(model, at)  # raises before anything is run
+    return at_value(model, input_of(model, image, card), at, runtime)
+
+
+def at_value(model: Model, given: Input, at: str, runtime: RunOptions | None = None) -> tuple[Model, Input]:
+    """The model with the value `at` as its explained input, and that input: what `given` makes of the value.
+
+    Raises ShapeError for a value that holds no numbers, what `free` raises, ModelError where the model cannot be run.
+    """
+    layout, source = freed(model, at)
     x = values_at(model, given, [at], runtime)[at]
     if x.dtype.kind not in "fiu":
         raise ShapeError(f"the value {at!r} holds {x.dtype}: only numbers can be explained from")
-    overrides = {key: value for key, value in model.overrides.items() if key not in ("input", "layout", "kind", "axes")}
-    overrides |= {"input": at} | ({"layout": layout} if layout else {})
-    source = Model(freed.untyped, path=model.path, folder=model.folder, overrides=overrides, inferred=False)
     others = {**given.others, given.name: given.x}
     return source, Input(at, x, others, layout, labels=given.labels, notes=given.notes, at=True)
+
+
+@of_model
+def freed(model: Model, at: str) -> tuple[str | None, Model]:
+    """The layout of the value `at`, None where it is no map of an image, and the model with it as its input."""
+    layout = _layout_of(model, at)
+    overrides = {key: value for key, value in model.overrides.items() if key not in ("input", "layout", "kind", "axes")}
+    overrides |= {"input": at} | ({"layout": layout} if layout else {})
+    return layout, Model(
+        free(model, at).untyped, path=model.path, folder=model.folder, overrides=overrides, inferred=False
+    )
 
 
 def values_at(

@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from ..graph.float_input import with_real_input
 from ..graph.model import Model
 from ..inference.batches import RunOptions
+from ..inspect.embedding import embedding_of
 from ..preprocess.answers import answer_of
 from ..preprocess.card import Card
 from ..targets.resolved import ClassTarget, Place, Resolved
 from ..targets.settled import settled
 from ..targets.target import Target
 from .gradients import Gradients
-from .inputs import Input, input_of, values_at
+from .inputs import Input, at_value, input_of, values_at
 from .runs import Runs
 
 
@@ -150,6 +151,18 @@ class Problem:
     def asking(self, target: Target) -> Problem:
         """The same about another target of the model."""
         return Problem(self.source, self._given, target, self.layers, self.runtime)
+
+    def by_embeddings(self) -> Problem:
+        """The same by the embeddings of token ids, which have a slope; itself where the input is none of ids."""
+        given = self._given
+        if self.input.x.dtype.kind not in "iu" or self.input.at or self.layers:
+            return self
+        value = embedding_of(self.source, given.name)
+        if value is None or value not in self.model.ancestors(self.target.of):
+            return self
+        source, found = at_value(self.source, given, value, self._options)
+        note = f"the ids in {given.name!r} have no gradient: explained by the values {value!r} that they stand for"
+        return Problem(source, replace(found, notes=(*found.notes, note)), self.asked, (), self._options)
 
     def on(self, model: Model) -> Problem:
         """The same question to another form of the model, in which all values have their names and meanings."""
