@@ -1,9 +1,10 @@
-"""Draws the pictures of docs/inputs.md: `python docs/make_inputs.py`."""
+"""Draws the pictures of docs/inputs.md: `python docs/make_inputs.py [KIND ...]`."""
 
 # ruff: noqa: E501 (graphs in ONNX's text form)
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,9 @@ from onnxray.cli.files.images import write
 from onnxray.engine.attribution.columns import background_of_columns
 from onnxray.engine.attribution.explanation import Explanation
 
+SAMPLES = Path(__file__).parent.parent / "models/samples"
+# What the built-in model's card says.
+PREPARED = {"size": [160, 160], "mean": 114.0, "std": 58.0}
 FOLDER = Path(__file__).with_name("images")
 
 
@@ -85,10 +89,43 @@ def volume() -> tuple[Explanation, NDArray[np.float32]]:
     return onnxray.explain(onnxray.load(proto, answer="number"), given[None], "grad-cam", "mean:y"), given
 
 
-KINDS = {"sound": sound, "series": series, "table": table, "volume": volume}
+def images() -> tuple[Explanation, NDArray[np.float32] | None]:
+    """Two pictures of surfaces, compared by what the built-in model makes of them."""
+    towers = [onnx.compose.add_prefix(onnxray.load("builtin").proto, f"{side}/") for side in ("first", "second")]
+    ends = [tower.graph.node[-1].input[0] for tower in towers]  # before the classes
+    both = onnx.compose.merge_models(*towers, io_map=[])
+    helper = onnx.helper
+    both.graph.node.append(helper.make_node("Mul", ends, ["product"]))
+    both.graph.node.append(helper.make_node("ReduceSum", ["product", "axis"], ["likeness"], keepdims=1))
+    both.graph.initializer.append(onnx.numpy_helper.from_array(np.int64([1]), "axis"))
+    del both.graph.output[:]
+    both.graph.output.append(helper.make_tensor_value_info("likeness", onnx.TensorProto.FLOAT, ["N", 1]))
+    loaded = onnxray.load(both, answer="number", **PREPARED)
+    given = {"first/image": SAMPLES / "03-crack-ceramic.png", "second/image": SAMPLES / "04-crack-concrete.png"}
+    return onnxray.explain(loaded, given, "hires-cam"), None
+
+
+def texts() -> tuple[Explanation, NDArray[np.int64]]:
+    """Two texts that share a word, 5, and how alike they are."""
+    table = np.random.default_rng(4).standard_normal((20, 16)).astype(np.float32)
+    table[0] = 0  # the id of padding, which hidden tokens get
+    proto = model(
+        "m (int64[N, T] question, int64[N, S] answer) => (float[N, 1] y) { q = Gather (table, question)  "
+        "a = Gather (table, answer)  s = ReduceMean <keepdims = 0> (q, axis)  t = ReduceMean <keepdims = 0> (a, axis)  "
+        "p = Mul (s, t)  y = ReduceSum (p, axis) }",
+        table=table,
+        axis=np.int64([1]),
+    )
+    given = {"question": np.int64([[3, 5, 8, 2]]), "answer": np.int64([[11, 7, 5, 14, 9]])}
+    found = onnxray.explain(onnxray.load(proto, answer="number"), given, "kernel-shap")
+    return found, np.concatenate([ids[0] for ids in given.values()])
+
+
+KINDS = {"images": images, "texts": texts, "sound": sound, "series": series, "table": table, "volume": volume}
 
 
 if __name__ == "__main__":
-    for name, make in KINDS.items():
+    for name in sys.argv[1:] or KINDS:
+        make = KINDS[name]
         explanation, sample = make()
         write(FOLDER / f"inputs-{name}.png", figure_of(explanation, sample, f"Explanation of {name}"))

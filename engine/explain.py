@@ -17,6 +17,8 @@ from .attribution.inputs import CARD_OPTIONS, Input, input_at, input_of, picture
 from .attribution.maps import Maps, problems
 from .attribution.problem import Problem
 from .attribution.saturation import saturated
+from .attribution.sets import input_of_set
+from .attribution.together import together
 from .errors import MethodError
 from .graph.model import Model, Source
 from .graph.zipmap import with_tensor_scores
@@ -35,6 +37,9 @@ from .targets.target import Target
 
 # What `explain` takes besides a method's own options.
 RUN_OPTIONS = ("providers", "threads", "batch", "progress")
+
+# Methods that hide one thing at a time: the inputs of a set are explained one by one, as at a layer.
+ONE_BY_ONE = ("occlusion",)
 
 # What warnings about the card begin with.
 PREPROCESSING = "preprocessing: "
@@ -61,8 +66,9 @@ def explain(
     image: uint8 (H, W, 3) RGB or (H, W), which is prepared as the model's card says, RGBA over white; several in a list
         or (N, H, W, 3); or a ready tensor in the model's layout, (N, ...) or one sample; or {input name: tensor or
         image} for several inputs, of which one is explained: the option `input` names it, else it is the one that
-        takes images, else the first one of floats; columns of a table, (N, 1) each, are explained together, and
-        `parts` has the value of each. Given tensors, everything is in the tensor's units and pixels.
+        takes images, else the first one of floats; columns of a table, (N, 1) each, images of one size that are
+        compared, and the token ids of several texts are explained together unless `input` or `layer` is given, and
+        `parts` has the values of each. Given tensors, everything is in the tensor's units and pixels.
     target: None (the predicted class), a class index, a label, or a `Target`; or a list of them: one for each sample of
         a batch, several for one sample alone (`Target.several` for all of every sample).
     layer: for methods that work at a layer; by default it is chosen, with the reason in the result.
@@ -107,6 +113,8 @@ def problem_of(
         model, given = input_at(model, image, at, card, runtime)
     elif (columns := input_of_columns(model, image)) is not None:
         model, given = columns
+    elif not layer and (joint := input_of_set(model, image)) is not None:
+        model, given = joint
     else:
         given = input_of(model, image, card)
     return Problem(model, given, _asked(target, given), layer_names(layer), runtime)
@@ -124,6 +132,8 @@ def solve(problem: Problem, method: Method) -> Explanation | Explanations:
     """The explanation of a problem by a method."""
     if problem.layers and not method.at_layer:
         raise MethodError(f"{method.name} explains at the input and takes no layer: leave it out, or use a CAM method")
+    if problem.input.each and (method.at_layer or method.name in ONE_BY_ONE):
+        return together(problem, [solve(single, method) for single in problem.one_by_one()])
     if method.needs == "gradient" and not method.at_layer:
         problem = problem.by_embeddings()
     problem.notices.clear()  # what the runs of another method had to say stands in its explanations
@@ -175,7 +185,9 @@ def _part(problem: Problem, method: Method, maps: Maps, row: int) -> Explanation
         card=problem.input.card,
         label=target.title,
         asked=str(problem.asked.of_sample(sample)),
-        inputs=problem.input.columns or (problem.input.name,),
+        inputs=problem.input.columns or tuple(n for n, _ in problem.input.parts) or (problem.input.name,),
+        split=tuple(size for _, size in problem.input.parts),
+        split_axis=problem.input.part_axis - 1 if values.ndim == problem.input.x.ndim - 1 else values.ndim - 1,
         **_along(problem, values),
         channels=maps.channels(row, problem.input),
         in_colours=maps.in_colours,
@@ -212,7 +224,11 @@ def _along(problem: Problem, values: NDArray[np.float32]) -> dict[str, Any]:
 def _why(problem: Problem) -> dict[str, str]:
     """Why the target is what it is, where nobody named one, and the value that is explained by."""
     reason = "" if isinstance(problem.target, ClassTarget) else problem.target.reason
-    return ({"target": reason} if reason else {}) | ({"at": problem.input.name} if problem.input.at else {})
+    return ({"target": reason} if reason else {}) | _at(problem.input)
+
+
+def _at(given: Input) -> dict[str, str]:
+    return {"at": given.name} if given.at and not given.parts else {}
 
 
 # Targets about classes ask what the output holds; the others name a value.
@@ -237,14 +253,18 @@ def _held(problem: Problem) -> list[str]:
     """A warning about the inputs that the score depends on as well and that are not explained."""
     before = problem.model.ancestors(problem.target.of)
     held = [name for name in problem.input.others if name in before]
-    if not held or problem.input.at:
+    if not held or problem.input.at or problem.input.in_set:
         return []
     more = f" and {len(held) - _MOST_NAMED} more" if len(held) > _MOST_NAMED else ""
     named = ", ".join(map(repr, held[:_MOST_NAMED])) + more
     return [
-        f"only the input {problem.input.name!r} is explained, {named} kept the values given: explain another one with "
+        f"only {_what(problem.input)} explained, {named} kept the values given: explain another one with "
         f"input={held[0]!r}"
     ]
+
+
+def _what(given: Input) -> str:
+    return f"the inputs {given.named} are" if given.parts else f"the input {given.name!r} is"
 
 
 def _about_score(problem: Problem, method: Method, row: int, score: float, scores: NDArray[np.float32]) -> list[str]:

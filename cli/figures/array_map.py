@@ -70,6 +70,10 @@ def _scale(e: Explanation, values: NDArray[np.float32]) -> Scale:
 
 
 def _blocks(e: Explanation, values: NDArray[np.float32], x: NDArray[Any] | None, scale: Scale) -> list[Block]:
+    if e.size is not None and e.map is not None:
+        return _images(e)
+    if e.split:
+        return _each(e, values, x, scale)
     if len(e.inputs) > 1:
         return [_bars(list(e.inputs), values.ravel(), _texts(x))]
     if e.extent is not None and len(e.extent) == 3:
@@ -89,6 +93,35 @@ def _blocks(e: Explanation, values: NDArray[np.float32], x: NDArray[Any] | None,
     if flat.ndim == 3:
         return _slices(flat, None if given is None else given.astype(np.float32), scale)
     return [charts.heat(flat.reshape(flat.shape[0], -1), scale, "axis 0", "the other axes")]
+
+
+def _images(e: Explanation) -> list[Block]:
+    """The image, or the images of a set, and below each what lies on it."""
+    names = list(e.inputs) if e.split else [""]
+    rows = [] if e.image is None else [e.image]
+    tiles = [
+        figure.panel(figure.picture(part, _SLICE), one_line(name), width=_SLICE)
+        for shown in (*rows, e.overlay())
+        for name, part in zip(names, np.split(shown, len(names), axis=1), strict=True)
+    ]
+    return [figure.grid(tiles, len(tiles) if len(names) == 1 else len(names))]
+
+
+def _each(e: Explanation, values: NDArray[np.float32], x: NDArray[Any] | None, scale: Scale) -> list[Block]:
+    """Every token of the texts of a set: bars on one scale, of many a strip for each text."""
+    if values.ndim > 1:  # embeddings: what their dimensions say together
+        values, x = values.reshape(len(values), -1).sum(axis=1), None
+        scale = _scale(e, values)
+    given = None if x is None else x.reshape(values.shape)
+    if len(values) <= _EACH:
+        names = [f"{name}: token {i}" for name, size in zip(e.inputs, e.split, strict=True) for i in range(size)]
+        return [_bars(names, values, _texts(given))]
+    texts = np.split(values, np.cumsum(e.split)[:-1])
+    named = zip(e.inputs, texts, strict=True)
+    strips = [figure.panel(figure.stack(_series(text[None], None, scale)), one_line(name)) for name, text in named]
+    names = [f"{name} {i}" for name, text in zip(e.inputs, texts, strict=True) for i in range(len(text))]
+    order = np.argsort(-np.abs(np.nan_to_num(values)), kind="stable")[:_MOST]
+    return [*strips, _bars([names[i] for i in order], values[order], _texts(None if given is None else given[order]))]
 
 
 def _texts(x: NDArray[Any] | None) -> list[str] | None:

@@ -55,8 +55,16 @@ class ArrayExplainer:
 
         if not is_array_file(path) and self.card is not None:
             pixels = read_photo(path, self.card)
-            return {self.card.input: pixels, **self.fed} if self.fed else pixels
+            return {self._free or self.card.input: pixels, **self.fed} if self.fed else pixels
         return arrays.given_of(path, self.model, self.fed)
+
+    @property
+    def _free(self) -> str | None:
+        """The image of a set that `--with` does not give."""
+        from ...engine.inspect.input_sets import input_set
+
+        found = input_set(self.model)
+        return None if found is None else next((name for name in found.names if name not in self.fed), None)
 
     def one(self, path: Path, given: Any, folder: str) -> Outcome:
         """Everything about one file: its results for the manifest, and the files written."""
@@ -123,7 +131,7 @@ class ArrayExplainer:
             files.append(self.run.array(f"{stem}.npy", e.values))
         if {"heatmap", "overlay", "sheet"} & set(self.options.formats) and number < _MOST_DRAWN:
             files.append(self.run.picture(f"{stem}.png", array_map.figure_of(e, x, f"Explanation of {name}")))
-        parts = {} if len(e.inputs) < 2 else {"parts": {n: float(v) for n, v in e.parts.items()}}
+        parts = {} if len(e.inputs) < 2 else {"parts": {n: float(v.sum()) for n, v in e.parts.items()}}
         where = {} if sample is None else {"sample": sample}
         return {**where, **entry_of(e), **parts, "files": files}
 
@@ -145,12 +153,15 @@ def _fits(entry: dict[str, Any]) -> None:
 
 
 def takes_arrays(options: ExplainOptions) -> bool:
-    """Whether a run is about arrays, or a value inside the model: no map lies on a picture then."""
+    """Whether a run is about arrays, a value inside the model or several images: no map lies on one picture then."""
+    from ...engine.inspect.input_sets import input_set
     from ...engine.preprocess.arrays import is_array_file
     from ..files.photos import is_photo_file
 
     named = [Path(name) for name in options.images]
     if options.at is not None:
+        return True
+    if options.feeds and not options.layers and input_set(open_model(options.model, options.common.card)) is not None:
         return True
     if not any(p.suffix.lower() in (".npy", ".npz") or is_array_file(p) for p in named):
         return False

@@ -56,7 +56,8 @@ class Explanation:
         whether they are shown, around gray, where no colour map is asked for.
     extent: the sizes of a signal (T,) or a volume (D, H, W) along which the values lie, None elsewhere. extent_channel:
         the axis of `values` that holds channels, where there is one more than those.
-    inputs: the input that is explained, or those that the columns of a table are: see `parts`.
+    inputs: the input that is explained, or those that are explained together: see `parts`. split: their sizes along
+        `split_axis` of `values`, where they lie next to each other.
     warnings: what should be known before the map is believed. details: further numbers (completeness error, ...).
 
     It is a sequence of one, itself, so that what is written for `Explanations` takes it as well.
@@ -89,6 +90,8 @@ class Explanation:
     inputs: tuple[str, ...] = ()
     extent: tuple[int, ...] | None = None
     extent_channel: int = 0
+    split: tuple[int, ...] = ()
+    split_axis: int = 0
 
     def __len__(self) -> int:
         return 1
@@ -105,7 +108,13 @@ class Explanation:
 
     @property
     def parts(self) -> dict[str, NDArray[np.float32]]:
-        """input -> its part of `values`: of a table whose columns are inputs of their own, one number each."""
+        """input -> its part of `values`: of a table whose columns are inputs of their own, one number each; of images
+        or texts explained together, the values of each, of maps that are coarser than the input those of `heatmap`.
+        """
+        if self.split:
+            whole = self.values.shape[self.split_axis] == sum(self.split)
+            found, axis = (self.values, self.split_axis) if whole else (self.heatmap, 1)
+            return dict(zip(self.inputs, np.split(found, np.cumsum(self.split)[:-1], axis), strict=True))
         if len(self.inputs) == 1:
             return {self.inputs[0]: self.values}
         return {name: np.asarray(value) for name, value in zip(self.inputs, self.values, strict=True)}

@@ -327,7 +327,8 @@ class Input:
     pixels lie on the original image. `images` are the originals, uint8 (H, W, 3) RGB. `warnings` are the card's;
     `notes` say what else to know about the input. `at`: it is no input of the model but a value inside.
     `columns`: the inputs that its columns are, where the model takes them one by one; `neutral` (columns,), what stands
-    for nothing in each, where that is not 0.
+    for nothing in each, where that is not 0. `parts`: inputs that lie next to each other along `part_axis` of `x`, and
+    their sizes there; `each`: the same inputs one by one, with their model; `in_set`: it is one of these.
     """
 
     name: str
@@ -344,6 +345,10 @@ class Input:
     columns: tuple[str, ...] = ()
     neutral: NDArray[Any] | None = None
     example: bool = False
+    parts: tuple[tuple[str, int], ...] = ()
+    part_axis: int = 0
+    each: tuple[tuple[Model, Input], ...] = ()
+    in_set: bool = False
 
     def by_sample(self, model: Model, name: str) -> bool:
         """Whether another input has a row for every sample."""
@@ -358,6 +363,11 @@ class Input:
         """The other inputs that have a row for every sample, and those that are the same for all."""
         alike = {name: array for name, array in self.others.items() if self.by_sample(model, name)}
         return alike, {name: array for name, array in self.others.items() if name not in alike}
+
+    @property
+    def named(self) -> str:
+        """The inputs that are explained, in words."""
+        return " and ".join(repr(name) for name, _ in self.parts) or repr(self.name)
 
     @property
     def axes(self) -> tuple[int, int] | None:

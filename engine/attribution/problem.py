@@ -26,6 +26,7 @@ from ..targets.target import Target
 from .gradients import Gradients
 from .inputs import Input, at_value, input_of, values_at
 from .runs import Runs
+from .sets import set_at_embeddings
 
 
 class Problem:
@@ -157,12 +158,23 @@ class Problem:
         given = self._given
         if self.input.x.dtype.kind not in "iu" or self.input.at or self.layers:
             return self
-        value = embedding_of(self.source, given.name)
-        if value is None or value not in self.model.ancestors(self.target.of):
+        if given.parts:
+            made = set_at_embeddings(given, self._options)
+        else:
+            value = embedding_of(self.source, given.name)
+            seen = value is not None and value in self.model.ancestors(self.target.of)
+            made = at_value(self.source, given, str(value), self._options) if seen else None
+        if made is None:
             return self
-        source, found = at_value(self.source, given, value, self._options)
-        note = f"the ids in {given.name!r} have no gradient: explained by the values {value!r} that they stand for"
+        source, found = made
+        note = f"the ids in {given.named} have no gradient: explained by the embeddings that they stand for"
+        if not found.parts:
+            note = f"{note}, {found.name!r}"
         return Problem(source, replace(found, notes=(*found.notes, note)), self.asked, (), self._options)
+
+    def one_by_one(self) -> list[Problem]:
+        """The same by each input of a set alone, the others as they are."""
+        return [Problem(model, given, self.asked, (), self._options) for model, given in self._given.each]
 
     def on(self, model: Model) -> Problem:
         """The same question to another form of the model, in which all values have their names and meanings."""

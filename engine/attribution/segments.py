@@ -197,6 +197,9 @@ def _slic(problem: Problem, sample: int, count: int, compactness: float) -> Feat
     if shown is None:
         raise MethodError("superpixels are parts of an image and the input is none: use 'elements', or an array")
     found = slic(shown, n_segments=count, compactness=compactness, start_label=0, channel_axis=-1)
+    if problem.input.parts:  # none reaches over from one image to the next
+        sizes = [size for _, size in problem.input.parts]
+        found = found * len(sizes) + np.repeat(np.arange(len(sizes)), sizes)
     labels = np.unique(found, return_inverse=True)[1].reshape(found.shape).astype(np.int32)
     total = int(labels.max()) + 1
     return Features(labels, None, tuple(range(total)), True, f"{total} superpixels (SLIC)")

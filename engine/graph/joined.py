@@ -1,4 +1,4 @@
-"""Columns of a table that a model takes as inputs of their own, as one input."""
+"""Inputs of one kind as one input: columns of a table, images or texts next to each other."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import numpy as np
 import onnx
 from numpy.typing import DTypeLike
 
+from ..proto.nodes import opset_of
 from ..proto.writer import Writer
 from .model import Model
 
-TABLE = "table"
+TABLE, SET = "table", "inputs"
 
 
 def column_inputs(model: Model) -> tuple[str, ...]:
@@ -42,11 +43,39 @@ def joined(model: Model, columns: Sequence[str], dtype: DTypeLike) -> tuple[Mode
         else:
             part = writer.node("Gather", [name, at], [writer.numbered(f"{name}/column")], axis=1)
             writer.node("Cast", [part], [column], to=own[column])
+    first = onnx.helper.make_tensor_value_info(name, kind, [None, len(columns)])
+    return _replaced(model, columns, first, writer), name
+
+
+def laid_together(model: Model, names: Sequence[str], axis: int, sizes: Sequence[int]) -> tuple[Model, str]:
+    """A model with one input in place of the inputs `names`, of one type and of `sizes` along `axis`, next to each
+    other there, and its name."""
+    writer = Writer(model.values)
+    name = SET if SET not in model.values else writer.numbered(SET)
+    split = list(sizes)
+    if opset_of(model.untyped) < 13:
+        writer.node("Split", [name], list(names), axis=axis, split=split)
+    else:
+        writer.node(
+            "Split",
+            [name, writer.initializer(writer.numbered(f"{name}/sizes"), np.array(split, np.int64))],
+            list(names),
+            axis=axis,
+        )
+    own = next(v for v in model.untyped.graph.input if v.name == names[0]).type.tensor_type
+    first = onnx.helper.make_tensor_value_info(name, own.elem_type, [None] * len(own.shape.dim))
+    for place, dim in enumerate(own.shape.dim):
+        first.type.tensor_type.shape.dim[place].CopyFrom(dim)
+    first.type.tensor_type.shape.dim[axis].dim_value = sum(split)
+    return _replaced(model, names, first, writer), name
+
+
+def _replaced(model: Model, names: Sequence[str], first: onnx.ValueInfoProto, writer: Writer) -> Model:
+    """The model with the input `first`, and what was written to make the inputs `names` of it."""
     with model.edited() as edit:
         graph = edit.graph
-        batch = next(v.type.tensor_type.shape.dim[0] for v in graph.input if v.name == columns[0])
-        kept = [v for v in graph.input if v.name not in columns]
-        first = onnx.helper.make_tensor_value_info(name, kind, [None, len(columns)])
+        batch = next(v.type.tensor_type.shape.dim[0] for v in graph.input if v.name == names[0])
+        kept = [v for v in graph.input if v.name not in names]
         first.type.tensor_type.shape.dim[0].CopyFrom(batch)
         nodes = [*writer.nodes, *graph.node]
         copies = [onnx.NodeProto.FromString(n.SerializeToString()) for n in nodes]
@@ -54,4 +83,4 @@ def joined(model: Model, columns: Sequence[str], dtype: DTypeLike) -> tuple[Mode
         graph.input.extend([first, *kept])
         graph.node.extend(copies)
         graph.initializer.extend(writer.initializers.values())
-    return edit.model, name
+    return edit.model

@@ -20,10 +20,23 @@ _FUSED = "EmbedLayerNormalization"
 def embedding_of(model: Model, name: str) -> str | None:
     """The value that holds the embeddings of the ids in the input `name`: the first Gather of rows of a table of
     floats, or the fused operator that has it; None where the ids choose no rows."""
+    node = _lookup(model, name)
+    return None if node is None else str(node.output[0])
+
+
+def table_of(model: Model, name: str) -> tuple[int | str | None, ...] | None:
+    """The shape of the table that the ids in the input `name` choose rows of; None where they choose none."""
+    node = _lookup(model, name)
+    table = None if node is None else model.values.get(node.input[2 if node.op_type == _FUSED else 0])
+    return None if table is None else table.shape
+
+
+def _lookup(model: Model, name: str) -> NodeProto | None:
+    """The first node that reads a table at the ids in the input."""
     carried = {name}
     for node in model.graph.node:
         if _chooses_rows(model, node, carried):
-            return str(node.output[0])
+            return node
         if node.op_type in _CARRIERS and carried.intersection(node.input):
             carried.update(output for output in node.output if output)
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from click.testing import Result
 
 import onnxray
+from onnxray.cli.files import images as files
 from onnxray.engine.errors import GradientError
 from onnxray.engine.inspect.batch_axis import value_has_batch
 from onnxray.tests.engine.zoo import feeds_of
@@ -61,6 +63,31 @@ def test_every_model_is_explained_from_its_stored_inputs(zoo_case: Path, tmp_pat
     check(run, tmp_path, zoo_case / "model.onnx", feeds_of(zoo_case), NO_GRADIENT.get(zoo_case.name))
 
 
+def test_two_pictures_are_explained_and_drawn_together(
+    tmp_path: Path, run: Run, photos: Path, parse: Callable[..., onnx.ModelProto]
+) -> None:
+    proto = parse(
+        "m (float[N, 3, 16, 16] a, float[N, 3, 16, 16] b) => (float[N, 4] y) { c = Conv (a, w)  r = Relu (c)  "
+        "e = Conv (b, w)  s = Relu (e)  d = Mul (r, s)  g = GlobalAveragePool (d)  y = Flatten (g) }",
+        w=np.random.default_rng(0).standard_normal((4, 3, 3, 3)).astype(np.float32),
+    )
+    file, out = tmp_path / "pair.onnx", tmp_path / "out"
+    onnx.save(proto, file)
+    first, second = photos / "ramp.png", photos / "noise.png"
+    given = {"b": first, "a": second}  # the picture fills the input that --with leaves
+    result = run(
+        "explain", file, first, "--with", f"a={second}", "-m", "ablation,grad-cam", "-t", "element:y:1", "-o", out
+    )
+    assert result.exit_code == 0, result.stderr
+    for method in ("ablation", "grad-cam"):
+        e = onnxray.explain(file, given, method, "element:y:1")
+        np.testing.assert_array_equal(np.load(out / "ramp" / f"{method}.npy"), e.values)
+        assert list(e.parts) == ["a", "b"]
+        assert files.read(out / "ramp" / f"{method}.png").shape[1] > 600
+    (entry,) = json.loads((out / "manifest.json").read_text())["images"]
+    assert {tuple(found["parts"]) for found in entry["maps"]} == {("a", "b")}
+
+
 def test_token_ids_are_explained_by_what_they_stand_for(
     tmp_path: Path, run: Run, parse: Callable[..., onnx.ModelProto]
 ) -> None:
@@ -82,4 +109,4 @@ def test_token_ids_are_explained_by_what_they_stand_for(
     np.testing.assert_array_equal(e.values, onnxray.explain(proto, ids, "gradient", 1, at="e").values)
     assert e.values.shape == (3, 4)
     assert e.details["at"] == "e"
-    assert any("have no gradient: explained by the values 'e'" in text for text in e.warnings)
+    assert any("have no gradient: explained by the embeddings that they stand for, 'e'" in text for text in e.warnings)
