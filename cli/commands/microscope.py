@@ -59,7 +59,7 @@ def shard(context: click.Context, parameter: click.Parameter, text: str | None) 
     metavar="TIME",
     callback=seconds,
     section=RUN,
-    help="Stop making pictures after 90s, 30m or 2h; --resume goes on. Coarse ones of all units come first.",
+    help="Stop making pictures after 90s, 30m or 2h; --resume goes on. Coarse ones come first.",
 )
 @options.option(
     "--shard",
@@ -67,6 +67,12 @@ def shard(context: click.Context, parameter: click.Parameter, text: str | None) 
     callback=shard,
     section=OUTPUT,
     help="Make the I-th of N parts; `onnxray merge` joins them.",
+)
+@options.option(
+    "--top",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Take the strongest images from a result of `onnxray top`, in place of looking at IMAGES again.",
 )
 @options.option(
     "--live",

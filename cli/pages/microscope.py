@@ -72,7 +72,7 @@ def _pages(site: SiteView) -> Iterator[tuple[str, str]]:
     yield "assets/search.js", _search(site)
     speakers = _speakers(site)
     for place, layer in enumerate(site.layers):
-        yield from _units(site, layer, speakers if layer.classes else {})
+        yield from _units(site, place, speakers if layer.classes else {})
         around = (site.layers[n] if 0 <= n < len(site.layers) else None for n in (place - 1, place + 1))
         yield f"layers/{layer.slug}/index.html", _layer(site, layer, *around)
     if site.live:
@@ -149,7 +149,8 @@ def _count(layer: LayerView) -> str:
     return str(shown) if shown == all_units else f"{shown} of {all_units}"
 
 
-def _units(site: SiteView, layer: LayerView, speakers: Mapping[int, list[UnitLink]]) -> Iterator[tuple[str, str]]:
+def _units(site: SiteView, place: int, speakers: Mapping[int, list[UnitLink]]) -> Iterator[tuple[str, str]]:
+    layer = site.layers[place]
     units: Sequence[UnitView | None] = [None, *layer.units, None]
     for before, unit, after in zip(units, layer.units, units[2:], strict=False):
         text = _filled(
@@ -168,7 +169,7 @@ def _units(site: SiteView, layer: LayerView, speakers: Mapping[int, list[UnitLin
             speakers=speakers.get(unit.number, ()),
             incoming=_links(site, unit.links.get("in", ())),
             outgoing=_links(site, unit.links.get("out", ())),
-            alike=_links(site, [[layer.slug, other, value] for other, value in unit.numbers.get("alike", ())]),
+            alike=_links(site, [[place, other, value] for other, value in unit.numbers.get("alike", ())]),
         )
         yield f"layers/{layer.slug}/{unit.number}.html", text
 
@@ -176,9 +177,9 @@ def _units(site: SiteView, layer: LayerView, speakers: Mapping[int, list[UnitLin
 def _links(site: SiteView, ends: Sequence[Sequence[Any]]) -> list[UnitLink]:
     """Those that have a page."""
     found = []
-    for slug, unit, value in ends:
-        layer = site.by_slug.get(slug)
-        if layer is not None and unit in layer.by_number:
+    for place, unit, value in ends:
+        layer = site.layers[place]
+        if unit in layer.by_number:
             found.append(UnitLink(layer, layer.by_number[unit], float(value)))
     return found
 

@@ -41,11 +41,11 @@ class Tiles:
         from markupsafe import Markup
 
         if sprite is None:
-            said = f' role="img" aria-label="{clean(words)}: no picture"' if words else ""
+            said = f' role="img" aria-label="{clean(words)}: no picture"' if words else ' aria-hidden="true"'
             return Markup(f'<span class="{_joined("tile empty", extra)}"{said}></span>')
         key = (sprite.file, sprite.scale, sprite.tile)
         name = self._classes.setdefault(key, f"s{len(self._classes)}")
-        said = f' role="img" aria-label="{clean(words)}"' if words else ""
+        said = f' role="img" aria-label="{clean(words)}"' if words else ' aria-hidden="true"'
         classes = _joined(f"tile {name}", extra)
         return Markup(f'<span class="{classes}"{said} style="--p:{sprite.place}"></span>')
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..parameters.options import Common
     from ..terminal.progress import Progress
     from .site.paint import Brush
+    from .site.survey import Survey
 
     Files: TypeAlias = Sequence[tuple[Path, str | None]]
     # Writes the pages of the site in a folder; names of all files, relative to it.
@@ -41,8 +42,8 @@ class MicroscopeOptions:
     """What `onnxray microscope` is asked for, in the words of the command line.
 
     model: a path, a name, or a Model. units: a text such as "0-15". time: seconds for pictures, None for no limit.
-    shard: (I, N), counted from 1. live: folder of onnxruntime-web, for a live page. name: of the model, on the pages;
-    by default that of its file.
+    shard: (I, N), counted from 1. live: folder of onnxruntime-web, for a live page. top: a result of `onnxray top`,
+    in place of looking at `images`. name: of the model, on the pages; by default that of its file.
     """
 
     model: Any
@@ -58,6 +59,7 @@ class MicroscopeOptions:
     time: float | None = None
     shard: tuple[int, int] = (1, 1)
     live: Path | None = None
+    top: Path | None = None
     name: str = field(default="")
 
 
@@ -79,6 +81,12 @@ def microscope(options: MicroscopeOptions, write_pages: Pages, prepare_live: Liv
     write_live = None
     if options.live is not None and prepare_live is not None and options.shard[0] == 1:
         write_live = prepare_live(options.live, model, card, layers, [path for path, _ in files])
+    given = None
+    if options.top is not None:
+        from .site.given_top import survey_of
+
+        given = survey_of(options.top, model, layers, [path for path, _ in files], options.output.folder / PART)
+        files = ()
     about = {
         "model": describe(model),
         "card": None if card is None else describe_card(card),
@@ -88,26 +96,30 @@ def microscope(options: MicroscopeOptions, write_pages: Pages, prepare_live: Liv
         write_json(run.folder / FACTS, _facts(options, model, card, layers, files))
         if write_live is not None:
             write_live(run.folder)
-        _Work(options, run, write_pages, _PAGE * sum(len(layer.units) for layer in layers), start).do(
-            model, layers, files
-        )
+        pages = _PAGE * sum(len(layer.units) for layer in layers)
+        _Work(options, run, write_pages, pages, start, given).do(model, layers, files)
     return run
 
 
 def _files(options: MicroscopeOptions) -> Files:
     """The images of the survey, each with its class; none is given of a model without samples."""
-    given = options.images or ((SAMPLES,) if options.model == BUILTIN else ())
+    given = options.images or ((SAMPLES,) if options.model == BUILTIN and options.top is None else ())
     return find_labelled_images(given) if given else []
 
 
 def _decisive(options: MicroscopeOptions, files: Files) -> dict[str, Any]:
-    """What decides the bytes of the site."""
+    """What decides the bytes of the site. Raises OutputError (no result of top)."""
     digest = hashlib.sha256()
     for path, label in files:
         digest.update(f"{path.name}\0{label or ''}\n".encode("utf-8", "surrogateescape"))
+    images = {"count": len(files), "names_sha256": digest.hexdigest()}
+    if options.top is not None:
+        from .site.given_top import digest_of
+
+        images = {"count": 0, "top_sha256": digest_of(options.top)}
     names = ("units", "steps", "side", "seed", "diverse")
     given = {"layers": list(options.layers), **{name: getattr(options, name) for name in names}}
-    return {**given, "images": {"count": len(files), "names_sha256": digest.hexdigest()}}
+    return {**given, "images": images}
 
 
 def _facts(
@@ -125,14 +137,24 @@ def _facts(
 class _Work:
     """The site while it is made."""
 
-    def __init__(self, options: MicroscopeOptions, run: Run, write_pages: Pages, pages: float, start: float) -> None:
-        """pages: seconds that writing the pages takes, about. start: when the time of the run began."""
+    def __init__(
+        self,
+        options: MicroscopeOptions,
+        run: Run,
+        write_pages: Pages,
+        pages: float,
+        start: float,
+        given: Survey | None = None,
+    ) -> None:
+        """pages: seconds that writing the pages takes, about. start: when the time of the run began. given: a survey
+        that has been made."""
         self.options, self.run, self.folder = options, run, run.folder
+        self._given = given
         self._write_pages = write_pages
         self._deadline = float("inf")
         if options.time is not None:
-            given = options.time - min(pages, _PAGES_SHARE * options.time)
-            self._deadline = start + given
+            allowed = options.time - min(pages, _PAGES_SHARE * options.time)
+            self._deadline = start + allowed
         self._due = time.monotonic() + max(_EVERY, _TIMES * pages)
         self._looked_at = 0
 
@@ -144,10 +166,13 @@ class _Work:
         from ..terminal.progress import Progress
         from .site.links import links_of
         from .site.paint import Brush
+        from .site.survey import check_readable
 
         options, common = self.options, self.options.common
         runtime = RunOptions(**common.runtime)
-        write_json(self.folder / LINKS, links_of(model, layers))
+        if options.shard[0] == 1 and files and read_json(self.folder / IMAGES) is None:
+            check_readable(files, card_or_none(model, quiet=True))
+        write_json(self.folder / LINKS, links_of(model, layers), dense=True)
         kinds = KINDS if options.diverse else KINDS[:-1]
         mine = of_shard(pieces(layers, kinds), options.shard)
         brush = Brush(model, options.steps, options.side, options.seed, runtime, self.late)
@@ -184,9 +209,10 @@ class _Work:
         from .site.survey import Survey
 
         known = read_json(self.folder / IMAGES)
-        if files and known is None:
-            survey = Survey(files, self.folder / PART)
-            survey.run(model, layers, runtime, bar.step, self.late)
+        if (files or self._given is not None) and known is None:
+            survey = self._given or Survey(files, self.folder / PART)
+            if self._given is None:
+                survey.run(model, layers, runtime, bar.step, self.late)
             self._looked_at = survey.at
             if survey.top is not None:
                 known = self._write_survey(survey, model, layers, runtime)
@@ -208,8 +234,9 @@ class _Work:
     ) -> dict[str, Any] | None:
         """What the images say, layer by layer; None where the time ends before the last, for --resume to go on."""
         from ..files.sheet import write_sheet
+        from .site.crops import Cache, Heats, crops, heats
         from .site.speaking import classes_of_units
-        from .site.survey import BEST, Cache, crops, image_list, numbers_of, thumbs
+        from .site.survey import BEST, image_list, numbers_of, thumbs
 
         classes = classes_of_units(model, survey, layers, runtime)
         for name, tiles, record in thumbs(survey):
@@ -224,9 +251,13 @@ class _Work:
             if made and self.late():
                 return None
             made += 1
+            hot = Heats(survey, model, layer, runtime)
             for number, units in layer.sheets:
                 tiles, record = crops(survey, layer, units, cache)
                 write_sheet(self.folder / names.crops(number), tiles, BEST, record)
+                if hot.known:
+                    drawn = heats(survey, hot, layer, units, tiles)
+                    write_sheet(self.folder / names.heats(number), drawn, BEST, record)
             found = numbers_of(survey.top, layer)
             for unit, named in classes.get(layer.name, {}).items():
                 found["units"][str(unit)]["classes"] = named

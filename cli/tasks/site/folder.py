@@ -33,6 +33,9 @@ class LayerFiles:
     def crops(self, number: int) -> str:
         return self.sheet("crops", number)
 
+    def heats(self, number: int) -> str:
+        return self.sheet("heats", number)
+
     def filters(self, number: int) -> str:
         return self.sheet("filters", number)
 
@@ -41,10 +44,11 @@ class LayerFiles:
         return f"data/layers/{self.slug}.json"
 
 
-def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Write data whole or not at all, the same bytes for the same data. Raises OutputError."""
+def write_json(path: Path, data: Mapping[str, Any], *, dense: bool = False) -> None:
+    """Write data whole or not at all, the same bytes for the same data; `dense`, on one line. Raises OutputError."""
+    text = json.dumps(plain(data), separators=(",", ":"), allow_nan=False) if dense else indented(plain(data))
     with atomic(path) as temporary:
-        temporary.write_text(indented(plain(data)) + "\n", encoding="utf-8", newline="\n")
+        temporary.write_text(text + "\n", encoding="utf-8", newline="\n")
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

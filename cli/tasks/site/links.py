@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .plan import SiteLayer
@@ -14,7 +14,8 @@ _MOST = 6
 
 
 def links_of(model: Model, layers: Sequence[SiteLayer]) -> dict[str, dict[str, Any]]:
-    """Slug -> unit -> {"in": [[slug, unit, weight], ...], "out": ...}, strongest first."""
+    """Slug -> unit -> {"in": [[layer, unit, weight], ...], "out": ...}, strongest first; layers by their number among
+    those of the site."""
     import numpy as np
 
     from ....engine.inspect.own_units import own_units
@@ -28,6 +29,7 @@ def links_of(model: Model, layers: Sequence[SiteLayer]) -> dict[str, dict[str, A
         for layer, entry in zip(mine, entries, strict=True)
     ]
     found: dict[str, dict[str, Any]] = {layer.slug: {} for layer in layers}
+    numbers = {layer.slug: number for number, layer in enumerate(layers)}
     for at, layer in enumerate(mine):
         wired = wiring(model, entries, counts, at) if layer is not None else None
         if layer is None or wired is None:
@@ -37,7 +39,7 @@ def links_of(model: Model, layers: Sequence[SiteLayer]) -> dict[str, dict[str, A
         for unit in layer.units:
             best = np.argsort(-strengths[unit], kind="stable")[:_MOST]
             ends = [(mine[sources[c][0]], sources[c][1], float(wired.strengths[unit, c])) for c in best]
-            found[layer.slug].setdefault(str(unit), {})["in"] = _shown(ends)
+            found[layer.slug].setdefault(str(unit), {})["in"] = _shown(ends, numbers)
         for channel, (place, unit) in enumerate(sources):
             source = mine[place]
             if source is None or unit not in source.units:
@@ -45,15 +47,15 @@ def links_of(model: Model, layers: Sequence[SiteLayer]) -> dict[str, dict[str, A
             best = np.argsort(-strengths[:, channel], kind="stable")[:_MOST]
             ends = [(layer, int(row), float(wired.strengths[row, channel])) for row in best]
             entry = found[source.slug].setdefault(str(unit), {})
-            both = [*entry.get("out", []), *_shown(ends)]
+            both = [*entry.get("out", []), *_shown(ends, numbers)]
             entry["out"] = sorted(both, key=lambda end: -abs(end[2]))[:_MOST]
     return found
 
 
-def _shown(ends: Sequence[tuple[SiteLayer | None, int, float]]) -> list[list[Any]]:
+def _shown(ends: Sequence[tuple[SiteLayer | None, int, float]], numbers: Mapping[str, int]) -> list[list[Any]]:
     """Those that have pages, weights of 0 left out."""
     return [
-        [layer.slug, unit, float(f"{weight:.4g}")]
+        [numbers[layer.slug], unit, float(f"{weight:.4g}")]
         for layer, unit, weight in ends
         if layer is not None and weight and unit in layer.units
     ]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ....engine.errors import ImageError
     from ....engine.graph.model import Model
     from ....engine.inference.batches import RunOptions
     from ....engine.preprocess.card import Card
@@ -64,7 +65,6 @@ class Survey:
         late: Callable[[], bool],
     ) -> None:
         """Survey the images, from where an earlier run was cut off. Raises ImageError when none of them can be read."""
-        from ....engine.errors import ImageError
 
         names = [layer.name for layer in layers if _has_units(model, layer)]
         if not names:
@@ -82,8 +82,7 @@ class Survey:
                 due = self._save(scan)
         self.was_whole, self.at = before > 0 and not places, len(self.files)
         if not scan.count:
-            first = next(iter(self.failures.values()))
-            raise ImageError(f"none of the {len(self.files)} images can be read; the first: {first}")
+            raise _none_of(len(self.files), next(iter(self.failures.values())))
         if not self.was_whole:
             self._save(scan)  # what is made of it may take longer than the time that is left
         self.top = scan.result()
@@ -135,11 +134,39 @@ class Survey:
             places.append(place)
             yield Picture(names[place], pixels, label)
 
+    def stored(self, name: str) -> NDArray[Any]:
+        """An image as the model takes it, again. Raises ImageError."""
+        from ...files.photos import read_photo
+
+        return read_photo(self.paths[name], None if self.top is None else self.top.card)
+
     def pixels(self, name: str) -> NDArray[np.uint8]:
-        """An image again. Raises ImageError."""
+        """What of an image is looked at, uint8 (H, W, 3). Raises ImageError."""
         from ...files.photos import read_shown
 
         return read_shown(self.paths[name], None if self.top is None else self.top.card)
+
+
+def check_readable(files: Sequence[tuple[Path, str | None]], card: Card | None) -> None:
+    """Raises ImageError where none of the images can be read; the first that can be is the last that is tried."""
+    from ....engine.errors import ImageError
+    from ...files.photos import read_photo
+
+    first = ""
+    for path, _ in files:
+        try:
+            read_photo(path, card)
+        except (ImageError, MemoryError) as error:
+            first = first or " ".join(str(error).split())
+        else:
+            return
+    raise _none_of(len(files), first)
+
+
+def _none_of(count: int, first: str) -> ImageError:
+    from ....engine.errors import ImageError
+
+    return ImageError(f"none of the {count} images can be read; the first: {first}")
 
 
 def _has_units(model: Model, layer: SiteLayer) -> bool:
@@ -192,70 +219,6 @@ def inside(size: Sequence[int], side: int) -> tuple[int, int]:
     """The size of an image whose longer side is `side`."""
     share = side / max(size)
     return max(1, round(size[0] * share)), max(1, round(size[1] * share))
-
-
-# Images kept decoded while crops are cut, and crops: units of deep layers see the same whole images.
-_IMAGES, _CROPS = 64, 8192
-
-
-@dataclass
-class Cache:
-    """Images and crops that are kept while crops are cut."""
-
-    images: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
-    crops: dict[tuple[str, tuple[int, int, int, int]], NDArray[np.uint8]] = field(default_factory=dict)
-
-
-def crops(
-    survey: Survey, layer: SiteLayer, units: Sequence[int], cache: Cache
-) -> tuple[NDArray[np.uint8], dict[str, Any]]:
-    """Tiles (units * BEST, CROP, CROP, 3) of what units see of their strongest images."""
-    import numpy as np
-
-    assert survey.top is not None
-    tiles = np.full((len(units) * BEST, CROP, CROP, 3), 128, np.uint8)
-    counts = []
-    for row, unit in enumerate(units):
-        examples = survey.top.strongest(layer.name, unit)
-        counts.append(len(examples))
-        for place, example in enumerate(examples):
-            tiles[row * BEST + place] = _crop(survey, example, cache)
-    return tiles, {"units": list(units), "each": BEST, "counts": counts}
-
-
-def _crop(survey: Survey, example: Example, cache: Cache) -> NDArray[np.uint8]:
-    """A square around what the unit sees, as far as the image goes."""
-    import numpy as np
-
-    from ....kernels.resize import resize
-
-    name = example.image.name
-    if name not in cache.images:
-        if len(cache.images) >= _IMAGES:
-            cache.images.pop(next(iter(cache.images)))
-        cache.images[name] = survey.pixels(name)
-    pixels = cache.images[name]
-    place = square_of(example.box, pixels.shape[:2])
-    if (name, place) not in cache.crops:
-        if len(cache.crops) >= _CROPS:
-            cache.crops.pop(next(iter(cache.crops)))
-        y0, x0, y1, x1 = place
-        cut = resize(np.ascontiguousarray(pixels[y0:y1, x0:x1]), (CROP, CROP))
-        cache.crops[name, place] = np.asarray(cut)
-    return cache.crops[name, place]
-
-
-def square_of(box: Sequence[float], size: Sequence[int]) -> tuple[int, int, int, int]:
-    """The least square of whole pixels around a box, moved into the image; cut where the image is smaller."""
-    import math
-
-    y0, x0, y1, x1 = math.floor(box[0]), math.floor(box[1]), math.ceil(box[2]), math.ceil(box[3])
-    side = max(1, y1 - y0, x1 - x0)
-    found = []
-    for low, high, length in ((y0, y1, size[0]), (x0, x1, size[1])):
-        start = min(max(0, low - (side - (high - low)) // 2), max(0, length - side))
-        found.append((start, min(length, start + side)))
-    return found[0][0], found[1][0], found[0][1], found[1][1]
 
 
 def numbers_of(top: Top, layer: SiteLayer) -> dict[str, Any]:

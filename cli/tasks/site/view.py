@@ -13,7 +13,7 @@ from ...files.sheet import read_record
 from .folder import IMAGES, LINKS, LIVE_FACTS, LayerFiles, read_facts, read_json
 from .plan import COARSE, DIVERSE, FIRST, SHEET, STRONGEST, WEAKEST
 
-_CROPS, _FILTERS = "crops", "filters"
+_CROPS, _HEATS, _FILTERS = "crops", "heats", "filters"
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class UnitView:
     weakest: Sprite | None = None
     diverse: tuple[Sprite, ...] = ()
     crops: tuple[Sprite, ...] = ()
+    heats: tuple[Sprite, ...] = ()
     filter: Sprite | None = None
     numbers: Mapping[str, Any] = field(default_factory=dict)
     links: Mapping[str, Any] = field(default_factory=dict)
@@ -168,8 +169,8 @@ def _layer(
     reader: _Reader, facts: Mapping[str, Any], entry: Mapping[str, Any], links: Mapping[str, Any], surveyed: bool
 ) -> LayerView:
     names = LayerFiles(entry["slug"])
-    kinds = (FIRST, COARSE, STRONGEST, WEAKEST, DIVERSE, _FILTERS, *((_CROPS,) if surveyed else ()))
-    found: dict[str, dict[int, tuple[Sprite, ...]]] = {kind: {} for kind in (*kinds, _CROPS)}
+    kinds = (FIRST, COARSE, STRONGEST, WEAKEST, DIVERSE, _FILTERS, *((_CROPS, _HEATS) if surveyed else ()))
+    found: dict[str, dict[int, tuple[Sprite, ...]]] = {kind: {} for kind in (*kinds, _CROPS, _HEATS)}
     reason = ""
     for kind in kinds:
         for number in range(-(-len(entry["units"]) // SHEET)):
@@ -193,6 +194,7 @@ def _layer(
                 _first(found[WEAKEST], number),
                 found[DIVERSE].get(number, ()),
                 found[_CROPS].get(number, ()),
+                found[_HEATS].get(number, ()),
                 _first(found[_FILTERS], number),
                 numbers.get("units", {}).get(str(number), {}),
                 connected.get(str(number), {}),

@@ -24,7 +24,7 @@ from click.testing import Result
 import onnxray
 from onnxray.cli.files.images import read, write
 from onnxray.cli.tasks import microscope
-from onnxray.cli.tasks.site import survey
+from onnxray.cli.tasks.site import crops
 from onnxray.cli.tasks.site.view import site_view
 
 FEW = ("--steps", 2, "--picture-size", 32, "-q")
@@ -104,13 +104,13 @@ def test_what_images_say_is_written_layer_by_layer(
         write(tmp_path / f"{name}.png", np.random.default_rng(ord(name)).integers(0, 256, (32, 32, 3), np.uint8))
     images = [tmp_path / "a.png", tmp_path / "b.png"]
     assert run("microscope", model, *images, "-o", tmp_path / "whole", *FEW).exit_code == 0
-    cut, made = survey.crops, list[str]()
+    cut, made = crops.crops, list[str]()
 
     def counted(*given: Any) -> Any:
         made.append(given[1].name)
         return cut(*given)
 
-    monkeypatch.setattr(survey, "crops", counted)
+    monkeypatch.setattr(crops, "crops", counted)
     with monkeypatch.context() as patch:
         patch.setattr(microscope._Work, "late", lambda work: bool(made))
         done = run("microscope", model, *images, "-o", tmp_path / "parts", *FEW, "--time", "10m")
@@ -279,7 +279,7 @@ def test_the_strongest_images_of_a_known_unit(run: Callable[..., Result], parse:
         speaks = colours.by_number[unit].numbers["classes"]
         assert speaks[0][0] == unit
         assert speaks[0][1] > 0
-        assert [link[:2] for link in site.class_layer.by_number[unit].links["in"]] == [[colours.slug, unit]]
+        assert [link[:2] for link in site.class_layer.by_number[unit].links["in"]] == [[0, unit]]
 
 
 @pytest.mark.parametrize(("content", "words"), [(None, "no image"), (b"text", "none of the 1 images can be read")])
@@ -289,10 +289,12 @@ def test_without_an_image_that_can_be_read_one_line_says_so(
     (tmp_path / "photos").mkdir()
     if content:
         (tmp_path / "photos" / "a.png").write_bytes(content)
-    done = run("microscope", model, tmp_path / "photos", "-o", tmp_path / "site", *FEW)
-    assert done.exit_code == 1
-    assert words in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    for more in ((), ("--time", "10m")):
+        done = run("microscope", model, tmp_path / "photos", "-o", tmp_path / "site", *FEW, *more, "--force")
+        assert done.exit_code == 1
+        assert words in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+        assert not list((tmp_path / "site").glob("layers/*/*.jpg"))  # before any picture is made
 
 
 def test_a_full_disk_is_one_line(run: Callable[..., Result], model: Path, tmp_path: Path, monkeypatch: Any) -> None:
