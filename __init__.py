@@ -31,6 +31,7 @@ _WHERE = {
     "report": "cli.page_facade",
     "Visualization": "engine.visualize",
     "Pipeline": "cli.facade",
+    "Drift": "cli.facade",
     "top": "cli.facade",
     "Top": "engine.survey.top",
     "health": "cli.facade",
@@ -51,6 +52,7 @@ _WHERE = {
 __all__ = [*_WHERE]
 
 if TYPE_CHECKING:
+    from .cli.facade import Drift as Drift
     from .cli.facade import Pipeline as Pipeline
     from .cli.facade import activations as activations
     from .cli.facade import dream as dream

@@ -6,6 +6,7 @@ import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,20 +19,24 @@ from ..engine.attribution.photos import card_or_none
 from ..engine.detection.detections import Detections
 from ..engine.dream import NOISE, Dream
 from ..engine.dream import dream as _dream
+from ..engine.errors import UnknownName
 from ..engine.explain import explain as _explain
 from ..engine.graph.model import Source
 from ..engine.health import health as _health
+from ..engine.inference.batches import RunOptions
 from ..engine.inspect.layers import Layer
 from ..engine.methods.registry import Method
+from ..engine.pipeline.drift import WINDOW, Distance, Gathering, Looking, Reference, Window, load_reference
 from ..engine.pipeline.pipeline import Given
 from ..engine.pipeline.pipeline import Pipeline as _Pipeline
 from ..engine.predict import Prediction
 from ..engine.predict import detect as _detect
 from ..engine.predict import predict as _predict
-from ..engine.preprocess.card import Card
+from ..engine.preprocess.card import OPTION_FIELDS, Card
 from ..engine.runtime.providers import Providers
 from ..engine.survey.health import Health
 from ..engine.survey.pictures import Picture, pictures_of
+from ..engine.survey.store import kind_of
 from ..engine.survey.top import Top
 from ..engine.targets.target import Target
 from ..engine.top import top as _top
@@ -258,6 +263,59 @@ def _handed(card: Card | None, image: Any) -> Given:
     given = decoded(image, card)
     source, notes = given.files.get(0, (None, ())) if not given.listed else (None, ())
     return Given(given.value, source, notes)
+
+
+class Drift:
+    """Measures how far images lie from those that a model was set up with, by the values of one layer.
+
+        drift = onnxray.Drift("model.onnx", "good/", window=30)
+        with onnxray.Pipeline("model.onnx") as pipeline:
+            for frame, explanation in zip(frames, pipeline.map(frames)):
+                print(explanation.label, drift.add(frame))     # Distance(smd=0.41, psi=0.012)
+
+    model: as `onnxray.explain` takes it. reference: images, as `onnxray.top` takes them; what `onnxray.health` found;
+        or the folder that this, or `save`, was written to. layer: by default the first activation function, or that of
+        the reference. window: how many images the population stability index judges together.
+    options: fields of the model card; `providers` and `threads`.
+
+    Raises UnknownName, TargetError (a layer without units), MethodError (no layer that can be measured, a reference of
+    another model or layer), OutputError (a damaged reference), ImageError, CardError, ModelError, ShapeError.
+    """
+
+    def __init__(
+        self, model: Source, reference: Any, layer: str | None = None, *, window: int = WINDOW, **options: Any
+    ) -> None:
+        running = {name: options.pop(name) for name in ("providers", "threads") if name in options}
+        self._model, rest = loaded(model, options)
+        for name in rest:
+            raise UnknownName("option of Drift", name, ("providers", "threads", *OPTION_FIELDS))
+        known: Reference | None = None
+        if isinstance(reference, Health):
+            known = Reference.of_health(reference, layer)
+        elif isinstance(reference, str | os.PathLike) and kind_of(Path(reference)) is not None:
+            known = load_reference(Path(reference), layer)
+        self._looking = Looking(self._model, layer if known is None else known.layer, RunOptions(**running))
+        self.reference = self._gathered(reference) if known is None else known
+        self._looking.fits(self.reference)
+        self._window = Window(self.reference, window)
+
+    def add(self, image: Any) -> Distance:
+        """The next image: a path, a Pillow image or an array. For one thread.
+
+        Returns its distance: `smd`, the standardised mean difference, and `psi`, the population stability index of the
+        last images, None until the window is full. Raises ImageError, ShapeError.
+        """
+        return self._window.add(self._looking.look(pixels_of(image, card_or_none(self._model))[0]))
+
+    def save(self, dir: str | Path) -> dict[str, Path]:
+        """Write the reference, for later. Returns the paths. Raises OutputError."""
+        return self.reference.save(dir)
+
+    def _gathered(self, images: Any) -> Reference:
+        gathering = Gathering(self._looking.layer.name, self._looking.sha256)
+        for picture in _surveyed(images, card_or_none(self._model)):
+            gathering.add(self._looking.look(picture.pixels))
+        return gathering.reference()
 
 
 def top(

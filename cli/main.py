@@ -1,7 +1,7 @@
 """The command `onnxray`: finds commands when they are called for, and turns errors into one line and an exit code.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated. The result goes to stdout,
-everything else to stderr.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 drift has crossed a limit of --alarm, 130 interrupted, 143 terminated.
+The result goes to stdout, everything else to stderr.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ GROUPS = {
     "Answers and activations": ("predict", "Prediction", "detect", "Detections", "Detection", "activations"),
     "Explanations": ("explain", "methods", "Explanation", "Explanations", "Target", "compile"),
     "Feature visualization": ("visualize", "Visualization", "dream", "Dream"),
-    "Many images": ("Pipeline",),
+    "Many images": ("Pipeline", "Drift"),
     "Data sets": ("top", "Top", "health", "Health"),
     "Pages": ("microscope", "report"),
     "Graphs": ("vjp", "expose", "split"),

@@ -6,11 +6,12 @@ import math
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
-from ..parameters import complete, options
+from ..parameters import complete, line, options
 from ..parameters.inputs import finish_run
 from ..parameters.methods import BOXES, DEFAULT, listing
-from ..terminal.echo import echo
+from ..terminal.echo import echo, echo_json, say
 from ..terminal.help import Command
 
 FORMATS = ("npy", "heatmap", "overlay", "classes", "sheet")
@@ -150,6 +151,9 @@ def _list_methods(context: click.Context, parameter: click.Parameter, value: boo
     callback=_list_methods,
     help="List the methods with their options, and exit; see also `onnxray methods`.",
 )
+@line.inspection
+@line.drift
+@line.sinks("Default: a folder with a manifest, --out.")
 @options.selection
 @options.common("onnxray-explain", resume=True)
 def command(common: options.Common, **asked: Any) -> None:
@@ -158,6 +162,9 @@ def command(common: options.Common, **asked: Any) -> None:
     For each image, method and target: the map as a float32 .npy file, signed and not normalised; the map in colours;
     its overlay on the image. Per image, a sheet with all of them, each with its colour scale. With --threshold also
     the hottest regions. Occlusion also draws the predicted class with each part of the image hidden.
+
+    With --to, each image gives a record, as those of `onnxray watch`, to each sink, and no folder is written: a video
+    becomes an overlay video and lines of JSON by `--to mp4:out.mp4 --to jsonl:out.jsonl`.
 
     Models that take no images are given .npy files (one sample or a batch) or .npz files whose arrays are named after
     the inputs; their maps are drawn as bars, lines, tables or slices.
@@ -168,5 +175,40 @@ def command(common: options.Common, **asked: Any) -> None:
     if asked["side"] and asked["threshold"] is None:
         raise click.UsageError("--side is about the regions of --threshold: give it as well")
     asked["side"] = asked["side"] or "positive"
+    to, drift, inspection = asked.pop("to"), asked.pop("drift"), asked["inspection"]
+    if not to and drift.reference is not None:
+        raise click.UsageError("--reference is about the records of --to: give it as well")
     wanted = ExplainOptions(common=common, **asked)
+    is_line = bool(to) or inspection != line.NO_INSPECTION
+    if is_line and takes_arrays(wanted):
+        raise click.UsageError("--when, --part, --mm-per-pixel and --to are about images, and this model takes none")
+    if to:
+        _to_sinks(common, to, drift, asked)
+        return
     finish_run(explain_arrays(wanted) if takes_arrays(wanted) else explain(wanted), common.as_json)
+
+
+# Parameters that are about the folder, or that sinks have no use for.
+_OF_THE_FOLDER = ("out", "force", "resume", "formats", "alpha", "colormap", "range", "side", "batch", "at", "feeds")
+
+
+def _to_sinks(common: options.Common, to: tuple[str, ...], drift: line.DriftOptions, asked: dict[str, Any]) -> None:
+    """Explain into sinks. Raises click.UsageError for options that would have no effect."""
+    from ..tasks.to_sinks import SinkOptions, explain_to
+
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name in _OF_THE_FOLDER and source == ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{parameter.opts[-1]} has no meaning with --to: leave one of them out")
+    if common.as_json and "-" in to:
+        raise click.UsageError("--json and --to - both write to stdout: leave one of them out")
+    kept = ("model", "images", "methods", "targets", "layers", "settings", "inspection", "selection")
+    threshold = asked["threshold"] or 0.5
+    given = {name: asked[name] for name in kept}
+    told = explain_to(SinkOptions(common=common, to=to, drift=drift, threshold=threshold, **given))
+    if common.as_json:
+        echo_json(told.to_mapping())
+    if told.failed:
+        say(f"{told.failed} of {told.done + told.failed} images failed")
+    context.exit(line.ALARMED if told.alarmed else 1 if told.failed else 0)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ..parameters import complete, options
+from ..parameters import complete, line, options
 from ..parameters.methods import DEFAULT
 from ..terminal.echo import echo_json
 from ..terminal.help import Command
@@ -46,12 +46,7 @@ from ..terminal.help import Command
     help="Option of a method, or of all that have it: steps=100. See `onnxray methods NAME`.",
     shell_complete=complete.settings,
 )
-@options.option(
-    "--when",
-    metavar="RULE",
-    help="Explain only images for which this holds: \"label != 'clean' and score > 0.6\". Names: label, score, "
-    "scores['crack'], index, margin, entropy, path.",
-)
+@line.inspection
 @options.option(
     "--threshold",
     type=click.FloatRange(0, 1, min_open=True),
@@ -60,26 +55,8 @@ from ..terminal.help import Command
     metavar="SHARE",
     help="Share of a map's maximum that its hottest region begins at.",
 )
-@options.option(
-    "--part",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Mask of a part, white on black: measures the share of the heat on it and the distance of the peak from it.",
-)
-@options.option(
-    "--mm-per-pixel",
-    type=click.FloatRange(0, min_open=True),
-    metavar="MM",
-    help="Also give measures in millimetres.",
-)
-@options.option(
-    "--to",
-    metavar="SINK",
-    multiple=True,
-    help="Where results go besides the records; may be given several times: folder:DIR, jsonl:FILE, - for stdout, "
-    "http://HOST/PATH, https://..., mqtt://HOST/TOPIC, mqtts://..., mp4:FILE, cvat:FILE, label-studio:FILE. Default: "
-    "the folder `images` in --out.",
-)
+@line.drift
+@line.sinks("Default: the folder `images` in --out.")
 @options.option(
     "--move-to",
     type=click.Path(path_type=Path),
@@ -95,11 +72,15 @@ def command(common: options.Common, **asked: Any) -> None:
     the command goes on with what is not in there: nothing is lost or done twice, even if the process was killed.
     SIGTERM finishes the images in work. Half-written files, unreadable ones, a full disk and a folder that vanishes
     for a while do not end it.
+
+    With --reference each record says how far the image has drifted from the first ones; see docs/production.md.
     """
     from ..tasks.watch import WatchOptions, watch
 
     if asked["selection"].every != 1:
         raise click.UsageError("--every has no meaning here: all images that arrive are done")
-    done = watch(WatchOptions(common=common, **asked))
+    found = watch(WatchOptions(common=common, **asked))
     if common.as_json:
-        echo_json({"done": done})
+        echo_json({"done": found.done, **({"alarmed": found.alarmed} if asked["drift"].alarm else {})})
+    if found.alarmed:
+        click.get_current_context().exit(line.ALARMED)

@@ -5,11 +5,14 @@ MQTT 3.1.1 by paho-mqtt, which the extra `mqtt` installs.
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
 from ...engine.errors import OutputError, RuntimeUnavailable
+from ..files.manifest import plain
 from .http_post import address_of, body_of, parsed, spool_of
 from .sink import Record
 from .spool import Away, Sender, Spool
@@ -17,6 +20,8 @@ from .spool import Away, Sender, Spool
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 # Seconds that a broker may take to accept a connection or a message.
 _TIMEOUT = 10.0
+# What the keys of alarms begin with: those of records are hexadecimal.
+_ALARM = "alarm"
 
 
 class Mqtt:
@@ -51,6 +56,10 @@ class Mqtt:
 
     def write(self, record: Record) -> None:
         self._sender.add(record, body_of(record))
+
+    def alarm(self, key: str, fields: Mapping[str, Any]) -> None:
+        """A message to TOPIC/alarm."""
+        self._sender.add_bytes(f"{_ALARM}{key}", json.dumps(plain(dict(fields)), allow_nan=False).encode())
 
     def close(self) -> None:
         self._sender.close()
@@ -89,7 +98,8 @@ class Mqtt:
 
     def _publish(self, key: str, body: bytes) -> None:
         self._connect()
-        message = self._client.publish(self._topic, body, qos=1)
+        topic = f"{self._topic}/alarm" if key.startswith(_ALARM) else self._topic
+        message = self._client.publish(topic, body, qos=1)
         end = time.monotonic() + _TIMEOUT
         try:
             while not message.is_published() and self._client.is_connected() and time.monotonic() < end:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,3 +45,11 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Called once, at the end."""
+
+
+@runtime_checkable
+class Alarmed(Protocol):
+    """A sink that also says when drift crosses a limit, and when it is over."""
+
+    def alarm(self, key: str, fields: Mapping[str, Any]) -> None:
+        """Take an alarm: the id of the image it came with, and plain data. Raises OutputError."""

@@ -131,7 +131,11 @@ class Sender:
 
     def add(self, record: Record, body: bytes) -> None:
         """Keep a record and send it when its turn comes. Raises OutputError where it cannot be kept."""
-        key = re.sub(r"[^0-9A-Za-z]", "", record.id)[:80] or "0"
+        self.add_bytes(record.id, body)
+
+    def add_bytes(self, key: str, body: bytes) -> None:
+        """The same under a key."""
+        key = re.sub(r"[^0-9A-Za-z]", "", key)[:80] or "0"
         with self._changed:
             self.spool.add(key, body)
             self._changed.notify_all()

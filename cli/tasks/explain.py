@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 from ...engine.errors import ImageError
 from ..figures.explanations import PANEL, Sheet
 from ..parameters.inputs import card_of, open_model, take_images
+from ..parameters.line import NO_INSPECTION, Inspection
 from ..parameters.methods import BOXES, DEFAULT, chosen_methods, plain_options
 from ..sources.source import ALL, Selection
 from ..terminal.words import as_options
+from .inspecting import judge_of
+from .measures import measures_of
 from .over_images import Outcome, Pixels, over_images, side_by_side
 from .ranges import SHARED, Ranges
 
@@ -62,6 +65,7 @@ class ExplainOptions:
     output: Output
     common: Common
     selection: Selection = ALL
+    inspection: Inspection = NO_INSPECTION
 
 
 def explain(options: ExplainOptions) -> Run:
@@ -85,6 +89,8 @@ def explain(options: ExplainOptions) -> Run:
     check_options(model, options, methods)
     if options.range == SHARED and images.streams:
         raise ImageError("--range shared looks at every image twice, and a stream is seen once: give --range LOW,HIGH")
+    if options.range == SHARED and options.inspection.when is not None:
+        raise ImageError("--range shared looks at all images, --when at some: give --range LOW,HIGH")
     decisive, about = decisive_of(options, methods, targets), about_of(options, model, card)
     with (
         Run(options.output, "explain", decisive, about, images.paths) as run,
@@ -126,6 +132,7 @@ def decisive_of(options: ExplainOptions, methods: Sequence[Method], targets: Seq
         "batch": options.batch,
         **({"with": sorted(options.feeds)} if options.feeds else {}),
         **options.selection.to_mapping(),
+        **options.inspection.to_mapping(),
         **options.common.runtime,
     }
 
@@ -206,6 +213,10 @@ class Explainer:
         self._lock = threading.Lock()  # images are explained in several threads
         self._reports: dict[Path, tuple[list[tuple[str, str]], list[str]]] = {}
         self._summaries = 0
+        asked = self.options.inspection
+        self._judge = judge_of(self.model, self.card, asked.when, self.runtime or self.options.common.runtime)
+        is_measured = asked.part is not None or asked.mm_per_pixel is not None
+        self._measures = measures_of(self.options.threshold or 0.5, asked) if is_measured else None
 
     def one(self, path: Path, pixels: Pixels, folder: str) -> Outcome:
         """Everything about one image: its results for the manifest, and the files written."""
@@ -224,9 +235,15 @@ class Explainer:
         of_boxes = boxes.BoxSheet(path.name, picture, PANEL)
         # No map is kept once it is written and in the sheet: together they would be many times the image.
         kept = self.ranges.kept(path, picture)
+        fields, wanted = self._judge.of(self.options.selection.part(pixels), str(path))
+        if not wanted:
+            self._reports[path] = [], ["not explained: the rule does not hold"]
+            return {"size": list(pixels.shape[:2]), "geometry": None, **fields, "maps": []}, []
         for explanation in self.explanations(pixels, left_out, path) if kept is None else kept:
             self.ranges.note(path, explanation)
             entry = self._write(explanation, folder, sheet, of_boxes)
+            if self._measures is not None:
+                entry["measures"] = self._measures.of(explanation)
             maps.append(entry)
             files += entry["files"]
             geometry = explanation.geometry
@@ -242,6 +259,7 @@ class Explainer:
         return {
             "size": list(pixels.shape[:2]),
             "geometry": None if geometry is None else geometry.to_mapping(),
+            **fields,
             "maps": maps,
             **({"left_out": left_out} if left_out else {}),
         }, files

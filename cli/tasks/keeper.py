@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import filecmp
+import functools
 import hashlib
 import os
 import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,11 +23,11 @@ from ..files.journal import Journal
 from ..sinks.sink import Record, Sink
 from ..sources.incoming import Arrived, Incoming
 from ..terminal.echo import say
+from .drifting import Alarms, Drifting
+from .line import Found
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from ...engine.attribution.explanation import Explanation
+    from ...engine.pipeline.drift import Look
 
 # Seconds after its last change in which a file that cannot be read may still become whole.
 _PATIENCE = 10.0
@@ -39,30 +40,23 @@ class _Stopped(Exception):
     """The end was asked for while something waited."""
 
 
-@dataclass(frozen=True)
-class Found:
-    """What an image has come to. fields: for its record; error: why there is nothing."""
-
-    arrived: Arrived
-    sha256: str
-    pixels: NDArray[Any]
-    explanations: Sequence[Explanation] = ()
-    fields: dict[str, Any] = field(default_factory=dict)
-
-
 @dataclass
 class Keeper:
-    """Writes down what is done of the files in `folder`, and knows it again. move_to: where they go then."""
+    """Writes down what is done of the files in `folder`, and knows it again. move_to: where they go then. tell: takes
+    what --quiet leaves out."""
 
     folder: Path
     move_to: Path | None
     journal: Journal
     sinks: Sequence[Sink]
+    drifting: Drifting | None = None
+    tell: Callable[[str], None] = say
 
     def __post_init__(self) -> None:
         self.stop = threading.Event()
         self.done = 0
         self._said_full = False
+        self._alarms = Alarms(self.sinks)
         # Of files that are still there: those that were moved need no memory.
         self._known: dict[str, tuple[int, int]] = {}
         for record in self.journal.records():
@@ -87,6 +81,9 @@ class Keeper:
             return
         fields, record = self._record(arrived, found, error)
         try:
+            if found is not None and found.look is not None and self.drifting is not None:
+                self._insist(functools.partial(self._measure, found.look, fields))
+                self._insist(lambda: self._alarms.take(record.id, fields))
             for sink in self.sinks:
                 self._insist(lambda sink=sink: sink.write(record))  # type: ignore[misc]
             self._insist(lambda: self.journal.append({"id": record.id, **fields}))
@@ -99,6 +96,11 @@ class Keeper:
         if self.move_to is not None:
             self._move(arrived)
             incoming.forget(arrived.path)
+
+    def _measure(self, look: Look, fields: dict[str, Any]) -> None:
+        """Add the drift to the record's fields."""
+        assert self.drifting is not None
+        fields["drift"] = self.drifting.fields(look, fields["path"], self.tell)
 
     def _not_yet(self, arrived: Arrived, error: Exception, incoming: Incoming) -> bool:
         """Whether a file that failed has changed, gone, or may be only half there: then it comes again, or not at

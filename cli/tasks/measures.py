@@ -16,6 +16,7 @@ from ..files.rle import to_rle
 
 if TYPE_CHECKING:
     from ...engine.attribution.explanation import Explanation
+    from ..parameters.line import Inspection
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,12 @@ class Measures:
         assert self.part is not None
         y, x = np.nonzero(self.part)
         return float(np.sqrt(((y - peak[0]) ** 2 + (x - peak[1]) ** 2).min()))
+
+
+def measures_of(threshold: float, asked: Inspection) -> Measures:
+    """What the options ask for, the part's mask read. Raises ImageError."""
+    part = None if asked.part is None else read_part(asked.part)
+    return Measures(threshold, part, asked.mm_per_pixel)
 
 
 def read_part(path: Path) -> NDArray[np.bool_]:

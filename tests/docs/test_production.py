@@ -15,9 +15,9 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs" / "production.md").read_tex
 
 
 def test_the_lines_of_python_run(capsys: pytest.CaptureFixture[str]) -> None:
-    (block,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    exec(block, {})
-    assert "Stats(images=" in capsys.readouterr().out
+    for block, says in zip(re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL), ("Stats(images=", "psi="), strict=True):
+        exec(block, {})
+        assert says in capsys.readouterr().out
 
 
 def test_it_names_sources_sinks_and_what_a_rule_knows() -> None:

@@ -161,3 +161,14 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "paho.mqtt", None)
     with pytest.raises(RuntimeUnavailable, match=r"pip install 'onnxray\[mqtt\]'"):
         sink_of("mqtt://broker/line").open()
+
+
+def test_an_alarm_has_a_topic_of_its_own(broker: Broker, tmp_path: Path) -> None:
+    sink = opened(broker, tmp_path / "spool")
+    sink.write(record(1))
+    sink.alarm(record(1).id, {"id": record(1).id, "drift": {"psi": 0.3, "alarm": ["psi"]}})
+    sink.write(record(2))
+    until(lambda: len(broker.got) == 3)
+    sink.close()
+    assert [topic for topic, _ in broker.got] == ["line/2", "line/2/alarm", "line/2"]
+    assert broker.got[1][1]["drift"]["alarm"] == ["psi"]
