@@ -27,6 +27,7 @@ from ..graph.model import Model
 from ..inference.batches import RunOptions
 from ..inspect.layers import Layer
 from ..inspect.signature import image_input
+from ..proto.nodes import reads
 from ..targets.boxes import BoxTarget
 from .gradients import Gradients
 from .inputs import Input
@@ -97,7 +98,7 @@ def _forks(
     """
     model = table.model
     also = {COEFFICIENTS, PROTOTYPES, MAPS} & set(table.shapes) if of == MASKS else {of}
-    before = model.ancestors(LOGITS).intersection(*map(model.ancestors, also))
+    before = _smooth(model, LOGITS).intersection(*(_smooth(model, value) for value in also))
     layers = [layer for layer in fitting if layer.output in before and not layer.output.startswith(PREFIX)]
     passes = [
         _gradients(given, table, candidates, LOGITS, runtime),
@@ -120,6 +121,21 @@ def _forks(
     except GradientError:
         return layers[-1:]
     return list(found.values())
+
+
+@of_model
+def _smooth(model: Model, value: str) -> frozenset[str]:
+    """What a value is computed from through floats: behind a selection, boxes depend on scores by indices alone."""
+    needed = {value}
+    for node in reversed(model.graph.node):
+        if not needed.isdisjoint(node.output):
+            needed.update(name for name in reads(node) if name not in model.values or _is_float(model, name))
+    return frozenset(needed)
+
+
+def _is_float(model: Model, name: str) -> bool:
+    dtype = model.value(name).dtype
+    return dtype is None or dtype.kind == "f"
 
 
 def _gradients(given: Input, table: Table, candidates: list[int] | None, of: str, runtime: RunOptions) -> Gradients:

@@ -90,15 +90,26 @@ class Evidence:
         Their anchors may differ from level to level, as those of SSD do.
         """
         found: list[Grid] = []
-        for _, _, size in along(self.model, self, value, axis, _MAPS):
+        parts = along(self.model, self, value, axis, _MAPS)
+        coarse_first = len(parts) > 1 and parts[0][2] < parts[-1][2]
+        for part, _, size in reversed(parts) if coarse_first else parts:
             least = found[-1].stride if found else 1
             fitting = [s for s in (2, 4, 8, 16, 32, 64, 128, 256) if s > least and not size % math.prod(self.cells(s))]
             fitting = [s for s in fitting if size // math.prod(self.cells(s)) <= _MOST_ANCHORS]
             if not fitting:
                 return ()
             cells = self.cells(fitting[0])
-            found.append(Grid(cells, fitting[0], size // math.prod(cells)))
+            anchors = size // math.prod(cells)
+            found.append(Grid(cells, fitting[0], anchors, self._is_outer(part, anchors, cells)))
+        found = found[::-1] if coarse_first else found
         return tuple(found) if len(found) > 1 else ()
+
+    def _is_outer(self, value: str, anchors: int, cells: tuple[int, int]) -> bool:
+        """Whether a table was made of (N, anchors, h, w, K): all places of an anchor follow one another."""
+        node = self.model.producer(value)
+        if node is None or node.op_type != "Reshape" or anchors == 1:
+            return False
+        return self.array(node.input[0]).shape[1:4] == (anchors, *cells)
 
     def cells(self, stride: float) -> tuple[int, int]:
         height, width = self.plane

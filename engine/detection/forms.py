@@ -12,10 +12,13 @@ from .layout import FORMS, Form
 _RELATIVE = 2.0
 
 
-def form_of(boxes: NDArray[np.floating], evidence: Evidence, names: str = "") -> tuple[Form, bool, list[str]]:
+def form_of(
+    boxes: NDArray[np.floating], evidence: Evidence, names: str = "", final: bool = False
+) -> tuple[Form, bool, list[str]]:
     """The form of boxes (A, 4), whether they are relative, and why.
 
-    names: of the values, in which TensorFlow's `detection_boxes` may stand.
+    names: of the values, in which TensorFlow's `detection_boxes` may stand. final: of boxes that are left after a
+    selection, which need not correlate: they are few, and may all lie in one place.
     """
     boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
     boxes = boxes[np.isfinite(boxes).all(axis=1)]
@@ -31,7 +34,7 @@ def form_of(boxes: NDArray[np.floating], evidence: Evidence, names: str = "") ->
     pairs = [_correlation(boxes[:, i], boxes[:, i + 2]) for i in (0, 1)]
     alike = min(pairs)
     told = f"{100 * ordered:.0f} % of the boxes have their second corner behind the first, correlation {alike:.2f}"
-    if ordered >= 0.99 and alike > 0.5:
+    if ordered >= 0.99 and (final or alike > 0.5):
         rows_first = "detection_boxes" in names or evidence.model.untyped.producer_name == "tf2onnx"
         why = ", rows first as TensorFlow writes them" if rows_first else ""
         return ("yxyx" if rows_first else "xyxy"), relative, [f"two corners{why}: {told}", units]

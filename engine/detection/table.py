@@ -11,6 +11,7 @@ from ..preprocess.find import find_detector
 from .emit import LABELS, OBJECTNESS, with_table
 from .evidence import evidence, usual_plane
 from .layout import Grid, Layout, Part
+from .plugins import check_plugins
 from .registry import rules
 from .shapes import COEFFICIENTS, MAPS, POINTS, PROTOTYPES
 
@@ -119,6 +120,7 @@ def table_of(model: Model, plane: tuple[int, int] | None = None) -> Table:
 
 @of_model
 def _table(model: Model, plane: tuple[int, int]) -> Table:
+    check_plugins(model)
     hints = find_detector(model)
     found = evidence(model, plane, hints)
     found.arrays([v.name for v in model.outputs if v.dtype is not None])  # in one run

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ..detection.detections import Detection, Detections, found_in
 from ..detection.emit import LABELS, LOGITS, OBJECTNESS, SCORES, SIDES
 from ..detection.nodes import Nodes
+from ..detection.plugins import check_plugins
 from ..detection.shapes import MASKS, POINTS, point_names, with_masks
 from ..detection.suppress import overlaps
 from ..detection.table import Table, is_detector, table_of
@@ -103,7 +104,11 @@ def table_in(place: Place) -> Table:
 
 
 def answers_with_boxes(model: Model) -> bool:
-    """Whether the model is a detector; its outputs are looked at first, as the rules take a run of the model."""
+    """Whether the model is a detector; its outputs are looked at first, as the rules take a run of the model.
+
+    Raises ModelError where it suppresses boxes by a plugin of TensorRT.
+    """
+    check_plugins(model)
     try:
         answer = answer_of(model)
     except OnnxrayError:

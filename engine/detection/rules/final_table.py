@@ -31,6 +31,8 @@ def _one(evidence: Evidence) -> Layout | None:
         if array.ndim not in (2, 3) or array.shape[-1] < 6 or not 0 < array.shape[-2] <= _MOST:
             continue
         width = array.shape[-1]
+        if width > 7 and (array.ndim == 2 or not _may_have_shapes(evidence, width - 6)):
+            continue
         rows = array.reshape(-1, width)
         if width > 7:  # coefficients of masks, or points, stand behind
             rows, behind = rows[:, :6], rows[:, 6:]
@@ -42,7 +44,7 @@ def _one(evidence: Evidence) -> Layout | None:
             continue
         first = next(i for i in range(rows.shape[1]) if not {i, i + 1, i + 2, i + 3} & {label, score})
         axes: Axes = "NAK" if array.ndim == 3 else "AK"
-        form, relative, how = form_of(rows[:, first : first + 4], evidence, name)
+        form, relative, how = form_of(rows[:, first : first + 4], evidence, name, final=True)
         reads = [
             Read(name, axes, columns=(i, j)) for i, j in ((score, score + 1), (first, first + 4), (label, label + 1))
         ]
@@ -53,6 +55,12 @@ def _one(evidence: Evidence) -> Layout | None:
         part, shapes, why = with_shapes(evidence, part, Read(name, axes, columns=(6, width)), behind)
         return Layout("final-table", (part,), form, relative, final=True, reasons=(told, *how, *why), **shapes)
     return None
+
+
+def _may_have_shapes(evidence: Evidence, extra: int) -> bool:
+    """Whether so many columns can be coefficients of masks, or points of three numbers."""
+    maps = [a for a in map(evidence.array, evidence.floats()) if a.ndim == 4]
+    return any(a.shape[1] == extra for a in maps) or extra % 3 == 0
 
 
 def _label(rows: NDArray[np.floating]) -> int | None:
@@ -88,7 +96,7 @@ def _several(evidence: Evidence) -> Layout | None:
         scores = [n for n, a in flat.items() if a.dtype.kind == "f" and n not in whole]
         if not scores or not (whole or rows_of_boxes(evidence.model, evidence.model.value(name))):
             continue
-        form, relative, how = form_of(boxes, evidence, name)
+        form, relative, how = form_of(boxes, evidence, name, final=True)
         rows: Axes = "AK" if boxes.ndim == 2 else "NAK"
         columns: Axes = "A" if boxes.ndim == 2 else "NA"
         labels = Read(whole[0], columns) if whole else None

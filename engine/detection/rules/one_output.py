@@ -30,8 +30,9 @@ def one_output(evidence: Evidence) -> Layout | None:
     axes: Axes = "NAK" if columns == 2 else "NKA"
     flat = np.moveaxis(table, columns, -1).reshape(-1, width)
     parts = along(evidence.model, evidence, name, columns)
-    found = evidence.grids(count)
-    grids, anchors = found or ((), 1)
+    grids, anchors = evidence.grids(count) or ((), 1)
+    if ordered := evidence.levels(name, rows):
+        grids, anchors = ordered, max(grid.anchors for grid in ordered)
     known = any(evidence.function(value) is not None for value, _, _ in parts)
     if not (grids or known or evidence.is_probability(flat[:, 4:]) or evidence.hints):
         return None  # embeddings of tokens have this shape too

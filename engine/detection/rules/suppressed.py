@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ...errors import ModelError
 from ...proto.attributes import attributes
 from ..evidence import Evidence
 from ..forms import form_of
@@ -10,21 +9,11 @@ from ..layout import Form, Layout, Part, Read
 from ..registry import rule
 from .common import meaning
 
-_PLUGINS = frozenset(
-    ("EfficientNMS_TRT", "BatchedNMS_TRT", "BatchedNMSDynamic_TRT", "EfficientNMSX_TRT", "TRTBatchedNMS", "NMSRotated")
-)
-
 
 @rule("suppressed", 10)
 def suppressed(evidence: Evidence) -> Layout | None:
     """NonMaxSuppression in the graph: its two inputs are the boxes and the scores of all candidates."""
     model = evidence.model
-    for node in model.graph.node:
-        if node.op_type in _PLUGINS:
-            raise ModelError(
-                f"the graph ends in {node.op_type}, a plugin of TensorRT that ONNX Runtime does not have: export the "
-                f"model without it, or cut it off before {', '.join(map(repr, node.input[:2]))}"
-            )
     found = [
         n for n in model.graph.node if n.op_type == "NonMaxSuppression" and all(map(evidence.is_sized, n.input[:2]))
     ]

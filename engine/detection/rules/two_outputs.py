@@ -32,6 +32,14 @@ def two_outputs(evidence: Evidence) -> Layout | None:
             "its boxes decoded, or say detector={'box_format': ...} if they are boxes"
         )
     activation, background, why = meaning(evidence, scores, score.reshape(count, classes))
+    if (
+        activation == "sigmoid"
+        and "background" not in evidence.hints
+        and classes > 1
+        and _is_without_reference(evidence, boxes)
+    ):
+        activation, background = "softmax", classes - 1
+        why = ["scores are logits that share one probability, the last class is none: boxes have no point of reference"]
     form, relative, how = form_of(box, evidence, boxes)
     rows = 1 if kind_s == "NAK" else 0
     grids = evidence.levels(scores, rows) or (evidence.grids(count) or ((), 1))[0]
@@ -43,6 +51,22 @@ def two_outputs(evidence: Evidence) -> Layout | None:
         "two-outputs", (part,), form, relative, activation, background, grids=grids,
         maps=None if masks is None else Read(masks, "NAHW"), reasons=(told, *why, *how),
     )  # fmt: skip
+
+
+def _is_without_reference(evidence: Evidence, boxes: str) -> bool:
+    """Whether boxes are a sigmoid of a linear layer, as those of DETR and YOLOS; its successors add points to it."""
+    model = evidence.model
+    node = model.producer(boxes)
+    if node is None or node.op_type != "Sigmoid":
+        return False
+    linear = model.producer(node.input[0])
+    if linear is None or linear.op_type not in ("Gemm", "MatMul", "Add"):
+        return False
+    if linear.op_type != "Add":
+        return True
+    others = [i for i in linear.input if model.constant(i) is None]
+    before = model.producer(others[0]) if len(others) == 1 else None
+    return before is not None and before.op_type == "MatMul"
 
 
 def _rows(evidence: Evidence, name: str) -> int:

@@ -80,7 +80,9 @@ class Net:
             [helper.make_tensor_value_info(o, (kinds or {}).get(o, TensorProto.FLOAT), None) for o in outputs],
             self.constants,
         )
-        proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        domains = {node.domain: 1 for node in self.nodes if node.domain} | {"": 17}
+        opsets = [helper.make_opsetid(*pair) for pair in domains.items()]
+        proto = helper.make_model(graph, opset_imports=opsets, ir_version=8)
         return load(proto.SerializeToString(), std=255, **options)
 
 
@@ -395,4 +397,82 @@ def end_to_end() -> Family:
     return Family("end-to-end", net.model(["output0"]), decode, "final-table")
 
 
-FAMILIES = (*(ssd, detr, yolo5, yolo5_heads, yolo8, yolox, fcos, scrfd, nanodet, centernet, nms_in_graph, end_to_end),)
+def yolos() -> Family:
+    """DETR without a decoder whose random queries prefer no class: boxes without a reference, logits of C + 1."""
+    net = Net(13)
+    flat = net.op("Reshape", net.pyramid()[0], net.const([1, 8, 96], np.int64))
+    mixed = net.op("MatMul", flat, net.const(net.random.normal(0, 0.3, (96, 10))))
+    tokens = net.op("Transpose", mixed, perm=[0, 2, 1])
+    tokens = net.op("Add", tokens, net.const(net.random.normal(0, 1, (1, 10, 8))))
+    net.op("MatMul", tokens, net.const(net.random.normal(0, 1, (8, 5))), name="logits")
+    hidden = net.op("Relu", net.op("MatMul", tokens, net.const(net.random.normal(0, 1, (8, 8)))))
+    hidden = net.op("MatMul", hidden, net.const(net.random.normal(0, 1, (8, 4))))
+    net.op("Sigmoid", net.op("Add", hidden, net.const([0.1, 0, 0, 0])), name="pred_boxes")
+
+    def decode(o: Arrays) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return corners(o["pred_boxes"][0]) * np.tile(SIZE[::-1], 2), softmax(o["logits"][0])[:, :-1]
+
+    return Family("yolos", net.model(["logits", "pred_boxes"]), decode, "two-outputs")
+
+
+def tensorflow() -> Family:
+    """TensorFlow's four outputs behind NonMaxSuppression: (1, M, 4) rows first, in parts of the plane."""
+    net = Net(14)
+    maps = net.pyramid()
+    boxes = as_corners(net, boxes_in_graph(net, maps, True))
+    boxes = net.op("Gather", boxes, net.const([1, 0, 3, 2], np.int64), axis=2)
+    raw = net.op("Sigmoid", net.op("Concat", *(net.rows(net.conv(x, 8, 3), 3) for x in maps), axis=1))
+    best = net.op("TopK", net.op("Reshape", raw, net.const([1, -1], np.int64)), net.const([20], np.int64), outputs=2)
+    index, three = f"{best}_1", net.const([3], np.int64)
+    label = net.op("Add", net.op("Mod", index, three), net.const([1], np.int64))
+    row = net.op("Squeeze", net.op("Div", index, three), net.const([0], np.int64))
+    net.op("Gather", boxes, row, axis=1, name="detection_boxes")
+    net.op("Cast", label, to=TensorProto.FLOAT, name="detection_classes")
+    net.op("Identity", best, name="detection_scores")
+    net.op("Cast", net.op("Size", row), to=TensorProto.FLOAT, name="num")
+    net.op("Reshape", "num", net.const([1], np.int64), name="num_detections")
+
+    def decode(o: Arrays) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        boxes = o["detection_boxes"][0][:, [1, 0, 3, 2]] * np.tile(SIZE[::-1], 2)
+        return boxes, o["detection_scores"][0][:, None].astype(np.float64)
+
+    outputs = ["detection_boxes", "detection_classes", "detection_scores", "num_detections"]
+    return Family("tensorflow", net.model(outputs), decode, "final-table")
+
+
+def torchvision() -> Family:
+    """RetinaNet of torchvision: for each level NonZero and TopK, then what is gathered by them; any number is left."""
+    net, parts = Net(15), []
+    for i, x in enumerate(net.pyramid()):
+        scores = net.op("Sigmoid", net.rows(net.conv(x, 8, 3), 3))
+        scores = net.op("Reshape", scores, net.const([-1], np.int64))
+        kept = net.op("NonZero", net.op("Greater", scores, net.const(np.float32(0.3))))
+        kept = net.op("Reshape", kept, net.const([-1], np.int64))
+        some = net.op("Gather", scores, kept, axis=0)
+        count = net.op("Min", net.op("Shape", some), net.const([20], np.int64))
+        best = net.op("TopK", some, count, outputs=2)
+        index = net.op("Gather", kept, f"{best}_1", axis=0)
+        row = net.op("Div", index, net.const([3], np.int64))
+        deltas = net.op("Squeeze", net.rows(net.conv(x, 8, 4), 4), net.const([0], np.int64))
+        deltas = net.op("Exp", net.op("Gather", deltas, row, axis=0))
+        points = net.op("Gather", net.const(centres(8 << i)), row, axis=0)
+        scaled = net.op("Mul", deltas, net.const(float(8 << i)))
+        low = net.op("Sub", points, net.part(scaled, 0, 2, 1))
+        box = net.op("Concat", low, net.op("Add", points, net.part(scaled, 2, 4, 1)), axis=1)
+        parts.append((box, best, net.op("Mod", index, net.const([3], np.int64))))
+    boxes, scores, labels = (net.op("Concat", *column, axis=0) for column in zip(*parts, strict=True))
+    order = f"{net.op('TopK', scores, net.op('Shape', scores), outputs=2)}_1"
+    for name, value in (("boxes", boxes), ("scores", scores), ("labels", labels)):
+        net.op("Gather", value, order, axis=0, name=name)
+
+    def decode(o: Arrays) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return o["boxes"].astype(np.float64), o["scores"][:, None].astype(np.float64)
+
+    kinds = {"labels": TensorProto.INT64}
+    return Family("torchvision", net.model(["boxes", "scores", "labels"], kinds), decode, "final-table")
+
+
+FAMILIES = (
+    *(ssd, detr, yolo5, yolo5_heads, yolo8, yolox, fcos, scrfd, nanodet, centernet, nms_in_graph, end_to_end),
+    *(yolos, tensorflow, torchvision),
+)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto
 
 import onnxray
 from onnxray.engine.detection.emit import LOGITS, SCORES, SIDES
@@ -111,3 +112,34 @@ def test_a_selection_of_samples_is_no_box(parse: Callable[..., onnx.ModelProto])
     { g = GlobalAveragePool (x) f = Flatten (g) i = NonZero (f) j = Transpose (i) r = GatherND (f, j) m = Size (r)
       h = Relu (f) y = MatMul (h, w) }"""
     assert answer_of(onnxray.load(parse(text))).kind == "classes"
+
+
+@pytest.mark.parametrize("plugin", ["EfficientNMS_TRT", "BatchedNMS_TRT"])
+def test_plugins_of_tensorrt_are_refused_with_the_values_to_cut_at(plugin: str) -> None:
+    net = Net()
+    maps = net.pyramid()
+    boxes = net.op("Concat", *(net.rows(net.conv(x, 8, 4), 4) for x in maps), axis=1, name="all_boxes")
+    scores = net.op(
+        "Sigmoid", net.op("Concat", *(net.rows(net.conv(x, 8, 3), 3) for x in maps), axis=1), name="by_class"
+    )
+    net.op(plugin, boxes, scores, outputs=4, name="num_dets", domain="TRT")
+    net.op("Identity", "by_class", name="y")
+    with pytest.raises(
+        ModelError, match=f"{plugin}, a plugin of TensorRT .* or cut it off before 'all_boxes', 'by_class'"
+    ):
+        table_of(net.model(["num_dets"], {"num_dets": TensorProto.INT32}))
+
+
+def test_levels_may_come_coarsest_first_with_anchors_outside() -> None:
+    net, tables = Net(), []
+    for i, x in reversed(list(enumerate(net.pyramid(2)))):
+        h, w = SIZE[0] >> 3 + i, SIZE[1] >> 3 + i
+        raw = net.op("Reshape", net.conv(x, 8, 21), net.const([1, 3, 7, h, w], np.int64))
+        table = net.op("Sigmoid", net.op("Transpose", raw, perm=[0, 1, 3, 4, 2]))
+        tables.append(net.op("Reshape", table, net.const([1, -1, 7], np.int64)))
+    net.op("Concat", *tables, axis=1, name="output0")
+    table = table_of(net.model(["output0"]))
+    assert [grid.stride for grid in table.grids] == [16, 8]
+    places = (SIZE[0] // 16) * (SIZE[1] // 16)
+    assert table.place(places + 7) == (0, (1, 1))  # the second anchor
+    assert table.place(3 * places + 13) == (1, (1, 1))
