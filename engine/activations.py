@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .attribution.inputs import input_of
-from .attribution.photos import photos_of
+from .attribution.photos import photos_of, prepared_photos
 from .errors import ShapeError
 from .graph.model import Model, Source
 from .graph.split import expose
@@ -30,8 +30,8 @@ def activations(
     """Values inside the network for the input `x`: a dict of the names in `layers` to arrays.
 
     `x` is uint8 (H, W, 3) RGB, several in a list, or a tensor (N, ...) in the model's own layout, or {input name:
-    array} for several inputs. `layers` holds names of layers (see `Model.layers`) or of any values of the graph:
-    inputs, outputs, intermediate values, initializers.
+    array or image} for several inputs. `layers` holds names of layers (see `Model.layers`) or of any values of the
+    graph: inputs, outputs, intermediate values, initializers.
 
     Raises UnknownName (nearest names offered), ShapeError (an input is missing or does not fit), ModelError,
     RuntimeUnavailable (providers that cannot be had here).
@@ -54,8 +54,10 @@ def activations(
 
 def as_feeds(model: Model, x: np.ndarray | Mapping[str, Any]) -> dict[str, Any]:
     """`x` as {input name: array}: images are prepared, a bare array is for the only input. Raises ShapeError."""
+    names = {v.name for v in model.inputs}
     if isinstance(x, Mapping):
-        return dict(x)
+        found = {name: prepared_photos(model, name, value) for name, value in x.items() if name in names}
+        return {name: value if (made := found.get(name)) is None else made[0] for name, value in x.items()}
     if photos_of(model, x) is not None:
         given = input_of(model, x)
         return {given.name: given.x, **given.others}

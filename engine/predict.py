@@ -19,9 +19,8 @@ from .detection.emit import LABELS, SCORES, SIDES
 from .detection.table import Table, table_of
 from .errors import ModelError, ShapeError, UnknownName
 from .graph.model import Model, Source
-from .graph.split import expose
 from .graph.zipmap import with_tensor_scores
-from .inference.batches import RunOptions, run_batches
+from .inference.batches import RunOptions
 from .inspect.answer import Answer
 from .inspect.finite import why_not_finite
 from .load import load
@@ -109,11 +108,7 @@ def predict(model: Source, images: ArrayLike | Mapping[str, ArrayLike], top: int
             "is, give answer=, or name another output with output="
         )
     given = input_of(ready, _deep(ready, images))
-    shared = {name: np.asarray(array) for name, array in given.others.items()}
-    exposed = expose(ready, answer.value, only=True)
-    needed = {v.name for v in exposed.inputs}
-    shared = {name: array for name, array in shared.items() if name in needed}
-    values = run_batches(exposed, {given.name: given.x}, [answer.value], shared=shared, runtime=runtime)[answer.value]
+    values = values_at(ready, given, [answer.value], runtime)[answer.value]
     found = _of(answer, values, given.labels, top, lambda: why_not_finite(ready))
     several = isinstance(images, (list, tuple)) or len(found) > 1
     return found if several else found[0]

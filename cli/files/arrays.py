@@ -15,6 +15,7 @@ from ...engine.preprocess.arrays import NPY, is_array_file, read_array, read_arr
 
 if TYPE_CHECKING:
     from ...engine.graph.model import Model
+    from ...engine.preprocess.card import Card
 
 
 def read_inputs(path: Path, model: Model) -> NDArray[Any] | dict[str, NDArray[Any]]:
@@ -39,11 +40,21 @@ def read_inputs(path: Path, model: Model) -> NDArray[Any] | dict[str, NDArray[An
     return found
 
 
-def given_of(path: Path, model: Model, more: Mapping[str, NDArray[Any]]) -> Any:
-    """What a file of arrays gives the model, with `more` inputs: an array, or {input: array}.
+def given_of(path: Path, model: Model, more: Mapping[str, NDArray[Any]], card: Card | None = None) -> Any:
+    """What a file of arrays, or a picture by the model's card, gives the model, with `more` inputs: an array, or
+    {input: array}.
 
-    Raises ImageError, UnknownName.
+    A picture is for the input of the card, or for an image that it is compared with, where `more` has that one. Raises
+    ImageError, UnknownName.
     """
+    if not is_array_file(path) and card is not None:
+        from ...engine.inspect.input_sets import input_set
+        from .photos import read_photo
+
+        pixels, together = read_photo(path, card), input_set(model)
+        names = [str(card.input)] if together is None else together.names
+        free = next((name for name in names if name not in more), str(card.input))
+        return {free: pixels, **more} if more else pixels
     if not is_array_file(path):
         raise ImageError(f"{str(path)!r} holds no arrays and the model takes no images: give .npy or .npz files")
     given = read_inputs(path, model)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..parameters.inputs import refuse_crop
+from ..parameters.inputs import card_or_none, refuse_crop
 from .over_images import Outcome, over_images
 
 if TYPE_CHECKING:
@@ -28,19 +28,24 @@ def activations_arrays(
 ) -> Run:
     """Picture the activations for every file; the run, at its end. Raises as `activations` does."""
     from ..files.arrays import fed, given_of
-    from ..files.run import Run, describe
+    from ..files.run import Run, describe, describe_card
     from ..terminal.progress import Progress
 
     refuse_crop(options.selection)
     more = fed(options.feeds, model)
-    about = {"model": describe(model), "card": None, "layers": [layer.name for layer in layers]}
+    card = card_or_none(model, options.common.quiet)
+    about = {
+        "model": describe(model),
+        "card": None if card is None else describe_card(card),
+        "layers": [layer.name for layer in layers],
+    }
     decisive = {"with": sorted(options.feeds), **options.common.runtime}
     with (
         Run(options.output, "activations", decisive, about, paths) as run,
         Progress(len(paths), quiet=options.common.quiet, bar=options.common.progress) as bar,
     ):
         work = ArrayActivations(model, layers, options, run)
-        over_images(run, bar, paths, work.one, fits=_fits, read=lambda path: given_of(path, model, more))
+        over_images(run, bar, paths, work.one, fits=_fits, read=lambda path: given_of(path, model, more, card))
     return run
 
 

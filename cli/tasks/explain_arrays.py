@@ -49,22 +49,9 @@ class ArrayExplainer:
 
     def read(self, path: Path) -> Any:
         """What a file gives the model: an array, {input: array}, or the pixels of a picture."""
-        from ...engine.preprocess.arrays import is_array_file
-        from ..files import arrays
-        from ..files.photos import read_photo
+        from ..files.arrays import given_of
 
-        if not is_array_file(path) and self.card is not None:
-            pixels = read_photo(path, self.card)
-            return {self._free or self.card.input: pixels, **self.fed} if self.fed else pixels
-        return arrays.given_of(path, self.model, self.fed)
-
-    @property
-    def _free(self) -> str | None:
-        """The image of a set that `--with` does not give."""
-        from ...engine.inspect.input_sets import input_set
-
-        found = input_set(self.model)
-        return None if found is None else next((name for name in found.names if name not in self.fed), None)
+        return given_of(path, self.model, self.fed, self.card)
 
     def one(self, path: Path, given: Any, folder: str) -> Outcome:
         """Everything about one file: its results for the manifest, and the files written."""

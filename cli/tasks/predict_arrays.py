@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..parameters.inputs import refuse_crop
+from ..parameters.inputs import card_or_none, refuse_crop
 from .guesses import plain_guess
 from .over_images import Entry, ReadImage, over_batches
 
@@ -30,6 +30,7 @@ def predict_arrays(
 
     refuse_crop(options.selection)
     more, labels = fed(options.feeds, model), read_labels_of(model)
+    card = card_or_none(model, options.common.quiet)
 
     def several(files: Sequence[ReadImage]) -> list[Entry]:
         (file,) = files
@@ -37,7 +38,7 @@ def predict_arrays(
         one = results[0] if len(results) == 1 else {"samples": results}
         return [done(file.path, file.sha256, **one)]
 
-    found = over_batches(run, bar, paths, several, lambda: 1, _fits, lambda path: given_of(path, model, more))
+    found = over_batches(run, bar, paths, several, lambda: 1, _fits, lambda path: given_of(path, model, more, card))
     by_path = {entry["path"]: entry for entry in found}
     return [by_path[str(path)] for path in paths]
 

@@ -26,7 +26,7 @@ from ..preprocess.image import pixels_of, prepare
 from ..preprocess.labels import read_labels
 from ..proto.values import Value
 from .gradient_graphs import exposed_at
-from .photos import about_shown, array_of, card_of, card_or_none, photos_of
+from .photos import about_shown, array_of, card_of, card_or_none, photos_of, prepared_photos
 
 if TYPE_CHECKING:
     from ..preprocess.geometry import Geometry
@@ -93,7 +93,7 @@ def input_of(model: Model, image: ArrayLike | Mapping[str, ArrayLike], card: Car
     if name not in image:
         raise ShapeError(f"the explained input {name!r} is not among those given ({', '.join(image)}): give it too")
     photos = photos_of(model, image[name]) if layout is not None else None
-    feeds = {key: array_of(value) for key, value in image.items() if key != name or photos is None}
+    feeds = {key: _fed(model, key, value, name) for key, value in image.items() if key != name or photos is None}
     zeros = _zero_states(model, image)
     feeds |= zeros
     if photos is not None:
@@ -119,6 +119,12 @@ def input_of(model: Model, image: ArrayLike | Mapping[str, ArrayLike], card: Car
         labels = None if card is None else card.labels
     notes = (f"nothing was given for the states {', '.join(zeros)}: they are zeros",) if zeros else ()
     return Input(name, x, feeds, layout, labels=labels, notes=(*_unused(model, layout), *notes))
+
+
+def _fed(model: Model, name: str, value: Any, explained: str) -> NDArray[Any]:
+    """The tensor of an input: pictures for one that takes images are prepared, if it is not the one explained."""
+    prepared = prepared_photos(model, name, value) if name != explained else None
+    return array_of(value) if prepared is None else prepared[0]
 
 
 def _zero_states(model: Model, given: Mapping[str, Any]) -> dict[str, NDArray[Any]]:

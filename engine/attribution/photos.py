@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from ..caches import of_model
 from ..errors import CardError, ModelError, ShapeError
 from ..graph.model import Model
+from ..inspect.signature import image_input
 from ..preprocess.card import Card
 from ..preprocess.find import find_card
+from ..preprocess.image import prepare
 
 
 @of_model
@@ -26,6 +28,36 @@ def card_or_none(model: Model) -> Card | None:
         return card_of(model)
     except (CardError, ModelError):
         return None  # only asked for labels and for showing a tensor: neither is needed
+
+
+@of_model
+def one_input(model: Model, name: str) -> Model:
+    """The model with one of its inputs to be explained, whose card is asked for."""
+    overrides = {**model.overrides, "input": name}
+    return Model(model.untyped, path=model.path, folder=model.folder, overrides=overrides, inferred=False)
+
+
+def prepared_photos(model: Model, name: str, given: Any) -> tuple[NDArray[Any], Card] | None:
+    """Images for the input `name` as its tensor (N, ...), and the card by which; None for anything else.
+
+    Raises CardError, ModelError, ShapeError.
+    """
+    if not takes_images(model, name):
+        return None
+    one = one_input(model, name)
+    photos = photos_of(one, given)
+    if photos is None:
+        return None
+    card = card_of(one)
+    tensors = [prepare(photo, card).tensor for photo in photos]
+    return np.concatenate([t if card.batched else t[None] for t in tensors]), card
+
+
+def takes_images(model: Model, name: str) -> bool:
+    try:
+        return image_input(model, name).name == name
+    except (ModelError, CardError):
+        return False
 
 
 def photos_of(model: Model, given: Any) -> list[NDArray[Any]] | None:

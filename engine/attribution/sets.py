@@ -17,9 +17,8 @@ from ..graph.model import Model
 from ..inference.batches import RunOptions
 from ..inspect.embedding import embedding_of
 from ..inspect.input_sets import InputSet, input_set
-from ..preprocess.image import prepare
 from .inputs import Input, input_of, picture, values_at
-from .photos import card_of, photos_of
+from .photos import one_input, prepared_photos
 
 
 def input_of_set(model: Model, given: Any) -> tuple[Model, Input] | None:
@@ -30,10 +29,11 @@ def input_of_set(model: Model, given: Any) -> tuple[Model, Input] | None:
     found = input_set(model)
     if found is None or not isinstance(given, Mapping) or not set(found.names) <= set(given):
         return None
-    photos = {name: prepared for name in found.names if (prepared := _prepared(model, name, given[name], found))}
+    photos = {name: prepared for name in found.names if (prepared := prepared_photos(model, name, given[name]))}
     ready = {**given, **{name: tensor for name, (tensor, _) in photos.items()}}
-    singles = [(one := _one(model, name), replace(input_of(one, ready), in_set=True)) for name in found.names]
-    notes = [text for _, (_, warnings) in photos.items() for text in warnings] or singles[0][1].notes
+    singles = [(one := one_input(model, name), replace(input_of(one, ready), in_set=True)) for name in found.names]
+    about = [f"preprocessing: {text}" for _, card in photos.values() for text in card.warnings]
+    notes = about if photos else singles[0][1].notes
     arrays = [single.x for _, single in singles]
     _check(found, arrays)
     sizes = tuple(array.shape[found.axis] for array in arrays)
@@ -81,31 +81,12 @@ def _freed(model: Model, values: tuple[str, ...]) -> Model:
 
 
 @of_model
-def _one(model: Model, name: str) -> Model:
-    """The model with one input to be explained."""
-    overrides = {**model.overrides, "input": name}
-    return Model(model.untyped, path=model.path, folder=model.folder, overrides=overrides, inferred=False)
-
-
-@of_model
 def _joined(
     model: Model, names: tuple[str, ...], axis: int, sizes: tuple[int, ...], layout: str | None
 ) -> tuple[Model, str]:
     made, name = laid_together(model, names, axis, sizes)
     overrides = {**model.overrides, "input": name} | ({"layout": layout} if layout else {})
     return Model(made.untyped, path=model.path, folder=model.folder, overrides=overrides, inferred=False), name
-
-
-def _prepared(model: Model, name: str, value: Any, found: InputSet) -> tuple[NDArray[Any], list[str]] | None:
-    """A picture prepared as the card says, and what is to be said of that; None for anything else."""
-    one = _one(model, name)
-    photos = photos_of(one, value) if found.layout is not None else None
-    if photos is None:
-        return None
-    card = card_of(one)
-    return np.concatenate([prepare(p, card).tensor for p in photos]), [
-        f"preprocessing: {text}" for text in card.warnings
-    ]
 
 
 def _check(found: InputSet, arrays: list[NDArray[Any]]) -> None:
