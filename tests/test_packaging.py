@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import zipfile
@@ -29,6 +30,33 @@ def test_the_list_of_packages_is_the_tree() -> None:
     folders = {folder for top in PACKAGES for folder in (ROOT / top).rglob("__init__.py")}
     found = {"onnxray"} | {".".join(("onnxray", *f.parent.relative_to(ROOT).parts)) for f in folders}
     assert set(listed) == found
+
+
+def test_nothing_lies_around() -> None:
+    """Only these are kept at the root; results of commands that ran there are not."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git clone")
+    kept = {name.partition("/")[0] for name in run("git", "ls-files", cwd=ROOT).stdout.splitlines()}
+    folders = {*PACKAGES, ".ci", ".github", "bench", "docs", "examples", "tests"}
+    files = {
+        ".gitignore",
+        ".pre-commit-config.yaml",
+        "LICENSE",
+        "CITATION.cff",
+        "mkdocs.yml",
+        "py.typed",
+        "pyproject.toml",
+    }
+    pages = {"README.md", "CHANGELOG.md", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "SECURITY.md"}
+    assert kept - folders - files - pages == {"__init__.py", "__main__.py"}
+
+
+def test_the_version_is_said_once() -> None:
+    """The citation names the version of the package."""
+    from onnxray import __version__
+
+    (cited,) = re.findall(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.MULTILINE)
+    assert cited == __version__
 
 
 @pytest.mark.slow
