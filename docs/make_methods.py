@@ -169,6 +169,8 @@ def _sanity() -> str:
 
 def _details() -> Iterator[str]:
     for name, cls in methods().items():
+        if _anchor(name) != name:
+            yield f'<a id="{_anchor(name)}"></a>\n'
         yield f"## {name}\n"
         yield inspect.getdoc(cls) or ""
         yield ""
@@ -191,9 +193,8 @@ def _source(cls: type[Method]) -> str:
 
 
 def _anchor(name: str) -> str:
-    """As GitHub makes them: letters, digits and hyphens; the second heading of the same ones gets a number."""
-    plain = name.replace("+", "")
-    return plain if plain == name else f"{plain}-1"
+    """The same in every renderer: a name of letters, digits and hyphens as it is, another by its own anchor."""
+    return name.replace("+", "-plus")
 
 
 def _cell(text: str) -> str:

@@ -24,7 +24,7 @@ EXTRAS = {
     "watch": "`watch`: events of a folder, and rules such as --when 'score > 0.6'",
 }
 # Extras that nobody needs to use onnxray.
-DEVELOPMENT = ("test", "torch", "peers")
+DEVELOPMENT = ("test", "docs", "torch", "peers")
 
 # Distributions that install the module `cv2` and overwrite each other's files.
 _OPENCV = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")

@@ -21,7 +21,7 @@ def prose(text: str) -> str:
 def anchors(page: Path) -> set[str]:
     """The names of the headings, as GitHub makes them; equal ones get a number."""
     found: dict[str, int] = {}
-    names = set()
+    names = set(re.findall(r'<a id="([^"]+)"', page.read_text(encoding="utf-8")))
     for line in re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL).splitlines():
         if (match := re.match(r"#{1,6} +(.+)", line)) is not None:
             title = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", match[1]).lower()
