@@ -107,7 +107,8 @@ def sinks(text: str) -> Callable[[F], F]:
     """--to, as `to`. text: what happens without it."""
     about = (
         "Where results go; may be given several times: folder:DIR, jsonl:FILE, - for stdout, http://HOST/PATH, "
-        "https://..., mqtt://HOST/TOPIC, mqtts://..., mp4:FILE, cvat:FILE, label-studio:FILE. "
+        "https://..., mqtt://HOST/TOPIC, mqtts://..., mp4:FILE, cvat:FILE, label-studio:FILE, tensorboard:DIR, "
+        "fiftyone:DIR. "
     )
     return option("--to", metavar="SINK", multiple=True, section=OUTPUT, help=about + text)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from ...engine.errors import OutputError, UnknownName
-from . import cvat, folder, http_post, jsonl, label_studio, mp4, mqtt
+from . import cvat, fiftyone, folder, http_post, jsonl, label_studio, mp4, mqtt, tensorboard
 from .sink import Sink
 
 # Name -> how it is made of what follows the colon, and what it is.
@@ -18,6 +18,8 @@ SINKS: dict[str, tuple[Callable[[str], Sink], str]] = {
     "label-studio": (label_studio.LabelStudio, "label-studio:FILE.json, tasks with the hottest regions to import"),
     "cvat": (cvat.Cvat, "cvat:FILE.xml, annotations of the hottest regions to import"),
     "mp4": (mp4.Mp4, "mp4:FILE.mp4, the overlays as a video"),
+    "tensorboard": (tensorboard.TensorBoard, "tensorboard:DIR, overlays as images of TensorBoard"),
+    "fiftyone": (fiftyone.FiftyOne, "fiftyone:DIR, a data set with heat maps to import in FiftyOne"),
     "mqtt": (partial(mqtt.Mqtt, "mqtt"), "mqtt://HOST/TOPIC, one message for each image"),
     "mqtts": (partial(mqtt.Mqtt, "mqtts"), "mqtts://HOST/TOPIC, the same, encrypted"),
 }
