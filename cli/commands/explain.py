@@ -154,6 +154,7 @@ def _list_methods(context: click.Context, parameter: click.Parameter, value: boo
 @line.inspection
 @line.drift
 @line.sinks("Default: a folder with a manifest, --out.")
+@line.metrics
 @options.selection
 @options.common("onnxray-explain", resume=True)
 def command(common: options.Common, **asked: Any) -> None:
@@ -175,15 +176,16 @@ def command(common: options.Common, **asked: Any) -> None:
     if asked["side"] and asked["threshold"] is None:
         raise click.UsageError("--side is about the regions of --threshold: give it as well")
     asked["side"] = asked["side"] or "positive"
-    to, drift, inspection = asked.pop("to"), asked.pop("drift"), asked["inspection"]
-    if not to and drift.reference is not None:
-        raise click.UsageError("--reference is about the records of --to: give it as well")
+    to, drift, metrics, inspection = *(asked.pop(name) for name in ("to", "drift", "metrics")), asked["inspection"]
+    for name, given in (("--reference", drift.reference), ("--metrics", metrics)):
+        if given is not None and not to:
+            raise click.UsageError(f"{name} is about runs with --to: give it as well")
     wanted = ExplainOptions(common=common, **asked)
     is_line = bool(to) or inspection != line.NO_INSPECTION
     if is_line and takes_arrays(wanted):
         raise click.UsageError("--when, --part, --mm-per-pixel and --to are about images, and this model takes none")
     if to:
-        _to_sinks(common, to, drift, asked)
+        _to_sinks({"common": common, "to": to, "drift": drift, "metrics": metrics}, asked)
         return
     finish_run(explain_arrays(wanted) if takes_arrays(wanted) else explain(wanted), common.as_json)
 
@@ -192,7 +194,7 @@ def command(common: options.Common, **asked: Any) -> None:
 _OF_THE_FOLDER = ("out", "force", "resume", "formats", "alpha", "colormap", "range", "side", "batch", "at", "feeds")
 
 
-def _to_sinks(common: options.Common, to: tuple[str, ...], drift: line.DriftOptions, asked: dict[str, Any]) -> None:
+def _to_sinks(own: dict[str, Any], asked: dict[str, Any]) -> None:
     """Explain into sinks. Raises click.UsageError for options that would have no effect."""
     from ..tasks.to_sinks import SinkOptions, explain_to
 
@@ -201,12 +203,13 @@ def _to_sinks(common: options.Common, to: tuple[str, ...], drift: line.DriftOpti
         source = context.get_parameter_source(parameter.name or "")
         if parameter.name in _OF_THE_FOLDER and source == ParameterSource.COMMANDLINE:
             raise click.UsageError(f"{parameter.opts[-1]} has no meaning with --to: leave one of them out")
-    if common.as_json and "-" in to:
+    common: options.Common = own["common"]
+    if common.as_json and "-" in own["to"]:
         raise click.UsageError("--json and --to - both write to stdout: leave one of them out")
     kept = ("model", "images", "methods", "targets", "layers", "settings", "inspection", "selection")
     threshold = asked["threshold"] or 0.5
     given = {name: asked[name] for name in kept}
-    told = explain_to(SinkOptions(common=common, to=to, drift=drift, threshold=threshold, **given))
+    told = explain_to(SinkOptions(**own, threshold=threshold, **given))
     if common.as_json:
         echo_json(told.to_mapping())
     if told.failed:

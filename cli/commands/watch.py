@@ -63,6 +63,7 @@ from ..terminal.help import Command
     metavar="DIR",
     help="Move images that are done there; else they stay, and the records say that they are done.",
 )
+@line.metrics
 @options.selection
 @options.common("onnxray-watch")
 def command(common: options.Common, **asked: Any) -> None:

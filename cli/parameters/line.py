@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from ..terminal.help import OUTPUT
+from ..terminal.help import OUTPUT, RUN
 from . import complete
 from .options import option
 
@@ -111,6 +111,12 @@ def sinks(text: str) -> Callable[[F], F]:
         "fiftyone:DIR. "
     )
     return option("--to", metavar="SINK", multiple=True, section=OUTPUT, help=about + text)
+
+
+def metrics(f: F) -> F:
+    """--metrics, as `metrics`."""
+    text = "Serve figures for Prometheus at http://HOST:PORT/metrics; without HOST, to this machine alone."
+    return option("--metrics", metavar="[HOST:]PORT", section=RUN, help=text)(f)
 
 
 def _alarms(context: click.Context, parameter: click.Parameter, values: Sequence[str]) -> tuple[tuple[str, float], ...]:

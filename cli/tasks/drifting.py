@@ -25,7 +25,8 @@ class Drifting:
     """Looks at images, in threads, and judges what was seen, in order and in one thread.
 
     keep: the folder that a reference of the first images is written to, and read from at the next start; None: it is
-    made anew by each run. alarmed: whether a limit was crossed.
+    made anew by each run. alarmed: whether a limit was crossed; last: the measures of the last image; limits of them;
+    above: those above their limits.
     """
 
     def __init__(self, model: Model, options: DriftOptions, runtime: dict[str, Any], keep: Path | None) -> None:
@@ -48,10 +49,10 @@ class Drifting:
         layer = options.layer if known is None else known.layer
         self.looking: Looking = Looking(model, layer, RunOptions(**runtime))
         self._keep, self._size = keep, options.window or WINDOW
-        self._limits = dict(options.alarm)
+        self.limits = dict(options.alarm)
         self._window: Window | None = None
         self._gathering = Gathering(self.looking.layer.name, self.looking.sha256)
-        self._above: set[str] = set()
+        self.above: set[str] = set()
         self.alarmed = False
         self.last: dict[str, float | None] = {}
         if known is not None:
@@ -79,9 +80,9 @@ class Drifting:
             return found
         distance = self._window.add(look)
         self.last = {"smd": distance.smd, "psi": distance.psi}
-        above = {m for m, limit in self._limits.items() if (value := self.last[m]) is not None and value > limit}
+        above = {m for m, limit in self.limits.items() if (value := self.last[m]) is not None and value > limit}
         self._say(above, name, tell)
-        self._above = above
+        self.above = above
         return {"layer": layer, **self.last, "window": self._size, "alarm": sorted(above)}
 
     def _begin(self, reference: Reference) -> None:
@@ -92,13 +93,13 @@ class Drifting:
 
     def _say(self, above: set[str], name: str, tell: Callable[[str], None]) -> None:
         layer = self.looking.layer.name
-        for measure in sorted(above - self._above):
+        for measure in sorted(above - self.above):
             self.alarmed = True
             what = f"the {self._size} images up to {name}" if measure == PSI else name
-            value, limit = self.last[measure], self._limits[measure]
+            value, limit = self.last[measure], self.limits[measure]
             say(f"alarm: drift: {measure} {value:.3g} of {what} at {layer} is above {limit:g}")
-        for measure in sorted(self._above - above):
-            tell(f"drift: {measure} is below {self._limits[measure]:g} again, with {name}")
+        for measure in sorted(self.above - above):
+            tell(f"drift: {measure} is below {self.limits[measure]:g} again, with {name}")
 
 
 def drifting_of(model: Model, options: DriftOptions, runtime: dict[str, Any], keep: Path | None) -> Drifting | None:

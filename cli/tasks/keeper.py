@@ -54,7 +54,7 @@ class Keeper:
 
     def __post_init__(self) -> None:
         self.stop = threading.Event()
-        self.done = 0
+        self.done = self.failed = 0
         self._said_full = False
         self._alarms = Alarms(self.sinks)
         # Of files that are still there: those that were moved need no memory.
@@ -63,6 +63,10 @@ class Keeper:
             path, size, mtime_ns = (record.get(key) for key in ("path", "size", "mtime_ns"))
             if isinstance(path, str) and isinstance(size, int) and isinstance(mtime_ns, int) and os.path.exists(path):
                 self._known[path] = size, mtime_ns
+
+    def counts(self) -> tuple[int, int]:
+        """How many images have a result, and how many failed."""
+        return self.done - self.failed, self.failed
 
     def is_done(self, arrived: Arrived) -> bool:
         """Whether a file is in the journal; it is moved where that was left undone."""
@@ -90,6 +94,7 @@ class Keeper:
         except _Stopped:
             return  # not in the journal: done again at the next start
         self.done += 1
+        self.failed += error is not None
         self._known[str(arrived.path)] = arrived.size, arrived.mtime_ns
         if error is not None:
             say(f"error: {fields['error']}")

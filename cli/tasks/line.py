@@ -55,6 +55,7 @@ class LineOptions:
     drift: DriftOptions
     common: Common
     selection: Selection
+    metrics: str | None
 
 
 @dataclass(frozen=True)

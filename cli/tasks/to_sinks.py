@@ -19,6 +19,7 @@ from ..sources.source import Frame
 from ..terminal.progress import Progress
 from .drifting import Alarms
 from .line import Found, LineOptions, Work, work_of
+from .metrics import serving
 from .over_images import side_by_side
 
 
@@ -70,6 +71,7 @@ def explain_to(options: SinkOptions) -> Told:
         bar = stack.enter_context(Progress(len(images), quiet=common.quiet, bar=common.progress))
         stages = Stages(lambda several: [_worked(work, one) for one in several], lambda item: _read(item, work))
         flow: Flow[_Read] = stack.enter_context(Flow(stages, Sizes(workers, queue=2)))
+        stack.enter_context(serving(options.metrics, lambda: (told.done, told.failed), flow, work.drifting))
         for one in flow.map(images, ahead=images.streams):
             _commit(one, work, sinks, alarms, told, bar)
     told.alarmed = work.drifting is not None and work.drifting.alarmed

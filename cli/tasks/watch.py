@@ -33,6 +33,7 @@ from ..terminal.echo import say
 from .drifting import REFERENCE
 from .keeper import Keeper
 from .line import Found, LineOptions, work_of
+from .metrics import serving
 from .over_images import side_by_side
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def watch(options: WatchOptions) -> Watched:
         flow: Flow[Found] = stack.enter_context(
             Flow(Stages(lambda found: [work.done(one) for one in found], _reader(work.card)), Sizes(workers, workers))
         )
+        stack.enter_context(serving(options.metrics, keeper.counts, flow, work.drifting))
         say_of(options)(f"watching {str(folder)!r}: records go to {str(out / RECORDS)!r}")
         done = _loop(options, keeper, incoming, flow)
         return Watched(done, work.drifting is not None and work.drifting.alarmed)

@@ -334,6 +334,16 @@ class Flow(Generic[R]):
         """What it has done so far: see `Stats`."""
         return self._state.recorder.stats(self._state.inside)
 
+    def totals(self) -> dict[str, tuple[int, float]]:
+        """By stage ("decode", "infer", "render", "total"): how many images, and the sum of their seconds, since the
+        beginning."""
+        return self._state.recorder.totals()
+
+    @property
+    def depth(self) -> int:
+        """How many images are inside now, waiting or in work."""
+        return self._state.inside
+
     @property
     def capacity(self) -> int:
         """Images inside at once, at most: `queue` that wait, and `workers` times `batch` in work."""

@@ -54,11 +54,14 @@ class Recorder:
         self._times: dict[str, deque[float]] = {}
         self._ends: deque[float] = deque(maxlen=_MOST)
         self._batches: deque[int] = deque(maxlen=_MOST)
+        self._totals: dict[str, tuple[int, float]] = {}
         self._images = self._failed = 0
 
     def add(self, stage: str, seconds: float) -> None:
         """One image took so long in a stage."""
         with self._lock:
+            count, total = self._totals.get(stage, (0, 0.0))
+            self._totals[stage] = count + 1, total + seconds
             self._times.setdefault(stage, deque(maxlen=_MOST)).append(seconds)
 
     def ran(self, images: int) -> None:
@@ -73,6 +76,11 @@ class Recorder:
             self._images += 1
             self._failed += failed
             self._ends.append(time.perf_counter())
+
+    def totals(self) -> dict[str, tuple[int, float]]:
+        """By stage: how many images went through it, and the sum of their seconds, since the beginning."""
+        with self._lock:
+            return dict(self._totals)
 
     def stats(self, depth: int) -> Stats:
         """The figures so far."""

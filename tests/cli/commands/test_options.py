@@ -29,7 +29,7 @@ OUTPUT, CARD = {"out", "force", "resume"}, "card_"
 SELECTION = {"recursive", "every_image", "limit", "duration", "crop"}
 INSPECTION = {"when", "part", "mm_per_pixel"}
 # Of `--to`, which another task does.
-SINKS = {"to", "reference", "drift_layer", "drift_window", "alarm"}
+SINKS = {"to", "reference", "drift_layer", "drift_window", "alarm", "metrics"}
 SHARED = {"provider", "threads", "quiet", "progress", "as_json"}
 
 
