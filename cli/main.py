@@ -76,6 +76,7 @@ class LazyGroup(Group):
             with interruptible(), terminable(), warnings.catch_warnings():
                 # NumPy's, about NaN and infinities: what is wrong with a result is said in the result's own warnings.
                 warnings.simplefilter("ignore", RuntimeWarning)
+                warnings.showwarning = _show_warning
                 code: Any = super().main(args, "onnxray", complete_var, standalone_mode=False, **extra)
             sys.stdout.flush()
             return code if isinstance(code, int) else DONE
@@ -99,6 +100,11 @@ def _message(error: click.ClickException) -> str:
     if isinstance(error, click.UsageError) and context is not None:
         return f"{error.format_message().rstrip('.')}; see `{context.command_path} --help`"
     return error.format_message()
+
+
+def _show_warning(message: Warning | str, *where: object, **more: object) -> None:
+    """One line, without the place in our sources."""
+    say(f"warning: {as_options(str(message))}")
 
 
 def _report(message: str, code: int, kind: str = "error: ") -> int:

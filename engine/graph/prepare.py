@@ -1,7 +1,7 @@
 """From a parsed file to a graph that everything else can rely on.
 
-opsets checked -> functions inlined -> opset >= 7 -> order, names -> shapes inferred and constants folded
--> forms that others misread
+opsets checked -> functions inlined -> an IR version that is read -> opset >= 7 -> order, names -> shapes inferred and
+constants folded -> forms that others misread
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from ..proto.nodes import MIN_IR, RUNTIME_OPSET, all_nodes, label, opset_of, pla
 from ..proto.validate import check_order, check_wellformed
 from .constant_folding import fold_constants
 from .dialects import settle_dialects
+from .ir_version import lower_ir_version
 from .legacy_opsets import upgrade_ancient
 
 # A function may call another one ten times, which calls another one ten times, ...
@@ -27,6 +28,7 @@ def prepare(proto: ModelProto) -> ModelProto:
     """
     _check_opsets(proto)
     proto = _inline_functions(proto)
+    lower_ir_version(proto)
     if opset_of(proto) < RUNTIME_OPSET:
         check_order(proto.graph)
         proto = upgrade_ancient(proto)

@@ -21,6 +21,9 @@ from .concrete_shapes import concrete_shapes
 from .signature import image_input
 from .token_grid import LARGEST, SAME, Grid, Positions, complete
 
+# In pixels; what is declared larger is followed no place.
+_LARGEST_IMAGE = 1 << 26
+
 
 class Trace:
     """Positions of all values of a model, for one sample.
@@ -47,7 +50,10 @@ class Trace:
         shape = self.shapes.get(image.name)
         if shape is None:
             return {}
-        return {image.name: _regular(len(shape), image.axes, (shape[image.axes[0]], shape[image.axes[1]]))}
+        size = shape[image.axes[0]], shape[image.axes[1]]
+        if size[0] * size[1] > _LARGEST_IMAGE:
+            return {}
+        return {image.name: _regular(len(shape), image.axes, size)}
 
     def grid(self, value: str) -> Grid | None:
         """The value as maps, None where it is none. Its first axis must be the batch."""

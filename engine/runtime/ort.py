@@ -11,7 +11,7 @@ from google.protobuf.message import EncodeError
 from onnx import ModelProto
 
 from ...kernels.threads import available
-from ..errors import ModelError, OnnxrayError, OutOfMemory, RuntimeUnavailable, ShapeError, UnknownName
+from ..errors import ModelError, OnnxrayError, OpsetError, OutOfMemory, RuntimeUnavailable, ShapeError, UnknownName
 from ..proto.nodes import DOMAIN_NAMES, all_nodes, label
 from .installation import check_installation, installed_distributions
 
@@ -70,6 +70,11 @@ _NO_MEMORY = re.compile(
 )
 
 
+# How ONNX Runtime refuses an opset that is newer than what it knows.
+_UNRELEASED = re.compile(
+    r"Opset (\d+) is under development.* official support for domain ai\.onnx is till opset (\d+)", re.S
+)
+
 _LEVELS = {
     "all": "ORT_ENABLE_ALL",
     "extended": "ORT_ENABLE_EXTENDED",
@@ -108,6 +113,13 @@ def create(proto: ModelProto, providers: Sequence[str | tuple[str, dict[str, str
         strangers = _unknown_operator(proto, str(error))
         if strangers:
             raise ModelError(strangers) from error
+        unreleased = _UNRELEASED.search(str(error))
+        if unreleased:
+            asked, newest = unreleased.groups()
+            raise OpsetError(
+                f"the model uses opset {asked}, the installed ONNX Runtime {ort.__version__} runs up to {newest}: "
+                f"upgrade onnxruntime, or convert the file with onnx.version_converter.convert_version(model, {newest})"
+            ) from error
         kind = OutOfMemory if _is_out_of_memory(error) else ModelError
         raise kind(f"ONNX Runtime {ort.__version__} cannot run this model: {one_line(error)}") from error
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
+import onnx
 import pytest
 from click.testing import Result
 
@@ -18,6 +19,7 @@ import onnxray
 from onnxray.cli import main as module
 from onnxray.cli.commands import COMMANDS
 from onnxray.cli.main import main
+from onnxray.engine.runtime.ir_version import newest_ir_version
 
 ONNXRAY = [sys.executable, "-m", "onnxray.cli.main"]
 
@@ -68,6 +70,7 @@ def test_help_loads_no_heavy_module(arguments: list[str]) -> None:
     code = f"""
 import sys
 from onnxray.cli.main import main
+from onnxray.engine.runtime.ir_version import newest_ir_version
 try:
     main({arguments!r})
 except SystemExit:
@@ -213,3 +216,16 @@ def test_names_that_the_terminal_cannot_show_are_replaced(model: Path) -> None:
     done = subprocess.run([*ONNXRAY, "inspect", str(copy)], capture_output=True, env=environment, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "größe/??????.onnx".encode("latin-1") in done.stdout.splitlines()[0]
+
+
+@pytest.mark.filterwarnings("default")
+def test_warnings_are_lines_of_ours(run: Callable[..., Result], model: Path, tmp_path: Path) -> None:
+    """They came with a path of our sources and the line of code."""
+    proto = onnx.load(model)
+    proto.ir_version = onnx.IR_VERSION
+    if newest_ir_version() == onnx.IR_VERSION:
+        pytest.skip("this ONNX Runtime reads every IR version that onnx writes")
+    onnx.save(proto, tmp_path / "newer.onnx")
+    said = run("inspect", str(tmp_path / "newer.onnx")).stderr.splitlines()
+    assert len(said) == 1
+    assert said[0].startswith(f"onnxray: warning: the model has IR version {onnx.IR_VERSION}, the installed")

@@ -362,6 +362,7 @@ def _wanted(case, op):
     return [n for n in dict.fromkeys(wanted) if n and is_float(feeds.get(n))]
 
 
+@pytest.mark.filterwarnings("ignore:the model has IR version")
 @pytest.mark.parametrize("op", rules())
 def test_backend_node_tests(op):
     counted, wrong, skipped = 0, [], []

@@ -300,3 +300,9 @@ def test_an_einsum_moves_positions_as_it_moves_data(equation: str, axis: int, pa
     assert found.tokens("y", 0) is None
     assert found.grid("s") is None
     assert any(name == "tokens" for _, name in found.mixed)
+
+
+def test_an_image_of_terabytes_has_no_places(parse: Parse) -> None:
+    """An array of 256 GiB was asked for, and took a minute to fail."""
+    model = onnxray.load(parse("g (float[1, 1, 2147483647, 16] x) => (float[1, 1, 2147483647, 16] y) { y = Relu (x) }"))
+    assert trace(model).positions == {}
