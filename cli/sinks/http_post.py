@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
@@ -14,9 +14,10 @@ from ...engine.errors import OutputError
 from ..files.manifest import plain
 from ..files.run import slug
 from .sink import Record
-from .spool import Away, Refused, Sender, Spool
+from .spool import Away, Refused, Sender, Spool, say
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
     from urllib.request import OpenerDirector
 
 # Seconds that a receiver may take to answer.
@@ -31,10 +32,12 @@ class HttpPost:
     id.
 
     address: what follows the scheme and its colon; the part `#spool=DIR` is where records wait, `user:password@` is
-    sent as basic authorization. A record leaves the spool when the receiver has answered 2xx.
+    sent as basic authorization; of https, `#ca=FILE` is whom it trusts, `#cert=FILE&key=FILE` who it is. A record
+    leaves the spool when the receiver has answered 2xx. tell: takes what is to be said, but for errors.
     """
 
     first_pause = 1.0
+    tell: Callable[[str], None] = staticmethod(say)
 
     def __init__(self, scheme: str, address: str) -> None:
         url = parsed(f"{scheme}:{address}")
@@ -42,13 +45,13 @@ class HttpPost:
         self.name = address_of(url)
         self._headers = {"Content-Type": "application/json", **_authorization(url)}
         self._split = url
-        self.folder = spool_of(url)
+        self.folder, self._tls = spool_of(url), tls_of(url, scheme == "https")
 
     def open(self) -> None:
         spool = Spool(self.folder)
         spool.open()
-        self._opener = _opener()
-        self._sender = Sender(self.name, spool, self._post, self.first_pause)
+        self._opener = _opener(self._tls)
+        self._sender = Sender(self.name, spool, self._post, self.first_pause, self.tell)
         if reason := _unreachable(self._split):
             self._sender.say_away(reason)
         self._sender.start()
@@ -105,15 +108,55 @@ def address_of(url: SplitResult) -> str:
 def spool_of(url: SplitResult) -> Path:
     """Where the records of an address wait: `#spool=DIR`, else a folder of its own in `onnxray-spool`.
 
-    Raises OutputError for another fragment.
+    Raises OutputError for a fragment of another form.
     """
-    if url.fragment:
-        name, _, folder = url.fragment.partition("=")
-        if name != "spool" or not folder:
-            raise OutputError(f"'#{url.fragment}' is not known: #spool=DIR is the folder in which records wait")
-        return Path(unquote(folder))
+    folder = _settings(url).get("spool")
+    if folder is not None:
+        return Path(folder)
     whole = urlunsplit((url.scheme, url.netloc.rpartition("@")[2], url.path, url.query, ""))
     return Path(SPOOL) / f"{slug(url.hostname or '')}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
+
+
+def tls_of(url: SplitResult, encrypted: bool) -> SSLContext | None:
+    """What an encrypted connection trusts, `#ca=FILE` or the system's authorities, and who it is: `#cert=FILE` and
+    `#key=FILE`. None where it is not encrypted. Raises OutputError for files that cannot be read."""
+    import ssl
+
+    asked = {name: path for name, path in _settings(url).items() if name != "spool"}
+    if not encrypted:
+        if asked:
+            raise OutputError(f"'#{next(iter(asked))}=' is about encrypted connections: write {url.scheme}s://")
+        return None
+    if "key" in asked and "cert" not in asked:
+        raise OutputError("'#key=' is the key of a certificate: give '#cert=' as well")
+    try:
+        context = ssl.create_default_context(cafile=asked.get("ca"))
+        if "cert" in asked:
+            context.load_cert_chain(asked["cert"], asked.get("key"), password=lambda: "")
+    except (OSError, ValueError) as error:  # SSLError is an OSError
+        files = ", ".join(repr(path) for path in asked.values())
+        raise OutputError(f"{address_of(url)}: {files}: {_words(error)}") from error
+    return context
+
+
+_SETTINGS = {
+    "spool": "DIR is the folder in which records wait",
+    "ca": "FILE is a file of certificates that are trusted",
+    "cert": "FILE is the certificate of this side",
+    "key": "FILE is its key",
+}
+
+
+def _settings(url: SplitResult) -> Mapping[str, str]:
+    """What stands behind the #: NAME=VALUE, with & between. Raises OutputError for another name."""
+    found: dict[str, str] = {}
+    for part in filter(None, url.fragment.split("&")):
+        name, _, value = part.partition("=")
+        if name not in _SETTINGS or not value:
+            known = ", ".join(f"#{n}={words}" for n, words in _SETTINGS.items())
+            raise OutputError(f"'#{part}' is not known: {known}")
+        found[name] = unquote(value)
+    return found
 
 
 def _authorization(url: SplitResult) -> Mapping[str, str]:
@@ -123,8 +166,8 @@ def _authorization(url: SplitResult) -> Mapping[str, str]:
     return {"Authorization": f"Basic {base64.b64encode(pair).decode('ascii')}"}
 
 
-def _opener() -> OpenerDirector:
-    from urllib.request import HTTPRedirectHandler, build_opener
+def _opener(tls: SSLContext | None) -> OpenerDirector:
+    from urllib.request import HTTPRedirectHandler, HTTPSHandler, build_opener
 
     class NoRedirect(HTTPRedirectHandler):
         """A redirected POST would become a GET without its record."""
@@ -132,7 +175,7 @@ def _opener() -> OpenerDirector:
         def redirect_request(self, *_: object) -> None:
             return None
 
-    return build_opener(NoRedirect)
+    return build_opener(NoRedirect) if tls is None else build_opener(NoRedirect, HTTPSHandler(context=tls))
 
 
 def _unreachable(url: SplitResult) -> str | None:

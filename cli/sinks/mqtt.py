@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
 from ...engine.errors import OutputError, RuntimeUnavailable
 from ..files.manifest import plain
-from .http_post import address_of, body_of, parsed, spool_of
+from .http_post import address_of, body_of, parsed, spool_of, tls_of
 from .sink import Record
-from .spool import Away, Sender, Spool
+from .spool import Away, Sender, Spool, say
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 # Seconds that a broker may take to accept a connection or a message.
@@ -27,11 +27,12 @@ _ALARM = "alarm"
 class Mqtt:
     """One message for each record, `{"id": ..., "path": ..., ...}`, with quality of service 1: at least once.
 
-    address: `//user:password@HOST:PORT/TOPIC#spool=DIR`, what follows the scheme and its colon; `mqtts` is encrypted. A
-    record leaves the spool when the broker has acknowledged it.
+    address: `//user:password@HOST:PORT/TOPIC#spool=DIR`, what follows the scheme and its colon; `mqtts` is encrypted,
+    with `#ca=FILE` and `#cert=FILE&key=FILE` as https. A record leaves the spool when the broker has acknowledged it.
     """
 
     first_pause = 1.0
+    tell: Callable[[str], None] = staticmethod(say)
 
     def __init__(self, scheme: str, address: str) -> None:
         self._url = parsed(f"{scheme}:{address}")
@@ -41,13 +42,14 @@ class Mqtt:
                 f"{address_of(self._url)!r} names no topic: write {scheme}://HOST:PORT/TOPIC, without + and #"
             )
         self.name, self.folder = address_of(self._url), spool_of(self._url)
+        self._tls = tls_of(self._url, scheme == "mqtts")
 
     def open(self) -> None:
         _paho()
         self._client: Any = None
         spool = Spool(self.folder)
         spool.open()
-        self._sender = Sender(self.name, spool, self._publish, self.first_pause)
+        self._sender = Sender(self.name, spool, self._publish, self.first_pause, self.tell)
         try:
             self._connect()
         except Away as error:
@@ -90,8 +92,8 @@ class Mqtt:
     def _new_client(self) -> Any:
         client, enums = _paho()
         found = client.Client(enums.CallbackAPIVersion.VERSION2, reconnect_on_failure=False)
-        if self._url.scheme == "mqtts":
-            found.tls_set()
+        if self._tls is not None:
+            found.tls_set_context(self._tls)
         if self._url.username is not None:
             found.username_pw_set(unquote(self._url.username), unquote(self._url.password or ""))
         return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from ...engine.errors import OutputError, UnknownName
@@ -23,6 +23,15 @@ SINKS: dict[str, tuple[Callable[[str], Sink], str]] = {
     "mqtt": (partial(mqtt.Mqtt, "mqtt"), "mqtt://HOST/TOPIC, one message for each image"),
     "mqtts": (partial(mqtt.Mqtt, "mqtts"), "mqtts://HOST/TOPIC, the same, encrypted"),
 }
+
+
+def sinks_of(texts: Sequence[str], quiet: bool) -> list[Sink]:
+    """The sinks that texts name; quiet: they say errors only. Raises what `sink_of` raises."""
+    found = [sink_of(text) for text in texts]
+    for sink in found:
+        if quiet and isinstance(sink, http_post.HttpPost | mqtt.Mqtt):
+            sink.tell = lambda text: None
+    return found
 
 
 def sink_of(text: str) -> Sink:

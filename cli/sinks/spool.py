@@ -114,13 +114,20 @@ class Spool:
 class Sender:
     """Sends what waits in a spool, in order, in a thread of its own.
 
-    name: the receiver, for messages. send: takes a key and bytes; raises Away or Refused.
+    name: the receiver, for messages. send: takes a key and bytes; raises Away or Refused. tell: takes what is to be
+    said, but for errors.
     """
 
     def __init__(
-        self, name: str, spool: Spool, send: Callable[[str, bytes], None], first_pause: float = _FIRST_PAUSE
+        self,
+        name: str,
+        spool: Spool,
+        send: Callable[[str, bytes], None],
+        first_pause: float = _FIRST_PAUSE,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
         self.name, self.spool, self.send, self.first_pause = name, spool, send, first_pause
+        self.tell = say if tell is None else tell
         self._pause, self._is_away = first_pause, False
         self._changed = threading.Condition()
         self._end: float | None = None
@@ -147,7 +154,7 @@ class Sender:
             self._changed.notify_all()
         self._thread.join(_LAST_SECONDS + _ONE_TRY)
         if rest := len(self.spool):
-            say(f"{self.name}: {_records(rest)} in {str(self.spool.folder)!r} will be sent at the next start")
+            self.tell(f"{self.name}: {_records(rest)} in {str(self.spool.folder)!r} will be sent at the next start")
         if not self._thread.is_alive():
             self.spool.close()
 
@@ -155,7 +162,7 @@ class Sender:
         """Say once that the receiver takes nothing."""
         if not self._is_away:
             folder = str(self.spool.folder)
-            say(f"{self.name} takes no records now ({reason}): they are kept in {folder!r} and sent when it does")
+            self.tell(f"{self.name} takes no records now ({reason}): they are kept in {folder!r} and sent when it does")
         self._is_away = True
 
     def _run(self) -> None:
@@ -194,7 +201,7 @@ class Sender:
             self.say_away(f"{str(self.spool.folder)!r}: {error.strerror or error}")
             return False
         if self._is_away:
-            say(f"{self.name} takes records again, {len(self.spool)} are waiting")
+            self.tell(f"{self.name} takes records again, {len(self.spool)} are waiting")
             self._is_away = False
         return True
 

@@ -13,7 +13,7 @@ from typing import Any
 from ...engine.errors import ImageError, OnnxrayError, OutputError, RuntimeUnavailable
 from ...engine.pipeline.flow import Flow, Sizes, Stages
 from ..parameters.inputs import take_images
-from ..sinks.registry import sink_of
+from ..sinks.registry import sinks_of
 from ..sinks.sink import Record, Sink
 from ..sources.source import Frame
 from ..terminal.progress import Progress
@@ -62,7 +62,7 @@ def explain_to(options: SinkOptions) -> Told:
     images = take_images(options.images, options.model, common.quiet, options.selection)
     workers, runtime = side_by_side(images, common.runtime)
     work = work_of(options, workers, runtime, None)
-    sinks = [sink_of(text) for text in options.to]
+    sinks = sinks_of(options.to, common.quiet)
     alarms = Alarms(sinks)
     with ExitStack() as stack:
         for sink in sinks:

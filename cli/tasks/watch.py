@@ -26,7 +26,7 @@ from ...engine.errors import ImageError, OutputError
 from ...engine.pipeline.flow import Flow, Sizes, Stages
 from ...engine.pipeline.ticket import Ticket
 from ..files.journal import Journal
-from ..sinks.registry import sink_of
+from ..sinks.registry import sinks_of
 from ..sinks.sink import Sink
 from ..sources.incoming import Arrived, Incoming
 from ..terminal.echo import say
@@ -61,7 +61,7 @@ def watch(options: WatchOptions) -> Watched:
     folder, out = options.folder, options.output.folder
     workers, runtime = side_by_side((), options.common.runtime)
     work = work_of(options, workers, runtime, out / REFERENCE)
-    sinks = [sink_of(text) for text in options.to or (f"folder:{out / 'images'}",)]
+    sinks = sinks_of(options.to or (f"folder:{out / 'images'}",), options.common.quiet)
     _check_places(options, sinks)
     with ExitStack() as stack:
         lock = _lock(out)  # let go of when nobody holds it
