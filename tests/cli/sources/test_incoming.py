@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from onnxray.cli.sources.incoming import Arrived, Incoming
 pytest.importorskip("watchdog")
 
 
-def until(incoming: Incoming, names: set[str], seconds: float = 10.0) -> list[str]:
+def until(incoming: Incoming, names: set[str], seconds: float = 60.0) -> list[str]:
     """What is given until all of `names` have come."""
     found: list[str] = []
     end = time.monotonic() + seconds
@@ -23,8 +24,13 @@ def until(incoming: Incoming, names: set[str], seconds: float = 10.0) -> list[st
     return found
 
 
-def of(folder: Path, recursive: bool = False, known: Callable[[Arrived], bool] = lambda _: False) -> Incoming:
-    return Incoming(folder, recursive, known, lambda text: None, settled=0.2, look=0.1)
+def of(
+    folder: Path,
+    recursive: bool = False,
+    known: Callable[[Arrived], bool] = lambda _: False,
+    settled: float = 0.2,
+) -> Incoming:
+    return Incoming(folder, recursive, known, lambda text: None, settled=settled, look=0.1)
 
 
 def test_each_comes_once_and_what_is_known_never(tmp_path: Path) -> None:
@@ -42,15 +48,24 @@ def test_each_comes_once_and_what_is_known_never(tmp_path: Path) -> None:
         assert until(incoming, {"nothing more"}, 0.5) == []
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only inotify tells that a writer has closed its file")
 def test_a_file_that_is_being_written_is_waited_for(tmp_path: Path) -> None:
-    with of(tmp_path) as incoming, (tmp_path / "slow.png").open("wb") as file:
+    """Until its writer closes it, however long that takes: a pause of the writer's is not its end here."""
+    with of(tmp_path, settled=3600.0) as incoming, (tmp_path / "slow.png").open("wb") as file:
         for _ in range(8):
             file.write(b"part")
             file.flush()
             assert until(incoming, {"slow.png"}, 0.08) == []
         file.close()
-        (found,) = [arrived for _ in range(40) for arrived in incoming.ready(0.05)][:1]
-        assert (found.path.name, found.size) == ("slow.png", 32)
+        assert until(incoming, {"slow.png"}) == ["slow.png"]
+
+
+def test_a_file_that_is_no_longer_changed_is_taken(tmp_path: Path) -> None:
+    """Its writer has it open all the time."""
+    with of(tmp_path) as incoming, (tmp_path / "open.png").open("wb") as file:
+        file.write(b"whole")
+        file.flush()
+        assert until(incoming, {"open.png"}) == ["open.png"]
 
 
 def test_a_file_that_is_renamed_into_place(tmp_path: Path) -> None:

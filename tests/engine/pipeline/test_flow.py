@@ -110,11 +110,11 @@ def test_the_first_image_waits_for_others() -> None:
         sizes.append(len(items))
         return list(items)
 
-    with Flow[int](Stages(infer), Sizes(workers=2, queue=8, batch=2, max_delay_ms=10_000)) as flow:
+    with Flow[int](Stages(infer), Sizes(workers=2, queue=8, batch=2, max_delay_ms=600_000)) as flow:
         one = flow.submit(1)
         time.sleep(0.05)
         assert not one.done()
-        assert [one.result(5) if flow.submit(2).result(5) else 0, sizes] == [1, [2]]
+        assert [one.result(60) if flow.submit(2).result(60) else 0, sizes] == [1, [2]]
 
 
 def test_the_number_of_images_inside_is_bounded() -> None:
