@@ -10,13 +10,11 @@ from dataclasses import dataclass
 
 from ..errors import CardError, ModelError
 from ..graph.model import Model
-from ..proto.attributes import attributes
-from ..proto.nodes import plain_domain
 from ..proto.operators import CONVOLUTIONS, ML, weight_of
 from ..proto.values import Value
 from .recurrent_state import state_inputs
 from .said_input import SAID, said_input
-from .signal_axes import convolved_axes
+from .signal_axes import convolved_axes, readers_behind, reads_features
 from .signature import first_layer, image_input
 
 KINDS = ("image", "text", "mask", "table", "sound", "series", "volume", "state", "number", "tensor")
@@ -94,7 +92,7 @@ def _of_floats(model: Model, value: Value, shape: tuple[int | str | None, ...]) 
             return InputKind("sound", "N1T", "one channel of many samples")
         if convolved:
             return InputKind("series", "NCT", "a convolution reads axis 1 as channels")
-        why = _reads_features(model, value.name)
+        why = reads_features(model, value.name)
         return InputKind("series", "NTF" if why else "", why or "3 axes")
     if len(shape) == 2:
         width = shape[1]
@@ -107,47 +105,16 @@ def _of_floats(model: Model, value: Value, shape: tuple[int | str | None, ...]) 
     return InputKind("tensor", "", f"{len(shape)} axes that are no image")
 
 
-def _behind(model: Model, name: str, most: int = 6) -> list[tuple[str, str, int]]:
-    """(domain, operator, which input) of the nodes that read the value, plain carriers passed."""
-    front, seen = [(name, 0)], []
-    while front:
-        value, depth = front.pop()
-        for node in model.consumers(value):
-            place = list(node.input).index(value) if value in node.input else -1
-            seen.append((plain_domain(node.domain), node.op_type, place))
-            if node.op_type in _CARRIERS and depth < most and place == 0:
-                front += [(o, depth + 1) for o in node.output if o]
-    return seen
-
-
-_CARRIERS = frozenset("Cast Reshape Squeeze Unsqueeze Identity Transpose Slice Flatten Concat Pad Clip Where".split())
-
-
 def _looks_up(model: Model, name: str) -> bool:
     return any(
-        (op == "Gather" and place == 1) or (op == "OneHot" and place == 0) for _, op, place in _behind(model, name)
+        (op == "Gather" and place == 1) or (op == "OneHot" and place == 0)
+        for _, op, place in readers_behind(model, name)
     )
 
 
-_RECURRENT = frozenset(("LSTM", "GRU", "RNN", "Attention", "MultiHeadAttention"))
-
-
-def _reads_features(model: Model, name: str) -> str:
-    """Why the last axis holds features and the one before times; "" where nothing says so."""
-    for _, op, place in _behind(model, name):
-        if op in _RECURRENT and place == 0:
-            return f"{op} reads it, times before features"
-    for node in model.consumers(name):
-        if node.op_type == "Transpose" and list(attributes(node).get("perm", ())) in ([0, 2, 1], [1, 0, 2]):
-            return "its first use moves times to where a layer reads them"
-        if node.op_type == "MatMul" and node.input[0] == name:
-            return "a matrix reads its last axis, features"
-    return ""
-
-
 def _reads_columns(model: Model, name: str) -> bool:
-    return any(domain == ML for domain, _, _ in _behind(model, name))
+    return any(domain == ML for domain, _, _ in readers_behind(model, name))
 
 
 def _transforms(model: Model, name: str) -> bool:
-    return any(op in ("STFT", "DFT", "MelWeightMatrix") for _, op, _ in _behind(model, name))
+    return any(op in ("STFT", "DFT", "MelWeightMatrix") for _, op, _ in readers_behind(model, name))

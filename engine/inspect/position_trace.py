@@ -60,7 +60,7 @@ class Trace:
         shape, positions = self.shapes.get(value), self.positions.get(value)
         if value in blocked_values(self.model):
             return None
-        if shape is None or positions is None or shape[0] != 1 or len(shape) not in (3, 4):
+        if shape is None or positions is None or len(shape) not in (3, 4) or shape[0] != 1:
             return None
         axes = tuple(a for a in range(1, len(shape)) if positions.shape[a + 1] > 1)
         rest = [a for a in range(1, len(shape)) if a not in axes]

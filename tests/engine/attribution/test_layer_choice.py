@@ -227,3 +227,30 @@ def test_what_depends_on_nothing_is_not_sent_to_methods_that_refuse_it_too(
     model = parse("g (float[N, 4] x) => (float[N, 4] y, float[3] q) { y = Relu (x)  q = Identity (c) }", c=normal(3))
     with pytest.raises(Disconnected, match="choose another target$"):
         onnxray.explain(model, np.ones((1, 4), np.float32), "gradient", "element:q:0")
+
+
+@pytest.mark.parametrize("method", ["grad-cam", "layer-cam", "eigen-cam", "score-cam", "recipro-cam"])
+@pytest.mark.parametrize("target", ["element:y", "mean:y"])
+def test_a_scalar_has_class_activation_maps(method: str, target: str, parse: Callable[..., onnx.ModelProto]) -> None:
+    text = "g (float[N, 3, 16, 16] x) => (float y) { a = Conv (x, k)  r = Relu (a)  y = ReduceMean <keepdims = 0> (r) }"
+    e = onnxray.explain(parse(text, k=normal(8, 3, 3, 3)), X, method, target)
+    assert e.layer == "r"
+    assert e.values.shape == (14, 14)
+
+
+@pytest.mark.parametrize("order", ["times", "features"])
+def test_times_of_a_series_without_a_convolution(order: str, parse: Callable[..., onnx.ModelProto]) -> None:
+    """Grad-CAM of mean over T of relu(x w) v is the sum over c of relu(x w) v / T, whichever axis comes first."""
+    w, v, x = normal(5, 8), normal(8, 2), normal(1, 12, 5)
+    first = "(x, w)" if order == "times" else "(t, w)"
+    moved = "" if order == "times" else "t = Transpose <perm = [0, 2, 1]> (x)"
+    sizes = "12, 5" if order == "times" else "5, 12"
+    text = (
+        f"g (float[N, {sizes}] x) => (float[N, 2] y) {{ {moved}  h = MatMul {first}  r = Relu (h)  "
+        "m = ReduceMean <axes = [1], keepdims = 0> (r)  y = MatMul (m, v) }"
+    )
+    given = x if order == "times" else np.ascontiguousarray(x.transpose(0, 2, 1))
+    e = onnxray.explain(parse(text, w=w, v=v), given, "grad-cam", 1)
+    expected = np.maximum(x[0] @ w, 0) @ v[:, 1] / 12
+    np.testing.assert_allclose(e.values, expected, rtol=1e-5, atol=1e-7)
+    assert e.heatmap.shape == (12,)
