@@ -36,6 +36,8 @@ _WHERE = {
     "Top": "engine.survey.top",
     "health": "cli.facade",
     "Health": "engine.survey.health",
+    "Novelty": "cli.facade",
+    "NoveltyScore": "engine.novelty.memory",
     "Prediction": "engine.predict",
     "predict": "cli.facade",
     "Detection": "engine.detection.detections",
@@ -53,6 +55,7 @@ __all__ = [*_WHERE]
 
 if TYPE_CHECKING:
     from .cli.facade import Drift as Drift
+    from .cli.facade import Novelty as Novelty
     from .cli.facade import Pipeline as Pipeline
     from .cli.facade import activations as activations
     from .cli.facade import dream as dream
@@ -83,6 +86,7 @@ if TYPE_CHECKING:
     from .engine.inspect.layers import Layer as Layer
     from .engine.inspection import filters as filters
     from .engine.methods.registry import methods as methods
+    from .engine.novelty.memory import NoveltyScore as NoveltyScore
     from .engine.predict import Prediction as Prediction
     from .engine.survey.health import Health as Health
     from .engine.survey.top import Top as Top

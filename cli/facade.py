@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,9 @@ from ..engine.health import health as _health
 from ..engine.inference.batches import RunOptions
 from ..engine.inspect.layers import Layer
 from ..engine.methods.registry import Method
+from ..engine.novelty.fit import fit as _fit
+from ..engine.novelty.memory import Novelty as _Novelty
+from ..engine.novelty.memory import NoveltyScore
 from ..engine.pipeline.drift import WINDOW, Distance, Gathering, Looking, Reference, Window, load_reference
 from ..engine.pipeline.pipeline import Given
 from ..engine.pipeline.pipeline import Pipeline as _Pipeline
@@ -352,6 +355,40 @@ def health(
     """
     ready, rest = loaded(model, options)
     return _health(ready, _surveyed(images, card_or_none(ready)), layers, against=against, **rest)
+
+
+class Novelty(_Novelty):
+    __doc__ = _Novelty.__doc__
+
+    @classmethod
+    def fit(
+        cls, model: Source, images: Any, layers: str | Layer | Sequence[str | Layer] | None = None, **options: Any
+    ) -> Novelty:
+        """Learn what good images look like to a model, without training; any number of images, in bounded memory.
+
+        images: of good parts, as `onnxray.top` takes them; every fifth is held out and calibrates the threshold. See
+        `onnxray.engine.novelty.fit.fit`, which lists all options. Raises ImageError for a file that cannot be read, and
+        what that function raises.
+        """
+        ready, rest = loaded(model, options)
+        found = _fit(ready, _surveyed(images, card_or_none(ready)), layers=layers, **rest)
+        return cls(**{part.name: getattr(found, part.name) for part in fields(found)})
+
+    def score(self, images: Any, *, progress: Callable[[int], None] | None = None) -> Any:
+        """How unlike the good images others are: a NoveltyScore of one image, a list of them for several.
+
+        images: an image, of which `onnxray.explain` says what that may be, or several in a list; a folder or a glob
+        pattern is several. progress: called with how many are done.
+
+        Raises ImageError (a file that cannot be read), ShapeError (something that is no image), ModelError.
+        """
+        if isinstance(images, str | os.PathLike) and not os.path.isfile(images):
+            return super().score(_surveyed(images, self.card), progress=progress)
+        if isinstance(images, list | tuple):
+            return super().score(_surveyed(images, self.card), progress=progress)
+        pixels, source, notes = pixels_of(images, self.card)
+        found: NoveltyScore = super().score(Picture(source or "image", pixels), progress=progress)
+        return replace(found, warnings=(*found.warnings, *notes))
 
 
 def _surveyed(images: Any, card: Card | None) -> Iterator[Picture]:

@@ -12,6 +12,7 @@ from ..engine.attribution.explanations import Explanations
 from ..engine.graph.model import Model, Source
 from ..engine.inspect.layers import Layer
 from ..engine.methods.registry import Method
+from ..engine.novelty.memory import Novelty
 from ..engine.inspection import Report
 from ..engine.detection.detections import Detections
 from ..engine.predict import Prediction
@@ -1126,6 +1127,7 @@ def compile(
     default_target: bool = ...,
     visualize: str | None = ...,
     dream: str | None = ...,
+    novelty: Novelty | str | Path | None = ...,
     **options: Unpack[CardOptions],
 ) -> Model:
     """Maps weighted by the class's weights, for networks that end in average pooling and a linear layer."""
@@ -1143,6 +1145,7 @@ def compile(
     default_target: bool = ...,
     visualize: str | None = ...,
     dream: str | None = ...,
+    novelty: Novelty | str | Path | None = ...,
     **options: Unpack[CardOptions],
 ) -> Model:
     """An activation projected back to pixels: filters transposed, pools unpooled by their switches, signals rectified."""
@@ -1160,6 +1163,7 @@ def compile(
     default_target: bool = ...,
     visualize: str | None = ...,
     dream: str | None = ...,
+    novelty: Novelty | str | Path | None = ...,
     **options: Unpack[CardOptions],
 ) -> Model:
     """The first principal component of the maps: what stands out, whatever the class."""
@@ -1177,6 +1181,7 @@ def compile(
     default_target: bool = ...,
     visualize: str | None = ...,
     dream: str | None = ...,
+    novelty: Novelty | str | Path | None = ...,
     **options: Unpack[CardOptions],
 ) -> Model:
     """The first principal component of gradient times activation: as Eigen-CAM, but for one class."""
@@ -1194,6 +1199,7 @@ def compile(
     default_target: bool = ...,
     visualize: str | None = ...,
     dream: str | None = ...,
+    novelty: Novelty | str | Path | None = ...,
     **options: Unpack[CardOptions],
 ) -> Model:
     """Maps weighted by their mean gradient: which parts of the image speak for the target."""
@@ -1211,6 +1217,7 @@ def compile(
     default_target: bool = ...,
     visualize: str | None = ...,
     dream: str | None = ...,
+    novelty: Novelty | str | Path | None = ...,
     **options: Unpack[CardOptions],
 ) -> Model:
     """Maps weighted by their positive gradients, places with little activation counting more: finds several objects."""
@@ -1228,6 +1235,7 @@ def compile(
     default_target: bool = ...,
     visualize: str | None = ...,
     dream: str | None = ...,
+    novelty: Novelty | str | Path | None = ...,
     **options: Unpack[CardOptions],
 ) -> Model:
     """The score's gradient by every pixel: where a small change changes the answer most."""
@@ -1245,6 +1253,7 @@ def compile(
     default_target: bool = ...,
     visualize: str | None = ...,
     dream: str | None = ...,
+    novelty: Novelty | str | Path | None = ...,
     **options: Unpack[CardOptions],
 ) -> Model:
     """The gradient, with negative signals cut off at every rectifier on the way back."""
@@ -1262,6 +1271,7 @@ def compile(
     default_target: bool = ...,
     visualize: str | None = ...,
     dream: str | None = ...,
+    novelty: Novelty | str | Path | None = ...,
     **options: Unpack[CardOptions],
 ) -> Model:
     """Guided backpropagation times the positive part of Grad-CAM: fine detail, where it speaks for the class."""
@@ -1279,6 +1289,7 @@ def compile(
     default_target: bool = ...,
     visualize: str | None = ...,
     dream: str | None = ...,
+    novelty: Novelty | str | Path | None = ...,
     **options: Unpack[CardOptions],
 ) -> Model:
     """Gradient times activation, place by place: what each place really adds to the score."""
@@ -1296,6 +1307,7 @@ def compile(
     default_target: bool = ...,
     visualize: str | None = ...,
     dream: str | None = ...,
+    novelty: Novelty | str | Path | None = ...,
     **options: Unpack[CardOptions],
 ) -> Model:
     """The gradient times the input: each element's share of the score, to first order."""
@@ -1313,6 +1325,7 @@ def compile(
     default_target: bool = ...,
     visualize: str | None = ...,
     dream: str | None = ...,
+    novelty: Novelty | str | Path | None = ...,
     steps: int = ...,
     baseline: Literal["zero", "black", "gray", "white", "mean", "blur", "noise"] | float | NDArray[Any] = ...,
     background: NDArray[Any] | None = ...,
@@ -1338,6 +1351,7 @@ def compile(
     default_target: bool = ...,
     visualize: str | None = ...,
     dream: str | None = ...,
+    novelty: Novelty | str | Path | None = ...,
     **options: Unpack[CardOptions],
 ) -> Model:
     """Positive gradient times activation, place by place: works at early, fine layers too."""
@@ -1355,6 +1369,7 @@ def compile(
     default_target: bool = ...,
     visualize: str | None = ...,
     dream: str | None = ...,
+    novelty: Novelty | str | Path | None = ...,
     composite: Literal["epsilon-plus-flat", "epsilon-plus", "epsilon-alpha-beta-flat", "epsilon-alpha-beta", "epsilon-gamma-box", "epsilon-gamma", "epsilon", "gamma", "z-plus", "alpha-beta"] = ...,
     conv: Literal["epsilon", "gamma", "z-plus", "alpha-beta"] | None = ...,
     dense: Literal["epsilon", "gamma", "z-plus", "alpha-beta"] | None = ...,
@@ -1382,6 +1397,7 @@ def compile(
     default_target: bool = ...,
     visualize: str | None = ...,
     dream: str | None = ...,
+    novelty: Novelty | str | Path | None = ...,
     mask: Literal["gaussian", "single"] = ...,
     **options: Unpack[CardOptions],
 ) -> Model:
@@ -1400,6 +1416,7 @@ def compile(
     default_target: bool = ...,
     visualize: str | None = ...,
     dream: str | None = ...,
+    novelty: Novelty | str | Path | None = ...,
     samples: int = ...,
     noise: float = ...,
     seed: int = ...,
@@ -1420,6 +1437,7 @@ def compile(
     default_target: bool = ...,
     visualize: str | None = ...,
     dream: str | None = ...,
+    novelty: Novelty | str | Path | None = ...,
     samples: int = ...,
     noise: float = ...,
     seed: int = ...,
@@ -1440,6 +1458,7 @@ def compile(
     default_target: bool = ...,
     visualize: str | None = ...,
     dream: str | None = ...,
+    novelty: Novelty | str | Path | None = ...,
     samples: int = ...,
     noise: float = ...,
     seed: int = ...,
@@ -1460,6 +1479,7 @@ def compile(
     default_target: bool = ...,
     visualize: str | None = ...,
     dream: str | None = ...,
+    novelty: Novelty | str | Path | None = ...,
     **options: Unpack[CardOptions],
 ) -> Model:
     """Maps weighted by their gradient averaged over activation: the shares add up to the score as nearly as they can."""
@@ -1467,7 +1487,7 @@ def compile(
 @overload
 def compile(
     model: Source,
-    method: str | Method | type[Method],
+    method: str | Method | type[Method] | None,
     layer: str | Layer | Sequence[str | Layer] | None = ...,
     target: Any = ...,
     *,
@@ -1477,6 +1497,7 @@ def compile(
     default_target: bool = ...,
     visualize: str | None = ...,
     dream: str | None = ...,
+    novelty: Novelty | str | Path | None = ...,
     **options: Unpack[CardOptions],
 ) -> Model:
     """A method by its name alone."""

@@ -20,6 +20,7 @@ GROUPS = {
     "Many images": ("Pipeline", "Drift"),
     "Data sets": ("top", "Top", "health", "Health"),
     "Pages": ("microscope", "report"),
+    "Images unlike others": ("Novelty", "NoveltyScore"),
     "Graphs": ("vjp", "expose", "split"),
     "Installation, errors": ("doctor", "Diagnosis", "OnnxrayError", "__version__"),
 }

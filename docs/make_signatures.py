@@ -77,6 +77,7 @@ from ..engine.attribution.explanations import Explanations
 from ..engine.graph.model import Model, Source
 from ..engine.inspect.layers import Layer
 from ..engine.methods.registry import Method
+from ..engine.novelty.memory import Novelty
 from ..engine.inspection import Report
 from ..engine.detection.detections import Detections
 from ..engine.predict import Prediction
@@ -120,6 +121,7 @@ _COMPILE = (
     "default_target: bool = ...,",
     "visualize: str | None = ...,",
     "dream: str | None = ...,",
+    "novelty: Novelty | str | Path | None = ...,",
 )
 
 
@@ -134,7 +136,7 @@ def page() -> str:
         for cls in known.values():
             if kind != "compile" or cls.can_be_compiled():
                 found += _overload(verb, image, _method(cls), _options(cls), more, result, help_of(cls))
-        others = " | ".join(("str", "Method", "type[Method]"))
+        others = " | ".join(("str", "Method", "type[Method]", *(["None"] if kind == "compile" else [])))
         found += _overload(verb, image, f"method: {others},", [], more, result, "A method by its name alone.")
     return "\n".join(found) + _REST
 

@@ -7,6 +7,7 @@ model -> target and layer chosen -> the method emits itself (`methods/`, `compil
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,8 @@ from .graph.split import expose
 from .inspect.layers import Layer, layer_names
 from .load import load
 from .methods.registry import Method, make
+from .novelty.emit import MAP, SCORE, emit_novelty
+from .novelty.memory import Novelty, check_model
 from .optimize.loops.request import optimisation
 from .preprocess.card import Card
 from .preprocess.find import find_card
@@ -54,7 +57,7 @@ class _Wanted:
 
 def compile(
     model: Source,
-    method: str | Method | type[Method] = "grad-cam",
+    method: str | Method | type[Method] | None = "grad-cam",
     layer: str | Layer | Sequence[str | Layer] | None = None,
     target: Any = "predicted",
     *,
@@ -64,10 +67,12 @@ def compile(
     default_target: bool = True,
     visualize: str | None = None,
     dream: str | None = None,
+    novelty: Novelty | str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> Model:
     """A model with the outputs of `model`, unchanged but for rounding, and `saliency_map`: what explains its answer.
 
+    method: as in `explain`; None adds no explanation, where `novelty` is given.
     layer: as in `explain`; chosen automatically if None.
     target: "predicted", a class index, a label, or any other target that names what it explains; "runtime" adds the
         int64 input `target_class`, (1,) for all samples or (N,), in which a negative number stands for the predicted
@@ -83,6 +88,8 @@ def compile(
         explanation, a model that optimises an image in a Loop: inputs `image`, float32 (1, C, H, W) in 0..1, and
         `steps`, int64 (1,); outputs `picture`, like the image, and `objective`, float32 (1,). Options are `seed`, of a
         dream also `rate`, `jitter` and `blurs`, and `size` of what `visualize` draws.
+    novelty: a memory of good images of this model, or its path: adds `novelty_score`, float32 (N,), and, where its
+        method has a map, `anomaly_map`, float32 (N, 1, H, W), distances on the pixels of the image that is fed.
     options: the method's own; fields of the model card; `output` and `scores`.
 
     Of a detector the most certain box is explained (of a class with box:LABEL); `explained_box`, float32 (N, 6), has
@@ -92,44 +99,46 @@ def compile(
     was added.
 
     Raises MethodError (the method cannot be compiled, or not with these options), TargetError, UnknownName, CardError,
-    GradientError and its subclasses, ModelError.
+    GradientError and its subclasses, ModelError, ShapeError (a memory of images of another size).
     """
     if visualize is not None or dream is not None:
-        given = (method, layer, target, upsample, normalize, preprocess, default_target)
+        given = (method, layer, target, upsample, normalize, preprocess, default_target, novelty)
         return _optimisation(model, visualize, dream, given, options)
     display.check_choice("upsample", upsample, display.UPSAMPLE)
     display.check_choice("normalize", normalize, display.NORMALIZE)
     layout = _layout(preprocess)
     card_options = {name: options.pop(name) for name in CARD_OPTIONS if name in options}
     model = load(model, **card_options)
-    chosen = make(method, options)
+    memory = None if novelty is None else _memory(novelty, model)
+    chosen = None if method is None else make(method, options)
     layers = layer_names(layer)
-    if layers and not chosen.at_layer:
-        raise MethodError(f"{chosen.name} explains at the input and takes no layer: leave it out, or use a CAM method")
-    for name in (OUTPUT, TARGET):
-        if name in model.values:
-            raise ModelError(f"the model has a value called {name!r} already: compile the model that it was made of")
+    _check_asked(model, chosen, layers, target, memory, options)
     card = find_card(model) if layout else None
     example = example_input(model, card)
     asked = Target.of(None if target == RUNTIME else target)
     if asked.samples is not None:
         raise TargetError(f"a compiled model explains any number of samples, {asked} is one target for each: name one")
     problem = Problem(model, example, asked, layers)
-    if problem.target.count != 1:
+    if chosen is not None and problem.target.count != 1:
         raise TargetError(f"a compiled model explains one target at a time, {problem.asked} is several")
     build = Build(problem, runtime=isinstance(target, str) and target == RUNTIME)
-    emitted = chosen.emit(build)
+    emitted = None if chosen is None else chosen.emit(build)
     entry = placed = None
     if layout and card is not None:
         entry, placed = images.preprocess(build, card, layout)
     elif problem.source.value(build.x).dtype != problem.model.value(build.x).dtype:
         entry = images.converted(build)
     wanted = _Wanted(upsample, normalize, layout, card)
-    value = _shown(build, emitted, wanted, placed)
+    outputs = {}
+    if chosen is not None and emitted is not None:
+        outputs[OUTPUT] = _shown(build, emitted, wanted, placed)
+        if isinstance(problem.target, BoxTarget):
+            outputs[BOX] = emitted_box(build.op, problem.target.table, problem.target.label)
+    if memory is not None:
+        outputs |= _novel(build, memory, wanted, placed)
     note = _note(model, chosen, emitted, build, wanted)
-    outputs = {OUTPUT: value}
-    if isinstance(problem.target, BoxTarget):
-        outputs[BOX] = emitted_box(build.op, problem.target.table, problem.target.label)
+    if memory is not None:
+        note |= {"novelty": _about(memory, outputs)}
     result = build.finished(outputs, entry, {METADATA: json.dumps(note)}, default_target)
     return Model(result.proto, folder=result.folder, overrides=model.overrides)
 
@@ -157,8 +166,61 @@ def compile_live(model: Model, values: Sequence[str]) -> Model:
     return expose(Model(result.proto, folder=result.folder, overrides=model.overrides), values)
 
 
-# What `compile` takes if nothing is said: method, layer, target, upsample, normalize, preprocess, default_target.
-_PLAIN = ("grad-cam", None, "predicted", "input", "none", False, True)
+def _memory(novelty: Novelty | str | os.PathLike[str], model: Model) -> Novelty:
+    """Raises ModelError for a memory of another model."""
+    if not isinstance(novelty, Novelty):
+        return Novelty.load(novelty, model)
+    made_with = novelty.model
+    check_model("this", made_with.path.name if made_with.path else "model", str(made_with.sha256), model)
+    return novelty
+
+
+def _check_asked(
+    model: Model,
+    chosen: Method | None,
+    layers: Sequence[str],
+    target: Any,
+    memory: Novelty | None,
+    options: Mapping[str, Any],
+) -> None:
+    """Raises MethodError for what contradicts itself, ModelError for names that the model has already."""
+    if chosen is None:
+        if memory is None:
+            raise MethodError("neither a method nor a memory was given: there is nothing to add to the model")
+        if layers or target != "predicted" or options:
+            raise MethodError("without a method nothing is explained: leave out layer, target and options")
+    elif layers and not chosen.at_layer:
+        raise MethodError(f"{chosen.name} explains at the input and takes no layer: leave it out, or use a CAM method")
+    for name in (OUTPUT, TARGET, *((SCORE, MAP) if memory is not None else ())):
+        if name in model.values:
+            raise ModelError(f"the model has a value called {name!r} already: compile the model that it was made of")
+
+
+def _novel(build: Build, memory: Novelty, wanted: _Wanted, placed: images.Placed | None) -> dict[str, str]:
+    """The outputs of a memory, its map on the pixels of what is fed unless it is wanted as it is."""
+    found = emit_novelty(build, memory)
+    if MAP in found and wanted.upsample == "input":
+        grid = found[MAP]
+        found[MAP] = build.resized(grid, build.plane()) if placed is None else images.to_image(build, grid, placed)
+    return found
+
+
+def _about(memory: Novelty, outputs: Mapping[str, str]) -> dict[str, Any]:
+    """What of a memory stands in the metadata."""
+    kept = ("method", "layers", "layer_reason", "grid", "dimensions")
+    return {
+        **{name: value for name, value in memory.head().items() if name in kept},
+        "outputs": [name for name in outputs if name in (SCORE, MAP)],
+        "threshold": memory.calibration.threshold,
+        "false_alarms": memory.calibration.rate,
+        "interval": list(memory.calibration.interval),
+        "warnings": list(memory.calibration.warnings),
+    }
+
+
+# What `compile` takes if nothing is said: method, layer, target, upsample, normalize, preprocess, default_target,
+# novelty.
+_PLAIN = ("grad-cam", None, "predicted", "input", "none", False, True, None)
 
 
 def _optimisation(
@@ -196,20 +258,27 @@ def _shown(build: Build, emitted: Emitted, wanted: _Wanted, placed: images.Place
     return display.normalized(build, value, emitted.display, normalize)
 
 
-def _note(model: Model, method: Method, emitted: Emitted, build: Build, wanted: _Wanted) -> Mapping[str, Any]:
+def _note(
+    model: Model, method: Method | None, emitted: Emitted | None, build: Build, wanted: _Wanted
+) -> dict[str, Any]:
     """What was added and how, as JSON-like data."""
+    explained: dict[str, Any] = {"method": None, "layer": None, "output": None}
+    if method is not None and emitted is not None:
+        explained = {
+            "method": method.name,
+            "options": {name: plain(value) for name, value in method.options().items()},
+            "target": RUNTIME if build.runtime else str(build.problem.asked),
+            "layer": emitted.layer,
+            "layer_reason": emitted.reason,
+            "output": OUTPUT,
+            "upsample": wanted.upsample,
+            "normalize": wanted.normalize,
+            "range": display.range_of(emitted.display, wanted.normalize),
+            "channels": emitted.reduce if wanted.normalize != "none" else "none",
+            "display": emitted.display,
+        }
     note: dict[str, Any] = {
-        "method": method.name,
-        "options": {name: plain(value) for name, value in method.options().items()},
-        "target": RUNTIME if build.runtime else str(build.problem.asked),
-        "layer": emitted.layer,
-        "layer_reason": emitted.reason,
-        "output": OUTPUT,
-        "upsample": wanted.upsample,
-        "normalize": wanted.normalize,
-        "range": display.range_of(emitted.display, wanted.normalize),
-        "channels": emitted.reduce if wanted.normalize != "none" else "none",
-        "display": emitted.display,
+        **explained,
         "input": build.x,
         "preprocess": None,
         "source_sha256": model.sha256,

@@ -37,6 +37,7 @@ ROOMS: list[set[str]] = [
     {"survey"},
     {"evaluate"},
     {"load"},
+    {"novelty"},
     {"activations", "explain", "compile", "inspection", "predict", "visualize"},
     {"dream", "top", "health"},
     {"pipeline"},

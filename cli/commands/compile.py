@@ -20,7 +20,7 @@ from ..terminal.help import OUTPUT, Command
     default="grad-cam",
     show_default=True,
     metavar="NAME",
-    help="Explanation method.",
+    help="Explanation method; none adds no explanation, where --novelty is given.",
     shell_complete=complete.methods,
 )
 @options.layers
@@ -65,6 +65,12 @@ from ..terminal.help import OUTPUT, Command
     help="Accept uint8 RGB images of any size: one (HWC, the default of the bare option) or several (NHWC).",
 )
 @options.option(
+    "--novelty",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Also output how unlike the good images of a memory an image is: what `onnxray novelty fit` wrote.",
+)
+@options.option(
     "--visualize",
     metavar="LAYER:CHANNEL",
     help="Write a model that draws what a channel looks for, or an objective (logit:CLASS), in place of explaining.",
@@ -105,6 +111,8 @@ def command(as_json: bool, progress: bool, **asked: Any) -> None:
     The new model has the outputs of MODEL, equal up to rounding, and `saliency_map`. With `--target runtime` it has
     one more input, `target_class`, an int64 class index; a negative one means the predicted class. `--triton` and
     `--html` write the same model for a server and for a browser; the page accepts images of any size.
+
+    `--novelty` adds `novelty_score` and `anomaly_map`, distances from the good images, on the pixels of what is fed.
 
     `--visualize` and `--dream` write a model that optimises an image in a loop inside the graph: `image`, (1, C, H, W)
     in 0..1, and `steps` in, `picture` out. `-O` then takes seed, and for dreams rate, jitter and blurs.

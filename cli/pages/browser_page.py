@@ -166,6 +166,17 @@ def _icon() -> str:
     return base64.b64encode(encode(pixels, ".png")).decode("ascii")
 
 
+def _novelty(note: dict[str, Any]) -> dict[str, Any] | None:
+    """What the page needs of a memory that is compiled in."""
+    from ...kernels import colormap
+
+    found = note.get("novelty")
+    if found is None:
+        return None
+    colours = [int(v) for v in colormap.table(colormap.SEQUENTIAL).reshape(-1)]
+    return {"threshold": found["threshold"], "map": "anomaly_map" in found["outputs"], "colours": colours}
+
+
 def answer_facts(source: Model, note: dict[str, Any]) -> dict[str, Any]:
     """Names of inputs and outputs, colours, labels and scores of the classes, as pages read them."""
     from ...engine.errors import CardError, ModelError
@@ -184,6 +195,7 @@ def answer_facts(source: Model, note: dict[str, Any]) -> dict[str, Any]:
         "colours": [int(v) for v in table.reshape(-1)],
         "labels": None,
         "scores": None,
+        "novelty": _novelty(note),
     }
     try:
         found = answer_of(source)

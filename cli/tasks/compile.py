@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from ...engine.preprocess.card import Card
 
 
+# What --method is where nothing is explained.
+NONE = "none"
+
+
 @dataclass(frozen=True)
 class CompileOptions:
     """What `onnxray compile` is asked for, in the words of the command line."""
@@ -28,6 +32,7 @@ class CompileOptions:
     upsample: str
     normalize: str
     preprocess: str | None
+    novelty: Path | None
     visualize: str | None
     dream: str | None
     out: Path | None
@@ -58,18 +63,25 @@ def compile_files(
     Raises UnknownName, MethodError, TargetError for what is asked for, ModelError, CardError, OutputError for files.
     """
     from ...engine.compile import compile as compile_model
+    from ...engine.errors import MethodError
     from ...engine.methods.registry import parse
+    from ...engine.novelty.memory import Novelty
 
     _check_out(options)
     if options.optimises:
         return _described(*_optimiser(options, write_page))
-    values = parse(options.method, named_values(options.settings))
+    explains = options.method != NONE
+    values = parse(options.method, named_values(options.settings)) if explains else named_values(options.settings)
     source = open_model(options.model, options.card)
     if options.preprocess or options.page:
         card = card_of(source, options.quiet)
         if options.page:
             _check_page(card)
-    method: dict[str, Any] = {"method": options.method, "layer": options.layers or None, "target": options.target}
+    if options.page and not explains:
+        raise MethodError("the page shows an explanation: give a method, or leave --html out")
+    memory = None if options.novelty is None else Novelty.load(options.novelty, source)
+    method: dict[str, Any] = {"method": options.method if explains else None, "layer": options.layers or None}
+    method |= {"target": options.target, "novelty": memory}
     compiled: list[Model] = []
 
     def build(default_target: bool, upsample: str, normalize: str, preprocess: str | None) -> Model:
@@ -113,7 +125,7 @@ def _optimiser(
     if options.triton is not None:
         raise MethodError("a file that optimises an image takes one at a time, Triton batches: leave --triton out")
     given = (options.method, *options.layers, options.target, options.upsample, options.normalize, options.preprocess)
-    if given != ("grad-cam", "predicted", "input", "none", None):
+    if (*given, options.novelty) != ("grad-cam", "predicted", "input", "none", None, None):
         raise MethodError("a file that optimises an image explains nothing: leave out what only explanations have")
     card = dict(options.card)
     asked: dict[str, Any] = {"visualize": options.visualize, "dream": options.dream, "size": card.pop("size", None)}
@@ -144,8 +156,15 @@ def _described(source: Model, first: Model, made: Mapping[str, Any]) -> dict[str
 
 def as_text(result: Mapping[str, Any]) -> str:
     """The written models in lines: method, inputs, outputs, files."""
-    where = f" at {result['layer']} ({result['layer_reason']})" if result["layer"] else ""
-    lines = [f"{result['method']}{where}, target {result['target']}"]
+    lines = []
+    if result["method"] is not None:
+        where = f" at {result['layer']} ({result['layer_reason']})" if result["layer"] else ""
+        lines.append(f"{result['method']}{where}, target {result['target']}")
+    if "novelty" in result:
+        novelty = result["novelty"]
+        lines.append(
+            f"novelty by {novelty['method']} at {', '.join(novelty['layers'])}, above {novelty['threshold']:.4g}"
+        )
     before, after = result["nodes"]
     lines.append(f"opset {result['opset']}, {after} nodes ({before} before)")
     lines += [f"  input   {text}" for text in result["inputs"]]
