@@ -39,7 +39,7 @@ def command() -> None:
     help="Distance to the nearest good patch, from a Gaussian at each place, or of whole images (no map).",
 )
 @options.option(
-    "--rows", type=click.IntRange(min=1), default=1000, show_default=True, metavar="N", help="Patches that are kept."
+    "--rows", type=click.IntRange(min=1), default=300, show_default=True, metavar="N", help="Patches that are kept."
 )
 @options.option(
     "--dimensions",

@@ -75,7 +75,7 @@ def fit(
     *,
     layers: str | Layer | Iterable[str | Layer] | None = None,
     method: str = "patchcore",
-    rows: int = 1000,
+    rows: int = 300,
     dimensions: int | None = None,
     false_alarms: float = 0.05,
     seed: int = 0,

@@ -78,12 +78,14 @@ class PatchMemory:
         """(N, P): about the mean of the rows, |x|^2 - 2 max(x . row - |row|^2 / 2)."""
         middle = self.rows.mean(axis=0, dtype=np.float64)
         centred = self.rows - middle
-        x = op.Sub(features, op.const(middle.astype(np.float32)))
-        products = op.MatMul(x, op.const(np.ascontiguousarray(centred.T, np.float32)))
-        near = op.Sub(products, op.const(((centred**2).sum(axis=1) / 2).astype(np.float32)))
-        best = op.ReduceMax(near, [2], keepdims=0)
-        square = op.Sub(op.ReduceSumSquare(x, [2], keepdims=0), op.Mul(best, op.const(2.0, like=best)))
-        return op.Sqrt(op.Max(square, op.const(0.0, like=square)))
+        places = op.shape(features)[1]
+        x = op.Reshape(op.Sub(features, op.const(middle.astype(np.float32))), op.const([-1, self.rows.shape[1]]))
+        offsets = op.const((-(centred**2).sum(axis=1) / 2).astype(np.float32))
+        near = op.Gemm(x, op.const(np.ascontiguousarray(centred.T, np.float32)), offsets)
+        best = op.ReduceMax(near, [1], keepdims=0)
+        square = op.Sub(op.ReduceSumSquare(x, [1], keepdims=0), op.Mul(best, op.const(2.0, like=best)))
+        distances = op.Sqrt(op.Max(square, op.const(0.0, like=square)))
+        return op.Reshape(distances, op.const([-1, places]))
 
 
 @scorer("patchcore")
