@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,22 @@ def to_rle(mask: NDArray[np.bool_]) -> dict[str, Any]:
     runs = np.diff(ends).tolist()
     counts = runs if flat.size == 0 or not flat[0] else [0, *runs]  # the first run is of zeros
     return {"size": [int(mask.shape[0]), int(mask.shape[1])], "counts": _compressed(counts)}
+
+
+def from_rle(rle: Mapping[str, Any]) -> NDArray[np.bool_]:
+    """The mask (H, W) of COCO's compressed run-length encoding, as `to_rle` writes it."""
+    counts: list[int] = []
+    value, shift = 0, 0
+    for character in rle["counts"]:
+        bits = ord(character) - 48
+        value |= (bits & 0x1F) << shift
+        shift += 5
+        if not bits & 0x20:
+            value -= (1 << shift) if bits & 0x10 else 0
+            counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+            value, shift = 0, 0
+    flat = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
+    return flat.reshape(tuple(rle["size"]), order="F")
 
 
 def _compressed(counts: list[int]) -> str:

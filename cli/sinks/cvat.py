@@ -7,7 +7,7 @@ first of what is not in the mask.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import groupby
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
@@ -15,6 +15,7 @@ from xml.sax.saxutils import escape, quoteattr
 import numpy as np
 from numpy.typing import NDArray
 
+from ..files.rle import from_rle
 from .collected import Collected, label_of, settings_of, shapes_of
 from .sink import Record
 
@@ -72,25 +73,6 @@ def runs_of(mask: NDArray[np.bool_]) -> list[int]:
     runs = [(value, sum(1 for _ in run)) for value, run in groupby(mask.ravel().tolist())]
     counts = [count for _, count in runs]
     return [0, *counts] if runs and runs[0][0] else counts
-
-
-def from_rle(rle: Mapping[str, Any]) -> NDArray[np.bool_]:
-    """The mask (H, W) of COCO's compressed run-length encoding, as `to_rle` writes it."""
-    counts: list[int] = []
-    value, shift = 0, 0
-    for character in rle["counts"]:
-        bits = ord(character) - 48
-        value |= (bits & 0x1F) << shift
-        shift += 5
-        if not bits & 0x20:
-            value -= (1 << shift) if bits & 0x10 else 0
-            counts.append(value + (counts[-2] if len(counts) > 2 else 0))
-            value, shift = 0, 0
-    return _flat(counts).reshape(tuple(rle["size"]), order="F")
-
-
-def _flat(counts: Sequence[int]) -> NDArray[np.bool_]:
-    return np.repeat(np.arange(len(counts)) % 2 == 1, counts)
 
 
 def _attributes(values: Mapping[str, Any]) -> str:

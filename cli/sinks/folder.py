@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ...engine.atomic import atomic, leftover
 from ..files.manifest import plain
+from ..files.rle import from_rle
 from ..files.run import slug
 from .sink import Record
 
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 
 
 class Folder:
-    """Files of each image: NAME-ID-METHOD.npy, -overlay.png, and NAME-ID.json; written whole or not at all."""
+    """Files of each image: NAME-ID-METHOD.npy, -overlay.png and, of the hottest region, -mask.png; and NAME-ID.json.
+
+    Each is written whole or not at all.
+    """
 
     def __init__(self, path: str) -> None:
         self.folder = Path(path)
@@ -33,10 +37,13 @@ class Folder:
 
         from ..files.images import write
 
-        for name, e in named(record):
+        regions = [entry.get("region") or {} for entry in record.fields.get("maps", ())]
+        for number, (name, e) in enumerate(named(record)):
             with atomic(self.folder / f"{name}.npy") as temporary, temporary.open("wb") as file:
                 np.save(file, e.values, allow_pickle=False)
             write(self.folder / f"{name}-overlay.png", e.overlay())
+            if number < len(regions) and (rle := regions[number].get("rle")) is not None:
+                write(self.folder / f"{name}-mask.png", from_rle(rle).astype(np.uint8) * 255)
         with atomic(self.folder / f"{base_of(record)}.json") as temporary:
             text = json.dumps(plain({"id": record.id, **record.fields}), indent=2)
             temporary.write_text(text + "\n", encoding="utf-8")

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import onnxray
-from onnxray.cli.files.rle import to_rle
-from onnxray.cli.sinks.cvat import from_rle, runs_of
+from onnxray.cli.files.rle import from_rle, to_rle
+from onnxray.cli.sinks.cvat import runs_of
 from onnxray.cli.sinks.registry import sink_of
 from onnxray.cli.sinks.sink import Record
 from onnxray.cli.tasks.measures import Measures

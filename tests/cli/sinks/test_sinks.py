@@ -12,10 +12,12 @@ import pytest
 import onnxray
 from onnxray.cli.commands.watch import command
 from onnxray.cli.files.images import read
+from onnxray.cli.files.rle import from_rle
 from onnxray.cli.sinks.folder import Folder
 from onnxray.cli.sinks.jsonl import JsonLines, Standard
 from onnxray.cli.sinks.registry import SINKS, sink_of
 from onnxray.cli.sinks.sink import Record
+from onnxray.cli.tasks.measures import Measures
 from onnxray.engine.errors import OutputError, UnknownName
 
 
@@ -52,16 +54,22 @@ def test_a_folder(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / ".onnxray-0123456789ab.part").write_text("of a process that was killed")
     sink.open()
-    sink.write(Record("0123456789abcdef", photo, {"path": str(photo)}, e.image, (e,)))
+    region = Measures().of(e)
+    fields = {"path": str(photo), "maps": [{"method": e.method, "region": region}]}
+    sink.write(Record("0123456789abcdef", photo, fields, e.image, (e,)))
     sink.close()
     base = f"{photo.stem}-0123456789"
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        f"{base}-grad-cam-mask.png",
         f"{base}-grad-cam-overlay.png",
         f"{base}-grad-cam.npy",
         f"{base}.json",
     ]
     np.testing.assert_array_equal(np.load(tmp_path / "out" / f"{base}-grad-cam.npy"), e.values)
     np.testing.assert_array_equal(read(tmp_path / "out" / f"{base}-grad-cam-overlay.png"), e.overlay())
+    mask = read(tmp_path / "out" / f"{base}-grad-cam-mask.png")[..., 0] == 255
+    np.testing.assert_array_equal(mask, from_rle(region["rle"]))
+    assert mask.sum() == region["area"]
 
 
 def test_the_help_of_watch_names_every_sink() -> None:
