@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .microscope import finish
-from .site.folder import FACTS, LIVE, is_site, read_facts
+from .site.folder import FACTS, LIVE, SPEAKING, is_site, read_facts
 from .site.missing import all_due, missing_in
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ def _copy(part: Path, run: Run) -> None:
     from ...engine.errors import OutputError
     from ..files.sheet import read_record
 
-    data = [part / FACTS, *part.glob("data/*.json"), *part.glob("data/layers/*.json")]
+    known = [path for path in part.glob("data/*.json") if path != part / SPEAKING]
+    data = [part / FACTS, *known, *part.glob("data/layers/*.json")]
     live = [path for path in sorted(part.glob(f"{LIVE}/**/*.js")) if path.name != "live.js"]
     sheets = [path for folder in ("layers/*", "images") for path in part.glob(f"{folder}/*.jpg")]
     for path in [*data, *live, *(path for path in sheets if read_record(path) is not None)]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..parameters.inputs import BUILTIN, SAMPLES, card_or_none, find_labelled_images, open_model
-from .site.folder import FACTS, FORMAT, IMAGES, LINKS, PART, LayerFiles, read_json, write_json
+from .site.folder import FACTS, FORMAT, IMAGES, LINKS, PART, SPEAKING, LayerFiles, read_json, write_json
 from .site.missing import Due, missing_in
 from .site.plan import COARSE, COLUMNS, KINDS, Piece, SiteLayer, first_pieces, of_shard, pieces, site_layers, superseded
 
@@ -224,6 +224,7 @@ class _Work:
                 known = {"images": [], "count": 0, "failures": {}}
                 write_json(self.folder / IMAGES, known)
             survey.part.unlink(missing_ok=True)
+            (self.folder / SPEAKING).unlink(missing_ok=True)
         failures = known["failures"] if known is not None else {}
         for path, text in failures.items():
             bar.say(text, error=True)
@@ -238,10 +239,16 @@ class _Work:
         from .site.speaking import classes_of_units
         from .site.survey import BEST, image_list, numbers_of, thumbs
 
-        classes = classes_of_units(model, survey, layers, runtime)
+        # It takes a while, so a run that goes on need not do it again.
+        classes = read_json(self.folder / SPEAKING) if survey.was_whole and self._given is None else None
+        if classes is None:
+            found_classes = classes_of_units(model, survey, layers, runtime)
+            classes = {name: {str(unit): named for unit, named in of.items()} for name, of in found_classes.items()}
+            write_json(self.folder / SPEAKING, classes, dense=True)
         for name, tiles, record in thumbs(survey):
             write_sheet(self.folder / name, tiles, COLUMNS * 2, record)
         cache, made = Cache(), 0
+        hot = Heats(survey, model, [layer for layer in layers if layer.name in survey.top.layers], runtime)
         for layer in layers:
             if layer.name not in survey.top.layers:
                 continue
@@ -251,16 +258,15 @@ class _Work:
             if made and self.late():
                 return None
             made += 1
-            hot = Heats(survey, model, layer, runtime)
             for number, units in layer.sheets:
                 tiles, record = crops(survey, layer, units, cache)
                 write_sheet(self.folder / names.crops(number), tiles, BEST, record)
-                if hot.known:
+                if hot.has(layer):
                     drawn = heats(survey, hot, layer, units, tiles)
                     write_sheet(self.folder / names.heats(number), drawn, BEST, record)
             found = numbers_of(survey.top, layer)
             for unit, named in classes.get(layer.name, {}).items():
-                found["units"][str(unit)]["classes"] = named
+                found["units"][unit]["classes"] = named
             write_json(self.folder / names.numbers, found)
         known = {"images": image_list(survey.top), "count": survey.top.count, "failures": survey.failures}
         write_json(self.folder / IMAGES, known)
@@ -305,8 +311,7 @@ class _Work:
 def finish(run: Run, write_pages: Pages) -> None:
     """The pages of all that is there; then coarse sheets go that no page shows any more."""
     files = write_pages(run.folder)
-    if (run.folder / PART).is_file():
-        files.append(PART)
+    files += [name for name in (PART, SPEAKING) if (run.folder / name).is_file()]
     gone = {path for path in run.folder.glob("layers/*/*.jpg") if superseded(run.folder, _relative(run.folder, path))}
     for path in gone:
         path.unlink()

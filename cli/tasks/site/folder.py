@@ -15,6 +15,8 @@ from ...files.manifest import indented, plain
 FACTS, LINKS, IMAGES = "data/site.json", "data/links.json", "data/images.json"
 # The survey of images while it is unfinished.
 PART = "data/unfinished.npz"
+# The classes that units speak for, while what the images say is written.
+SPEAKING = "data/unfinished.json"
 # The folder of the live page, and the file in it that is written last.
 LIVE, LIVE_FACTS = "live", "live/facts.js"
 # Of the form of what a site's folder holds.

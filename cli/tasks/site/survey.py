@@ -48,6 +48,8 @@ class Survey:
     was_whole: bool = False
     failures: dict[str, str] = field(default_factory=dict)
     paths: dict[str, Path] = field(default_factory=dict)
+    _of: str = field(default="", repr=False)
+    _strongest: dict[int, tuple[Example, ...]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         for path, _ in self.files:
@@ -133,6 +135,15 @@ class Survey:
                 continue
             places.append(place)
             yield Picture(names[place], pixels, label)
+
+    def strongest(self, layer: str, unit: int) -> tuple[Example, ...]:
+        """The images of a unit that are shown, strongest first; those of the last layer asked for are kept."""
+        assert self.top is not None
+        if layer != self._of:
+            self._of, self._strongest = layer, {}
+        if unit not in self._strongest:
+            self._strongest[unit] = self.top.strongest(layer, unit)[:BEST]
+        return self._strongest[unit]
 
     def stored(self, name: str) -> NDArray[Any]:
         """An image as the model takes it, again. Raises ImageError."""
@@ -237,7 +248,7 @@ def numbers_of(top: Top, layer: SiteLayer) -> dict[str, Any]:
             "lowest": float(statistics.lowest[unit]),
             "firing": int(statistics.firing[unit]),
             "histogram": _histogram(found.sample[:, unit]),
-            "strongest": [_shown(e, places) for e in top.strongest(layer.name, unit)],
+            "strongest": [_shown(e, places) for e in top.strongest(layer.name, unit)[:BEST]],
             "weakest": [_shown(e, places) for e in top.weakest(layer.name, unit)[:5]],
             "levels": [_shown(e, places) for e in top.quantiles(layer.name, unit, LEVELS)],
             "alike": _most_alike(alike, unit),

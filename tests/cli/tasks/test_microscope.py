@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -340,28 +341,54 @@ def test_python_and_the_command_line_make_the_same(
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_it_goes_on(model: Path, tmp_path: Path, run: Callable[..., Result]) -> None:
-    """Whatever is on disk then is whole, and the end is what it would have been."""
-    assert run("microscope", model, "-o", tmp_path / "whole", *FEW, "--steps", 4).exit_code == 0
-    command = [
-        sys.executable,
-        "-m",
-        "onnxray",
-        "microscope",
-        model,
-        "-o",
-        tmp_path / "site",
-        *FEW,
-        "--steps",
-        4,
-        "--resume",
-    ]
-    moments = random.Random(3)
-    for _ in range(4):
+def test_killed_at_any_moment_it_goes_on(model: Path, photos: Path, tmp_path: Path, run: Callable[..., Result]) -> None:
+    """Whatever is on disk then is whole, and the end is what it would have been: ONNXRAY_KILLS times, by default 4."""
+    work = ("microscope", model, photos, "--steps", 6, "--picture-size", 32, "-q")
+    assert run(*work, "-o", tmp_path / "whole").exit_code == 0
+    often = "microscope._EVERY, microscope._TIMES = 0.3, 0.0"  # pages are written again and again
+    program = f"from onnxray.cli.tasks import microscope; {often}; from onnxray.cli.main import main; main()"
+    command = [sys.executable, "-c", program, *work, "-o", tmp_path / "site", "--resume"]
+    moments, kills = random.Random(3), int(os.environ.get("ONNXRAY_KILLS", "4"))
+    while kills:
         process = subprocess.Popen([str(c) for c in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(moments.uniform(1.0, 6.0))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        check(tmp_path / "site")
-    assert run("microscope", model, "-o", tmp_path / "site", *FEW, "--steps", 4, "--resume").exit_code == 0
+        try:
+            process.wait(moments.uniform(1.0, 6.0))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills -= 1
+            check(tmp_path / "site")
+        else:  # it was faster: once more from the start
+            assert process.returncode == 0
+            assert files_of(tmp_path / "site") == files_of(tmp_path / "whole")
+            shutil.rmtree(tmp_path / "site")
+    assert run(*work, "-o", tmp_path / "site", "--resume").exit_code == 0
     assert files_of(tmp_path / "site") == files_of(tmp_path / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["48k", "120k", "240k"])
+def test_a_disk_that_fills_up(run: Callable[..., Result], model: Path, photos: Path, tmp_path: Path, size: str) -> None:
+    """A real file system of that size: one line, nothing broken; with more room the run goes on to the same end."""
+    disk, work = tmp_path / "disk", ("microscope", model, photos, *FEW)
+    disk.mkdir()
+    mount = shutil.which("mount")
+    if (
+        mount is None
+        or subprocess.run(
+            [mount, "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk], capture_output=True, check=False
+        ).returncode
+    ):
+        pytest.skip("no right to mount a file system")
+    try:
+        done = run(*work, "-o", disk / "site")
+        assert done.exit_code == 1
+        assert "No space left on device" in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+        check(disk / "site")
+        subprocess.run([mount, "-o", "remount,size=64m", disk], check=True)
+        assert run(*work, "-o", disk / "site", "--resume").exit_code == 0
+        assert run(*work, "-o", tmp_path / "whole").exit_code == 0
+        assert files_of(disk / "site") == files_of(tmp_path / "whole")
+    finally:
+        subprocess.run(["umount", disk], check=True)

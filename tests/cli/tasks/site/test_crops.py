@@ -44,8 +44,8 @@ def test_heat_over_a_crop_is_the_unit_s_heat_over_the_image(parse: Any, tmp_path
     layer = site_layers(model, ("r",), "")[0]
     survey, seen = Survey(files, tmp_path / "part.npz"), 0
     survey.run(model, [layer], RunOptions(), lambda _: None, lambda: False)
-    heats = Heats(survey, model, layer, RunOptions())
-    assert heats.known
+    heats = Heats(survey, model, [layer], RunOptions())
+    assert heats.has(layer)
     assert survey.top is not None
     for unit in (0, 1):
         for example in survey.top.strongest("r", unit)[:BEST]:
@@ -56,7 +56,7 @@ def test_heat_over_a_crop_is_the_unit_s_heat_over_the_image(parse: Any, tmp_path
             values = onnxray.activations(model, survey.pixels(example.image.name), ["a"])["a"][0, unit]
             whole = place(find_card(model), size).to_image(values, fill=np.nan)
             expected = whole[y0:y1, x0:x1]
-            np.testing.assert_allclose(heats.over(example, unit), expected, atol=2e-3 * np.abs(values).max())
+            np.testing.assert_allclose(heats.over(layer, unit, example), expected, atol=2e-3 * np.abs(values).max())
             assert np.nanmax(expected) <= example.value * 1.001
     assert seen
 
@@ -72,4 +72,4 @@ def test_units_of_one_place_have_no_heat(parse: Any, tmp_path: Path) -> None:
     layer = site_layers(model, (), "")[0]
     survey = Survey([(tmp_path / "a.png", None)], tmp_path / "part.npz")
     survey.run(model, [layer], RunOptions(), lambda _: None, lambda: False)
-    assert not Heats(survey, model, layer, RunOptions()).known
+    assert not Heats(survey, model, [layer], RunOptions()).has(layer)
