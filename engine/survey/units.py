@@ -83,12 +83,16 @@ class UnitLayer:
         It is cut at the edges of what the model sees of the image; of a place that sees only padding, nothing is left
         and the box has no area.
         """
-        low, high = self.plane_box(place)
-        (y0, x0), (y1, x1) = geometry.to_original(low), geometry.to_original(high)
-        top, left, bottom, right = geometry.box
-        ys = (min(max(y0, top), bottom), min(max(y1, top), bottom))
-        xs = (min(max(x0, left), right), min(max(x1, left), right))
-        return float(ys[0]), float(xs[0]), float(ys[1]), float(xs[1])
+        seen = geometry.box
+        # Plain numbers, as `Geometry.to_original` computes them: a survey has hundreds of thousands of boxes.
+        ends = [
+            [
+                min(max((end[axis] - geometry.offset[axis]) * share, seen[axis]), seen[axis + 2])
+                for axis, share in enumerate(a / b for a, b in zip(geometry.original, geometry.resized, strict=True))
+            ]
+            for end in self._ends(place)
+        ]
+        return ends[0][0], ends[0][1], ends[1][0], ends[1][1]
 
     def to_mapping(self) -> dict[str, Any]:
         """As JSON-like data, without `order`, which only a run needs."""
@@ -110,17 +114,24 @@ class UnitLayer:
 
     def plane_box(self, place: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """First and last corner (y, x) of what the place sees, in pixels of the model's input; it may reach beyond."""
-        plane = np.array(self.plane, np.float64)
+        low, high = self._ends(place)
+        return np.array(low, np.float64), np.array(high, np.float64)
+
+    def _ends(self, place: int) -> tuple[list[float], list[float]]:
+        plane = [float(side) for side in self.plane]
         if len(self.grid) != 2:
-            return np.zeros(2), plane
-        cell = np.array(self.cell(place), np.float64)
+            return [0.0, 0.0], plane
+        cell = (float(place // self.grid[1]), float(place % self.grid[1]))
         if self.field is not None:
-            size, stride, offset = (np.array(part, np.float64) for part in self.field)
-            middle = cell * stride + offset + 0.5
-            return middle - size / 2, middle + size / 2
+            parts = zip(cell, *self.field, strict=True)
+            both = [(at * stride + offset + 0.5, size / 2) for at, size, stride, offset in parts]
+            return [middle - half for middle, half in both], [middle + half for middle, half in both]
         if self.kind == "tokens":
-            return cell * plane / self.grid, (cell + 1) * plane / self.grid
-        return np.zeros(2), plane
+            sides = list(zip(cell, plane, self.grid, strict=True))
+            return [at * side / cells for at, side, cells in sides], [
+                (at + 1) * side / cells for at, side, cells in sides
+            ]
+        return [0.0, 0.0], plane
 
 
 def unit_layers(
