@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 PANEL = 224
 OTHERS = 12
 _ACROSS = 4
+# Pixels that are looked at at once.
+_WHOLE = 1 << 20
 
 
 class Sheet:
@@ -36,6 +38,7 @@ class Sheet:
         self._targets: dict[str, str] = {}
         self._layers: dict[str, None] = {}
         self._image: NDArray[np.uint8] | None = None
+        self._is_veiled = False
 
     def add(
         self,
@@ -52,7 +55,9 @@ class Sheet:
         from .crop import own_range, pair, support
 
         if self._image is None:
-            self._image = seen(self._pixels, e)
+            whole = seen(self._pixels, e)  # as large as the image: only what is shown of it is kept
+            self._image, self._is_veiled = figure.framed(figure.picture(whole, PANEL)), whole is not self._pixels
+            del whole
         place = support(e) if self.colormap is None else None
         if place:
             range = own_range(e)
@@ -84,9 +89,9 @@ class Sheet:
         scores = [f"{label}: {score}" for label, score in self._targets.items()]
         lines = ["; ".join(scores) if len(scores) == 1 else "Methods are rows, what they explain is above the columns."]
         lines += [f"Class activation maps at {', '.join(self._layers)}."] if self._layers else []
-        if self._image is not None and self._image is not self._pixels:
+        if self._is_veiled:
             lines.append("Pale gray edges: the model does not see them.")
-        image = figure.framed(figure.picture(self._pixels if self._image is None else self._image, PANEL))
+        image = self._image if self._image is not None else figure.framed(figure.picture(self._pixels, PANEL))
         body = self._flow(image) if len(scores) < 2 else self._table(image)
         return figure.page(f"Explanations of {self.name}", [line for line in lines if line], [body])
 
@@ -129,11 +134,15 @@ def seen(pixels: NDArray[np.uint8], e: Explanation) -> NDArray[np.uint8]:
     if e.geometry is None:
         return pixels
     geometry = replace(e.geometry, original=pixels.shape[:2])  # the image may be a smaller copy of the explained one
-    unseen = np.isnan(geometry.to_image(np.zeros((1, 1), np.float32), "nearest", fill=float("nan")))
-    if not unseen.any():
-        return pixels
-    out: NDArray[np.uint8] = pixels.copy()
-    out[unseen] = veiled(pixels[unseen])
+    out = pixels
+    height, width = pixels.shape[:2]
+    step = max(1, _WHOLE // max(width, 1))
+    for start in range(0, height, step):
+        rows = (start, min(height, start + step))
+        unseen = np.isnan(geometry.to_image(np.zeros((1, 1), np.float32), "nearest", fill=float("nan"), rows=rows))
+        if unseen.any():
+            out = pixels.copy() if out is pixels else out
+            out[slice(*rows)][unseen] = veiled(pixels[slice(*rows)][unseen])
     return out
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ...engine.preprocess.geometry import Geometry
 
 TILE = 128
+# Pixels of a photo that a map is laid on at once.
+_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,14 @@ def overlay(values: NDArray[np.float32], photo: Photo, scale: Scale, alpha: floa
     from ...kernels import colormap
     from ...kernels.render import render
 
-    spread = photo.geometry.to_image(values, fill=float("nan"))
-    return render(spread, photo.pixels, colormap.table(scale.table), scale.lo, scale.hi, alpha)
+    out: Block = np.empty(photo.pixels.shape, np.uint8)
+    table, (height, width) = colormap.table(scale.table), out.shape[:2]
+    step = max(1, _AT_ONCE // width)
+    for start in range(0, height, step):
+        rows = slice(start, min(height, start + step))
+        spread = photo.geometry.to_image(values, fill=float("nan"), rows=(rows.start, rows.stop))
+        render(spread, photo.pixels[rows], table, scale.lo, scale.hi, alpha, out=out[rows])
+    return out
 
 
 def small(photo: Photo, side: int) -> Photo:
