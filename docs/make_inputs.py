@@ -20,6 +20,7 @@ from onnxray.engine.attribution.explanation import Explanation
 SAMPLES = Path(__file__).parent.parent / "models/samples"
 # What the built-in model's card says.
 PREPARED = {"size": [160, 160], "mean": 114.0, "std": 58.0}
+SPATTER = 4  # the class of the built-in model
 FOLDER = Path(__file__).with_name("images")
 
 
@@ -86,7 +87,7 @@ def volume() -> tuple[Explanation, NDArray[np.float32]]:
         k=np.full((4, 1, 4, 4, 4), 1 / 64, np.float32) * np.float32([1, 0.8, 0.6, 0.4])[:, None, None, None, None],
         h=np.float32(0.3),
     )
-    return onnxray.explain(onnxray.load(proto, answer="number"), given[None], "grad-cam", "mean:y"), given
+    return onnxray.explain(onnxray.load(proto), given[None], "grad-cam", "mean:y"), given
 
 
 def images() -> tuple[Explanation, NDArray[np.float32] | None]:
@@ -105,6 +106,35 @@ def images() -> tuple[Explanation, NDArray[np.float32] | None]:
     return onnxray.explain(loaded, given, "hires-cam"), None
 
 
+def number() -> tuple[Explanation, None]:
+    """A picture, and a number that says how much its spatter counts."""
+    proto = onnxray.load("builtin").proto
+    helper = onnx.helper
+    proto.graph.input.append(helper.make_tensor_value_info("weight", onnx.TensorProto.FLOAT, ["N", 1]))
+    proto.graph.node.append(helper.make_node("Gather", [proto.graph.output[0].name, "which"], ["spatter"], axis=1))
+    proto.graph.node.append(helper.make_node("Mul", ["spatter", "weight"], ["score"]))
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(np.int64([SPATTER]), "which"))
+    del proto.graph.output[:]
+    proto.graph.output.append(helper.make_tensor_value_info("score", onnx.TensorProto.FLOAT, ["N", 1]))
+    given = {"image": SAMPLES / "06-spatter-turned.png", "weight": np.float32([[0.5]])}
+    return onnxray.explain(onnxray.load(proto, answer="number", **PREPARED), given, "grad-cam"), None
+
+
+def text() -> tuple[Explanation, NDArray[np.int64]]:
+    """Token ids, and a model that looks for two of them next to each other."""
+    rng = np.random.default_rng(6)
+    table = rng.standard_normal((30, 8)).astype(np.float32)
+    pair = np.stack([table[7], table[12]], axis=1)[None] / 8
+    proto = model(
+        "m (int64[N, T] ids) => (float[N, 1] y) { e = Gather (table, ids)  t = Transpose <perm = [0, 2, 1]> (e)  "
+        "c = Conv (t, k)  r = Relu (c)  p = GlobalMaxPool (r)  y = Flatten (p) }",
+        table=table,
+        k=pair,
+    )
+    ids = np.int64([[3, 21, 7, 12, 5, 18, 7, 2]])
+    return onnxray.explain(onnxray.load(proto, answer="number"), ids, "integrated-gradients"), ids[0]
+
+
 def texts() -> tuple[Explanation, NDArray[np.int64]]:
     """Two texts that share a word, 5, and how alike they are."""
     table = np.random.default_rng(4).standard_normal((20, 16)).astype(np.float32)
@@ -121,7 +151,16 @@ def texts() -> tuple[Explanation, NDArray[np.int64]]:
     return found, np.concatenate([ids[0] for ids in given.values()])
 
 
-KINDS = {"images": images, "texts": texts, "sound": sound, "series": series, "table": table, "volume": volume}
+KINDS = {
+    "number": number,
+    "text": text,
+    "images": images,
+    "texts": texts,
+    "sound": sound,
+    "series": series,
+    "table": table,
+    "volume": volume,
+}
 
 
 if __name__ == "__main__":

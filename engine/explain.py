@@ -228,7 +228,7 @@ def _why(problem: Problem) -> dict[str, str]:
 
 
 def _at(given: Input) -> dict[str, str]:
-    return {"at": given.name} if given.at and not given.parts else {}
+    return {"at": given.name} if given.at and len(given.parts) < 2 else {}
 
 
 # Targets about classes ask what the output holds; the others name a value.

@@ -36,7 +36,8 @@ def figure_of(e: Explanation, x: NDArray[Any] | None, title: str) -> Block:
     if e.warnings:
         lines += [f"Warning: {text}." for text in e.warnings[:3]]
     blocks = _blocks(e, values, x, scale)
-    return figure.page(title, lines, [*blocks, figure.colour_bar(scale)])
+    own = e.size is None and (e.split or _is_bars(e, values))  # bars say their numbers, texts have a scale of their own
+    return figure.page(title, lines, [*blocks, *([] if own else [figure.colour_bar(scale)])])
 
 
 def values_figure(values: NDArray[Any], title: str, lines: Sequence[str]) -> Block:
@@ -67,6 +68,12 @@ def _scale(e: Explanation, values: NDArray[np.float32]) -> Scale:
     if e.display == "positive":
         return Scale(colormap.SEQUENTIAL, 0.0, max(most, 1e-30))
     return Scale(colormap.DIVERGING, -max(most, 1e-30), max(most, 1e-30))
+
+
+def _is_bars(e: Explanation, values: NDArray[np.float32]) -> bool:
+    """Whether every number is drawn as a bar, and nothing in colours."""
+    single = values.size <= _EACH and sum(n != 1 for n in values.shape) <= 1 and e.extent is None
+    return len(e.inputs) > 1 or single
 
 
 def _blocks(e: Explanation, values: NDArray[np.float32], x: NDArray[Any] | None, scale: Scale) -> list[Block]:
@@ -108,20 +115,21 @@ def _images(e: Explanation) -> list[Block]:
 
 
 def _each(e: Explanation, values: NDArray[np.float32], x: NDArray[Any] | None, scale: Scale) -> list[Block]:
-    """Every token of the texts of a set: bars on one scale, of many a strip for each text."""
+    """Every token of a text, or of those of a set: bars on one scale, of many a strip for each text."""
     if values.ndim > 1:  # embeddings: what their dimensions say together
-        values, x = values.reshape(len(values), -1).sum(axis=1), None
+        values = values.reshape(len(values), -1).sum(axis=1)
         scale = _scale(e, values)
-    given = None if x is None else x.reshape(values.shape)
+    given = None if x is None or x.size != len(values) else x.reshape(values.shape)
+    word = [f"{name}: token" if len(e.inputs) > 1 else "token" for name in e.inputs]
+    names = [f"{text} {i}" for text, size in zip(word, e.split, strict=True) for i in range(size)]
     if len(values) <= _EACH:
-        names = [f"{name}: token {i}" for name, size in zip(e.inputs, e.split, strict=True) for i in range(size)]
         return [_bars(names, values, _texts(given))]
     texts = np.split(values, np.cumsum(e.split)[:-1])
     named = zip(e.inputs, texts, strict=True)
     strips = [figure.panel(figure.stack(_series(text[None], None, scale)), one_line(name)) for name, text in named]
-    names = [f"{name} {i}" for name, text in zip(e.inputs, texts, strict=True) for i in range(len(text))]
     order = np.argsort(-np.abs(np.nan_to_num(values)), kind="stable")[:_MOST]
-    return [*strips, _bars([names[i] for i in order], values[order], _texts(None if given is None else given[order]))]
+    bars = _bars([names[i] for i in order], values[order], _texts(None if given is None else given[order]))
+    return [*strips, figure.colour_bar(scale), bars]
 
 
 def _texts(x: NDArray[Any] | None) -> list[str] | None:

@@ -170,6 +170,8 @@ class Problem:
         note = f"the ids in {given.named} have no gradient: explained by the embeddings that they stand for"
         if not found.parts:
             note = f"{note}, {found.name!r}"
+            parts = ((given.name, found.x.shape[1]),) if found.x.ndim == 3 else ()
+            found = replace(found, parts=parts, part_axis=1)
         return Problem(source, replace(found, notes=(*found.notes, note)), self.asked, (), self._options)
 
     def one_by_one(self) -> list[Problem]:

@@ -109,4 +109,6 @@ def test_token_ids_are_explained_by_what_they_stand_for(
     np.testing.assert_array_equal(e.values, onnxray.explain(proto, ids, "gradient", 1, at="e").values)
     assert e.values.shape == (3, 4)
     assert e.details["at"] == "e"
+    assert e.inputs == ("ids",)
+    np.testing.assert_array_equal(e.parts["ids"], e.values)
     assert any("have no gradient: explained by the embeddings that they stand for, 'e'" in text for text in e.warnings)

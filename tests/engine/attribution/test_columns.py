@@ -117,3 +117,20 @@ def test_columns_of_different_lengths_are_refused() -> None:
         onnxray.explain(pipeline(True), PERSON | {"age": np.float32([[1], [2]])}, "ablation")
     with pytest.raises(ShapeError, match="lacks the columns sex"):
         background_of_columns(onnxray.load(pipeline(True)), {"age": [1], "fare": [2]})
+
+
+def test_shap_agrees() -> None:
+    """The library that users compare with, where it is installed; brute force above is the judge elsewhere."""
+    shap = pytest.importorskip("shap", reason="shap is not installed: coalitions are judged by brute force alone")
+    background = np.concatenate([ROWS["age"], ROWS["fare"], np.float32([[0], [1], [0]])], axis=1)
+    given = np.float32([[50, 12.5, 1]])
+
+    def scores(rows: np.ndarray) -> np.ndarray:
+        return np.array([score(age, fare, "mf"[int(code)]) for age, fare, code in rows])
+
+    expected = shap.KernelExplainer(scores, background).shap_values(given, nsamples=200)
+    model = onnxray.load(pipeline(False), answer="number")
+    rows = {"age": background[:, :1], "fare": background[:, 1:2], "sex": background[:, 2:].astype(np.int64)}
+    person = {"age": given[:, :1], "fare": given[:, 1:2], "sex": given[:, 2:].astype(np.int64)}
+    e = onnxray.explain(model, person, "kernel-shap", background=background_of_columns(model, rows))
+    np.testing.assert_allclose(e.values, np.asarray(expected).reshape(-1), atol=1e-4)
