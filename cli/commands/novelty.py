@@ -95,7 +95,11 @@ def fit(as_json: bool, **asked: Any) -> None:
 @options.model
 @options.images
 @options.option(
-    "--memory", type=click.Path(path_type=Path), required=True, metavar="FILE", help="What `onnxray novelty fit` wrote."
+    "--memory",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="FILE",
+    help="Memory of good images: what `onnxray novelty fit` wrote.",
 )
 @options.option(
     "--alpha",

@@ -25,15 +25,17 @@ ALARMED = 3
 @dataclass(frozen=True)
 class Inspection:
     """What is asked of each image: a rule that says whether it is explained, a part that maps are measured on, the
-    millimetres of a pixel."""
+    millimetres of a pixel; and the memory of good images that the rule's `novelty` is about."""
 
     when: str | None = None
     part: Path | None = None
     mm_per_pixel: float | None = None
+    memory: Path | None = None
 
     def to_mapping(self) -> dict[str, Any]:
         """For manifests: what was asked for."""
         found = {"when": self.when, "part": None if self.part is None else str(self.part), "mm": self.mm_per_pixel}
+        found |= {"memory": None if self.memory is None else str(self.memory)}
         return {name: value for name, value in found.items() if value is not None}
 
 
@@ -51,20 +53,24 @@ class DriftOptions:
 
 
 def inspection(f: F) -> F:
-    """--when, --part and --mm-per-pixel; the command gets one `Inspection`, as `inspection`."""
+    """--when, --memory, --part and --mm-per-pixel; the command gets one `Inspection`, as `inspection`."""
 
     @functools.wraps(f)
-    def command(*args: Any, when: str | None, part: Path | None, mm_per_pixel: float | None, **others: Any) -> Any:
-        return f(*args, inspection=Inspection(when, part, mm_per_pixel), **others)
+    def command(
+        *args: Any, when: str | None, part: Path | None, mm_per_pixel: float | None, memory: Path | None, **others: Any
+    ) -> Any:
+        return f(*args, inspection=Inspection(when, part, mm_per_pixel, memory), **others)
 
     text = "Also give measures in millimetres."
     kind: Any = click.FloatRange(0, min_open=True)
     stack: Any = option("--mm-per-pixel", type=kind, metavar="MM", help=text)(command)
     text = "Mask of a part, white on black: measures the share of the heat on it and the distance of the peak from it."
     stack = option("--part", type=click.Path(path_type=Path), metavar="FILE", help=text)(stack)
+    text = "Memory of good images: what `onnxray novelty fit` wrote."
+    stack = option("--memory", type=click.Path(path_type=Path), metavar="FILE", help=text)(stack)
     text = (
         "Explain only images for which this holds: \"label != 'clean' and score > 0.6\". Names: label, score, "
-        "scores['crack'], index, margin, entropy, path."
+        "scores['crack'], index, margin, entropy, path; with --memory also novelty."
     )
     decorated: F = option("--when", metavar="RULE", help=text)(stack)
     return decorated

@@ -214,7 +214,7 @@ class Explainer:
         self._reports: dict[Path, tuple[list[tuple[str, str]], list[str]]] = {}
         self._summaries = 0
         asked = self.options.inspection
-        self._judge = judge_of(self.model, self.card, asked.when, self.runtime or self.options.common.runtime)
+        self._judge = judge_of(self.model, self.card, asked, self.runtime or self.options.common.runtime)
         is_measured = asked.part is not None or asked.mm_per_pixel is not None
         self._measures = measures_of(self.options.threshold or 0.5, asked) if is_measured else None
 

@@ -116,7 +116,7 @@ def work_of(options: LineOptions, workers: int, runtime: dict[str, Any], keep: P
     usual = BOXES if of_boxes(model, options.targets) else DEFAULT
     methods, _ = chosen_methods(options.methods or (usual,), options.settings)
     card = card_of(model, options.common.quiet)
-    judge = judge_of(model, card, options.inspection.when, runtime)
+    judge = judge_of(model, card, options.inspection, runtime)
     targets = [target_of(text, model, card) for text in options.targets]
     measures = measures_of(options.threshold, options.inspection)
     drifting = drifting_of(model, options.drift, runtime, keep)

@@ -79,8 +79,11 @@ class Rule:
             raise RuleError(f"the rule {self.text!r} cannot be evaluated: {' '.join(str(error).split())}") from error
 
 
-def parse(text: str, labels: Sequence[str] | None = None, count: int | None = None) -> Rule:
+def parse(
+    text: str, labels: Sequence[str] | None = None, count: int | None = None, further: Sequence[str] = ()
+) -> Rule:
     """The rule of an expression, its names and labels checked. labels: of the classes; count: how many there are.
+    further: names of numbers that the rule is given besides NAMES.
 
     Raises RuleError for what is no expression, UnknownName for a name or a label that there is not.
     """
@@ -93,16 +96,16 @@ def parse(text: str, labels: Sequence[str] | None = None, count: int | None = No
             f"the rule {text!r} is no expression: {said}; an example: label != 'clean' and score > 0.6"
         ) from error
     for node in ast.walk(tree):
-        _check(node, labels)
+        _check(node, labels, (*NAMES, *further))
     rule = Rule(text, tree)
     size = count or (len(labels) if labels else 2)
-    rule.holds(names_of(np.full(size, 1 / size), labels, "image.png"))
+    rule.holds({**names_of(np.full(size, 1 / size), labels, "image.png"), **dict.fromkeys(further, 0.0)})
     return rule
 
 
-def _check(node: ast.AST, labels: Sequence[str] | None) -> None:
-    if isinstance(node, ast.Name) and node.id not in NAMES and node.id not in _FUNCTIONS:
-        raise UnknownName("name of a rule", node.id, NAMES, f"there are {', '.join(NAMES)}; texts stand in quotes")
+def _check(node: ast.AST, labels: Sequence[str] | None, names: Sequence[str]) -> None:
+    if isinstance(node, ast.Name) and node.id not in names and node.id not in _FUNCTIONS:
+        raise UnknownName("name of a rule", node.id, names, f"there are {', '.join(names)}; texts stand in quotes")
     if labels is None:
         return
     if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str):

@@ -26,10 +26,12 @@ def test_snippet_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
 
 def test_pictures_and_options_are_there() -> None:
     from onnxray.cli.commands.compile import command as compile_command
+    from onnxray.cli.commands.explain import command as explain
     from onnxray.cli.commands.novelty import fit, score
+    from onnxray.cli.commands.watch import command as watch
 
     pictures = re.findall(r"\]\((images/[^)]*)\)", TEXT)
     assert pictures
     assert all((DOCS / picture).is_file() for picture in pictures)
-    known = {o for command in (fit, score, compile_command) for p in command.params for o in p.opts}
+    known = {o for command in (fit, score, compile_command, explain, watch) for p in command.params for o in p.opts}
     assert set(re.findall(r"(?<![\w-])(--[a-z][a-z-]+)", TEXT)) <= known

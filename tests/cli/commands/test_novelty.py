@@ -116,6 +116,23 @@ def test_the_page_knows_the_threshold(folder: Path) -> None:
     assert facts["novelty"]["map"] is True
 
 
+def test_rules_know_the_novelty(folder: Path, run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("simpleeval")
+    memory = folder / "memory.npz"
+    threshold = onnxray.Novelty.load(memory, "builtin").calibration.threshold
+    rule = ("--when", f"novelty > {threshold}")
+    out = tmp_path / "out"
+    done = run("explain", "builtin", folder / "test", "--memory", memory, *rule, "-o", out, "-q")
+    assert done.exit_code == 0, done.output
+    bad, good = json.loads((out / "manifest.json").read_text())["images"]
+    assert (bad["explained"], good["explained"]) == (True, False)
+    assert bad["prediction"]["novelty"] > threshold >= good["prediction"]["novelty"]
+    unknown = run("explain", "builtin", folder / "test", *rule, "-o", tmp_path / "x")
+    assert "no name of a rule named 'novelty'" in unknown.stderr
+    alone = run("explain", "builtin", folder / "test", "--memory", memory, "-o", tmp_path / "y")
+    assert "--memory has no effect without --when" in alone.stderr
+
+
 def test_bad_input_has_one_line(folder: Path, run: Run, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     memory = folder / "memory.npz"
