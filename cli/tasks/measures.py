@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...engine.errors import ImageError
+from ...engine.errors import ImageError, ShapeError
 from ..figures.hottest_region import hottest
 from ..files.images import connected_parts
 from ..files.rle import to_rle
@@ -31,7 +31,7 @@ class Measures:
     def of(self, e: Explanation) -> dict[str, Any]:
         """For records: boxes are y0, x0, y1, x1 in pixels, the ends not included; a peak is y, x.
 
-        Raises ImageError where the part's mask has another size than the image.
+        Raises ShapeError where the part's mask has another size than the image.
         """
         heat = e.heatmap
         regions = hottest(heat, self.threshold)
@@ -61,7 +61,7 @@ class Measures:
         if self.part is None:
             return {}
         if self.part.shape != heat.shape:
-            raise ImageError(
+            raise ShapeError(
                 f"the mask of --part has {self.part.shape[1]} x {self.part.shape[0]} pixels, the image "
                 f"{heat.shape[1]} x {heat.shape[0]}: give a mask of the image's size"
             )

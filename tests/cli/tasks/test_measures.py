@@ -11,7 +11,7 @@ import pytest
 
 from onnxray.cli.files.images import write
 from onnxray.cli.tasks.measures import Measures, read_part
-from onnxray.engine.errors import ImageError
+from onnxray.engine.errors import ImageError, ShapeError
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_maps_without_heat(map_: Any) -> None:
 
 
 def test_masks_that_do_not_fit(map_: Any, tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="has 3 x 2 pixels, the image 60 x 40"):
+    with pytest.raises(ShapeError, match="has 3 x 2 pixels, the image 60 x 40"):
         Measures(0.5, np.ones((2, 3), np.bool_)).of(map_)
     with pytest.raises(ImageError, match="is empty"):
         read_part(write(tmp_path / "none.png", np.zeros((4, 4, 3), np.uint8)))

@@ -104,6 +104,16 @@ def test_unreadable_images_fail_alone(run: Run, model: Path, photos: Path, tmp_p
     assert "1 of" in done.stderr
 
 
+def test_an_image_of_another_size_than_the_part_is_named(
+    run: Run, model: Path, photos: Path, mask: Path, tmp_path: Path
+) -> None:
+    done = run(
+        "explain", model, photos / "ramp.png", photos / "noise.png", "--part", mask, "--to", tmp_path / "x.jsonl"
+    )
+    assert done.exit_code == 1
+    assert "noise.png: the mask of --part has 56 x 40 pixels, the image 20 x 32" in done.stderr
+
+
 def test_drift_of_a_folder(run: Run, tmp_path: Path) -> None:
     images = [*onnxray.samples()[:4], *[tmp_path / f"dark-{n}.png" for n in range(3)]]
     for path in images[4:]:
