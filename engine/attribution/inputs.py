@@ -135,7 +135,7 @@ def _zero_states(model: Model, given: Mapping[str, Any]) -> dict[str, NDArray[An
     sizes = concrete_shapes(model)
     found = {}
     for name in missing:
-        shape, dtype = sizes.get(name), model.value(name).dtype
+        shape, dtype = _of_one_sample(sizes.get(name), model.value(name)), model.value(name).dtype
         if shape is None or dtype is None or math.prod(shape) * dtype.itemsize > _MOST_BYTES:
             raise ShapeError(
                 f"the shape of the state {model.value(name)} is not known: give it, zeros at the first step"
@@ -145,6 +145,16 @@ def _zero_states(model: Model, given: Mapping[str, Any]) -> dict[str, NDArray[An
             shape = tuple(n if i == 0 or isinstance(d, int) else 0 for i, (n, d) in enumerate(sizes_of))
         found[name] = np.zeros(shape, dtype)
     return found
+
+
+def _of_one_sample(shape: tuple[int, ...] | None, state: Value) -> tuple[int, ...] | None:
+    """The shape of a state for one sample: of (layers, ?, units) the open axis is that of samples."""
+    declared = state.shape
+    if shape is None or declared is None or len(shape) != 3:
+        return shape
+    layers, samples, units = declared
+    bare = isinstance(layers, int) and samples is None and isinstance(units, int)
+    return (shape[0], 1, shape[2]) if bare else shape
 
 
 def input_at(

@@ -141,3 +141,21 @@ def test_pixels_that_look_like_a_tensor_are_refused_with_advice(photos_model: on
     assert "convert them to float32" not in str(refused.value)
     if isinstance(wrong, np.ndarray):
         assert "uint8 (H, W, 3)" in str(refused.value)
+
+
+def test_a_state_without_named_axes_is_of_one_sample(parse: Callable[..., onnx.ModelProto]) -> None:
+    """(layers, ?, units): the open axis is that of samples, whatever an open length is elsewhere."""
+    rng = np.random.default_rng(0)
+    proto = parse(
+        "m (float[N, T] x, float[1, ?, 4] h) => (float[N, 4] y, float[1, N, 4] hn) { t = Transpose <perm = [1, 0]> (x)  "
+        "u = Unsqueeze (t, last)  s, hn = RNN <hidden_size = 4> (u, w, r, , , h)  y = Squeeze (hn, first) }",
+        w=rng.standard_normal((1, 4, 1)).astype(np.float32),
+        r=rng.standard_normal((1, 4, 4)).astype(np.float32),
+        last=np.int64([2]),
+        first=np.int64([0]),
+    )
+    x = rng.standard_normal((1, 6)).astype(np.float32)
+    found = onnxray.explain(proto, {"x": x}, "gradient", "element:y:1")
+    given = onnxray.explain(proto, {"x": x, "h": np.zeros((1, 1, 4), np.float32)}, "gradient", "element:y:1")
+    np.testing.assert_array_equal(found.values, given.values)
+    assert any("they are zeros" in text for text in found.warnings)
