@@ -38,6 +38,8 @@ _WHERE = {
     "Health": "engine.survey.health",
     "Novelty": "cli.facade",
     "NoveltyScore": "engine.novelty.memory",
+    "evaluate": "cli.facade",
+    "Evaluation": "engine.evaluate.results",
     "Prediction": "engine.predict",
     "predict": "cli.facade",
     "Detection": "engine.detection.detections",
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     from .cli.facade import Pipeline as Pipeline
     from .cli.facade import activations as activations
     from .cli.facade import dream as dream
+    from .cli.facade import evaluate as evaluate
     from .cli.facade import health as health
     from .cli.facade import top as top
     from .cli.facade import visualize as visualize
@@ -79,6 +82,7 @@ if TYPE_CHECKING:
     from .engine.detection.detections import Detections as Detections
     from .engine.dream import Dream as Dream
     from .engine.errors import OnnxrayError as OnnxrayError
+    from .engine.evaluate.results import Evaluation as Evaluation
     from .engine.graph.model import Model as Model
     from .engine.graph.model import save as save
     from .engine.graph.split import expose as expose

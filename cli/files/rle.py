@@ -19,22 +19,6 @@ def to_rle(mask: NDArray[np.bool_]) -> dict[str, Any]:
     return {"size": [int(mask.shape[0]), int(mask.shape[1])], "counts": _compressed(counts)}
 
 
-def from_rle(rle: Mapping[str, Any]) -> NDArray[np.bool_]:
-    """The mask (H, W) of COCO's compressed run-length encoding, as `to_rle` writes it."""
-    counts: list[int] = []
-    value, shift = 0, 0
-    for character in rle["counts"]:
-        bits = ord(character) - 48
-        value |= (bits & 0x1F) << shift
-        shift += 5
-        if not bits & 0x20:
-            value -= (1 << shift) if bits & 0x10 else 0
-            counts.append(value + (counts[-2] if len(counts) > 2 else 0))
-            value, shift = 0, 0
-    flat = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
-    return flat.reshape(tuple(rle["size"]), order="F")
-
-
 def _compressed(counts: list[int]) -> str:
     """Each count from the third on as its difference to the one two before, in groups of five bits, lowest first."""
     text = []
@@ -47,3 +31,29 @@ def _compressed(counts: list[int]) -> str:
             more = rest != -1 if bits & 0x10 else rest != 0
             text.append(chr((bits | 0x20 if more else bits) + 48))
     return "".join(text)
+
+
+def from_rle(coded: Mapping[str, Any]) -> NDArray[np.bool_]:
+    """The mask (H, W) of COCO's form, compressed or a list of counts. Raises ValueError for runs of another length."""
+    height, width = (int(side) for side in coded["size"])
+    counts = coded["counts"]
+    runs = _counts(counts) if isinstance(counts, str) else [int(count) for count in counts]
+    if sum(runs) != height * width or min(runs, default=0) < 0:
+        raise ValueError(f"runs of {sum(runs)} pixels do not fill {height} x {width}")
+    values = np.arange(len(runs)) % 2 == 1
+    return np.asarray(np.repeat(values, runs).reshape(width, height).T, np.bool_)
+
+
+def _counts(text: str) -> list[int]:
+    """What `_compressed` has written."""
+    counts: list[int] = []
+    value = shift = 0
+    for letter in text:
+        bits = ord(letter) - 48
+        value |= (bits & 0x1F) << shift
+        shift += 5
+        if not bits & 0x20:
+            value -= (1 << shift) if bits & 0x10 else 0
+            counts.append(value + counts[-2] if len(counts) > 2 else value)
+            value = shift = 0
+    return counts

@@ -37,7 +37,7 @@ class Case:
     problem: one sample, one target. explanation: its map. explain: the same method on another problem, with a seed
     where one is given. ask: the same question about something else. mask: bool (H, W), the object's pixels on the
     original image, None where they are not known. others: maps of the same image by other methods. seed: of what is
-    drawn at random.
+    drawn at random. pixels: the original image, where it is one.
     """
 
     problem: Problem
@@ -47,6 +47,7 @@ class Case:
     mask: NDArray[np.bool_] | None = None
     others: Mapping[str, Explanation] = field(default_factory=dict)
     seed: int = 0
+    pixels: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
         if self.problem.rows != 1:

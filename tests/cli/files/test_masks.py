@@ -1,0 +1,105 @@
+"""Masks of objects in the forms in which data sets come: against pycocotools and by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco
+
+from onnxray.cli.files.images import write
+from onnxray.cli.files.masks import open_masks
+from onnxray.cli.files.rle import from_rle, to_rle
+from onnxray.engine.errors import ImageError
+
+SIZE = (20, 30)
+BOX = np.zeros(SIZE, bool)
+BOX[4:9, 10:22] = True
+
+
+def test_run_lengths_come_back_and_are_those_of_pycocotools() -> None:
+    rng = np.random.default_rng(0)
+    for share in (0, 0.02, 0.5, 1):
+        mask = rng.random((37, 53)) < share
+        np.testing.assert_array_equal(from_rle(to_rle(mask)), mask)
+        coded = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
+        np.testing.assert_array_equal(from_rle({**coded, "counts": coded["counts"].decode()}), mask)
+    with pytest.raises(ValueError, match="do not fill"):
+        from_rle({"size": [2, 2], "counts": [3]})
+
+
+@pytest.mark.parametrize("name", ["crack/000_mask.png", "crack/000.png", "000_mask.png", "000.png", "000_gt.png"])
+def test_folders_of_masks(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "ground_truth" / name
+    file.parent.mkdir(parents=True)
+    write(file, np.repeat(BOX[..., None], 3, axis=2).astype(np.uint8) * 255)
+    masks = open_masks(tmp_path / "ground_truth")
+    found = masks.of(tmp_path / "test" / "crack" / "000.png", SIZE)
+    assert found is not None
+    np.testing.assert_array_equal(found.masks[""], BOX)
+    assert masks.of(tmp_path / "test" / "good" / "001.png", SIZE) is None
+
+
+def test_pascal_voc(tmp_path: Path) -> None:
+    (tmp_path / "a.xml").write_text(
+        "<annotation><size><width>30</width><height>20</height></size>"
+        "<object><name>dog</name><bndbox><xmin>11</xmin><ymin>5</ymin><xmax>22</xmax><ymax>9</ymax></bndbox></object>"
+        "<object><name>cat</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax></bndbox></object>"
+        "</annotation>",
+        encoding="utf-8",
+    )
+    for where in (tmp_path, tmp_path / "a.xml"):
+        found = open_masks(where).of(Path("pictures/a.jpg"), SIZE)
+        assert found is not None
+        assert found.largest == "dog"
+        np.testing.assert_array_equal(found.masks["dog"], BOX)
+        assert found.masks["cat"].sum() == 4
+    with pytest.raises(ImageError, match="20 x 30 pixels and the image has 5 x 5"):
+        open_masks(tmp_path).of(Path("pictures/a.jpg"), (5, 5))
+
+
+def test_coco(tmp_path: Path) -> None:
+    ring = [[5.0, 3.0, 25.0, 3.0, 25.0, 15.0, 5.0, 15.0]]
+    file = tmp_path / "coco.json"
+    about = {
+        "categories": [{"id": 7, "name": "dog"}, {"id": 8, "name": "cat"}],
+        "images": [{"id": 1, "file_name": "x/a.jpg", "height": 20, "width": 30}],
+        "annotations": [
+            {"image_id": 1, "category_id": 7, "segmentation": ring, "bbox": [5, 3, 20, 12]},
+            {"image_id": 1, "category_id": 8, "bbox": [10, 4, 12, 5]},
+            {"image_id": 1, "category_id": 8, "segmentation": to_rle(BOX[::-1])},
+        ],
+    }
+    file.write_text(json.dumps(about), encoding="utf-8")
+    masks = open_masks(file)
+    found = masks.of(Path("a.jpg"), SIZE)
+    assert found is not None
+    coded = coco.merge(coco.frPyObjects(ring, *SIZE))
+    wanted = from_rle({**coded, "counts": coded["counts"].decode()})  # pycocotools' own decoding warns on NumPy 2
+    np.testing.assert_array_equal(found.masks["dog"], wanted)
+    np.testing.assert_array_equal(found.masks["cat"], BOX | BOX[::-1])
+    assert masks.of(Path("b.jpg"), SIZE) is None
+    about["annotations"] = [{"image_id": 1, "category_id": 7, "bbox": [1, 2]}]
+    file.write_text(json.dumps(about), encoding="utf-8")
+    with pytest.raises(ImageError, match=r"broken annotation of a.jpg"):
+        open_masks(file).of(Path("a.jpg"), SIZE)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("a.json", "{", "no annotation file of COCO"),
+        ("a.json", "[]", "no annotation file of COCO"),
+        ("a.xml", "<a", "no annotation of Pascal VOC"),
+        ("a.txt", "", "holds no masks"),
+        ("", "", "no file or folder"),
+    ],
+)
+def test_other_files_are_refused_in_words(tmp_path: Path, name: str, text: str, words: str) -> None:
+    where = tmp_path / (name or "gone")
+    if name:
+        where.write_text(text, encoding="utf-8")
+    with pytest.raises(ImageError, match=words):
+        open_masks(where).of(Path("a.jpg"), SIZE)
