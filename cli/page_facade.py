@@ -28,7 +28,7 @@ def microscope(
     time: float | None = None,
     shard: tuple[int, int] = (1, 1),
     live: str | os.PathLike[str] | None = None,
-    top: str | os.PathLike[str] | None = None,
+    examples: str | os.PathLike[str] | None = None,
     resume: bool = False,
     force: bool = False,
     providers: Providers = None,
@@ -44,7 +44,7 @@ def microscope(
         several different pictures of each unit, too.
     time: seconds after which no more pictures are made; `resume` goes on with a site that is not finished, `force`
         replaces another one. shard: (I, N), make the I-th of N parts, which `onnxray merge` joins. live: folder
-        of the npm package onnxruntime-web, for a page that runs the model in the browser. top: a folder that
+        of the npm package onnxruntime-web, for a page that runs the model in the browser. examples: a folder that
         `onnxray.top` or `onnxray top` wrote, whose strongest images are shown; `images` then says where they lie, if
         they have been moved.
     providers, threads: where and how the model runs. card: fields of the model card, as `load` takes them.
@@ -73,7 +73,7 @@ def microscope(
         time=time,
         shard=shard,
         live=None if live is None else Path(live),
-        top=None if top is None else Path(top),
+        examples=None if examples is None else Path(examples),
     )
     return make(asked, write_pages, prepare_live).folder / "index.html"
 

@@ -153,7 +153,7 @@ def _list_methods(context: click.Context, parameter: click.Parameter, value: boo
 )
 @line.inspection
 @line.drift
-@line.sinks("Default: a folder with a manifest, --out.")
+@line.sinks
 @line.metrics
 @options.selection
 @options.common("onnxray-explain", resume=True)

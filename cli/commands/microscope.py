@@ -69,7 +69,7 @@ def shard(context: click.Context, parameter: click.Parameter, text: str | None) 
     help="Make the I-th of N parts; `onnxray merge` joins them.",
 )
 @options.option(
-    "--top",
+    "--examples",
     type=click.Path(path_type=Path),
     metavar="DIR",
     help="Take the strongest images from a result of `onnxray top`, in place of looking at IMAGES again.",

@@ -56,7 +56,7 @@ from ..terminal.help import Command
     help="Share of a map's maximum that its hottest region begins at.",
 )
 @line.drift
-@line.sinks("Default: the folder `images` in --out.")
+@line.sinks
 @options.option(
     "--move-to",
     type=click.Path(path_type=Path),

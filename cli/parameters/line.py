@@ -109,14 +109,14 @@ def drift(f: F) -> F:
     return decorated
 
 
-def sinks(text: str) -> Callable[[F], F]:
-    """--to, as `to`. text: what happens without it."""
-    about = (
+def sinks(f: F) -> F:
+    """--to, as `to`."""
+    text = (
         "Where results go; may be given several times: folder:DIR, jsonl:FILE, - for stdout, http://HOST/PATH, "
         "https://..., mqtt://HOST/TOPIC, mqtts://..., mp4:FILE, cvat:FILE, label-studio:FILE, tensorboard:DIR, "
-        "fiftyone:DIR. "
+        "fiftyone:DIR. Without it results are files in --out."
     )
-    return option("--to", metavar="SINK", multiple=True, section=OUTPUT, help=about + text)
+    return option("--to", metavar="SINK", multiple=True, section=OUTPUT, help=text)(f)
 
 
 def metrics(f: F) -> F:

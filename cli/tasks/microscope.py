@@ -42,7 +42,7 @@ class MicroscopeOptions:
     """What `onnxray microscope` is asked for, in the words of the command line.
 
     model: a path, a name, or a Model. units: a text such as "0-15". time: seconds for pictures, None for no limit.
-    shard: (I, N), counted from 1. live: folder of onnxruntime-web, for a live page. top: a result of `onnxray top`,
+    shard: (I, N), counted from 1. live: folder of onnxruntime-web, for a live page. examples: a result of `top`,
     in place of looking at `images`. name: of the model, on the pages; by default that of its file.
     """
 
@@ -59,7 +59,7 @@ class MicroscopeOptions:
     time: float | None = None
     shard: tuple[int, int] = (1, 1)
     live: Path | None = None
-    top: Path | None = None
+    examples: Path | None = None
     name: str = field(default="")
 
 
@@ -82,10 +82,10 @@ def microscope(options: MicroscopeOptions, write_pages: Pages, prepare_live: Liv
     if options.live is not None and prepare_live is not None and options.shard[0] == 1:
         write_live = prepare_live(options.live, model, card, layers, [path for path, _ in files])
     given = None
-    if options.top is not None:
+    if options.examples is not None:
         from .site.given_top import survey_of
 
-        given = survey_of(options.top, model, layers, [path for path, _ in files], options.output.folder / PART)
+        given = survey_of(options.examples, model, layers, [path for path, _ in files], options.output.folder / PART)
         files = ()
     about = {
         "model": describe(model),
@@ -103,7 +103,7 @@ def microscope(options: MicroscopeOptions, write_pages: Pages, prepare_live: Liv
 
 def _files(options: MicroscopeOptions) -> Files:
     """The images of the survey, each with its class; none is given of a model without samples."""
-    given = options.images or ((SAMPLES,) if options.model == BUILTIN and options.top is None else ())
+    given = options.images or ((SAMPLES,) if options.model == BUILTIN and options.examples is None else ())
     return find_labelled_images(given) if given else []
 
 
@@ -113,10 +113,10 @@ def _decisive(options: MicroscopeOptions, files: Files) -> dict[str, Any]:
     for path, label in files:
         digest.update(f"{path.name}\0{label or ''}\n".encode("utf-8", "surrogateescape"))
     images = {"count": len(files), "names_sha256": digest.hexdigest()}
-    if options.top is not None:
+    if options.examples is not None:
         from .site.given_top import digest_of
 
-        images = {"count": 0, "top_sha256": digest_of(options.top)}
+        images = {"count": 0, "top_sha256": digest_of(options.examples)}
     names = ("units", "steps", "side", "seed", "diverse")
     given = {"layers": list(options.layers), **{name: getattr(options, name) for name in names}}
     return {**given, "images": images}

@@ -53,7 +53,13 @@ def test_every_command_and_option_has_help(run: Callable[..., Result], name: str
 
 def test_options_of_the_same_name_say_the_same() -> None:
     # of these the text is its own in the commands named
-    apart = {"--every": {"visualize"}, "--threshold": {"watch"}, "--layer": {"report"}}
+    apart = {
+        "--every": {"visualize"},
+        "--examples": {"microscope"},
+        "--layer": {"report"},
+        "--reference": {"visualize"},
+        "--threshold": {"watch"},
+    }
     said: dict[str, set[str]] = {}
     for name, command in every_command():
         for parameter in command.params:
@@ -70,7 +76,6 @@ def test_help_loads_no_heavy_module(arguments: list[str]) -> None:
     code = f"""
 import sys
 from onnxray.cli.main import main
-from onnxray.engine.runtime.ir_version import newest_ir_version
 try:
     main({arguments!r})
 except SystemExit:

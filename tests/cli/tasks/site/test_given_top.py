@@ -28,7 +28,7 @@ def test_the_units_say_what_a_survey_of_the_site_says(
 ) -> None:
     own, given = tmp_path / "own", tmp_path / "given"
     assert run("microscope", model, photos, *_FEW, "-o", own).exit_code == 0
-    found = run("microscope", model, "--top", result, *_FEW, "-o", given)
+    found = run("microscope", model, "--examples", result, *_FEW, "-o", given)
     assert found.exit_code == 0, found.stderr
     mine, theirs = site_view(given), site_view(own)
     surveyed = [layer.name for layer in mine.layers if layer.numbers]
@@ -54,11 +54,11 @@ def test_images_that_were_moved_are_found_where_images_says(
     run: Callable[..., Result], model: Path, photos: Path, result: Path, tmp_path: Path
 ) -> None:
     shutil.move(photos, tmp_path / "moved")
-    lost = run("microscope", model, "--top", result, *_FEW, "-o", tmp_path / "site")
+    lost = run("microscope", model, "--examples", result, *_FEW, "-o", tmp_path / "site")
     assert lost.exit_code == 1
     assert "give IMAGES" in lost.stderr
     assert len(lost.stderr.strip().splitlines()) == 1
-    found = run("microscope", model, tmp_path / "moved", "--top", result, *_FEW, "-o", tmp_path / "site")
+    found = run("microscope", model, tmp_path / "moved", "--examples", result, *_FEW, "-o", tmp_path / "site")
     assert found.exit_code == 0, found.stderr
 
 
@@ -73,7 +73,7 @@ def test_what_does_not_fit_is_one_line(
         ("builtin", result, "another model"),
     ]
     for network, folder, said in cases:
-        found = run("microscope", network, "--top", folder, *_FEW, "-o", tmp_path / "site")
+        found = run("microscope", network, "--examples", folder, *_FEW, "-o", tmp_path / "site")
         assert found.exit_code == 1
         assert said in found.stderr
         assert len(found.stderr.strip().splitlines()) == 1, found.stderr
