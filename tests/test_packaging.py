@@ -39,6 +39,7 @@ def test_nothing_lies_around() -> None:
     kept = {name.partition("/")[0] for name in run("git", "ls-files", cwd=ROOT).stdout.splitlines()}
     folders = {*PACKAGES, ".ci", ".github", "bench", "docs", "examples", "tests"}
     files = {
+        ".dockerignore",
         ".gitignore",
         ".pre-commit-config.yaml",
         "LICENSE",
