@@ -27,7 +27,7 @@ COMMANDS = {
 # Parameters of the command line that come as one object, or stay with the command.
 OUTPUT, CARD = {"out", "force", "resume"}, "card_"
 SELECTION = {"recursive", "every_image", "limit", "duration", "crop"}
-INSPECTION = {"when", "part", "mm_per_pixel"}
+INSPECTION = {"when", "memory", "part", "mm_per_pixel"}
 # Of `--to`, which another task does.
 SINKS = {"to", "reference", "drift_layer", "drift_window", "alarm", "metrics"}
 SHARED = {"provider", "threads", "quiet", "progress", "as_json"}
