@@ -133,7 +133,8 @@ def compile(
     if chosen is not None and emitted is not None:
         outputs[OUTPUT] = _shown(build, emitted, wanted, placed)
         if isinstance(problem.target, BoxTarget):
-            outputs[BOX] = emitted_box(build.op, problem.target.table, problem.target.label)
+            box = emitted_box(build.op, problem.target.table, problem.target.label)
+            outputs[BOX] = box if placed is None else images.boxes_to_image(build, box, placed)
     if memory is not None:
         outputs |= _novel(build, memory, wanted, placed)
     note = _note(model, chosen, emitted, build, wanted)
@@ -287,6 +288,8 @@ def _note(
     }
     if build.runtime:
         note["target_input"] = TARGET
+    if isinstance(build.problem.target, BoxTarget):
+        note["box"] = BOX
     if wanted.layout and wanted.card is not None:
         # Not where the card was found: paths of the machine that compiled are nobody's business, and would make the
         # file another one in every folder.

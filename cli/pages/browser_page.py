@@ -100,7 +100,11 @@ def page(model: Model, source: Model, title: str, samples: Sequence[str] = (), w
     if note["output"] == "picture":
         return _optimising(model, note, title, samples, webgpu)
     where = f" at layer {note['layer']}" if note["layer"] else ""
-    target = {"runtime": "of a class that you choose", "predicted": "of the predicted class"}
+    target = {
+        "runtime": "of a class that you choose",
+        "predicted": "of the predicted class",
+        "box": "of the most certain box",
+    }
     what = target.get(note["target"], f"of {note['target']}")
     about = f"{note['method']}{where}, {what}, computed by the model file."
     parts = {
@@ -196,7 +200,11 @@ def answer_facts(source: Model, note: dict[str, Any]) -> dict[str, Any]:
         "labels": None,
         "scores": None,
         "novelty": _novelty(note),
+        "box": note.get("box"),
     }
+    if facts["box"]:
+        facts["labels"] = find_card(source).labels
+        return facts
     try:
         found = answer_of(source)
         if not found.has_classes or found.value != found.output:

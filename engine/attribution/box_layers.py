@@ -73,6 +73,20 @@ def fork_layers(problem: Problem, fitting: Sequence[Layer]) -> list[Layer]:
     return list(dict.fromkeys(found))
 
 
+def candidates_of(problem: Problem, fitting: Sequence[Layer]) -> dict[str, list[tuple[int, int]]]:
+    """For each layer of a detector's levels, by its name, the candidates that are explained at it: first and one behind
+    the last, level by level. Empty where levels are unknown."""
+    target = problem.target
+    assert isinstance(target, BoxTarget)
+    found: dict[str, list[tuple[int, int]]] = {}
+    first = 0
+    for level, grid in enumerate(target.table.grids):
+        for layer in _of_level(target.table.model, target.table, level, tuple(fitting)):
+            found.setdefault(layer.name, []).append((first, first + grid.count))
+        first += grid.count
+    return found
+
+
 @of_model
 def _of_level(model: Model, table: Table, level: int | None, fitting: tuple[Layer, ...]) -> list[Layer]:
     """The layer of a level, by its middle candidate and a picture of noise."""

@@ -36,7 +36,7 @@ def before_activation(model: Model, name: str, asked: str) -> tuple[Model, str]:
     assert function.logits is not None
     carriers = _carriers(model, name, function)
     writer = Writer(model.values)
-    value = function.logits if function.kind == "sigmoid" else _log_odds(model, writer, function)
+    value = function.logits if function.kind == "sigmoid" else _log_odds(model, writer, function, name)
     for node in reversed(carriers):
         value = _again(writer, node, value)
     (info,) = value_infos(model, [name])
@@ -73,17 +73,22 @@ def _again(writer: Writer, node: NodeProto, value: str) -> str:
     return str(copy.output[0])
 
 
-def _log_odds(model: Model, writer: Writer, function: ScoreFunction) -> str:
-    """z - log(sum of exp of the other z), along the axis of the softmax; no difference of large numbers is taken."""
+def _log_odds(model: Model, writer: Writer, function: ScoreFunction, name: str) -> str:
+    """Of the scores `name`: z - log(sum of exp of the other z), along the axis of the softmax; no difference of large
+    numbers is taken."""
     z = function.logits
     assert z is not None
     value = model.value(z)
-    if function.node.op_type not in ("Softmax", "LogSoftmax") or value.rank is None or value.dtype is None:
+    maker = model.producer(z)
+    # What is flattened has two axes, whatever is known of its size: softmax up to opset 12.
+    known = 2 if maker is not None and maker.op_type == "Flatten" else value.rank
+    dtype = value.dtype or model.value(function.node.output[0]).dtype or model.value(name).dtype
+    if function.node.op_type not in ("Softmax", "LogSoftmax") or known is None or dtype is None:
         raise TargetError(
             f"the axis of {function.where} cannot be known: explain the value before it, element:{z}:INDEX,..."
         )
     given = attributes(function.node).get("axis", -1)
-    axis, rank, dtype = int(given if isinstance(given, int) else -1) % value.rank, value.rank, value.dtype
+    axis, rank = int(given if isinstance(given, int) else -1) % known, known
 
     def one(op_type: str, *inputs: str, **options: object) -> str:
         return writer.node(op_type, inputs, [writer.numbered(_PREFIX)], **options)

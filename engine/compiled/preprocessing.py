@@ -265,6 +265,18 @@ def _normalised(build: Build, card: Card, planar: str) -> str:
     return op.Squeeze(values, [1]) if card.layout == "NHW" else values
 
 
+def boxes_to_image(build: Build, boxes: str, placed: Placed) -> str:
+    """Boxes (N, K) that begin with y0, x0, y1, x1 in pixels of the model's plane, on the image's pixels, within it."""
+    op = build.op
+    original, resized, offset = (
+        op.Cast(v, to=TensorProto.FLOAT) for v in (placed.original, placed.resized, placed.offset)
+    )
+    corners = op.Reshape(op.Slice(boxes, op.const([0]), op.const([4]), op.const([1])), op.const([0, 2, 2]))
+    corners = op.Mul(op.Sub(corners, offset), op.Div(original, resized))
+    corners = op.Reshape(op.Min(op.Max(corners, op.const(np.float32(0))), original), op.const([0, 4]))
+    return op.Concat(corners, op.Slice(boxes, op.const([4]), op.const([1 << 30]), op.const([1])), axis=1)
+
+
 def to_image(build: Build, maps: str, placed: Placed) -> str:
     """(N, C, h, w) over the model's plane -> (N, C, H, W) on the image's pixels, 0 where the model does not look.
 

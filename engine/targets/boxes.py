@@ -312,6 +312,17 @@ def emitted_box(op: Emitter, table: Table, label: int | None) -> str:
     return op.Concat(op.Gather(sides, op.const([1, 0, 3, 2]), axis=1), score, name, axis=1)
 
 
+def emitted_gate(op: Emitter, label: int | None, candidates: Sequence[tuple[int, int]]) -> str:
+    """(N, 1, 1, 1), float32: 1 where the most certain box (of a class) is one of the candidates, else 0.
+
+    candidates: ranges, first and one behind the last.
+    """
+    row = op.ReduceMax(_most_certain(op, label), [2], keepdims=0)
+    parts = [op.Slice(row, op.const([first]), op.const([end]), op.const([1])) for first, end in candidates]
+    chosen = parts[0] if len(parts) == 1 else op.Concat(*parts, axis=1)
+    return op.Reshape(op.ReduceMax(chosen, [1], keepdims=0), op.const([-1, 1, 1, 1]))
+
+
 def _most_certain(op: Emitter, label: int | None) -> str:
     """(N, A, C), float32: 1 at the greatest score before the sigmoid."""
     logits = LOGITS

@@ -14,6 +14,7 @@
     Target.point("left_knee")      the peak of a keypoint's heat map
     Target.region("cat", box=...)  a class of a dense output: its mean over a box, over a mask, or where it wins
     Target.like(array)             how similar the embedding is to another one; Target.unlike(a, b) more to a than to b
+    Target.char(3)                 a character of the text that a recogniser reads
     Target.detection(2, "cat")     a box of a detector; Target.detections(3) the most certain ones
     Target.cotangent("v", array)   the sum of a value's elements times the array
 
@@ -216,6 +217,11 @@ class Target:
     def point(which: int | str, output: str | None = None) -> Target:
         """The peak of a keypoint's heat map: its number, or its name among the labels, or COCO's 17."""
         return registry.make("Point", which, output)
+
+    @staticmethod
+    def char(number: int | None = None) -> Target:
+        """The `number`-th character, the first one being 1, of the text that a recogniser (CTC) reads; None for all."""
+        return registry.make("Char", number)
 
     @staticmethod
     def region(

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...attribution.layer_choice import MapPlace, activations, choose, depends, may_miss, reached
+from ...attribution.box_layers import candidates_of
+from ...attribution.layer_choice import MapPlace, activations, choose, depends, fitting_layers, may_miss, reached
 from ...attribution.maps import GridMaps, Maps
 from ...attribution.tail import Tail
 from ...compiled.build import Build
@@ -24,6 +25,7 @@ from ...compiled.maps import activations as emit_activations
 from ...compiled.maps import maps_of_value
 from ...detection.emit import SIDES
 from ...errors import MethodError
+from ...targets.boxes import BoxTarget, emitted_gate
 from ..registry import Method, Needs
 from .flatten_head import flattens
 
@@ -158,11 +160,29 @@ def at_places(method: Cam, build: Build, places: list[MapPlace], gradients: list
         raise MethodError("maps along a signal or a volume cannot be compiled into a model: use onnxray.explain")
     found = [method.emit_map(build, place, gradient) for place, gradient in zip(places, gradients, strict=True)]
     reason = "; ".join(dict.fromkeys(place.reason for place in places))
+    target = build.problem.target
+    if isinstance(target, BoxTarget) and len(places) > 1 and not build.problem.layers:
+        value = _of_the_level(build, found, places, target.label)
+        reason += "; of the box's level alone"
+        display: Literal["signed", "positive"] = "signed" if target.of == SIDES else "positive"
+        return EmittedGrid(value, display=display, layer="+".join(p.name for p in places), reason=reason)
     if len(places) > 1:
         reason += "; maps of several layers: each divided by its greatest magnitude, brought to one size, averaged"
     value = found[0] if len(found) == 1 else _merged(build, found, places)
     layer = "+".join(place.name for place in places)
     return EmittedGrid(value, display="positive", layer=layer, reason=reason)
+
+
+def _of_the_level(build: Build, maps: list[str], places: list[MapPlace], label: int | None) -> str:
+    """The map of the layer at whose level the most certain box is: what `Cam.__call__` makes of it alone."""
+    op = build.op
+    ranges = candidates_of(build.problem, fitting_layers(build.problem.model))
+    total = ""
+    for one, place in zip(maps, places, strict=True):
+        gate = emitted_gate(op, label, ranges[place.name])
+        wide = op.Mul(build.resized(op.Unsqueeze(one, [1]), build.plane()), gate)
+        total = op.Add(total, wide) if total else wide
+    return op.Squeeze(total, [1])
 
 
 def _merged(build: Build, maps: list[str], places: list[MapPlace]) -> str:

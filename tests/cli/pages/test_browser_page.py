@@ -14,6 +14,7 @@ import pytest
 import onnxray
 from onnxray.cli.pages.browser_page import FILES, GPU_FILES, page, write_page
 from onnxray.tests.cli.chromium import measured
+from onnxray.tests.engine.detection import families
 
 LABELS = [f"a class with a rather long name, number {i}, of which there are many" for i in range(1001)]
 
@@ -92,6 +93,20 @@ def test_a_model_that_optimises_an_image_has_its_own_page(
     assert "{" + "facts}" not in html
     size = ["height", "width"] if dreams else [8, 8]
     assert facts_of(html) == {"dreams": dreams, "size": size, "channels": 3, "samples": ["a.png"], "webgpu": True}
+    (tmp_path / "index.html").write_text(html.replace('id="result" hidden', 'id="result"'))
+    for found in measured(tmp_path, "index.html", tmp_path / "profile"):
+        assert found["page"] <= found["width"], found
+        assert found["outside"] == [], found
+
+
+def test_the_page_of_a_detector_has_the_explained_box(tmp_path: Path) -> None:
+    model = families.yolo8().model
+    source = onnxray.Model(model.proto, overrides={**model.overrides, "labels": list("abcde")})
+    file = onnxray.compile(source, "hires-cam", target="box", preprocess="HWC", normalize="uint8")
+    html = page(file, source, "net")
+    facts = facts_of(html)
+    assert (facts["box"], facts["labels"], facts["scores"]) == ("explained_box", list("abcde"), None)
+    assert "of the most certain box, computed by the model file." in html
     (tmp_path / "index.html").write_text(html.replace('id="result" hidden', 'id="result"'))
     for found in measured(tmp_path, "index.html", tmp_path / "profile"):
         assert found["page"] <= found["width"], found
