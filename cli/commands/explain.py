@@ -177,7 +177,7 @@ def command(common: options.Common, **asked: Any) -> None:
         raise click.UsageError("--side is about the regions of --threshold: give it as well")
     asked["side"] = asked["side"] or "positive"
     to, drift, metrics, inspection = *(asked.pop(name) for name in ("to", "drift", "metrics")), asked["inspection"]
-    for name, given in (("--reference", drift.reference), ("--metrics", metrics)):
+    for name, given in (("--reference", drift.reference), ("--prometheus", metrics)):
         if given is not None and not to:
             raise click.UsageError(f"{name} is about runs with --to: give it as well")
     wanted = ExplainOptions(common=common, **asked)

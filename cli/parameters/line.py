@@ -120,9 +120,9 @@ def sinks(f: F) -> F:
 
 
 def metrics(f: F) -> F:
-    """--metrics, as `metrics`."""
+    """--prometheus, as `metrics`."""
     text = "Serve figures for Prometheus at http://HOST:PORT/metrics; without HOST, to this machine alone."
-    return option("--metrics", metavar="[HOST:]PORT", section=RUN, help=text)(f)
+    return option("--prometheus", "metrics", metavar="[HOST:]PORT", section=RUN, help=text)(f)
 
 
 def _alarms(context: click.Context, parameter: click.Parameter, values: Sequence[str]) -> tuple[tuple[str, float], ...]:

@@ -20,7 +20,7 @@ GOOD, NOTE, PROBLEM = "good", "note", "problem"
 # What each extra brings; a test holds the names equal to those of the package.
 EXTRAS = {
     "mqtt": "`watch --to mqtt://...`: records to a broker",
-    "prometheus": "`watch --metrics PORT`: figures for Prometheus",
+    "prometheus": "`watch --prometheus PORT`: figures for Prometheus",
     "tables": "paths of images from Parquet files",
     "tensorboard": "`explain --to tensorboard:DIR`: overlays as images of TensorBoard",
     "watch": "`watch`: events of a folder, and rules such as --when 'score > 0.6'",

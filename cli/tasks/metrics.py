@@ -36,7 +36,7 @@ def serving(
     try:
         server, thread = client.start_http_server(port, host, registry)
     except OSError as error:
-        raise OutputError(f"--metrics {address} cannot be served: {error.strerror or error}") from error
+        raise OutputError(f"--prometheus {address} cannot be served: {error.strerror or error}") from error
     try:
         yield
     finally:
@@ -83,7 +83,7 @@ def _parts(address: str) -> tuple[str, int]:
     """Raises OutputError for what is no address."""
     host, colon, port = address.rpartition(":")
     if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536) or (colon and not host):
-        raise OutputError(f"--metrics {address!r} is no address: give PORT, or HOST:PORT to serve other machines")
+        raise OutputError(f"--prometheus {address!r} is no address: give PORT, or HOST:PORT to serve other machines")
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
@@ -92,6 +92,6 @@ def _client() -> Any:
         import prometheus_client
     except ImportError as error:
         raise RuntimeUnavailable(
-            "--metrics needs the package prometheus-client: pip install 'onnxray[prometheus]'"
+            "--prometheus needs the package prometheus-client: pip install 'onnxray[prometheus]'"
         ) from error
     return prometheus_client

@@ -78,7 +78,7 @@ def test_a_command_is_scraped(run: Run, tmp_path: Path, monkeypatch: pytest.Monk
         seen.append(scraped(port))
 
     monkeypatch.setattr(JsonLines, "write", write)
-    asked = ("--metrics", port, "--reference", 3, "--drift-window", 2, "--alarm", "smd:0.01")
+    asked = ("--prometheus", port, "--reference", 3, "--drift-window", 2, "--alarm", "smd:0.01")
     done = run("explain", "builtin", *onnxray.samples()[:6], "--to", tmp_path / "x.jsonl", *asked)
     assert done.exit_code == 3, done.stderr
     assert [found["onnxray_images_total", "done"] for found in seen] == [0, 1, 2, 3, 4, 5]

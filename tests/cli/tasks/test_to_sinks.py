@@ -134,7 +134,7 @@ def test_drift_of_a_folder(run: Run, tmp_path: Path) -> None:
         (("--to", "-", "--json"), 2, "both write to stdout"),
         (("--to", "mqt:x"), 1, "no sink named 'mqt'"),
         (("--reference", "3"), 2, "--reference is about runs with --to"),
-        (("--metrics", "9108"), 2, "--metrics is about runs with --to"),
+        (("--prometheus", "9108"), 2, "--prometheus is about runs with --to"),
         (("--when", "score >"), 1, "is no expression"),
         (("--when", "score > 1", "--range", "shared"), 1, "--range shared looks at all images"),
     ],
