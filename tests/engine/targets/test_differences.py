@@ -34,6 +34,11 @@ NETWORKS = {
     ),
     "map without samples": ("float[6, 8, 8] y", "s = Mul (t, ten)  y = Squeeze (s, zero)"),
     "other strides": ("float[N, 6, 4, 4] y", "y = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (t)"),
+    # A line of text, read step by step.
+    "characters": (
+        "float[N, 8, 6] y",
+        "s = ReduceMean <keepdims = 0, axes = [2]> (t)  z = Transpose <perm = [0, 2, 1]> (s)  y = Mul (z, ten)",
+    ),
 }
 REFERENCE = RNG.standard_normal(6).astype(np.float32)
 # Kind -> a network and a target of it, several where the kind has several ways.
@@ -70,6 +75,7 @@ EXAMPLES: dict[str, list[tuple[str, Any]]] = {
     "Like": [("classes", Target.like(REFERENCE)), ("classes", Target.unlike(REFERENCE, REFERENCE[::-1].copy()))],
     "Cotangent": [("map", Target.cotangent("t", RNG.standard_normal((6, 8, 8))))],
     "Each": [("classes", "each:1"), ("map", "each:region:2")],
+    "Char": [("characters", "char:1"), ("characters", "char:all")],
     "Point": [("map", "point:2"), ("other strides", "point:0"), ("map without samples", "point:5")],
 }
 
