@@ -57,15 +57,7 @@ def _list_metrics(context: click.Context, parameter: click.Parameter, value: boo
     help="What is explained, as in `onnxray explain`.",
     shell_complete=complete.targets,
 )
-@options.option(
-    "-O",
-    "--option",
-    "settings",
-    metavar="[METHOD:]NAME=VALUE",
-    multiple=True,
-    help="Option of a method, or of all that have it: steps=100. See `onnxray methods NAME`.",
-    shell_complete=complete.settings,
-)
+@options.settings
 @options.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of all that is random.")
 @options.option("--batch", type=click.IntRange(min=1), metavar="N", help="Maximum batch size.")
 @options.option(

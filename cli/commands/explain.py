@@ -84,15 +84,7 @@ def _list_methods(context: click.Context, parameter: click.Parameter, value: boo
     shell_complete=complete.layers,
 )
 @options.feeds
-@options.option(
-    "-O",
-    "--option",
-    "settings",
-    metavar="[METHOD:]NAME=VALUE",
-    multiple=True,
-    help="Option of a method, or of all that have it: steps=100. See `onnxray methods NAME`.",
-    shell_complete=complete.settings,
-)
+@options.settings
 @options.option(
     "--format",
     "formats",
@@ -101,14 +93,7 @@ def _list_methods(context: click.Context, parameter: click.Parameter, value: boo
     callback=_formats,
     help="What is written for each image; default: everything.",
 )
-@options.option(
-    "--alpha",
-    type=click.FloatRange(0, 1),
-    default=0.6,
-    show_default=True,
-    metavar="SHARE",
-    help="Maximum opacity of the heat map in overlays.",
-)
+@options.alpha
 @options.option(
     "--colormap",
     metavar="NAME",

@@ -101,14 +101,7 @@ def fit(as_json: bool, **asked: Any) -> None:
     metavar="FILE",
     help="Memory of good images: what `onnxray novelty fit` wrote.",
 )
-@options.option(
-    "--alpha",
-    type=click.FloatRange(0, 1),
-    default=0.6,
-    show_default=True,
-    metavar="SHARE",
-    help="Maximum opacity of the heat map in overlays.",
-)
+@options.alpha
 @options.output("onnxray-novelty", resume=True)
 @options.runtime
 @options.as_json

@@ -37,15 +37,7 @@ from ..terminal.help import Command
     shell_complete=complete.targets,
 )
 @options.layers
-@options.option(
-    "-O",
-    "--option",
-    "settings",
-    metavar="[METHOD:]NAME=VALUE",
-    multiple=True,
-    help="Option of a method, or of all that have it: steps=100. See `onnxray methods NAME`.",
-    shell_complete=complete.settings,
-)
+@options.settings
 @line.inspection
 @options.option(
     "--threshold",

@@ -262,12 +262,17 @@ def write(path: str | os.PathLike[str], image: NDArray[Any], quality: int = 92) 
 _FONTS = ("uni", "sans")
 
 
-@functools.cache
+_of_thread = threading.local()
+
+
 def _font() -> Any:
+    """The font of this thread: it keeps the letters that it has drawn, and two threads at once would mix them up."""
     if not hasattr(cv2, "FontFace"):
         return None
-    faces = [cv2.FontFace(name) for name in _FONTS]
-    return next((face for face in faces if face.getName()), faces[-1])
+    if not hasattr(_of_thread, "font"):
+        faces = [cv2.FontFace(name) for name in _FONTS]
+        _of_thread.font = next((face for face in faces if face.getName()), faces[-1])
+    return _of_thread.font
 
 
 def _thickened(size: int, bold: bool) -> int:

@@ -96,6 +96,20 @@ def layers(f: F) -> F:
     return option("--layer", "layers", metavar="NAME", multiple=True, help=text, shell_complete=complete.layers)(f)
 
 
+def settings(f: F) -> F:
+    """-O [METHOD:]NAME=VALUE, as `settings`."""
+    text = "Option of a method, or of all that have it: steps=100. See `onnxray methods NAME`."
+    about = {"metavar": "[METHOD:]NAME=VALUE", "help": text, "shell_complete": complete.settings}
+    return option("-O", "--option", "settings", multiple=True, **about)(f)
+
+
+def alpha(f: F) -> F:
+    """--alpha, a share."""
+    text = "Maximum opacity of the heat map in overlays."
+    share = click.FloatRange(0, 1)
+    return option("--alpha", type=share, default=0.6, show_default=True, metavar="SHARE", help=text)(f)
+
+
 def feeds(f: F) -> F:
     """--with NAME=FILE|NUMBER, as `feeds`."""
     text = (

@@ -17,8 +17,8 @@ from ..parameters.line import NO_INSPECTION, Inspection
 from ..parameters.methods import BOXES, DEFAULT, chosen_methods, plain_options
 from ..sources.source import ALL, Selection
 from ..terminal.words import as_options
-from .inspecting import judge_of
-from .measures import measures_of
+from .inspecting import Judge, judge_of
+from .measures import Measures, asked_measures
 from .over_images import Outcome, Pixels, over_images, side_by_side
 from .ranges import SHARED, Ranges
 
@@ -92,13 +92,18 @@ def explain(options: ExplainOptions) -> Run:
     if options.range == SHARED and options.inspection.when is not None:
         raise ImageError("--range shared looks at all images, --when at some: give --range LOW,HIGH")
     decisive, about = decisive_of(options, methods, targets), about_of(options, model, card)
+    workers, runtime = side_by_side(images, common.runtime)
+    # What is wrong with a rule or a mask is known before a folder is made.
+    judge = judge_of(model, card, options.inspection, runtime)
+    measures = asked_measures(options.threshold, options.inspection)
     with (
         Run(options.output, "explain", decisive, about, images.paths) as run,
         Progress(len(images), quiet=common.quiet, bar=common.progress) as bar,
     ):
-        workers, runtime = side_by_side(images, common.runtime)
         part = bar.part if workers == 1 else None
-        work = Explainer(model, card, targets, methods, every, options, run, part, fed_too, images.paths, runtime)
+        work = Explainer(
+            model, card, targets, methods, every, options, run, part, fed_too, images.paths, runtime, judge, measures
+        )
         if options.range == SHARED:
             work.ranges.look_at(images.paths, work.explanations, card)
         fits = functools.partial(fits_ranges, work.ranges)
@@ -204,6 +209,8 @@ class Explainer:
     fed: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     paths: Sequence[Path] = ()
     runtime: Mapping[str, Any] | None = None
+    judge: Judge | None = None
+    measures: Measures | None = None
 
     def __post_init__(self) -> None:
         self.ranges = Ranges(self.options.range)
@@ -213,10 +220,6 @@ class Explainer:
         self._lock = threading.Lock()  # images are explained in several threads
         self._reports: dict[Path, tuple[list[tuple[str, str]], list[str]]] = {}
         self._summaries = 0
-        asked = self.options.inspection
-        self._judge = judge_of(self.model, self.card, asked, self.runtime or self.options.common.runtime)
-        is_measured = asked.part is not None or asked.mm_per_pixel is not None
-        self._measures = measures_of(self.options.threshold or 0.5, asked) if is_measured else None
 
     def one(self, path: Path, pixels: Pixels, folder: str) -> Outcome:
         """Everything about one image: its results for the manifest, and the files written."""
@@ -235,15 +238,16 @@ class Explainer:
         of_boxes = boxes.BoxSheet(path.name, picture, PANEL)
         # No map is kept once it is written and in the sheet: together they would be many times the image.
         kept = self.ranges.kept(path, picture)
-        fields, wanted = self._judge.of(self.options.selection.part(pixels), str(path))
+        part = self.options.selection.part(pixels)
+        fields, wanted = self.judge.of(part, str(path)) if self.judge is not None else ({}, True)
         if not wanted:
             self._reports[path] = [], ["not explained: the rule does not hold"]
             return {"size": list(pixels.shape[:2]), "geometry": None, **fields, "maps": []}, []
         for explanation in self.explanations(pixels, left_out, path) if kept is None else kept:
             self.ranges.note(path, explanation)
             entry = self._write(explanation, folder, sheet, of_boxes)
-            if self._measures is not None:
-                entry["measures"] = self._measures.of(explanation)
+            if self.measures is not None:
+                entry["measures"] = self.measures.of(explanation)
             maps.append(entry)
             files += entry["files"]
             geometry = explanation.geometry

@@ -87,6 +87,13 @@ def measures_of(threshold: float, asked: Inspection) -> Measures:
     return Measures(threshold, part, asked.mm_per_pixel)
 
 
+def asked_measures(threshold: float | None, asked: Inspection) -> Measures | None:
+    """As `measures_of`; None where neither a part nor a scale is given."""
+    if asked.part is None and asked.mm_per_pixel is None:
+        return None
+    return measures_of(threshold or 0.5, asked)
+
+
 def read_part(path: Path) -> NDArray[np.bool_]:
     """The mask of a part: what is brighter than half. Raises ImageError, also for a mask of nothing."""
     from ..files.images import read

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,8 @@ FEW = 10
 @dataclass(frozen=True)
 class Ranking:
     """Methods from best to worst. mean_rank: 1 is the best of all on every image and metric; first: the share of the
-    sets of images, resampled with repetition, in which each comes first. metrics: those that decided.
+    sets of images, resampled with repetition, in which each comes first of those that may be advised. metrics: those
+    that decided.
     """
 
     order: tuple[str, ...]
@@ -46,12 +47,17 @@ class Ranking:
 
 
 def ranking(
-    methods: Sequence[str], metrics: Sequence[Metric], values: Callable[[str, str], NDArray[np.float64]]
+    methods: Sequence[str],
+    metrics: Sequence[Metric],
+    values: Callable[[str, str], NDArray[np.float64]],
+    failing: Collection[str] = (),
 ) -> Ranking:
     """Rank methods image by image and metric by metric; every family of metrics counts the same.
 
     values: (N,) for a method and a metric, NaN where there is none. A method without a value has none of the ranks; one
     that has fewer than half of those that the most often judged one has comes last.
+
+    failing: methods whose maps survive random weights. They are ranked, but another one is advised if there is any.
     """
     judging = [metric for metric in metrics if metric.family in JUDGING] or list(metrics)
     families = list(dict.fromkeys(metric.family for metric in judging))
@@ -70,11 +76,23 @@ def ranking(
     count = per_image.shape[1]
     draws = resamples(count)
     drawn = np.stack([_mean(row[draws], 1) for row in per_image])
-    best = np.where(np.isnan(drawn) | ~enough[:, None], np.inf, drawn).argmin(axis=0)
+    advised = np.array([m not in failing for m in methods]) if set(methods) - set(failing) else np.ones_like(enough)
+    best = np.where(np.isnan(drawn) | ~(enough & advised)[:, None], np.inf, drawn).argmin(axis=0)
     first = {method: float((best == i).mean()) for i, method in enumerate(methods)}
     mean_rank = {m: float(r) for m, r in zip(methods, rank, strict=True) if math.isfinite(r)}
     names = tuple(metric.name for metric in judging)
-    return Ranking(tuple(order), mean_rank, first, names, count, _sentence(order, mean_rank, first, names, count))
+    candidates = [method for method in order if advised[methods.index(method)]]
+    sentence = _sentence(candidates, mean_rank, first, names, count) + _about(order, candidates, failing)
+    return Ranking(tuple(order), mean_rank, first, names, count, sentence)
+
+
+def _about(order: Sequence[str], candidates: Sequence[str], failing: Collection[str]) -> str:
+    """What else to say of methods whose maps survive random weights."""
+    survive = "survive random weights: they show what is in the image rather than what the model uses"
+    if candidates[0] in failing:
+        return f" Maps of {', '.join(candidates)} {survive}, so judge other methods as well."
+    before = order[: order.index(candidates[0])]
+    return f" {', '.join(before)} rank{'s' * (len(before) == 1)} higher, but such maps {survive}." if before else ""
 
 
 def _ranks(metric: Metric, rows: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
@@ -104,11 +122,13 @@ def _sentence(
     if not ranked:
         return f"No method has a value on the {on}: nothing can be said."
     best = ranked[0]
-    if len(ranked) == 1:
+    if len(mean_rank) == 1:
         return f"{best} is the only method that was judged ({on}): compare it with another one."
-    by = f"mean rank {mean_rank[best]:.1f} of {len(ranked)} methods by {', '.join(metrics)} on {on}"
+    by = f"mean rank {mean_rank[best]:.1f} of {len(mean_rank)} methods by {', '.join(metrics)} on {on}"
     close = [method for method in ranked[1:] if first[method] >= 1 - LIKELY]
     share = f"in {first[best]:.0%} of the resampled sets of images it stays first"
+    if len(ranked) == 1:
+        return f"{best} is the only method that can be advised ({by}): compare it with another one."
     if count < FEW:
         return f"{best} comes first ({by}), but {on} are too few to be sure: give at least {FEW}."
     if first[best] >= SURE:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..atomic import atomic
 from ..errors import MethodError, UnknownName
+from ..methods.registry import methods as registered
 from .ranking import Ranking, ranking
 from .ranks import ranks
 from .registry import Metric
@@ -103,7 +104,9 @@ class Evaluation:
     @cached_property
     def ranking(self) -> Ranking:
         """The methods from best to worst, by their ranks over the metrics that judge an explanation."""
-        return ranking(self.methods, self.metrics, self.values)
+        known = registered()
+        failing = [name for name in self.methods if name in known and known[name].randomisation == "fails"]
+        return ranking(self.methods, self.metrics, self.values, failing)
 
     @property
     def advice(self) -> str:

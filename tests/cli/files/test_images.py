@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -471,14 +472,14 @@ def test_text_in_a_part_of_an_image() -> None:
 
 def test_old_opencv_draws_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(cv2, "FontFace", raising=False)
-    for cached in (images._font, images._line, images._hershey):
+    for cached in (images._line, images._hershey):
         cached.cache_clear()
     try:
         assert images._printable("Größe é 猫") == "Grosse e ?"
         test_text_lies_in_the_box_that_was_promised(24, False)
     finally:
         monkeypatch.undo()
-        for cached in (images._font, images._line, images._hershey):
+        for cached in (images._line, images._hershey):
             cached.cache_clear()
 
 
@@ -691,3 +692,21 @@ def test_bold_letters_are_heavier() -> None:
         images.draw_text(canvas, "stage4", (4, 2), 16, bold=bold)
         ink.append(int((255 - canvas.astype(int)).sum()))
     assert ink[1] > 1.2 * ink[0]
+
+
+def test_text_drawn_by_several_threads_is_that_of_one() -> None:
+    """OpenCV's fonts keep letters that they have drawn, without a lock."""
+    texts = [(f"{n}: the {n * n}th letter, {chr(33 + n % 90) * 9} {n:x}", 9 + n % 40) for n in range(240)]
+
+    def drawn(_: int) -> list[bytes]:
+        found = []
+        for text, size in texts:
+            canvas = np.zeros((64, 900, 3), np.uint8)
+            images.draw_text(canvas, text, (3, 3), size, (255, 255, 255), bold=size % 3 == 0)
+            found.append(canvas.tobytes())
+        return found
+
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(drawn, range(8)))
+    alone = drawn(0)
+    assert all(found == alone for found in together)

@@ -23,14 +23,21 @@ MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sb
 
 
 class Broker:
-    """Mosquitto on a port of its own, and a subscriber that keeps its session while the broker is away."""
+    """Mosquitto on a port of its own, and a subscriber that keeps its session while the broker is away.
 
-    def __init__(self, folder: Path) -> None:
+    certificate: the folder of cert.pem and key.pem, with which connections are encrypted.
+    """
+
+    def __init__(self, folder: Path, certificate: Path | None = None) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.config = folder / "mosquitto.conf"
-        self.config.write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous true\n")
+        lines = [f"listener {self.port} 127.0.0.1", "allow_anonymous true"]
+        if certificate is not None:  # read as the user that it runs as
+            lines += [f"certfile {certificate / 'cert.pem'}", f"keyfile {certificate / 'key.pem'}", "user root"]
+        self.config.write_text("\n".join([*lines, ""]))
+        self.certificate = certificate
         self.process: subprocess.Popen[bytes] | None = None
         self.got: list[Any] = []
 
@@ -50,6 +57,8 @@ class Broker:
             (message.topic, json.loads(message.payload))
         )
         self.subscriber.on_subscribe = lambda *_: ready.append(True)
+        if self.certificate is not None:
+            self.subscriber.tls_set(str(self.certificate / "cert.pem"))
         self.subscriber.connect("127.0.0.1", self.port)
         self.subscriber.subscribe("line/#", qos=1)
         self.subscriber.loop_start()

@@ -100,36 +100,24 @@ def test_https_that_is_not_trusted_keeps_the_record(
     assert "certificate verify failed" in said
 
 
-def test_mqtts(certificate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    client = pytest.importorskip("paho.mqtt.client")
+def test_mqtts(certificate: Path, tmp_path: Path) -> None:
+    pytest.importorskip("paho.mqtt.client")
     if MOSQUITTO is None:
         pytest.skip("no mosquitto on this machine: no broker to test with")
-    for name in ("cert.pem", "key.pem"):  # which it reads as its own user
-        shutil.copy(certificate / name, tmp_path)
-        (tmp_path / name).chmod(0o644)
-
-    class Encrypted(Broker):
-        def subscribe(self) -> None: ...
-
-    monkeypatch.setattr(client.Client, "disconnect", client.Client.disconnect)
-    broker = Encrypted(tmp_path)
-    lines = [broker.config.read_text(), f"certfile {tmp_path / 'cert.pem'}", f"keyfile {tmp_path / 'key.pem'}"]
-    broker.config.write_text("\n".join([*lines, "user root", ""]))
-    process = subprocess.Popen(
-        [MOSQUITTO, "-c", str(broker.config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    broker = Broker(tmp_path, certificate)
+    broker.start()
     try:
-        sink: Any = sink_of(
-            f"mqtts://127.0.0.1:{broker.port}/line/2#spool={tmp_path / 'spool'}&ca={certificate / 'cert.pem'}"
-        )
+        address = f"mqtts://127.0.0.1:{broker.port}/line/2#spool={tmp_path / 'spool'}&ca={certificate / 'cert.pem'}"
+        sink: Any = sink_of(address)
         sink.first_pause = 0.05
         sink.open()
         sink.write(RECORD)
-        until(lambda: not list((tmp_path / "spool").glob("0*.json")))
+        until(lambda: bool(broker.got))
         sink.close()
     finally:
-        process.terminate()
-        process.wait(30)
+        broker.stop()
+    assert broker.got == [("line/2", {"id": "ab", "n": 1})]
+    assert not list((tmp_path / "spool").glob("0*.json"))
 
 
 def test_quiet_says_errors_only(

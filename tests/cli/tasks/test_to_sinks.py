@@ -146,6 +146,15 @@ def test_wrong_usage_is_one_line(
     assert (done.exit_code, says in done.stderr) == (code, True), done.stderr
 
 
+@pytest.mark.parametrize("wrong", [("--when", "scores >"), ("--when", "age > 3"), ("--part", "nowhere.png")])
+def test_what_is_wrong_leaves_no_folder(
+    run: Run, model: Path, photo: Path, tmp_path: Path, wrong: tuple[str, str]
+) -> None:
+    done = run("explain", model, photo, *wrong, "-o", tmp_path / "out")
+    assert done.exit_code != 0
+    assert not (tmp_path / "out").exists()
+
+
 def test_rules_are_about_images(run: Run, tmp_path: Path, parse: Any) -> None:
     proto = parse('<ir_version: 8, opset_import: ["": 17]> g (float[N,4] x) => (float[N,4] y) { y = Relu(x) }')
     onnxray.save(onnxray.load(proto), tmp_path / "table.onnx")
