@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,7 +42,7 @@ def sheet(memory: Novelty, found: NoveltyScore, pixels: NDArray[Any], alpha: flo
     parts = [figure.side_by_side(blocks, gap=16)]
     if found.map is not None:
         parts.append(figure.colour_bar(_scale(found)))
-    return figure.page(found.name, lines, parts)
+    return figure.page(Path(found.name).name, lines, parts)
 
 
 def _scale(found: NoveltyScore) -> figure.Scale:

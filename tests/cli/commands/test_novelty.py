@@ -65,6 +65,19 @@ def test_score(folder: Path, run: Run, tmp_path: Path) -> None:
     assert json.loads(resumed.stdout)["images"] == manifest["images"]
 
 
+def test_the_picture_does_not_depend_on_where_the_image_lies(folder: Path, run: Run, tmp_path: Path) -> None:
+    made = []
+    for name in ("a", "another"):
+        (tmp_path / name).mkdir()
+        image = tmp_path / name / "00.png"
+        image.write_bytes((folder / "test" / "00.png").read_bytes())
+        out = tmp_path / f"{name}-out"
+        options = ("--memory", folder / "memory.npz", "-o", out, "-q")
+        assert run("novelty", "score", "builtin", image, *options).exit_code == 0
+        made.append((out / "00" / "novelty.png").read_bytes())
+    assert made[0] == made[1]
+
+
 def test_whole_images_have_no_map(folder: Path, run: Run, tmp_path: Path) -> None:
     memory = tmp_path / "knn.npz"
     assert run("novelty", "fit", "builtin", folder / "good", "--method", "knn", "-o", memory, "-q").exit_code == 0
