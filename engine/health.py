@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
-
+from ..kernels.wide_sums import add, no_wide_sums
 from .errors import ShapeError, UnknownName
 from .graph.model import Model, Source
 from .inference.batches import RunOptions
 from .inspect.layers import Layer
 from .load import load
 from .preprocess.card import OPTION_FIELDS
-from .survey.health import Health, ModelHealth
+from .survey.health import Health, ModelHealth, merge_healths
 from .survey.measure import Measure, run
-from .survey.pictures import pictures_of
+from .survey.pictures import Picture, pictures_of
 
 
 def health(
@@ -54,28 +53,58 @@ def health(
     wanted = [layers] if isinstance(layers, (str, Layer)) else None if layers is None else list(layers)
     runtime = RunOptions(providers=providers, threads=threads, batch=batch)
     measures = [Measure(each, wanted, runtime) for each in models]
-    return measured(models, measures, images, progress)
-
-
-def measured(
-    models: list[Model], measures: list[Measure], images: Iterable[Any], progress: Callable[[int], None] | None = None
-) -> Health:
-    """The health of models on images. Raises ShapeError where there is no image."""
-    layers = sum(len(measure.layers) for measure in measures)
-    hsic, count = np.zeros((layers, layers)), 0
-    for count, part in run(measures, pictures_of(images)):
-        if part is not None:
-            hsic += part
+    survey = HealthSurvey(models, measures)
+    for _ in survey.run(pictures_of(images)):
         if progress is not None:
-            progress(count)
-    if not count:
+            progress(survey.count)
+    if not survey.count:
         raise ShapeError("there is no image: give at least one")
-    parts = [
-        ModelHealth(
-            each.path.name if each.path else "model",
-            str(measure.model.sha256),
-            {found.layer.name: found for found in measure.results()},
-        )
-        for each, measure in zip(models, measures, strict=True)
-    ]
-    return Health(tuple(parts), count, hsic)
+    return survey.result()
+
+
+class HealthSurvey:
+    """A running measurement of models: `run` over images, `result` at any time.
+
+    checkpoints: how many of the last models are earlier states of the first. start: a result to go on from, of whole
+    groups of images. Raises MethodError where that is of other models or layers.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[Model],
+        measures: Sequence[Measure],
+        checkpoints: int = 0,
+        start: Health | None = None,
+    ) -> None:
+        self._models, self._measures, self._checkpoints = models, measures, checkpoints
+        self._start = start
+        self._hsic = no_wide_sums(sum(len(measure.layers) for measure in measures) ** 2)
+        self._count = 0
+        if start is not None:
+            self.result()
+
+    @property
+    def count(self) -> int:
+        """How many images were measured, those of `start` among them."""
+        return self._count + (0 if self._start is None else self._start.count)
+
+    def run(self, pictures: Iterable[Picture | None]) -> Iterator[int]:
+        """Measure images, None being one that cannot be read; yields, group by group, how many there were in it."""
+        for given, read, hsic in run(self._measures, pictures):
+            self._count += read
+            if hsic is not None:
+                add(self._hsic, hsic.ravel())
+            yield given
+
+    def result(self) -> Health:
+        """What was found so far."""
+        parts = [
+            ModelHealth(
+                model.path.name if model.path else "model",
+                str(measure.model.sha256),
+                {found.layer.name: found for found in measure.results()},
+            )
+            for model, measure in zip(self._models, self._measures, strict=True)
+        ]
+        found = Health(tuple(parts), self._count, self._hsic, self._checkpoints)
+        return found if self._start is None else merge_healths(self._start, found)

@@ -8,6 +8,7 @@ import click
 
 from ..parameters import options
 from ..parameters.inputs import finish_run
+from ..parameters.shards import shard
 from ..terminal.echo import echo
 from ..terminal.help import Command
 
@@ -30,14 +31,15 @@ from ..terminal.help import Command
     help="Checkpoints in the order of the training, the model itself being the last: how its layers have changed.",
 )
 @options.option("--batch", type=click.IntRange(min=1), metavar="N", help="Images of one run of the model.")
-@options.common("onnxray-health")
+@shard
+@options.common("onnxray-health", resume=True)
 def command(common: options.Common, **asked: Any) -> None:
     """Examine the units of a model on a data set: dead, saturated, duplicate; compare versions.
 
     Each finding comes with a line of advice.
     Without --layer: activation functions, products without one behind them, and the class scores. The page shows
     histograms before and after each activation function, and the similarity of all layers (linear CKA). The folder
-    `result` holds the statistics of all units.
+    `result` holds the statistics of all units, for `onnxray merge` and for Python.
     """
     from ..tasks.health import HealthOptions, as_text, health
 

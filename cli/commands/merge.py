@@ -27,9 +27,9 @@ from ..terminal.help import OUTPUT, Command
 def command(parts: tuple[str, ...], out: Path, force: bool, as_json: bool) -> None:
     """Merge results over parts of a data set, or parts of a site, into the whole.
 
-    RESULT is a folder that `onnxray top` wrote, or the folder `result` in it; or the folder of one part of a site
-    (`onnxray microscope --shard`). The merged result is the same, byte for byte, as that of one run over everything,
-    however it was cut into parts.
+    RESULT is a folder that `onnxray top` or `onnxray health` wrote, or the folder `result` in it; or the folder of one
+    part of a site (`onnxray microscope`). The merged result is the same, byte for byte, as that of one run over
+    everything, if the parts were made with --shard; those of `onnxray top` may be any parts.
     """
     from ..pages.microscope import write_pages
     from ..tasks.merge import merge

@@ -10,6 +10,7 @@ import click
 
 from ..parameters import complete, options
 from ..parameters.inputs import BUILTIN, finish_run
+from ..parameters.shards import shard
 from ..terminal.help import OUTPUT, RUN, Command
 
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
@@ -23,16 +24,6 @@ def seconds(context: click.Context, parameter: click.Parameter, text: str | None
     if found is None:
         raise click.BadParameter(f"{text!r} is no time: give 90s, 30m or 2h")
     return float(found[1]) * _SECONDS[found[2]]
-
-
-def shard(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, int]:
-    """I/N as (I, N), (1, 1) where nothing is given. Raises click.BadParameter."""
-    if text is None:
-        return 1, 1
-    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
-    if found is None or not 1 <= int(found[1]) <= int(found[2]):
-        raise click.BadParameter(f"{text!r} is no part: give I/N with I from 1 to N, as in 3/16")
-    return int(found[1]), int(found[2])
 
 
 @click.command("microscope", cls=Command, example="microscope builtin -o site")
@@ -61,13 +52,7 @@ def shard(context: click.Context, parameter: click.Parameter, text: str | None) 
     section=RUN,
     help="Stop making pictures after 90s, 30m or 2h; --resume goes on. Coarse ones come first.",
 )
-@options.option(
-    "--shard",
-    metavar="I/N",
-    callback=shard,
-    section=OUTPUT,
-    help="Make the I-th of N parts; `onnxray merge` joins them.",
-)
+@shard
 @options.option(
     "--examples",
     type=click.Path(path_type=Path),

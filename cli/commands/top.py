@@ -8,6 +8,7 @@ import click
 
 from ..parameters import options
 from ..parameters.inputs import finish_run
+from ..parameters.shards import shard
 from ..terminal.help import Command
 
 
@@ -52,6 +53,7 @@ from ..terminal.help import Command
     "--sample", type=click.IntRange(min=1), default=1024, show_default=True, help="Images kept for quantiles."
 )
 @options.option("--batch", type=click.IntRange(min=1), metavar="N", help="Images of one run of the model.")
+@shard
 @options.common("onnxray-top", resume=True)
 def command(common: options.Common, **asked: Any) -> None:
     """Find the images that excite each unit of a layer most, in one pass over any number of images.

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..parameters.inputs import card_of, find_labelled_images, open_model
-from .top import RESULT
+from ..parameters.shards import part_of
+from .top import RESULT, names_digest
 
 if TYPE_CHECKING:
     from ...engine.graph.model import Model
-    from ...engine.preprocess.card import Card
+    from ...engine.health import HealthSurvey
     from ...engine.survey.health import Health
     from ...engine.survey.measure import Measure
     from ...engine.survey.pictures import Picture
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
     from ..parameters.options import Common
     from ..terminal.progress import Progress
 
+_PART = "unfinished.npz"
+TEXT, NUMBERS, SIMILARITY = "health.txt", "health.json", "similarity.png"
+# Seconds between two savings of what is unfinished, at least, and how many times as long as the last one took.
+_SAVE, _SAVE_TIMES = 20.0, 20
 # Layers whose histograms are drawn on one page.
 _PER_PAGE = 12
 
@@ -36,6 +42,7 @@ class HealthOptions:
     against: Sequence[str]
     checkpoints: Sequence[str]
     batch: int | None
+    shard: tuple[int, int]
     output: Output
     common: Common
 
@@ -45,9 +52,9 @@ def health(options: HealthOptions) -> Run:
 
     Raises what `onnxray.health` raises; ImageError (no image, or none that can be read), OutputError.
     """
-    from ...engine.health import measured
+    from ...engine.health import HealthSurvey
     from ...engine.inference.batches import RunOptions
-    from ...engine.survey.measure import Measure
+    from ...engine.survey.measure import GROUP, Measure
     from ..files.run import Run
     from ..terminal.progress import Progress
 
@@ -57,30 +64,28 @@ def health(options: HealthOptions) -> Run:
     card_of(models[0], common.quiet)
     runtime = RunOptions(**common.runtime, batch=options.batch)
     measures = [Measure(model, list(options.layers) or None, runtime) for model in models]
-    paths = [path for path, _ in find_labelled_images(options.images, options.model, common.quiet)]
+    files = find_labelled_images(options.images, options.model, common.quiet)
+    paths = [path for path, _ in part_of(files, options.shard, GROUP)]
+
+    def survey(start: Health | None = None) -> HealthSurvey:
+        return HealthSurvey(models, measures, len(options.checkpoints), start)
+
     with (
         Progress(len(paths), "images", quiet=common.quiet, bar=common.progress) as bar,
-        Run(options.output, "health", _decisive(options), _about(models, measures, len(paths)), paths) as run,
+        Run(options.output, "health", _decisive(options), _about(models, measures, paths), paths) as run,
     ):
-
-        def progress(done: int) -> None:
-            bar.done = done - 1
-            bar.step()
-
-        found = measured(models, measures, _pictures(paths, run, bar, measures[0].card), progress)
+        found = _Pass(run, bar, paths, measures).finish(survey)
         found.save(run.folder / RESULT)
         run.manifest["files"] += [f"{RESULT}/health.npz", f"{RESULT}/manifest.json"]
-        _draw(found, run, options)
+        (run.folder / _PART).unlink(missing_ok=True)
         run.manifest["findings"] = [vars(entry) for entry in found.findings()]
-        text = json.dumps(found.to_mapping(), indent=1, ensure_ascii=False)
-        run.manifest["files"].append(run.text("health.json", text + "\n"))
-        run.manifest["files"].append(run.text("health.txt", text_of(found, options)))
+        run.manifest["files"] += write_readable(found, run.folder)
     return run
 
 
 def as_text(run: Run) -> str:
     """What the run found, as it is in `health.txt`."""
-    return (run.folder / "health.txt").read_text(encoding="utf-8").rstrip()
+    return (run.folder / TEXT).read_text(encoding="utf-8").rstrip()
 
 
 def _decisive(options: HealthOptions) -> dict[str, Any]:
@@ -88,11 +93,12 @@ def _decisive(options: HealthOptions) -> dict[str, Any]:
         "against": list(options.against),
         "checkpoints": list(options.checkpoints),
         "batch": options.batch,
+        "shard": options.shard,
         **options.common.runtime,
     }
 
 
-def _about(models: Sequence[Model], measures: Sequence[Measure], count: int) -> dict[str, Any]:
+def _about(models: Sequence[Model], measures: Sequence[Measure], paths: Sequence[Path]) -> dict[str, Any]:
     from ..files.run import describe, describe_card
 
     return {
@@ -100,44 +106,111 @@ def _about(models: Sequence[Model], measures: Sequence[Measure], count: int) -> 
         "others": [describe(model) for model in models[1:]],
         "card": describe_card(measures[0].card),
         "layers": [layer.name for layer in measures[0].layers],
-        "given": {"images": count},
+        "given": {"images": len(paths), "names_sha256": names_digest([(path, None) for path in paths])},
     }
 
 
-def _pictures(paths: Sequence[Path], run: Run, bar: Progress, card: Card | None) -> Iterator[Picture]:
-    """The files decoded; those that cannot be read are named and left out. Raises ImageError where all are."""
-    from ...engine.errors import ImageError
-    from ...engine.survey.pictures import Picture
-    from ..files.photos import read_photo
+@dataclass
+class _Pass:
+    """The pass over the images. at: how many are done; failures: messages by the place in the list."""
 
-    first = None
-    done = 0
-    for path in paths:
-        try:
-            pixels = read_photo(path, card)
-        except ImageError as error:
-            first = first or error
-            bar.say(str(error), error=True)
-            run.add({"path": str(path), "status": "failed", "error": " ".join(str(error).split())})
-            continue
-        done += 1
-        yield Picture(str(path), pixels)
-    if not done:
-        raise ImageError(f"none of the {len(paths)} images can be read; the first: {first}")
+    run: Run
+    bar: Progress
+    paths: Sequence[Path]
+    measures: Sequence[Measure]
+    at: int = 0
+    failures: dict[int, str] = field(default_factory=dict)
+
+    def finish(self, survey_of: Callable[[Health | None], HealthSurvey]) -> Health:
+        """The result, from where an earlier run of the folder was cut off. Raises ImageError, OutputError."""
+        from ...engine.errors import ImageError
+        from ...engine.survey.health import load_part
+
+        earlier = load_part(self.run.folder / _PART)
+        survey = survey_of(None if earlier is None else earlier[0])
+        if earlier is not None:
+            self._resume(earlier[1])
+        self.bar.done = self.at
+        due = time.monotonic() + _SAVE
+        for given in survey.run(self._pictures(self.at)):
+            self.at += given
+            self.bar.done = self.at - 1
+            self.bar.step()
+            if time.monotonic() > due:
+                due = self._save(survey)
+        for place, text in sorted(self.failures.items()):
+            self.run.add({"path": str(self.paths[place]), "status": "failed", "error": text})
+        if not survey.count:
+            first = next(iter(self.failures.values()))
+            raise ImageError(f"none of the {len(self.paths)} images can be read; the first: {first}")
+        return survey.result()
+
+    def _names(self) -> str:
+        return names_digest([(path, None) for path in self.paths])
+
+    def _resume(self, done: Mapping[str, Any]) -> None:
+        from ...engine.errors import OutputError
+
+        if done.get("names_sha256") != self._names():
+            raise OutputError(
+                f"{str(self.run.folder)!r} holds an unfinished run over other images: give the same ones, --force to "
+                "replace it, or another folder with --out"
+            )
+        self.at = int(done["at"])
+        self.failures = {int(place): str(text) for place, text in done["failures"].items()}
+
+    def _pictures(self, start: int) -> Iterator[Picture | None]:
+        """The files from `start` on, decoded on another thread; None for one that cannot be read, which is named."""
+        from ...engine.errors import ImageError
+        from ...engine.survey.pictures import Picture
+        from ..files.photos import read_photo
+
+        for place in range(start, len(self.paths)):
+            try:
+                pixels = read_photo(self.paths[place], self.measures[0].card)
+            except (ImageError, MemoryError) as error:
+                self.failures[place] = " ".join(str(error).split()) or "there is not enough memory for it"
+                self.bar.say(self.failures[place], error=True)
+                yield None
+                continue
+            yield Picture(str(self.paths[place]), pixels)
+
+    def _save(self, survey: HealthSurvey) -> float:
+        """Save what there is; when the next time comes."""
+        from ...engine.survey.health import save_part
+
+        begun = time.monotonic()
+        done = {
+            "at": self.at,
+            "names_sha256": self._names(),
+            "failures": {str(place): text for place, text in self.failures.items() if place < self.at},
+        }
+        save_part(survey.result(), self.run.folder / _PART, done)
+        now = time.monotonic()
+        return now + max(_SAVE, _SAVE_TIMES * (now - begun))
 
 
-def _draw(found: Health, run: Run, options: HealthOptions) -> None:
+def write_readable(found: Health, folder: Path) -> list[str]:
+    """Write pictures, numbers and text of a result; the names of the files. Raises OutputError."""
+    from ...engine.atomic import atomic
     from ..figures.health import histograms, similarities
+    from ..files.images import write
 
     layers = list(found.layers.values())
     name = found.models[0].name
-    for first in range(0, len(layers), _PER_PAGE):
-        page = histograms(name, layers[first : first + _PER_PAGE], found.count)
-        run.manifest["files"].append(run.picture(run.name("histograms.png"), page))
-    run.manifest["files"].append(run.picture(run.name("similarity.png"), similarities(found)))
+    names = []
+    for page, first in enumerate(range(0, len(layers), _PER_PAGE), 1):
+        names.append(f"histograms-{page}.png" if page > 1 else "histograms.png")
+        write(folder / names[-1], histograms(name, layers[first : first + _PER_PAGE], found.count))
+    write(folder / SIMILARITY, similarities(found))
+    numbers = json.dumps(found.to_mapping(), indent=1, ensure_ascii=False) + "\n"
+    for file, text in ((NUMBERS, numbers), (TEXT, text_of(found))):
+        with atomic(folder / file) as temporary:
+            temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+    return [*names, SIMILARITY, NUMBERS, TEXT]
 
 
-def text_of(found: Health, options: HealthOptions) -> str:
+def text_of(found: Health) -> str:
     """Tables of the layers and of the drift, and a line for each finding."""
     parts = [_layers(found, 0)]
     doubtful = found.findings()
@@ -147,10 +220,10 @@ def text_of(found: Health, options: HealthOptions) -> str:
         else "Nothing is wrong: no dead, saturated or duplicate units."
     )
     for number in range(1, len(found.models)):
-        if number <= len(options.against):
+        if number < len(found.models) - found.checkpoints:
             parts.append(_drift(found, number))
-    if options.checkpoints:
-        parts.append(_training(found, len(options.against) + 1))
+    if found.checkpoints:
+        parts.append(_training(found, len(found.models) - found.checkpoints))
     return "\n\n".join(parts) + "\n"
 
 

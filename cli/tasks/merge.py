@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .health import NUMBERS, SIMILARITY, TEXT, write_readable
 from .top import RESULT
 
 
 def merge(parts: Sequence[Path], out: Path, force: bool) -> dict[str, Any]:
     """Merge the results in the folders `parts` into the folder `out`; its manifest.
+
+    Of `health`, the pictures, numbers and text of the whole are written next to it.
 
     Raises OutputError (a folder without a result, or one that holds something else), MethodError (results that do not
     fit each other).
@@ -34,9 +38,15 @@ def merge(parts: Sequence[Path], out: Path, force: bool) -> dict[str, Any]:
     if out.exists() and not out.is_dir():
         raise OutputError(f"{str(out)!r} is a file: give another folder with --out")
     taken = {path.name for path in out.iterdir()} if out.is_dir() else set()
-    if taken - {MANIFEST, f"{kinds.pop()}.npz"}:
+    kind = kinds.pop()
+    own = {MANIFEST, f"{kind}.npz"}
+    if kind == "health":
+        own |= {NUMBERS, SIMILARITY, TEXT, *(name for name in taken if re.fullmatch(r"histograms(-\d+)?\.png", name))}
+    if taken - own:
         raise OutputError(f"{str(out)!r} holds other files: give another folder with --out")
     if taken and not force:
         raise OutputError(f"{str(out)!r} holds a result: give --force to replace it, or another folder with --out")
     merged.save(out)
+    if kind == "health":
+        write_readable(merged, out)
     return json.loads((out / MANIFEST).read_text(encoding="utf-8", errors="surrogateescape"))  # type: ignore[no-any-return]

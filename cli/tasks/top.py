@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...engine.caches import Kept
 from ..parameters.inputs import card_of, find_labelled_images, open_model
+from ..parameters.shards import part_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,6 +57,7 @@ class TopOptions:
     after: bool
     sample: int
     batch: int | None
+    shard: tuple[int, int]
     output: Output
     common: Common
 
@@ -79,6 +81,7 @@ def top(options: TopOptions) -> Run:
     labels = labels_for(model, options.labels, any(label is not None for _, label in files))
     if labels == "given" and not any(label is not None for _, label in files):
         raise MethodError("no image lies in a folder of classes: give the folder that holds those, or another option")
+    files = part_of(files, options.shard)
     wanted = ScanOptions(options.k, options.sample, not options.after, labels)  # type: ignore[arg-type]
     runtime = RunOptions(**common.runtime, batch=options.batch)
     layers = list(options.layers) or None
@@ -99,7 +102,7 @@ def top(options: TopOptions) -> Run:
 
 
 def _decisive(options: TopOptions, labels: str) -> dict[str, Any]:
-    names = ("k", "after", "sample", "batch")
+    names = ("k", "after", "sample", "batch", "shard")
     return {**{name: getattr(options, name) for name in names}, "labels": labels, **options.common.runtime}
 
 

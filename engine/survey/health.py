@@ -2,8 +2,10 @@
 
 On disk a folder with `manifest.json` and `health.npz`, whose arrays are, M the number of the model (0 the one that was
 asked about) and N that of the layer: `M.N.statistics.NAME`, `M.N.before` and `M.N.after` (histograms int64 (units,
-bins)), `M.N.at_low`, `M.N.at_high`, `M.N.rows`, `M.N.means`, `M.N.products` (see `LayerHealth`), and `hsic` (layers of
-all models, layers of all models), the sum over groups of images.
+bins)), `M.N.at_low`, `M.N.at_high`, `M.N.rows`, `M.N.sums.NAME`, `M.N.products.NAME` (see `LayerHealth`), and
+`hsic.NAME`, the sums over groups of images, (layers of all models, layers of all models) row by row. NAME is `digits`
+or `top`, see `kernels/wide_sums.py`: results of the parts of a data set that was cut between groups of 32 images merge
+to that of the whole, byte for byte.
 """
 
 from __future__ import annotations
@@ -16,14 +18,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...kernels.wide_sums import WideSums, merge, no_wide_sums
 from ..errors import MethodError, UnknownName
 from .findings import Finding, findings
 from .layer_health import LayerHealth, arrays_of, described, from_arrays, merged
 from .layer_top import sub_arrays
 from .similarity import cka
-from .store import read_result, write_result
+from .store import read_part, read_result, write_part, write_result
 
-FORMAT = 1
+FORMAT = 2
 # A layer with less similarity than this to itself in another model has drifted.
 DRIFTED = 0.9
 
@@ -45,13 +48,21 @@ class ModelHealth:
 class Health:
     """The health of a model on a data set.
 
-    Attributes: `models`, the one that was asked about first, then those it is compared with; `count` of images;
-    `hsic`, sums over groups of images for all layers of all models.
+    Attributes: `models`, the one that was asked about first, then those it is compared with, the last `checkpoints` of
+    them being its own earlier states; `count` of images; `hsic_sums` over groups of images for all layers of all
+    models.
     """
 
     models: tuple[ModelHealth, ...]
     count: int
-    hsic: NDArray[np.float64] = field(repr=False)
+    hsic_sums: WideSums = field(repr=False)
+    checkpoints: int = 0
+
+    @property
+    def hsic(self) -> NDArray[np.float64]:
+        """(layers, layers) of all models: sums over groups of images."""
+        layers = sum(len(model.layers) for model in self.models)
+        return self.hsic_sums.values().reshape(layers, layers)
 
     @property
     def layers(self) -> Mapping[str, LayerHealth]:
@@ -74,9 +85,10 @@ class Health:
         Raises IndexError.
         """
         starts = np.cumsum([0, *(len(model.layers) for model in self.models)])
-        own = np.diag(self.hsic)
+        hsic = self.hsic
+        own = np.diag(hsic)
         mine, theirs = (slice(starts[n], starts[n + 1]) for n in (0, range(len(self.models))[other]))
-        return cka(self.hsic[mine, theirs], own[mine], own[theirs])
+        return cka(hsic[mine, theirs], own[mine], own[theirs])
 
     def drift(self, other: int = 1) -> dict[str, float]:
         """1 - CKA of each layer with the one of the same name in model number `other`, in order. Raises IndexError."""
@@ -109,20 +121,28 @@ class Health:
 
     def save(self, dir: str | Path) -> dict[str, Path]:
         """Write `health.npz`, then `manifest.json`, each whole or not at all. Returns the paths. Raises OutputError."""
-        arrays: dict[str, NDArray[Any]] = {"hsic": self.hsic}
+        return write_result(Path(dir), "health", self.manifest(), self.arrays())
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays of `health.npz`, see the head of `engine/survey/health.py`."""
+        arrays: dict[str, NDArray[Any]] = {f"hsic.{name}": array for name, array in vars(self.hsic_sums).items()}
         for m, model in enumerate(self.models):
             for n, found in enumerate(model.layers.values()):
                 arrays |= {f"{m}.{n}.{name}": array for name, array in arrays_of(found).items()}
-        manifest = {
+        return arrays
+
+    def manifest(self) -> dict[str, Any]:
+        """All but the arrays, as JSON-like data."""
+        return {
             "format": FORMAT,
             "kind": "health",
             "count": self.count,
+            "checkpoints": self.checkpoints,
             "models": [
                 {"name": m.name, "sha256": m.sha256, "layers": [described(found) for found in m.layers.values()]}
                 for m in self.models
             ],
         }
-        return write_result(Path(dir), "health", manifest, arrays)
 
 
 def load_health(dir: str | Path) -> Health:
@@ -130,18 +150,36 @@ def load_health(dir: str | Path) -> Health:
     return read_result(Path(dir), "health", FORMAT, _from_saved)
 
 
+def save_part(health: Health, path: Path, done: Mapping[str, Any]) -> None:
+    """An unfinished result in one file; `done` says how far it is, as JSON-like data. Raises OutputError."""
+    write_part(path, health.manifest(), health.arrays(), done)
+
+
+def load_part(path: Path) -> tuple[Health, dict[str, Any]] | None:
+    """What `save_part` wrote; None where there is nothing that can be read."""
+    return read_part(path, "health", FORMAT, _from_saved)
+
+
 def merge_healths(one: Health, other: Health) -> Health:
-    """Of the images of both, as one run over them would have it but for rounding and the grouping of similarities.
+    """Of the images of both, the same to the last bit as one run over them if each but one has whole groups of 32
+    images; else the same but for rounding and the grouping of similarities.
 
     Raises MethodError where they are of different models or layers.
     """
-    if [(m.sha256, list(m.layers)) for m in one.models] != [(m.sha256, list(m.layers)) for m in other.models]:
+    if _compared(one) != _compared(other):
         raise MethodError("the results cannot be merged: they are of different models or layers")
     models = tuple(
         replace(a, layers={name: merged(found, b.layers[name]) for name, found in a.layers.items()})
         for a, b in zip(one.models, other.models, strict=True)
     )
-    return Health(models, one.count + other.count, one.hsic + other.hsic)
+    hsic = merge(merge(no_wide_sums(len(one.hsic_sums.top)), one.hsic_sums), other.hsic_sums)
+    return Health(models, one.count + other.count, hsic, one.checkpoints)
+
+
+def _compared(health: Health) -> Any:
+    """What two results must share to be merged."""
+    layers = [[described(found) | {"count": 0} for found in model.layers.values()] for model in health.models]
+    return [model.sha256 for model in health.models], layers, health.checkpoints
 
 
 def _from_saved(manifest: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Health:
@@ -149,7 +187,8 @@ def _from_saved(manifest: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]])
     for m, entry in enumerate(manifest["models"]):
         layers = [from_arrays(part, sub_arrays(arrays, f"{m}.{n}")) for n, part in enumerate(entry["layers"])]
         models.append(ModelHealth(entry["name"], entry["sha256"], {found.layer.name: found for found in layers}))
-    return Health(tuple(models), int(manifest["count"]), arrays["hsic"])
+    hsic = WideSums(**sub_arrays(arrays, "hsic"))
+    return Health(tuple(models), int(manifest["count"]), hsic, int(manifest["checkpoints"]))
 
 
 def _known(drift: Mapping[str, float]) -> dict[str, float | None]:

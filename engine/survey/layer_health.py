@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...kernels.histogram import quantile
+from ...kernels.wide_sums import WideSums, add, add_triangle, merge, no_wide_sums, triangle
 from .layer_top import sub_arrays
 from .statistics import UnitStatistics, merge_statistics, no_statistics
 from .statistics import arrays_of as statistics_arrays
@@ -22,35 +23,48 @@ DUPLICATE = 0.99
 
 @dataclass(frozen=True)
 class Covariance:
-    """Of `rows` (places of images): the units' `means`, and `products` (units, units), the sums of the products of
-    every two units' distances from their means.
+    """Of `rows` (places of images): sums of every unit's values, and of the products of every two units' values, the
+    upper triangle row by row; both in an exact form, so that groups of images may come in any order and any parts.
     """
 
     rows: int
-    means: NDArray[np.float64]
-    products: NDArray[np.float64]
+    sums: WideSums
+    products: WideSums
+
+    @property
+    def means(self) -> NDArray[np.float64]:
+        """(units,)"""
+        return self.sums.values() / max(1, self.rows)
 
     def matrix(self) -> NDArray[np.float64]:
         """The covariance (units, units)."""
-        return self.products / max(1, self.rows)
+        means = self.means
+        return triangle(self.products.values(), len(means)) / max(1, self.rows) - np.outer(means, means)
 
-    def __add__(self, other: Covariance) -> Covariance:
-        """Of the rows of both; means far from 0 cost no digits (T. Chan, G. Golub and R. LeVeque, 1979)."""
-        rows = self.rows + other.rows
-        apart = other.means - self.means
-        share = other.rows / max(1, rows)
-        between = np.outer(apart, apart) * (self.rows * share)
-        return Covariance(rows, self.means + apart * share, self.products + other.products + between)
+    def with_group(self, rows: NDArray[np.float32]) -> Covariance:
+        """With the values (rows, units) of a group of images; the sums are changed in place."""
+        means = rows.mean(axis=0, dtype=np.float64)
+        centred = rows - means.astype(np.float32)
+        # What rounding the means has left.
+        rest = centred.mean(axis=0, dtype=np.float64)
+        products = (centred.T @ centred).astype(np.float64)
+        products += len(rows) * (np.outer(means, means) - np.outer(rest, rest))
+        return Covariance(
+            self.rows + len(rows), add(self.sums, len(rows) * means), add_triangle(self.products, products)
+        )
+
+    def merged(self, other: Covariance) -> Covariance:
+        """Of the rows of both."""
+        found = no_covariance(len(self.sums.top))
+        for part in (self, other):
+            merge(found.sums, part.sums)
+            merge(found.products, part.products)
+        return Covariance(self.rows + other.rows, found.sums, found.products)
 
 
-def covariance_of(rows: NDArray[np.float32]) -> Covariance:
-    """Of values (rows, units)."""
-    means = rows.mean(axis=0, dtype=np.float64)
-    centred = rows - means.astype(np.float32)
-    # What rounding the means has left.
-    rest = centred.mean(axis=0, dtype=np.float64)
-    products = (centred.T @ centred).astype(np.float64) - len(rows) * np.outer(rest, rest)
-    return Covariance(len(rows), means, products)
+def no_covariance(units: int) -> Covariance:
+    """Of no image."""
+    return Covariance(0, no_wide_sums(units), no_wide_sums(units * (units + 1) // 2))
 
 
 @dataclass(frozen=True)
@@ -174,8 +188,9 @@ def arrays_of(found: LayerHealth) -> dict[str, NDArray[Any]]:
         **{name: getattr(found, name) for name in ("before", "after", "at_low", "at_high")},
     }
     if found.covariance is not None:
-        arrays |= {"rows": np.array(found.covariance.rows), "means": found.covariance.means}
-        arrays |= {"products": found.covariance.products}
+        arrays["rows"] = np.array(found.covariance.rows)
+        for name in ("sums", "products"):
+            arrays |= {f"{name}.{part}": array for part, array in vars(getattr(found.covariance, name)).items()}
     return arrays
 
 
@@ -188,8 +203,9 @@ def described(found: LayerHealth) -> dict[str, Any]:
 def from_arrays(entry: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> LayerHealth:
     """What `described` and `arrays_of` gave. Raises KeyError, TypeError, ValueError."""
     covariance = None
-    if "products" in arrays:
-        covariance = Covariance(int(arrays["rows"]), arrays["means"], arrays["products"])
+    if "rows" in arrays:
+        sums, products = (WideSums(**sub_arrays(arrays, name)) for name in ("sums", "products"))
+        covariance = Covariance(int(arrays["rows"]), sums, products)
     low, high = entry["ends"]
     return LayerHealth(
         layer=UnitLayer.from_mapping(entry["layer"]),
@@ -209,7 +225,7 @@ def merged(one: LayerHealth, other: LayerHealth) -> LayerHealth:
     merge_statistics(statistics, other.statistics)
     covariance = None
     if one.covariance is not None and other.covariance is not None:
-        covariance = one.covariance + other.covariance
+        covariance = one.covariance.merged(other.covariance)
     return LayerHealth(
         layer=one.layer,
         function=one.function,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -19,14 +19,15 @@ from ..optimize.build import logits_of
 from ..optimize.linear import ACTIVATIONS, activated, linear_value
 from ..preprocess.image import prepare
 from ..proto.attributes import attributes
-from .layer_health import Covariance, LayerHealth, covariance_of
+from .layer_health import LayerHealth, no_covariance
 from .pictures import Ahead, Picture, check_picture
 from .scan import Feed, sized
 from .similarity import LEAST_IMAGES, grams, hsic
 from .statistics import gather, no_statistics
 from .units import CLASSES, UnitLayer, unit_layers
 
-# Images of one group of the similarity estimate; places of a map that covariances and similarities are made of.
+# Images of one group, of the similarity estimate and of sums; a data set is cut into shards between groups. Places of a
+# map that covariances and similarities are made of.
 GROUP = 32
 _PLACES = 64
 # Units from which on there is no covariance: it takes units^2 numbers.
@@ -100,8 +101,7 @@ class _State:
         self.function, self.ends = _function(model, after)
         self.at_low, self.at_high = np.zeros(after.units, np.int64), np.zeros(after.units, np.int64)
         self.count = 0
-        units = after.units
-        self.covariance = Covariance(0, np.zeros(units), np.zeros((units, units))) if units <= MOST_UNITS else None
+        self.covariance = no_covariance(after.units) if after.units <= MOST_UNITS else None
         self.features: list[NDArray[np.float32]] = []
 
     def add(self, values: Mapping[str, NDArray[Any]]) -> None:
@@ -118,14 +118,14 @@ class _State:
         if high is not None:
             self.at_high += (maps >= high).sum(axis=(0, 2))
         self.count += n
-        some = maps[:, :, some_places(places)]
-        self.features.append(np.nan_to_num(some))
-        if self.covariance is not None:
-            self.covariance += covariance_of(self.features[-1].transpose(0, 2, 1).reshape(-1, units))
+        self.features.append(np.nan_to_num(maps[:, :, some_places(places)]))
 
     def take(self) -> NDArray[np.float32]:
+        """The features (images, units, places) of a group, which is over."""
         found = np.concatenate(self.features)
         self.features = []
+        if self.covariance is not None:
+            self.covariance = self.covariance.with_group(found.transpose(0, 2, 1).reshape(-1, self.after.units))
         return found
 
     def frozen(self) -> LayerHealth:
@@ -148,28 +148,27 @@ def some_places(places: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, places - 1, min(places, _PLACES)).round().astype(np.int64))
 
 
-def run(measures: Sequence[Measure], pictures: Iterable[Picture]) -> Iterator[tuple[int, NDArray[np.float64] | None]]:
-    """Measure several models on the same images.
+def run(
+    measures: Sequence[Measure], pictures: Iterable[Picture | None]
+) -> Iterator[tuple[int, int, NDArray[np.float64] | None]]:
+    """Measure several models on the same images; None stands for an image of the data set that cannot be read.
 
-    Yields, group by group, how many images are done, and the HSIC of all layers of all models with one another
-    (layers, layers), None for a group that is too small.
+    Yields, group by group, how many images of it there were, how many of them could be read, and the HSIC of all layers
+    of all models with one another (layers, layers), None for a group that is too small.
     """
 
-    def ready(picture: Picture) -> list[NDArray[Any]]:
+    def ready(picture: Picture | None) -> list[NDArray[Any]] | None:
+        if picture is None:
+            return None
         for measure in measures:
             check_picture(picture, measure.card)
         return [prepare(picture.pixels, measure.card, threads=1).tensor for measure in measures]
 
-    done = 0
     with Ahead(map(ready, pictures), 2 * GROUP) as ahead:
-        group: list[list[NDArray[Any]]] = []
-        for item in chain(ahead, [None]):
-            if item is not None:
-                group.append(item)
-            if len(group) == GROUP or (item is None and group):
-                done += len(group)
-                yield done, _together(measures, group)
-                group = []
+        items = iter(ahead)
+        while group := list(islice(items, GROUP)):
+            read = [item for item in group if item is not None]
+            yield len(group), len(read), _together(measures, read) if read else None
 
 
 def _together(measures: Sequence[Measure], group: Sequence[list[NDArray[Any]]]) -> NDArray[np.float64] | None:

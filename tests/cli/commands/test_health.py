@@ -13,6 +13,7 @@ from click.testing import Result
 from onnx import numpy_helper
 
 from onnxray.cli.files.images import read, write
+from onnxray.cli.tasks import health as task
 from onnxray.engine.survey.health import load_health
 from onnxray.tests.engine.survey.test_health import ALWAYS, DEAD, DOUBLE, images, planted
 
@@ -97,17 +98,83 @@ def test_bad_input_is_one_clear_line(
     assert len([line for line in done.stderr.splitlines() if message in line]) == 1, done.stderr
 
 
-def test_parts_are_merged(run: Callable[..., Result], sick: Path, data: Path) -> None:
-    folder, options = sick.parent, ("--mean", "127.5", "--std", "127.5", "-q")
-    files = sorted(data.iterdir())
-    for name, part in (("whole", files), ("a", files[:20]), ("b", files[20:])):
-        assert run("health", sick, *part, *options, "-o", folder / name).exit_code == 0
-    done = run("merge", folder / "a", folder / "b", "-o", folder / "merged")
+def whole_and(run: Callable[..., Result], sick: Path, data: Path, *options: object) -> tuple[Path, tuple[object, ...]]:
+    """The folder of a run over 70 images, one of which cannot be read, and its options."""
+    for n, pixels in enumerate(images(33, seed=2)):
+        write(data / f"{36 + n}.png", pixels)
+    (data / "20.broken.png").write_bytes(b"no image")
+    given = (sick, data, "--mean", "127.5", "--std", "127.5", "-q", *options)
+    assert run("health", *given, "-o", sick.parent / "whole").exit_code == 1
+    return sick.parent / "whole", given
+
+
+def same(one: Path, other: Path) -> None:
+    for name in ("health.npz", "manifest.json"):
+        assert (one / name).read_bytes() == (other / name).read_bytes()
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_shards_merge_to_the_whole(run: Callable[..., Result], sick: Path, other: Path, data: Path, count: int) -> None:
+    folder = sick.parent
+    whole, given = whole_and(run, sick, data, "--checkpoint", other)
+    parts = [folder / f"part{n}" for n in range(1, count + 1)]
+    for n, part in enumerate(parts, 1):
+        assert run("health", *given, "--shard", f"{n}/{count}", "-o", part).exit_code in (0, 1)
+    done = run("merge", *parts[::-1], "-o", folder / "merged")
     assert done.exit_code == 0, done.stderr
-    whole, merged = load_health(folder / "whole" / "result"), load_health(folder / "merged")
-    assert merged.count == 36
-    assert [f.units for f in merged.findings()] == [f.units for f in whole.findings()]
-    np.testing.assert_array_equal(merged.layer("act").mean, whole.layer("act").mean)
+    same(folder / "merged", whole / "result")
+    for name in ("health.txt", "health.json", "histograms.png", "similarity.png"):
+        assert (folder / "merged" / name).read_bytes() == (whole / name).read_bytes()
+    assert "training" in (folder / "merged" / "health.txt").read_text()
+    assert run("merge", *parts, "-o", folder / "merged", "--force").exit_code == 0
+    same(folder / "merged", whole / "result")
+    assert "different models" in run("merge", parts[0], _other_run(run, other, data), "-o", folder / "new").stderr
     (folder / "top").mkdir()
     (folder / "top" / "manifest.json").write_text('{"kind": "top"}')
-    assert "different commands" in run("merge", folder / "a", folder / "top", "-o", folder / "new").stderr
+    assert "different commands" in run("merge", parts[0], folder / "top", "-o", folder / "new").stderr
+
+
+def _other_run(run: Callable[..., Result], model: Path, data: Path) -> Path:
+    run("health", model, data, "-q", "-o", model.parent / "others")
+    return model.parent / "others"
+
+
+def test_a_part_without_images_is_refused(run: Callable[..., Result], sick: Path, data: Path) -> None:
+    done = run("health", sick, data, "--shard", "1/3", "-o", sick.parent / "out", "-q")
+    assert "part 1 of 3 has no images: there are 2 groups of 32 to share" in done.stderr
+
+
+def test_the_cut_run_goes_on(
+    run: Callable[..., Result], sick: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, given = whole_and(run, sick, data)
+    cut = sick.parent / "cut"
+    reads: list[str] = []
+
+    def stopping(path: Path, card: object) -> np.ndarray:
+        reads.append(path.name)
+        if len(reads) == 68:
+            raise KeyboardInterrupt
+        return read(path)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(task, "_SAVE", 0.0)
+        patch.setattr(task, "_SAVE_TIMES", 0)
+        patch.setattr("onnxray.cli.files.photos.read_photo", stopping)
+        assert run("health", *given, "-o", cut).exit_code == 130
+    assert (cut / "unfinished.npz").is_file()
+    refused = run("health", *given[:-1], "--batch", 4, "-o", cut, "--resume")
+    assert "which cannot be continued" in refused.stderr
+    (data / "99.png").write_bytes((data / "00.png").read_bytes())
+    assert "over other images" in run("health", *given, "-o", cut, "--resume").stderr
+    (data / "99.png").unlink()
+    reads.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr("onnxray.cli.files.photos.read_photo", lambda path, card: reads.append(path.name) or read(path))
+        again = run("health", *given, "-o", cut, "--resume")
+    assert again.exit_code == 1, again.stderr
+    assert len(reads) in (6, 38)
+    same(cut / "result", whole / "result")
+    assert not (cut / "unfinished.npz").exists()
+    failed = json.loads((cut / "manifest.json").read_text())["images"]
+    assert [Path(entry["path"]).name for entry in failed] == ["20.broken.png"]

@@ -115,6 +115,13 @@ def test_shards_merge_to_the_whole(run: Callable[..., Result], known: Path, clas
     assert str(folder / "merged") in done.stdout
     for name in ("top.npz", "manifest.json"):
         assert (folder / "merged" / name).read_bytes() == (folder / "whole" / "result" / name).read_bytes()
+    for n in (1, 2):
+        assert run("top", known, *whole, *options, "--shard", f"{n}/2", "-o", folder / f"part{n}").exit_code == 0
+    assert run("merge", folder / "part1", folder / "part2", "-o", folder / "joined").exit_code == 0
+    for name in ("top.npz", "manifest.json"):
+        assert (folder / "joined" / name).read_bytes() == (folder / "whole" / "result" / name).read_bytes()
+    empty = run("top", known, whole[0], *options, "--shard", "1/2", "-o", folder / "empty")
+    assert "part 1 of 2 has no images" in empty.stderr
     refused = run("merge", folder / "a", folder / "b", "-o", folder / "merged")
     assert refused.exit_code != 0
     assert "--force" in refused.stderr

@@ -147,6 +147,10 @@ def test_saved_loaded_merged(model, found, tmp_path):
     again.save(tmp_path / "b")
     for name in ("health.npz", "manifest.json"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    parts = merge_healths(health(model, images()[:32]), health(model, images()[32:]))
+    parts.save(tmp_path / "c")
+    for name in ("health.npz", "manifest.json"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "c" / name).read_bytes()
     halves = merge_healths(health(model, images()[:20]), health(model, images()[20:]))
     assert [f.units for f in halves.findings()] == [f.units for f in found.findings()]
     np.testing.assert_array_equal(halves.layer("act").mean, found.layer("act").mean)
