@@ -27,11 +27,12 @@ import onnxruntime as ort
 from _harness import Table, arguments
 
 import onnxray
+from onnxray.cli.files.images import write
 from onnxray.engine.preprocess.find import find_card
 
 METHOD = "grad-cam"
-# Images of one round.
-IMAGES = 48
+# Images of one round: so many that what fills and drains the pipeline, 32 images, counts little.
+IMAGES = 192
 
 
 def more(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +69,7 @@ def measured(name: str, options: argparse.Namespace, folder: Path) -> list[Any]:
     rates: dict[str, list[float]] = {key: [] for key in ("bare", "both", "arrays", "files")}
 
     def written(e: Any) -> None:
-        cv2.imwrite(str(folder / "out" / f"{id(e)}.png"), e.overlay()[..., ::-1])
+        write(folder / "out" / f"{id(e)}.png", e.overlay())
 
     (folder / "out").mkdir(exist_ok=True)
     sizes = {"workers": 2, "queue": 2 * options.batch, "batch": options.batch}

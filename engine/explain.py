@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ from .attribution.box_layers import is_of_box
 from .attribution.columns import input_of_columns
 from .attribution.explanation import Explanation
 from .attribution.explanations import Explanations
-from .attribution.inputs import CARD_OPTIONS, Input, input_at, input_of, picture
+from .attribution.inputs import CARD_OPTIONS, Input, input_at, input_of, underneath
 from .attribution.maps import Maps, problems
 from .attribution.problem import Problem
 from .attribution.saturation import saturated
@@ -140,11 +139,12 @@ def solve(problem: Problem, method: Method) -> Explanation | Explanations:
     maps = method(problem)
     if len(maps.values) != problem.rows:
         raise ValueError(f"{method.name} gave {len(maps.values)} maps for {problem.rows} rows")
-    parts = [_part(problem, method, maps, row) for row in range(problem.rows)]
+    probabilities = _probabilities(problem)
+    parts = [_part(problem, method, maps, row, probabilities[row]) for row in range(problem.rows)]
     return parts[0] if len(parts) == 1 else Explanations(parts)
 
 
-def _part(problem: Problem, method: Method, maps: Maps, row: int) -> Explanation:
+def _part(problem: Problem, method: Method, maps: Maps, row: int, probability: float | None) -> Explanation:
     sample = int(problem.sample[row])
     values = np.ascontiguousarray(maps.values[row], np.float32)
     target, score = problem.targets[row], float(problem.scores[row])
@@ -165,7 +165,7 @@ def _part(problem: Problem, method: Method, maps: Maps, row: int) -> Explanation
     warnings += [*problem.input.notes, *_held(problem), *_idle(problem)]
     return Explanation(
         values=values,
-        probability=_probability(problem, row),
+        probability=probability,
         method=method.name,
         options=method.options(),
         target=target,
@@ -180,7 +180,7 @@ def _part(problem: Problem, method: Method, maps: Maps, row: int) -> Explanation
         size=problem.input.plane,
         map=maps.shown(row, problem.input),
         geometry=geometry,
-        underneath=functools.partial(picture, problem.source, problem.input, sample),
+        underneath=underneath(problem.source, problem.input, sample),
         model=problem.source,
         card=problem.input.card,
         label=target.title,
@@ -194,17 +194,20 @@ def _part(problem: Problem, method: Method, maps: Maps, row: int) -> Explanation
     )
 
 
-def _probability(problem: Problem, row: int) -> float | None:
-    """Of the class that is explained; None where the target is not one class."""
+def _probabilities(problem: Problem) -> list[float | None]:
+    """Of the class that each row explains; None where its target is not one class."""
     target, classes = problem.target, problem.classes
     if not isinstance(target, ClassTarget) or classes is None or not answer_of(problem.source).has_classes:
-        return None
-    used = {int(c) for c, weight in zip(classes[row], target.row_weights(len(problem.y))[row], strict=True) if weight}
-    if len(used) != 1:
-        return None
-    sample = int(problem.sample[row])
-    scores = target.by_class(problem.y[sample : sample + 1])
-    return float(class_probabilities(answer_of(problem.source), scores, target.scale)[0, used.pop()])
+        return [None] * problem.rows
+    used = [
+        {int(c) for c, weight in zip(row, weights, strict=True) if weight}
+        for row, weights in zip(classes, target.row_weights(len(problem.y)), strict=True)
+    ]
+    shown = class_probabilities(answer_of(problem.source), target.by_class(problem.y), target.scale)
+    return [
+        float(shown[sample, found.pop()]) if len(found) == 1 else None
+        for sample, found in zip(problem.sample, used, strict=True)
+    ]
 
 
 def _along(problem: Problem, values: NDArray[np.float32]) -> dict[str, Any]:

@@ -12,8 +12,6 @@ import functools
 import os
 import re
 import stat
-import sys
-import tempfile
 import threading
 import unicodedata
 from collections.abc import Iterator
@@ -26,8 +24,10 @@ from numpy.typing import NDArray
 from ...engine.atomic import atomic
 from ...engine.errors import ImageError, OutputError, RuntimeUnavailable
 from .bit_depth import eight_bits, in_bands, in_bands_of, upright
+from .drawing import is_drawing
 from .header import Header
 from .image_headers import read_header
+from .quiet import quiet
 
 try:
     import cv2
@@ -87,7 +87,7 @@ def stored_of(data: bytes, max_pixels: int, where: str) -> tuple[NDArray[Any], H
     """What OpenCV decodes: (H, W), BGR or BGRA, 8 or 16 bits; and its header."""
     header = read_header(data, where)
     _check_size(header, max_pixels, where)
-    with _quiet() as said:
+    with quiet() as said:
         try:
             stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
         except (cv2.error, MemoryError) as error:
@@ -151,41 +151,6 @@ def _rgb_of(stored: NDArray[Any], header: Header) -> NDArray[np.uint8]:
     return np.asarray(np.minimum(weighted + (255 - alpha), 255), np.uint8)
 
 
-_stderr = threading.Lock()
-_CHATTER = re.compile(rb"jpeg|jfif|huffman|libpng|tiff|webp|^\[ ?(warn|error|info)", re.IGNORECASE | re.MULTILINE)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[list[bytes]]:
-    """Keep what libjpeg and libpng print away from stderr; the list holds it afterwards.
-
-    They write to file descriptor 2 itself. What others wrote there at the same time is passed on.
-    """
-    said: list[bytes] = []
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(_stderr)
-        try:
-            file = stack.enter_context(tempfile.TemporaryFile())
-            if sys.stderr is not None:
-                sys.stderr.flush()
-            kept = os.dup(2)
-        except (OSError, ValueError):  # no stderr to protect, or no place to keep what is said
-            yield said
-            return
-        stack.callback(os.close, kept)
-        os.dup2(file.fileno(), 2)
-        try:
-            yield said
-        finally:
-            os.dup2(kept, 2)
-            file.seek(0)
-            said += file.read(1 << 20).splitlines(keepends=True)
-            for line in said:
-                if not _CHATTER.search(line):
-                    with contextlib.suppress(OSError):
-                        os.write(kept, line)
-
-
 def encode(image: NDArray[Any], suffix: str = ".png", quality: int = 92) -> bytes:
     """The bytes of an image file, the same for the same image: uint8 (H, W) gray, (H, W, 3) RGB or (H, W, 4) RGBA.
 
@@ -231,7 +196,7 @@ def _turn(image: NDArray[np.uint8]) -> None:
 
 def _encoded_bgr(pixels: NDArray[np.uint8], suffix: str, quality: int) -> NDArray[np.uint8]:
     options = {
-        ".png": [cv2.IMWRITE_PNG_COMPRESSION, 6],
+        ".png": _png_options(pixels),
         ".jpg": [cv2.IMWRITE_JPEG_QUALITY, quality],
         ".jpeg": [cv2.IMWRITE_JPEG_QUALITY, quality],
         ".webp": [cv2.IMWRITE_WEBP_QUALITY, quality],
@@ -243,6 +208,19 @@ def _encoded_bgr(pixels: NDArray[np.uint8], suffix: str, quality: int) -> NDArra
     if not done:
         raise OutputError(f"a picture of {pixels.shape} cannot be written as {suffix}")
     return np.asarray(data, np.uint8)
+
+
+def _png_options(pixels: NDArray[np.uint8]) -> list[int]:
+    """How a PNG is compressed: in a sixth of the time of level 6, for a seventh more bytes of photos with a map over
+    them, a fifth more of drawings. Runs of differences to the left suit photos; drawings, whose lines repeat, would
+    take twice the bytes that way, and take differences to above.
+    """
+    if not is_drawing(pixels):
+        return [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
+    options = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+    if hasattr(cv2, "IMWRITE_PNG_FILTER"):  # OpenCV 4.11
+        options += [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
+    return options
 
 
 def write(path: str | os.PathLike[str], image: NDArray[Any], quality: int = 92) -> Path:

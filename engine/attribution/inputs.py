@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from ..inspect.recurrent_state import state_inputs
 from ..inspect.signature import image_input
 from ..preprocess.card import OPTION_FIELDS, Card
 from ..preprocess.depth import shown
-from ..preprocess.image import pixels_of, prepare
+from ..preprocess.image import pixels_of, prepare_batch
 from ..preprocess.labels import read_labels
 from ..proto.values import Value
 from .gradient_graphs import exposed_at
@@ -268,12 +269,10 @@ def _from_pictures(
         raise ShapeError(f"the model also needs {wanted}: give a dict of input name to array, the image in it as it is")
     if len(photos) > 1 and not card.batched:
         raise ShapeError(f"the model's input ({card.layout}) has no batch axis: explain one image at a time")
-    prepared = [prepare(photo, card) for photo in photos]
-    x = np.concatenate([p.tensor if card.batched else p.tensor[None] for p in prepared])
+    x, geometries = prepare_batch(photos, card)
     pictures = tuple(shown(p, card) for p in photos)
-    geometries = tuple(p.geometry for p in prepared)
     made = (card.layout, geometries, pictures, card.labels, card.warnings, card.to_mapping())
-    return Input(name, x, others, *made, notes=about_shown(photos, card))
+    return Input(name, x if card.batched else x[None], others, *made, notes=about_shown(photos, card))
 
 
 def _image_name(model: Model) -> str:
@@ -311,6 +310,17 @@ def _explained(model: Model) -> tuple[str, str | None]:
         return str(given), None
     floats = [v.name for v in model.inputs if v.dtype is not None and v.dtype.kind == "f"]
     return floats[0] if floats else model.inputs[0].name, None
+
+
+def underneath(model: Model, given: Input, sample: int) -> Callable[[], NDArray[np.uint8] | None]:
+    """What gives the picture under a map: of an image only that, so that the batch's tensors are not kept with it."""
+    if given.images is None:
+        return functools.partial(picture, model, given, sample)
+    return functools.partial(_itself, given.images[sample])
+
+
+def _itself(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return image
 
 
 def picture(model: Model, given: Input, sample: int) -> NDArray[np.uint8] | None:

@@ -211,14 +211,8 @@ def _quantised_behind(model: Model, before: Collection[str], fitting: list[Layer
 def _passed_over(problem: Problem, chosen: Layer, fitting: list[Layer]) -> tuple[str, ...]:
     """A warning where layers behind the chosen one may be maps too and could not be taken for ones."""
     model, of = problem.model, problem.target.of
-    before, known = model.ancestors(of), {layer.output for layer in fitting}
     blocked = blocked_values(model)
-    behind = [
-        layer
-        for layer in model.layers
-        if layer.output in before and layer.output not in known and chosen.output in model.ancestors(layer.output)
-    ]
-    missed = [layer for layer in behind if layer.output in blocked or _may_be_map(model, layer)]
+    missed = _missed(model, of, chosen.output, frozenset(layer.output for layer in fitting))
     if not missed:
         return ()
     last = missed[-1]
@@ -231,6 +225,18 @@ def _passed_over(problem: Problem, chosen: Layer, fitting: list[Layer]) -> tuple
     plain = _is_plain_map(problem, last)
     remedy = f"compare with layer={last.name!r}" if plain else "compare with another method, such as occlusion"
     return (f"{told}, and where its values lie in the image could not be followed{why}: {remedy}",)
+
+
+@of_model
+def _missed(model: Model, of: str, chosen: str, known: Collection[str]) -> list[Layer]:
+    """Layers between the chosen value and `of` that may be maps and are not among those known to be."""
+    before, blocked = model.ancestors(of), blocked_values(model)
+    behind = [
+        layer
+        for layer in model.layers
+        if layer.output in before and layer.output not in known and chosen in model.ancestors(layer.output)
+    ]
+    return [layer for layer in behind if layer.output in blocked or _may_be_map(model, layer)]
 
 
 def _may_be_map(model: Model, layer: Layer) -> bool:

@@ -100,18 +100,18 @@ def reduced(values: NDArray[np.float32], channel: int | None, how: Reduce) -> ND
 def problems(values: NDArray[np.float32], display: Display, why: Callable[[], str] | None = None) -> tuple[str, ...]:
     """What is wrong with a map: NaN, all zero, saturated, nothing positive. why: where values that are not finite come
     from."""
-    finite = np.isfinite(values)
-    if not finite.all():
+    low, high = (values.min(), values.max()) if values.size else (np.float32(0), np.float32(0))
+    if not (np.isfinite(low) and np.isfinite(high)):
         cause = "the model overflows on this input" if why is None else why()
-        return (f"{int((~finite).sum())} of {values.size} values are NaN or infinite: {cause}",)
-    if not values.any():
+        return (f"{int((~np.isfinite(values)).sum())} of {values.size} values are NaN or infinite: {cause}",)
+    if low == high == 0:
         return ("the map is zero everywhere: the score does not depend on the input here",)
-    if display == "positive" and values.max() <= 0:
+    if display == "positive" and high <= 0:
         return ("nothing speaks for the target: the map has no positive value",)
-    magnitudes = np.abs(values)
-    if values.size >= 16 and float(np.ptp(values)) <= 1e-6 * float(magnitudes.max()):
+    most = max(-low, high)
+    if values.size >= 16 and float(high - low) <= 1e-6 * float(most):
         return ("the map is the same everywhere: it says nothing about where",)
-    saturated = float((magnitudes >= 0.999 * magnitudes.max()).mean())
+    saturated = np.count_nonzero(np.abs(values) >= 0.999 * most) / max(1, values.size)
     if values.size >= 64 and saturated > 0.5:
         return (f"the map is saturated: {saturated:.0%} of its values are at its maximum",)
     return ()

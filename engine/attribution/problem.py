@@ -69,9 +69,8 @@ class Problem:
         self.gradients = Gradients(self.runs)
 
     def _place(self, model: Model, input: Input) -> Place:
-        card = None if input.card is None else Card.from_mapping(input.card)
-
         def prepared(given: NDArray[Any]) -> tuple[Mapping[str, NDArray[Any]], Mapping[str, NDArray[Any]]]:
+            card = None if input.card is None else Card.from_mapping(input.card)
             rows = {name for name in input.others if input.by_sample(model, name)}
             others = {name: array[:1] if name in rows else array for name, array in input.others.items()}
             found = input_of(model, {**others, input.name: given}, card)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from .explanation import Explanation
 from .explanations import Explanations
-from .inputs import picture
+from .inputs import underneath
 from .problem import Problem
 
 
@@ -42,7 +41,7 @@ def _one(problem: Problem, sample: int, parts: list[Explanation]) -> Explanation
         map=np.concatenate([p.heatmap for p in parts], axis=1) if images else values.reshape(1, -1),
         channels=None,
         geometry=None,
-        underneath=functools.partial(picture, problem.source, problem.input, sample),
+        underneath=underneath(problem.source, problem.input, sample),
         model=problem.source,
         inputs=tuple(name for name, _ in problem.input.parts),
         split=split,

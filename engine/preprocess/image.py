@@ -45,9 +45,8 @@ def prepare(image: NDArray[Any], card: Card, *, threads: int | None = None) -> P
 
     Raises ShapeError for another dtype or shape, CardError where the card does not say what the numbers mean.
     """
-    pixels, geometry = _on_plane(image, card, threads)
-    tensor = _normalise(pixels, card)
-    return Prepared(tensor[None] if card.batched else tensor, geometry)
+    tensor, (geometry,) = prepare_batch([image], card, threads=threads)
+    return Prepared(tensor, geometry)
 
 
 def prepare_batch(
@@ -61,10 +60,14 @@ def prepare_batch(
         raise ShapeError("there is no image to prepare")
     if not card.batched and len(images) > 1:
         raise ShapeError(f"the model's input ({card.layout}) has no batch axis: prepare one image at a time")
-    prepared = [prepare(image, card, threads=threads) for image in images]
-    if not card.batched:
-        return prepared[0].tensor, (prepared[0].geometry,)
-    return np.concatenate([p.tensor for p in prepared]), tuple(p.geometry for p in prepared)
+    where = {"H": card.size[0], "W": card.size[1], "C": card.channels}
+    tensor = np.empty((len(images), *(where[axis] for axis in card.layout.replace("N", ""))), card.dtype)
+    geometries = []
+    for sample, image in zip(tensor, images, strict=True):
+        pixels, geometry = _on_plane(image, card, threads)
+        _normalise(pixels, card, sample)
+        geometries.append(geometry)
+    return tensor if card.batched else tensor[0], tuple(geometries)
 
 
 def pixels_of(tensor: ArrayLike, card: Card) -> NDArray[np.uint8]:
@@ -151,27 +154,24 @@ def luminance(image: NDArray[Any]) -> NDArray[Any]:
     return ((r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16).astype(np.uint8)
 
 
-def _normalise(pixels: NDArray[Any], card: Card) -> NDArray[Any]:
-    """uint8 or float32 (h, w, C) -> the tensor of one image in the card's layout and dtype.
-
-    Of 8 bits there are only 256 values, so each channel is normalised once in a table and looked up.
-    """
-    dtype = np.dtype(card.dtype)
+def _normalise(pixels: NDArray[Any], card: Card, tensor: NDArray[Any]) -> None:
+    """uint8 or float32 (h, w, C) -> the tensor of one image in the card's layout and dtype, written in place."""
     axes = card.layout.replace("N", "")
-    where = {"H": card.size[0], "W": card.size[1], "C": card.channels}
-    tensor = np.empty([where[a] for a in axes], dtype)
-    kind = np.float64 if dtype == np.float64 else np.float32
-    in_table = pixels.dtype == np.uint8
+    planes = tensor if "C" not in axes else np.moveaxis(tensor, axes.index("C"), 0)
+    kind = np.float64 if tensor.dtype == np.float64 else np.float32
     for c in range(card.channels):
-        values = np.arange(256, dtype=kind) if in_table else pixels[..., c].astype(kind)
-        table = (values - values.dtype.type(card.mean[c])) / values.dtype.type(card.std[c])
-        if dtype.kind in "iu":
-            limits = np.iinfo(dtype)
-            table = np.clip(np.rint(table), limits.min, limits.max)
-        plane = tensor if "C" not in axes else tensor[c] if axes.index("C") == 0 else tensor[..., c]
-        with np.errstate(over="ignore"):  # float16 may not hold what a strange card asks for
-            plane[...] = table.astype(dtype)[pixels[..., c]] if in_table else table.astype(dtype)
-    return tensor
+        plane = planes if "C" not in axes else planes[c]
+        values = plane if tensor.dtype == kind else np.empty(plane.shape, kind)
+        values[...] = pixels[..., c]
+        values -= kind(card.mean[c])
+        # A division, not a product by 1 / std: the values are those of other frameworks bit for bit.
+        values /= kind(card.std[c])
+        if tensor.dtype.kind in "iu":
+            limits = np.iinfo(tensor.dtype)
+            np.clip(np.rint(values, out=values), limits.min, limits.max, out=values)
+        if values is not plane:
+            with np.errstate(over="ignore"):  # float16 may not hold what a strange card asks for
+                plane[...] = values
 
 
 __all__ = [

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ...caches import of_model
 from ...graph.dependencies import between
 
 if TYPE_CHECKING:
@@ -29,9 +30,13 @@ _DENSE = frozenset(("Gemm", "MatMul", "QLinearMatMul", "MatMulInteger", "QGemm",
 
 def flattens(problem: Problem, place: MapPlace) -> bool:
     """Whether the maps of a layer, or what pooling leaves of them, are flattened and read by a dense layer."""
-    model = problem.model
-    maps = {place.value}
-    for node in between(model, place.value, problem.target.of):
+    return _is_flattened(problem.model, place.value, problem.target.of)
+
+
+@of_model
+def _is_flattened(model: Model, value: str, of: str) -> bool:
+    maps = {value}
+    for node in between(model, value, of):
         if maps.isdisjoint(node.input):
             continue
         if node.op_type in _KEEPS:

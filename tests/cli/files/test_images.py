@@ -19,7 +19,9 @@ import pytest
 from PIL import Image
 
 from onnxray.cli.files import images
+from onnxray.cli.files.drawing import is_drawing
 from onnxray.cli.files.photos import photo_of
+from onnxray.cli.files.quiet import quiet
 from onnxray.engine.errors import CardError, ImageError, OutputError
 from onnxray.engine.preprocess.card import Card
 from onnxray.engine.preprocess.depth import levels
@@ -347,7 +349,7 @@ def test_nothing_is_said_on_stderr_but_what_others_say(rgb: np.ndarray, capfd: A
     data = jpeg(noise)
     with pytest.raises(ImageError):
         images.decode(data[: len(data) // 2] + b"\xff\xd9")
-    with images._quiet():
+    with quiet():
         os.write(2, b"progress 3 of 4\n")
     assert capfd.readouterr().err == "progress 3 of 4\n"
 
@@ -363,6 +365,21 @@ def test_works_without_stderr(rgb: np.ndarray, tmp_path: Path) -> None:
 
 
 # Writing
+
+
+def test_drawings_and_photos_are_told_apart_and_written_as_they_are() -> None:
+    rng = np.random.default_rng(0)
+    drawing = np.full((300, 400, 3), 255, np.uint8)
+    drawing[50:60, 20:380] = drawing[50:250, 20:30] = (30, 90, 160)
+    photo = rng.normal(128, 6, (300, 400, 3)).astype(np.uint8)
+    assert is_drawing(drawing)
+    assert is_drawing(drawing[..., 0] > 99)
+    assert not is_drawing(photo)
+    for image in (drawing, photo, photo[..., 0], photo[:1, :1], drawing[:, :1]):
+        np.testing.assert_array_equal(
+            images.decode(images.encode(image)), image if image.ndim == 3 else image[..., None].repeat(3, 2)
+        )
+    assert len(images.encode(drawing)) < drawing.size / 100
 
 
 def test_what_is_written_is_read_back(rgb: np.ndarray, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from onnxray.engine.attribution.explanation import Explanation
 from onnxray.engine.attribution.explanations import Explanations
 from onnxray.engine.attribution.maps import problems, reduced
 from onnxray.engine.errors import MethodError, OutputError, UnknownName
+from onnxray.engine.explain import problem_of, solve
+from onnxray.engine.methods.grad_cam import GradCam
 from onnxray.engine.preprocess.image import luminance
 
 RNG = np.random.default_rng(0)
@@ -272,3 +275,16 @@ def test_of_a_large_image_pictures_are_made_in_bands(
         assert np.array_equal(in_bands.overlay(0.6), whole[2])
         assert "heatmap" not in vars(in_bands)
         monkeypatch.undo()
+
+
+def test_an_image_of_a_batch_keeps_itself_alone(cnn: onnx.ModelProto) -> None:
+    """Its picture, not the tensors of the whole batch, for as long as the explanation lives."""
+    images = list(np.random.default_rng(0).integers(0, 256, (3, 40, 50, 3), np.uint8))
+    prepared: list[weakref.ref[np.ndarray]] = []
+    problem = problem_of(onnxray.load(cnn), images)
+    prepared.append(weakref.ref(problem.input.x))
+    found = solve(problem, GradCam())
+    del problem
+    assert prepared[0]() is None
+    for e, image in zip(found, images, strict=True):
+        np.testing.assert_array_equal(e.image, image)
