@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +41,7 @@ from ..engine.predict import predict as _predict
 from ..engine.preprocess.card import OPTION_FIELDS, Card
 from ..engine.runtime.providers import Providers
 from ..engine.survey.health import Health
-from ..engine.survey.pictures import Picture, pictures_of
+from ..engine.survey.pictures import Picture
 from ..engine.survey.store import kind_of
 from ..engine.survey.top import Top
 from ..engine.targets.target import Target
@@ -48,6 +49,20 @@ from ..engine.top import top as _top
 from ..engine.visualize import Visualization
 from ..engine.visualize import visualize as _visualize
 from .files.given import decoded, given_of, loaded, pixels_of
+from .files.surveyed import surveyed
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _help_of(engine: Callable[..., Any]) -> Callable[[F], F]:
+    """Decorator: the help is that of the engine's function, then what the function itself says."""
+
+    def documented(function: F) -> F:
+        parts = (inspect.cleandoc(part.__doc__ or "") for part in (engine, function))
+        function.__doc__ = "\n\n".join(parts)
+        return function
+
+    return documented
 
 
 def explain(
@@ -164,6 +179,7 @@ def activations(
     return _engine_activations.activations(model, given.value, layers, providers=providers, threads=threads)
 
 
+@_help_of(_dream)
 def dream(
     model: Source,
     image: Any = None,
@@ -174,11 +190,9 @@ def dream(
     guide: Any = None,
     **options: Any,
 ) -> Dream:
-    """DeepDream: change an image until a network sees more of what it sees in it.
+    """`image` and `guide` may also be the path of an image file or a Pillow image.
 
-    See `onnxray.engine.dream.dream` for layers, targets and options; `image` and `guide` may also be the path of an
-    image file or a Pillow image. `image` None or "noise" starts from noise. Raises ImageError when a file cannot be
-    read.
+    Raises ImageError when a file cannot be read.
     """
     start = None if isinstance(image, str) and image == NOISE else image
     paths = any(isinstance(given, str | os.PathLike) for given in (start, guide))
@@ -192,6 +206,7 @@ def _read(model: Source, options: Mapping[str, Any], path: str) -> NDArray[Any]:
     return read_photo(path, card_or_none(loaded(model, options)[0]))
 
 
+@_help_of(_visualize)
 def visualize(
     model: Source,
     layer: str | Sequence[str] | None = None,
@@ -202,13 +217,14 @@ def visualize(
     steps: int = 128,
     size: int | tuple[int, int] | None = None,
     seed: int = 0,
+    *,
+    on: Any = None,
     **options: Any,
 ) -> Visualization:
-    """Images that excite what is asked for: see `onnxray.engine.visualize.visualize`, which lists all options.
+    """`image`, `mask` and `reference` may also be paths of image files, `direction` of an .npy file.
 
-    `image`, `mask` and `reference` may also be paths of image files, `direction` of an .npy file, `spectrum` a folder
-    or paths of images. Without `spectrum`, maco takes the built-in sample images. Raises ImageError when one cannot be
-    read.
+    `spectrum` may be a folder or paths of images, `on` a folder, a glob pattern or a list of paths. Without `spectrum`,
+    maco takes the built-in sample images. Raises ImageError when a file cannot be read.
     """
     from .files.references import read_image, read_mask, read_vector, spectrum_of
 
@@ -220,7 +236,9 @@ def visualize(
     ready = loaded(model, options)[0] if named else None
     options |= {name: read_image(options[name], ready) for name in named}
     options["spectrum"] = spectrum_of(options.get("spectrum"), options.get("parametrisation"))
-    return _visualize(model, layer, channel, neuron, target, direction, steps, size, seed, **options)
+    if on is not None:
+        on = surveyed(on, card_or_none(loaded(model, options)[0]))
+    return _visualize(model, layer, channel, neuron, target, direction, steps, size, seed, on=on, **options)
 
 
 class Pipeline(_Pipeline):
@@ -318,7 +336,7 @@ class Drift:
 
     def _gathered(self, images: Any) -> Reference:
         gathering = Gathering(self._looking.layer.name, self._looking.sha256)
-        for picture in _surveyed(images, card_or_none(self._model)):
+        for picture in surveyed(images, card_or_none(self._model)):
             gathering.add(self._looking.look(picture.pixels))
         return gathering.reference()
 
@@ -338,7 +356,7 @@ def top(
     raises.
     """
     ready, rest = loaded(model, options)
-    return _top(ready, _surveyed(images, card_or_none(ready)), layers, k, **rest)
+    return _top(ready, surveyed(images, card_or_none(ready)), layers, k, **rest)
 
 
 def health(
@@ -356,7 +374,7 @@ def health(
     what that function raises.
     """
     ready, rest = loaded(model, options)
-    return _health(ready, _surveyed(images, card_or_none(ready)), layers, against=against, **rest)
+    return _health(ready, surveyed(images, card_or_none(ready)), layers, against=against, **rest)
 
 
 class Novelty(_Novelty):
@@ -373,7 +391,7 @@ class Novelty(_Novelty):
         what that function raises.
         """
         ready, rest = loaded(model, options)
-        found = _fit(ready, _surveyed(images, card_or_none(ready)), layers=layers, **rest)
+        found = _fit(ready, surveyed(images, card_or_none(ready)), layers=layers, **rest)
         return cls(**{part.name: getattr(found, part.name) for part in fields(found)})
 
     def score(self, images: Any, *, progress: Callable[[int], None] | None = None) -> Any:
@@ -385,9 +403,9 @@ class Novelty(_Novelty):
         Raises ImageError (a file that cannot be read), ShapeError (something that is no image), ModelError.
         """
         if isinstance(images, str | os.PathLike) and not os.path.isfile(images):
-            return super().score(_surveyed(images, self.card), progress=progress)
+            return super().score(surveyed(images, self.card), progress=progress)
         if isinstance(images, list | tuple):
-            return super().score(_surveyed(images, self.card), progress=progress)
+            return super().score(surveyed(images, self.card), progress=progress)
         pixels, source, notes = pixels_of(images, self.card)
         found: NoveltyScore = super().score(Picture(source or "image", pixels), progress=progress)
         return replace(found, warnings=(*found.warnings, *notes))
@@ -412,24 +430,7 @@ def evaluate(
     ready, rest = loaded(model, options)
     from .files.masks import with_objects
 
-    pictures: Iterable[Picture] = _surveyed(images, card_or_none(ready))
+    pictures: Iterable[Picture] = surveyed(images, card_or_none(ready))
     if isinstance(masks, str | os.PathLike):
         pictures, masks = with_objects(pictures, os.fspath(masks))
     return _evaluate(ready, pictures, methods, metrics, masks=masks, target=target, **rest)
-
-
-def _surveyed(images: Any, card: Card | None) -> Iterator[Picture]:
-    """The images of a survey, decoded when their turn comes. Raises ImageError, ShapeError."""
-    from .files.labelled import find_labelled, pictures
-
-    if isinstance(images, str | os.PathLike):
-        return pictures(find_labelled(images), card)
-    if isinstance(images, list | tuple) and images and all(isinstance(i, str | os.PathLike) for i in images):
-        return pictures(find_labelled(images), card)
-    return pictures_of(_decoded_each(images, card))
-
-
-def _decoded_each(images: Iterable[Any], card: Card | None) -> Iterator[Any]:
-    for item in images:
-        pixels, source, _ = pixels_of(item, card)
-        yield (source, pixels) if source is not None else pixels

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .attribution.png import write
 from .errors import MethodError, ShapeError
 from .graph.model import Model, Source
 from .inference.batches import RunOptions
@@ -21,11 +23,12 @@ from .optimize.dream.octaves import Dreamed, OnStep, Picture, Size, dreamed
 from .optimize.dream.recipe import BLURS, DreamRecipe
 from .optimize.dream.slope import Slope
 from .optimize.dream.start import noise, picture_of
+from .optimize.dream.zoom import Zoom, frames_after
 from .optimize.objective import Objective
 from .optimize.objectives.guide import Guide
 from .optimize.units import objectives_of
 from .preprocess.card import OPTION_FIELDS
-from .visualize import Visualization
+from .visualize import Progress, Visualization
 
 NOISE = "noise"
 
@@ -35,15 +38,27 @@ class Dream(Visualization):
     """A dream: `images` has one picture, uint8 (1, H, W, 3); `activations` its objective.
 
     Further attributes: starts (1,): the objective before the first step. sizes: (height, width) of every octave.
+    frames: uint8 (F, H, W, 3) of a zoom, the first the picture itself; none without one.
     """
 
     starts: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
     sizes: tuple[Size, ...] = ()
+    frames: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 0, 0, 3), np.uint8))
 
     def manifest(self) -> dict[str, Any]:
         """Everything needed to make the picture again, as JSON-like data."""
         found = super().manifest()
         return {**found, "starts": [float(v) for v in self.starts], "octaves": [list(s) for s in self.sizes]}
+
+    def save(self, dir: str | Path) -> dict[str, Path]:
+        """Write the frames of a zoom as `frame-0000.png`, ..., and everything else as `Visualization.save` does.
+
+        Returns the paths. Raises OutputError.
+        """
+        frames = {f"frame-{n:04d}": Path(dir) / f"frame-{n:04d}.png" for n in range(len(self.frames))}
+        for pixels, path in zip(self.frames, frames.values(), strict=True):
+            write(path, pixels)
+        return {**frames, **super().save(dir)}
 
 
 @dataclass(frozen=True)
@@ -128,8 +143,9 @@ def dream(
     channel: int | None = None,
     target: Any = None,
     *,
-    objective: Objective | str | None = None,
+    objective: Objective | str | Sequence[Objective | str] | None = None,
     guide: Any = None,
+    weights: Sequence[float] | None = None,
     size: int | tuple[int, int] | None = None,
     octaves: int | None = None,
     ratio: float = 1.4,
@@ -141,7 +157,12 @@ def dream(
     tile: int = 512,
     overlap: int = 32,
     seed: int = 0,
-    progress: Callable[[int, int, float], None] | None = None,
+    zoom: int | None = None,
+    zoom_factor: float = 1.04,
+    zoom_turn: float = 0.5,
+    zoom_octaves: int = 2,
+    zoom_steps: int = 4,
+    progress: Progress | None = None,
     providers: Any = None,
     threads: int | None = None,
     **card: Any,
@@ -153,6 +174,7 @@ def dream(
         to weight, pulls by several at once, each as its weight says. channel: only this one of each layer.
     target: a class, by index or label, or a list of them. objective: as in `visualize`, in place of layer and target.
     guide: a second image; the places of `layer` become like its places that they are most like.
+    weights: of all layers, classes and objectives, in this order; by default those of the mapping, else 1.
     size: side, or (height, width), that the image is brought to; default: its own, for noise the model's.
     octaves, ratio, steps: the picture is dreamed at so many sizes (default: up to 4), each `ratio` times the one
         before, with `steps` steps. rate: mean change of a value in a step, on the scale 0..1.
@@ -160,8 +182,11 @@ def dream(
         the gradient is multiplied by the covariance of photographs' colours.
     tile, overlap: larger pictures are seen in tiles of this side; memory then does not depend on the picture's size but
         for a few copies of it. A network that takes one size only sees tiles of that size.
-    seed: of noise and shifts; the same seed gives the same picture. progress: called with steps done, steps of all, and
-        the objective's value. card: fields of the model card, as `load` takes them.
+    seed: of noise and shifts; the same seed gives the same picture.
+    zoom: so many frames after the picture, each the last one magnified by `zoom_factor` and turned by `zoom_turn`
+        degrees, dreamed again in `zoom_octaves` octaves of `zoom_steps` steps (endless zoom).
+    progress: called with steps done, steps of the picture, and the objective's value, before a zoom.
+    card: fields of the model card, as `load` takes them.
 
     Raises UnknownName (layer, label), TargetError (channel, class), MethodError (options), ShapeError (an image that is
     too small for octaves or network), GradientError and its subclasses (no gradient), ModelError, CardError.
@@ -178,11 +203,23 @@ def dream(
         overlap=overlap,
         seed=seed,
     )
+    further = Zoom(zoom, zoom_factor, zoom_turn, zoom_octaves, zoom_steps) if zoom is not None else None
     dreamer = dreamer_of(model, recipe, providers=providers, threads=threads, **card)
     picture = dreamer.start(image, (size, size) if isinstance(size, int) else size)
-    asked, weights = _asked(dreamer, layer, channel, target, objective, guide)
-    whole = dreamer.objective(asked, weights, picture)
-    return result(dreamer, whole, *dreamer.dream(whole, picture, _reporter(progress)))
+    if further is not None:
+        further.check(_size(picture))
+    asked, own = _asked(dreamer, layer, channel, target, objective, guide)
+    whole = dreamer.objective(asked, own if weights is None else weights, picture)
+    slope, made = dreamer.dream(whole, picture, _reporter(progress))
+    found = result(dreamer, whole, slope, made)
+    return found if further is None else replace(found, frames=_zoomed(dreamer, slope, made, further))
+
+
+def _zoomed(dreamer: Dreamer, slope: Slope, made: Dreamed, zoom: Zoom) -> NDArray[np.uint8]:
+    """All frames, (F, H, W, 3)."""
+    shown = dreamer.canvas.shown
+    after = frames_after(slope, made.picture, dreamer.recipe, zoom)
+    return np.concatenate([shown(made.picture[None]), *(shown(found.picture[None]) for _, found in after)])
 
 
 def _asked(
@@ -190,7 +227,7 @@ def _asked(
     layer: str | Layer | Sequence[str | Layer] | Mapping[str, float] | None,
     channel: int | None,
     target: Any,
-    objective: Objective | str | None,
+    objective: Objective | str | Sequence[Objective | str] | None,
     guide: Any,
 ) -> tuple[list[Objective], list[float]]:
     """Objectives and their weights. Raises MethodError where they do not fit, and as `objectives_of`."""
@@ -208,7 +245,7 @@ def _name(layer: str | Layer) -> str:
     return layer.name if isinstance(layer, Layer) else layer
 
 
-def _reporter(progress: Callable[[int, int, float], None] | None) -> OnStep | None:
+def _reporter(progress: Progress | None) -> OnStep | None:
     if progress is None:
         return None
 

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .atomic import atomic
 from .attribution.png import write
-from .errors import MethodError
+from .errors import MethodError, ShapeError
 from .graph.model import Model, Source
 from .inference.batches import RunOptions
 from .load import load
 from .optimize.canvas import Canvas, canvas_of
+from .optimize.examples import Scorer
 from .optimize.paint import Batch, Job, OnStep, paint
 from .optimize.request import Request, job_of
 from .preprocess.card import OPTION_FIELDS
+from .preprocess.find import find_card
+from .survey.exciting import ExcitingImage, exciting_images
+from .survey.pictures import Picture, pictures_of
+
+# Images of a data set per picture; pixels between the pictures of a strip.
+EXAMPLES, _GAP = 4, 4
+
+# Called with steps done, maximum number of steps of all pictures, and the objective's value.
+Progress: TypeAlias = Callable[[int, int, float], None]
 
 
 @dataclass(frozen=True)
@@ -39,6 +50,9 @@ class Visualization:
         options: how they were made. model: what of.
         warnings: what is doubtful.
         snapshots: uint8 (S, H, W, 3) per picture, where asked for; the last is the picture itself.
+        examples: per picture the images of `on` that excite its objective most, strongest first (of minimised ones
+            least), each with `name`, `pixels` uint8 (H, W, 3) and `value`, the linear value of the objective.
+        checkpoints: the same pictures for every model of `checkpoints`; `strip` puts them next to each other.
     """
 
     images: NDArray[np.uint8]
@@ -53,13 +67,29 @@ class Visualization:
     model: Model = field(repr=False)
     warnings: tuple[str, ...] = ()
     snapshots: tuple[NDArray[np.uint8], ...] = ()
+    examples: tuple[tuple[ExcitingImage, ...], ...] = ()
+    checkpoints: tuple[Visualization, ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)
 
+    def strip(self, n: int = 0) -> NDArray[np.uint8]:
+        """Picture `n` of the model and of all checkpoints next to each other on white, uint8 (H, W, 3)."""
+        row = [made.images[n] for made in (self, *self.checkpoints)]
+        widths = [picture.shape[1] for picture in row]
+        lefts = [left + _GAP * i for i, left in enumerate(itertools.accumulate(widths, initial=0))]
+        page = np.full((max(map(len, row)), lefts[-1] - _GAP, 3), 255, np.uint8)
+        for left, picture in zip(lefts, row, strict=False):
+            page[: picture.shape[0], left : left + picture.shape[1]] = picture
+        return page
+
     def manifest(self) -> dict[str, Any]:
         """Everything needed to make the pictures again, as JSON-like data."""
+        rows = enumerate(self.examples)
+        images = [{"number": n, "images": [{"path": e.name, "value": e.value} for e in row]} for n, row in rows]
+        more = {"examples": images, "checkpoints": [made.manifest() for made in self.checkpoints]}
         return {
+            **{name: entries for name, entries in more.items() if entries},
             "objectives": list(self.objectives),
             "activations": [float(v) for v in self.activations],
             "before_activation": [float(v) for v in self.before],
@@ -77,12 +107,18 @@ class Visualization:
     def save(self, dir: str | Path) -> dict[str, Path]:
         """Write the pictures as `0.png`, `1.png`, ..., all of them as float32 `pictures.npy`, and `manifest.json`.
 
-        Each is written whole or not at all, the manifest last. Returns the paths. Raises OutputError.
+        Strips of checkpoints are `0-strip.png`, ..., the first picture's examples `0-example-1.png`, ... Each is
+        written whole or not at all, the manifest last. Returns the paths. Raises OutputError.
         """
         folder = Path(dir)
-        paths = {str(n): folder / f"{n}.png" for n in range(len(self))}
-        for n, path in enumerate(paths.values()):
-            write(path, self.images[n])
+        shown = {str(n): pixels for n, pixels in enumerate(self.images)}
+        if self.checkpoints:
+            shown |= {f"{n}-strip": self.strip(n) for n in range(len(self))}
+        for n, row in enumerate(self.examples):
+            shown |= {f"{n}-example-{place}": example.pixels for place, example in enumerate(row, 1)}
+        paths = {name: folder / f"{name}.png" for name in shown}
+        for name, path in paths.items():
+            write(path, shown[name])
         paths["pictures"], paths["manifest"] = folder / "pictures.npy", folder / "manifest.json"
         with atomic(paths["pictures"]) as temporary, temporary.open("wb") as file:
             np.save(file, self.pictures)
@@ -102,8 +138,10 @@ def visualize(
     size: int | tuple[int, int] | None = None,
     seed: int = 0,
     *,
+    on: Iterable[Any] | None = None,
+    checkpoints: Source | Sequence[Source] = (),
     snapshots: int | None = None,
-    progress: Callable[[int, int, float], None] | None = None,
+    progress: Progress | None = None,
     providers: Any = None,
     threads: int | None = None,
     **options: Any,
@@ -118,23 +156,24 @@ def visualize(
     size: of the picture, a side or (height, width) in pixels, if the network accepts it; default: near the receptive
         field for units, the model's size for classes.
     seed: the same seed gives the same pictures.
+    on: images of a data set, as `onnxray.top` takes them: those that excite each picture's objective most are kept.
+    checkpoints: other models, such as the same network earlier in its training: each gets the same pictures.
     snapshots: keep the picture of every so many steps.
     progress: called with steps done, maximum number of steps of all pictures, and the objective's value.
     providers, threads: where and how the model runs.
 
-    options:
-        objective: objectives of `onnxray.engine.optimize.objectives`, or their texts
-            ("channel:conv3:5 + 0.5*logit:tabby"); `reference`, uint8 (H, W, 3), is the image of "features:LAYER"
-            (inversion), "gram:LAYER" (texture) and "like:reference" (the model's embedding).
-        minimise: the opposite. count: pictures per objective, from different noise; with `diversity`, a weight, they
-            are made to differ at the objective's layer. strip: so many pictures between two objectives.
-        image: begin with this image, uint8 (H, W, 3), and stay near it at the objective's layer, with the weight `keep`
-            (feature accentuation); `mask`, (H, W), is where it may change.
-        parametrisation ("fourier", "maco", "pixels", "pyramid"), transforms, optimiser, regularisers: parts or their
-            texts, as `onnxray visualize --list` lists them. spectrum: images whose magnitudes maco keeps.
-            schedule: "constant", "cosine", "linear" or "warmup". views: of the picture, per step. batch: pictures of
-            one run, 1 by default.
-        Fields of the model card, as `load` takes them.
+    objective: objectives of `onnxray.engine.optimize.objectives`, or their texts ("channel:conv3:5 +
+        0.5*logit:tabby"); `reference`, uint8 (H, W, 3), is the image of "features:LAYER" (inversion), "gram:LAYER"
+        (texture) and "like:reference" (the model's embedding).
+    minimise: the opposite. count: pictures per objective, from different noise; with `diversity`, a weight, they are
+        made to differ at the objective's layer. strip: so many pictures between two objectives.
+    image: begin with this image, uint8 (H, W, 3), and stay near it at the objective's layer, with the weight `keep`
+        (feature accentuation); `mask`, (H, W), is where it may change.
+    parametrisation, transforms, optimiser, regularisers: parts or their texts, as `onnxray visualize --list` lists
+        them. spectrum: images whose magnitudes the parametrisation "maco" keeps.
+    schedule: "constant", "cosine", "linear" or "warmup". views: of the picture, per step. batch: pictures of one run,
+        1 by default. settle: end before `steps` as said above.
+    card: its fields, such as `mean` and `labels`, as `load` takes them.
 
     Raises UnknownName (layer, label, part), TargetError (channel, place, class), MethodError (options), ShapeError (a
     size that the network cannot take), GradientError and its subclasses (no gradient, nothing depends on the image),
@@ -156,20 +195,60 @@ def visualize(
         seed=seed,
         **options,
     )
-    opened = load(model, **card)
-    job = job_of(opened, asked, RunOptions(providers=providers, threads=threads))
+    running = RunOptions(providers=providers, threads=threads)
+    jobs = [job_of(load(source, **card), asked, running) for source in (model, *_listed(checkpoints))]
+    scorer, pictures = (scorer_of(jobs[0]), _some(on)) if on is not None else (None, iter(()))
+    first, *others = (_made(job, snapshots, _part_of(progress, at, len(jobs))) for at, job in enumerate(jobs))
+    examples = examples_of(jobs[0], scorer, pictures) if scorer is not None else ()
+    return replace(first, examples=examples, checkpoints=tuple(others))
+
+
+def _listed(checkpoints: Source | Sequence[Source]) -> Sequence[Source]:
+    """Several models, of one as well."""
+    return checkpoints if isinstance(checkpoints, list | tuple) else [checkpoints]
+
+
+def _some(images: Iterable[Any]) -> Iterable[Picture]:
+    """Raises ShapeError where there is none."""
+    pictures = pictures_of(images)
+    first = next(pictures, None)
+    if first is None:
+        raise ShapeError("there is no image in what was given as on=: give at least one")
+    return itertools.chain([first], pictures)
+
+
+def scorer_of(job: Job) -> Scorer:
+    """What scores images of a data set for a job. Raises MethodError for objectives that compare with an image."""
+    return Scorer(job.model, job.objectives, providers=job.runtime.providers, threads=job.runtime.threads)
+
+
+def examples_of(job: Job, scorer: Scorer, pictures: Iterable[Picture]) -> tuple[tuple[ExcitingImage, ...], ...]:
+    """For every picture of a job the images that excite its objective most, of a minimised one least.
+
+    Raises ShapeError, CardError, ModelError.
+    """
+    found = exciting_images(scorer, find_card(job.model), pictures, EXAMPLES, least=job.minimise)
+    return tuple(row for row in found for _ in range(job.count))
+
+
+def _made(job: Job, snapshots: int | None, progress: Progress | None) -> Visualization:
+    """The pictures of one model."""
     frames: dict[int, list[NDArray[np.uint8]]] = {}
-    job = replace(job, on_step=_watching(job, snapshots, frames, progress))
-    found = visualization(job, list(paint(job)))
+    watched = replace(job, on_step=_watching(job, snapshots, frames, progress))
+    found = visualization(job, list(paint(watched)))
     kept = tuple(np.stack([*frames.get(n, []), found.images[n]]) for n in range(len(found))) if snapshots else ()
     return replace(found, snapshots=kept)
 
 
+def _part_of(progress: Progress | None, at: int, models: int) -> Progress | None:
+    """The progress of the model `at` of several, as a part of all."""
+    if progress is None or models == 1:
+        return progress
+    return lambda done, total, value: progress(at * total + done, models * total, value)
+
+
 def _watching(
-    job: Job,
-    every: int | None,
-    frames: dict[int, list[NDArray[np.uint8]]],
-    progress: Callable[[int, int, float], None] | None,
+    job: Job, every: int | None, frames: dict[int, list[NDArray[np.uint8]]], progress: Progress | None
 ) -> OnStep | None:
     """What is done after every step: pictures kept, progress reported."""
     if not every and progress is None:

@@ -19,6 +19,7 @@ def sheet(
     pictures: Sequence[NDArray[np.uint8]],
     examples: Mapping[int, Sequence[tuple[NDArray[np.uint8], float]]],
     columns: int | None = None,
+    minimised: bool = False,
 ) -> NDArray[np.uint8]:
     """A page of the pictures of a run, with what `examples` has for their numbers: images and their values."""
     panels = []
@@ -27,13 +28,14 @@ def sheet(
         if shown := examples.get(entry["number"]):
             tiles = [figure.picture(_square(image), _SMALL) for image, _ in shown[:4]]
             block = figure.side_by_side([block, figure.grid(tiles, 2, gap=6)], gap=6)
-        panels.append(figure.panel(block, title(entry), numbers(entry, examples.get(entry["number"]))))
+        panels.append(figure.panel(block, title(entry), numbers(entry, examples.get(entry["number"]), minimised)))
+    aim, ends = ("minimise", "least, and the least") if minimised else ("excite", "most, and the greatest")
     lines = [
-        "Each picture was optimised to excite what is named above it. Below: the value before the activation function "
+        f"Each picture was optimised to {aim} what is named above it. Below: the value before the activation function "
         "and the one behind it."
     ]
     if examples:
-        lines.append("Next to it, the images of the dataset that excite it most, and the greatest of their values.")
+        lines.append(f"Next to it, the images of the dataset that excite it {ends} of their values.")
     return figure.page(f"What units of {name} look for", lines, [figure.grid(panels, columns)])
 
 
@@ -44,10 +46,11 @@ def title(entry: Mapping[str, Any]) -> str:
     return f"{words}, {entry['checkpoint']}" if entry.get("checkpoint") else words
 
 
-def numbers(entry: Mapping[str, Any], examples: Sequence[tuple[Any, float]] | None) -> str:
+def numbers(entry: Mapping[str, Any], examples: Sequence[tuple[Any, float]] | None, minimised: bool = False) -> str:
     before, after = (figure.number(float(entry[key])) for key in ("before_activation", "after_activation"))
     note = before if before == after else f"{before}, then {after}"
-    return f"{note}; images up to {figure.number(examples[0][1])}" if examples else note
+    ends = "down to" if minimised else "up to"
+    return f"{note}; images {ends} {figure.number(examples[0][1])}" if examples else note
 
 
 def _square(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

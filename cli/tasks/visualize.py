@@ -15,16 +15,14 @@ if TYPE_CHECKING:
 
     from ...engine.graph.model import Model
     from ...engine.optimize.paint import Batch, Job
+    from ...engine.survey.exciting import ExcitingImage
+    from ...engine.survey.pictures import Picture
     from ..files.output import Output
     from ..files.run import Run
     from ..parameters.options import Common
     from ..terminal.progress import Progress
 
 Entry = dict[str, Any]
-# Images of a dataset shown for each unit.
-_EXAMPLES = 4
-# Images decoded ahead of the model.
-_AHEAD = 8
 
 
 @dataclass(frozen=True)
@@ -70,6 +68,7 @@ def visualize(options: VisualizeOptions) -> Run:
 
     Raises what `onnxray.visualize` raises; ImageError, OutputError.
     """
+    from ...engine.visualize import examples_of, scorer_of
     from ..files.manifest import read_manifest
     from ..files.run import Run
     from ..terminal.progress import Progress
@@ -78,13 +77,14 @@ def visualize(options: VisualizeOptions) -> Run:
     with Progress(0, "pictures", quiet=common.quiet, bar=common.progress) as bar:
         jobs = _jobs(options, bar)
         paths = find_images(options.on) if options.on else []
+        scorer = scorer_of(jobs[0]) if paths else None
         bar.total = sum(len(job.wanted) for job in jobs)
         earlier = read_manifest(options.output.folder) if options.output.resume else None
         with Run(options.output, "visualize", _decisive(options, jobs[0]), _about(options, jobs)) as run:
             work = _Pictures(options, run, bar, jobs, _kept(run, earlier))
             work.make()
-            examples = _examples(jobs[0], paths, run, bar) if paths else {}
-            work.finish(examples)
+            found = examples_of(jobs[0], scorer, _pictures_in(paths, jobs[0].model, bar)) if scorer is not None else ()
+            work.finish(dict(enumerate(found)))
     return run
 
 
@@ -257,7 +257,7 @@ class _Pictures:
         write_video(self.run.folder / name, frames_of(frames))
         return name
 
-    def finish(self, examples: Mapping[int, Sequence[tuple[Path, NDArray[np.uint8], float]]]) -> None:
+    def finish(self, examples: Mapping[int, Sequence[ExcitingImage]]) -> None:
         """Write the sheet."""
         from ..figures.units import sheet
         from ..files.images import decode, read_bytes
@@ -268,14 +268,16 @@ class _Pictures:
         entries = [self.entries[n] for n in order]
         paths = [self.run.folder / entry["files"][0] for entry in entries]
         pictures = [decode(read_bytes(path), where=repr(str(path))) for path in paths]
-        shown = {n: [(image, value) for _, image, value in found] for n, found in examples.items()}
+        shown = {n: [(image.pixels, image.value) for image in found] for n, found in examples.items()}
         model = self.jobs[0].model
         name = model.path.name if model.path else "the model"
         columns = len(self.jobs) if len(self.jobs) > 1 else None
-        self.run.manifest["files"].append(self.run.picture("sheet.png", sheet(name, entries, pictures, shown, columns)))
+        self.run.manifest["files"].append(
+            self.run.picture("sheet.png", sheet(name, entries, pictures, shown, columns, self.options.minimise))
+        )
         if examples:
             self.run.manifest["examples"] = [
-                {"number": n, "images": [{"path": str(path), "value": value} for path, _, value in found]}
+                {"number": n, "images": [{"path": image.name, "value": image.value} for image in found]}
                 for n, found in sorted(examples.items())
             ]
 
@@ -298,48 +300,21 @@ def transparent(pixels: NDArray[np.uint8], map: NDArray[np.float32]) -> NDArray[
     return np.asarray(np.rint(pixels * share + 255 * (1 - share)), np.uint8)
 
 
-def _examples(
-    job: Job, paths: Sequence[Path], run: Run, bar: Progress
-) -> dict[int, list[tuple[Path, NDArray[np.uint8], float]]]:
-    """For every picture the images of the dataset that excite its objective most, strongest first.
-
-    Images are decoded on another thread; those of the same content count once. One that cannot be read is named and
-    left out.
-    """
-    import numpy as np
-
+def _pictures_in(paths: Sequence[Path], model: Model, bar: Progress) -> Iterator[Picture]:
+    """The images of a dataset. One that cannot be read is named and left out."""
     from ...engine.errors import ImageError
-    from ...engine.optimize.examples import Scorer
     from ...engine.preprocess.find import find_card
-    from ...engine.preprocess.image import prepare
-    from ...engine.survey.pictures import Ahead, Picture, entry_of
-    from ...kernels.topk import empty, update
-    from ..files.photos import read_photo, read_shown
+    from ...engine.survey.pictures import Picture
+    from ..files.photos import read_photo
 
-    scorer = Scorer(job.model, job.objectives, providers=job.runtime.providers, threads=job.runtime.threads)
-    card, best = find_card(job.model), empty(len(job.objectives), min(_EXAMPLES, len(paths)))
-
-    def decoded() -> Iterator[tuple[Path, int, NDArray[Any]]]:
-        for path in paths:
-            try:
-                pixels = read_photo(path, card)
-            except ImageError as error:
-                bar.say(str(error))
-                continue
-            yield path, entry_of(Picture(str(path), pixels), card).id, prepare(pixels, card, threads=1).tensor
-
-    named: dict[int, Path] = {}
-    with Ahead(decoded(), _AHEAD) as images:
-        for path, content, tensor in images:
-            if content not in named:
-                named[content] = path
-                update(best, scorer(tensor)[None], np.array([content]))
-    found: dict[int, list[tuple[Path, NDArray[np.uint8], float]]] = {}
-    for number, (objective, _) in enumerate(job.wanted):
-        unit = job.objectives.index(objective)
-        rows = [(int(i), float(v)) for i, v in zip(best.ids[unit], best.scores[unit], strict=True) if i >= 0]
-        found[number] = [(named[i], read_shown(named[i], card), value) for i, value in rows]
-    return found
+    card = find_card(model)
+    for path in paths:
+        try:
+            pixels = read_photo(path, card)
+        except ImageError as error:
+            bar.say(str(error))
+            continue
+        yield Picture(str(path), pixels)
 
 
 def listing() -> str:

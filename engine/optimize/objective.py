@@ -145,6 +145,8 @@ def objective(name: str) -> Any:
 
 
 _TERM = re.compile(r"\s+([+-])\s+")
+# The word of targets for the same thing.
+_ALSO = {"prob": "probability"}
 _FACTOR = re.compile(r"\s*([+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?)\s*\*\s*(.*)", re.IGNORECASE)
 
 
@@ -164,4 +166,4 @@ def _term(text: str) -> Objective:
     name, colon, rest = text.strip().partition(":")
     if not colon:
         raise MethodError(f"the objective {text!r} is not NAME:ARGUMENTS, as in channel:LAYER:3")
-    return OBJECTIVES.find(name).parse(rest)
+    return OBJECTIVES.find(_ALSO.get(name, name)).parse(rest)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -186,10 +187,10 @@ def test_kinds_of_input(
         ({"target": "crak"}, UnknownName, "nearest: 'crack'"),
         ({"layer": LAYER, "size": 0}, ShapeError, "a picture of 0x0 pixels"),
         ({"layer": LAYER, "size": (99999, 99999)}, ShapeError, "a picture of 99999x99999 pixels"),
-        ({"layer": LAYER, "ratio": 1}, MethodError, "ratio=1: more than 1"),
-        ({"layer": LAYER, "steps": -1}, MethodError, "steps=-1: at least 0"),
-        ({"layer": LAYER, "tile": 64}, MethodError, "tile=64: more than twice the overlap of 32"),
-        ({"layer": LAYER, "blurs": [0]}, MethodError, r"blurs=\[0\]: each more than 0"),
+        ({"layer": LAYER, "ratio": 1}, MethodError, "ratio=1 must be more than 1"),
+        ({"layer": LAYER, "steps": -1}, MethodError, "steps=-1 must be at least 0"),
+        ({"layer": LAYER, "tile": 64}, MethodError, "tile=64 must be more than twice the overlap of 32"),
+        ({"layer": LAYER, "blurs": [0]}, MethodError, r"blurs=\[0\] must each be more than 0"),
         ({"layer": LAYER, "stepz": 1}, MethodError, "dream has no option 'stepz'"),
         ({"layer": {LAYER: 1, "stage1/relu": float("nan")}}, MethodError, "finite weights"),
         ({"target": 0, "guide": np.zeros((8, 8, 3), np.uint8)}, MethodError, "a guide is followed in a layer"),
@@ -238,3 +239,38 @@ def test_the_objective_grows_for_every_image_model(name: str) -> None:
     v = onnxray.dream(model, photo, layer.output, size=(150, 130) if "224" in name else None, steps=2, octaves=1)
     assert v.activations[0] > v.starts[0]
     assert v.images[0].std() > 10
+
+
+def test_an_endless_zoom(surface: onnxray.Model, photo: np.ndarray, tmp_path: Path) -> None:
+    asked: dict[str, Any] = {"layer": LAYER, "steps": 2, "octaves": 1, "zoom_octaves": 1, "zoom_steps": 1}
+    v = onnxray.dream(surface, photo, zoom=3, **asked)
+    assert v.frames.shape == (4, *v.images.shape[1:])
+    np.testing.assert_array_equal(v.frames[0], v.images[0])
+    # The next frame is one step on from the last, magnified and turned as asked.
+    factor, angle, (height, width) = 1.04, np.deg2rad(0.5), photo.shape[:2]
+    middle = np.array([(width - 1) / 2, (height - 1) / 2])
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / factor
+    moved = cv2.warpAffine(
+        v.frames[1],
+        np.concatenate([turn, (middle - turn @ middle)[:, None]], axis=1),
+        (width, height),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+    )
+    still = np.abs(v.frames[2].astype(float) - v.frames[1])[8:-8, 8:-8].mean()
+    assert np.abs(v.frames[2].astype(float) - moved)[8:-8, 8:-8].mean() < 0.5 * still
+    paths = v.save(tmp_path / "out")
+    np.testing.assert_array_equal(read(paths["frame-0002"]), v.frames[2])
+    assert onnxray.dream(surface, photo, LAYER, steps=0, octaves=1).frames.shape[0] == 0
+    with pytest.raises(MethodError, match="shows empty corners"):
+        onnxray.dream(surface, photo, zoom=3, zoom_turn=20, **asked)
+
+
+def test_weights_of_classes_and_layers(surface: onnxray.Model, photo: np.ndarray) -> None:
+    asked: dict[str, Any] = {"steps": 1, "octaves": 1}
+    by_layer = onnxray.dream(surface, photo, {LAYER: 1.0, "stage1/relu": 0.5}, **asked)
+    listed = onnxray.dream(surface, photo, [LAYER, "stage1/relu"], weights=[1, 0.5], **asked)
+    assert listed.pictures.tobytes() == by_layer.pictures.tobytes()
+    one, other = (onnxray.dream(surface, photo, target=["crack", "pit"], weights=w, **asked) for w in ((1, 0), (0, 1)))
+    assert one.pictures.tobytes() != other.pictures.tobytes()
+    with pytest.raises(MethodError, match="2 objectives need as many finite weights"):
+        onnxray.dream(surface, photo, target=["crack", "pit"], weights=[1], **asked)

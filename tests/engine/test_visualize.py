@@ -12,7 +12,17 @@ import onnx
 import pytest
 
 import onnxray
-from onnxray.engine.errors import Disconnected, GradientError, MethodError, ShapeError, TargetError, UnknownName
+from onnxray.cli.files.images import read
+from onnxray.engine.errors import (
+    Disconnected,
+    GradientError,
+    ImageError,
+    MethodError,
+    ModelError,
+    ShapeError,
+    TargetError,
+    UnknownName,
+)
 
 Parse = Callable[..., onnx.ModelProto]
 SURFACE = Path(onnxray.__file__).parent / "models" / "surface.onnx"
@@ -224,3 +234,74 @@ def test_a_size_that_nothing_is_left_of(surface: onnxray.Model, parse: Parse) ->
     proto = parse("g (float[1,3,h,w] x) => (y) { y = Conv (x, w) }", w=np.ones((4, 3, 9, 9), np.float32))
     with pytest.raises(ShapeError, match="cannot take a picture of 8x8 pixels"):
         onnxray.visualize(proto, "y", 1, steps=1, size=8)
+
+
+def test_images_of_a_data_set_next_to_the_pictures(surface: onnxray.Model, tmp_path: Path) -> None:
+    from onnxray.engine.preprocess.image import find_card, prepare
+
+    samples = onnxray.samples()
+    asked: dict[str, Any] = {"channel": [1, 5], "steps": 1, "count": 2}
+    v = onnxray.visualize(surface, "stage2/relu2", on=[*samples, samples[3]], **asked)
+    values = {}
+    for path in samples:
+        x = prepare(read(path), find_card(surface)).tensor
+        values[str(path)] = onnxray.activations(surface, x, ["stage2/conv2"])["stage2/conv2"][0].mean(axis=(1, 2))
+    assert len(v.examples) == len(v) == 4
+    for row, channel in zip(v.examples, [1, 1, 5, 5], strict=True):
+        assert [e.name for e in row] == sorted(values, key=lambda p: -values[p][channel])[:4]
+        assert [e.value for e in row] == pytest.approx([values[e.name][channel] for e in row], rel=1e-4)
+        np.testing.assert_array_equal(row[0].pixels, read(row[0].name))
+    least = onnxray.visualize(surface, "stage2/relu2", on=samples[0].parent, minimise=True, **asked)
+    assert [e.name for e in least.examples[0]] == sorted(values, key=lambda p: values[p][1])[:4]
+    assert least.examples[0][0].value == pytest.approx(min(values[p][1] for p in values), rel=1e-4)
+    paths = v.save(tmp_path / "out")
+    np.testing.assert_array_equal(read(paths["3-example-2"]), v.examples[3][1].pixels)
+    told = json.loads(paths["manifest"].read_text())["examples"][2]
+    assert told["number"] == 2
+    assert [image["path"] for image in told["images"]] == [e.name for e in v.examples[2]]
+    arrays = onnxray.visualize(surface, "stage2/relu2", on=[read(path) for path in samples], **asked)
+    assert [e.value for e in arrays.examples[2]] == [e.value for e in v.examples[2]]
+    assert arrays.pictures.tobytes() == v.pictures.tobytes()
+
+
+def test_the_same_unit_of_checkpoints(surface: onnxray.Model, tmp_path: Path) -> None:
+    later = onnx.load(SURFACE)
+    for weights in later.graph.initializer:
+        if weights.name.startswith("stage1"):
+            array = onnx.numpy_helper.to_array(weights)
+            weights.CopyFrom(onnx.numpy_helper.from_array(array * np.float32(1.5), weights.name))
+    calls: list[tuple[int, int, float]] = []
+    asked: dict[str, Any] = {"channel": [1, 5], "steps": 3, "size": 64, "seed": 2}
+    v = onnxray.visualize(
+        surface, "stage2/relu2", checkpoints=[SURFACE, later], progress=lambda *call: calls.append(call), **asked
+    )
+    same, other = v.checkpoints
+    assert same.pictures.tobytes() == v.pictures.tobytes()
+    alone = onnxray.visualize(later, "stage2/relu2", **asked)
+    assert other.pictures.tobytes() == alone.pictures.tobytes() != v.pictures.tobytes()
+    assert [call[:2] for call in calls] == [(i, 18) for i in range(1, 19)]
+    strip = v.strip(1)
+    assert strip.shape == (64, 3 * 64 + 8, 3)
+    np.testing.assert_array_equal(strip[:, -64:], alone.images[1])
+    assert (strip[:, 64:68] == 255).all()
+    paths = v.save(tmp_path / "out")
+    np.testing.assert_array_equal(read(paths["1-strip"]), strip)
+    assert len(json.loads(paths["manifest"].read_text())["checkpoints"]) == 2
+    assert onnxray.visualize(surface, "stage2/relu2", checkpoints=later, **asked).checkpoints[0].images.shape[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "words"),
+    [
+        ({"on": []}, ShapeError, "there is no image in what was given as on="),
+        ({"on": [3]}, ShapeError, "image 0 is a int"),
+        ({"on": "no/such/folder"}, ImageError, "no/such/folder"),
+        ({"on": [np.zeros((9, 9, 3), np.uint8)], "objective": "like:reference"}, MethodError, "reference="),
+        ({"checkpoints": ["none.onnx"]}, ModelError, "no such model file: 'none.onnx'"),
+    ],
+)
+def test_bad_examples_and_checkpoints(
+    given: dict[str, Any], error: type[Exception], words: str, surface: onnxray.Model
+) -> None:
+    with pytest.raises(error, match=words):
+        onnxray.visualize(surface, "stage2/relu2", 1, steps=1, **given)

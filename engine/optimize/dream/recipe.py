@@ -39,15 +39,18 @@ class DreamRecipe:
 
     def __post_init__(self) -> None:
         checks = (
-            (self.octaves is None or self.octaves >= 1, f"octaves={self.octaves}: at least 1"),
-            (self.ratio > 1, f"ratio={self.ratio:g}: more than 1"),
-            (self.steps >= 0, f"steps={self.steps}: at least 0"),
-            (0 < self.rate <= 1, f"rate={self.rate:g}: more than 0, at most 1"),
-            (self.jitter >= 0, f"jitter={self.jitter}: at least 0"),
-            (all(sigma > 0 for sigma in self.blurs), f"blurs={list(self.blurs)}: each more than 0"),
-            (self.overlap >= 0, f"overlap={self.overlap}: at least 0"),
-            (self.tile > 2 * self.overlap, f"tile={self.tile}: more than twice the overlap of {self.overlap} pixels"),
-            (self.seed >= 0, f"seed={self.seed}: at least 0"),
+            (self.octaves is None or self.octaves >= 1, f"octaves={self.octaves} must be at least 1"),
+            (self.ratio > 1, f"ratio={self.ratio:g} must be more than 1"),
+            (self.steps >= 0, f"steps={self.steps} must be at least 0"),
+            (0 < self.rate <= 1, f"rate={self.rate:g} must be more than 0, at most 1"),
+            (self.jitter >= 0, f"jitter={self.jitter} must be at least 0"),
+            (all(sigma > 0 for sigma in self.blurs), f"blurs={list(self.blurs)} must each be more than 0"),
+            (self.overlap >= 0, f"overlap={self.overlap} must be at least 0"),
+            (
+                self.tile > 2 * self.overlap,
+                f"tile={self.tile} must be more than twice the overlap of {self.overlap} pixels",
+            ),
+            (self.seed >= 0, f"seed={self.seed} must be at least 0"),
         )
         for fits, text in checks:
             if not fits:

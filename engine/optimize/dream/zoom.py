@@ -30,11 +30,13 @@ class Zoom:
     def __post_init__(self) -> None:
         if self.frames < 0 or not 1 <= self.factor <= 4 or abs(self.degrees) > 45:
             raise MethodError(
-                f"a zoom of {self.frames} frames by {self.factor:g} and {self.degrees:g} degrees: frames are at "
-                "least 0, the factor is 1 to 4, and a turn at most 45 degrees"
+                f"a zoom of {self.frames} frames by {self.factor:g} and {self.degrees:g} degrees: frames must "
+                "be at least 0, the factor 1 to 4, and the turn at most 45 degrees"
             )
         if self.octaves < 1 or self.steps < 0:
-            raise MethodError(f"a zoom of {self.octaves} octaves and {self.steps} steps: at least 1 and 0")
+            raise MethodError(
+                f"a zoom of {self.octaves} octaves and {self.steps} steps: these must be at least 1 and 0"
+            )
 
     def check(self, size: Size) -> None:
         """Raises MethodError where the turn would show what is beyond the corners."""

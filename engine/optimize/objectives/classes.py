@@ -60,7 +60,7 @@ class Logit(_OfClass):
 @objective("probability")
 @dataclass(frozen=True)
 class Probability(_OfClass):
-    """The probability of a class: it also grows where all other classes shrink, which shows less of the class."""
+    """The probability of a class, also `prob:` as in targets: it grows as well where all other classes shrink."""
 
     which: int | str = option(0, "The class, by index or label.")
 

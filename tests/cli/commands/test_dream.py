@@ -111,9 +111,9 @@ def test_a_run_is_continued(run: Callable[..., Result], model: Path, photo: Path
         (("--layer", "features", "--together", "--weight", 2, "--weight", 1), "need as many finite weights"),
         (("--class", "green", "--guide", "none.png"), "a guide is followed in a layer: give --layer"),
         (("--layer", "features", "--guide", "none.png"), "none.png"),
-        (("--layer", "features", "--zoom", 2, "--zoom-factor", 0.5), "the factor is 1 to 4"),
+        (("--layer", "features", "--zoom", 2, "--zoom-factor", 0.5), "the factor 1 to 4"),
         (("--layer", "features", "--zoom", 2, "--zoom-turn", 20), "shows empty corners"),
-        (("--layer", "features", "--rate", 0), "rate=0: more than 0"),
+        (("--layer", "features", "--rate", 0), "rate=0 must be more than 0"),
     ],
 )
 def test_bad_input_is_one_line(

@@ -1,12 +1,17 @@
-"""Each command hands its task one object: its fields are the command's parameters."""
+"""Each command hands its task one object, whose fields are its parameters; what has a function has its parameters."""
 
 from __future__ import annotations
 
 import dataclasses
+import inspect
+from collections.abc import Callable
+from typing import Any
 
+import click
 import pytest
 
-from onnxray.cli.commands import activations, compile, demo, explain, filters, grad, predict
+import onnxray
+from onnxray.cli.commands import activations, compile, demo, dream, explain, filters, grad, predict, visualize
 from onnxray.cli.tasks.activations import ActivationsOptions
 from onnxray.cli.tasks.compile import CompileOptions
 from onnxray.cli.tasks.demo import DemoOptions
@@ -14,6 +19,9 @@ from onnxray.cli.tasks.explain import ExplainOptions
 from onnxray.cli.tasks.filters import FiltersOptions
 from onnxray.cli.tasks.grad import GradOptions
 from onnxray.cli.tasks.predict import PredictOptions
+from onnxray.engine.dream import dream as engine_dream
+from onnxray.engine.optimize.request import Request
+from onnxray.engine.visualize import visualize as engine_visualize
 
 COMMANDS = {
     ActivationsOptions: activations.command,
@@ -42,3 +50,46 @@ def test_fields_are_parameters(options: type) -> None:
     for name in objects.keys() & fields:
         own -= objects[name]
     assert own - SHARED - SINKS == fields - objects.keys() - SHARED
+
+
+# Of commands that are functions in Python: parameters of the function that are called otherwise on the command line.
+VISUALIZE = {
+    "layers": "layer",
+    "channels": "channel",
+    "neurons": "neuron",
+    "classes": "target",
+    "objectives": "objective",
+    "all_steps": "settle",
+    "history": "snapshots",
+    "every": "snapshots",
+}
+DREAM = {
+    "images": "image",
+    "layers": "layer",
+    "classes": "target",
+    "objectives": "objective",
+    "rainbow": "colours",
+    # A function makes one picture: of all that it is given, together; its film is the user's to write.
+    "together": "weights",
+    "fps": "zoom",
+    "card_size": "size",
+}
+# Output and progress of the command line; a provider is `providers` in Python, a card's fields are `**card`.
+COMMAND_ONLY = OUTPUT | {"help", "quiet", "as_json", "provider"}
+
+
+@pytest.mark.parametrize(
+    ("command", "functions", "names"),
+    [
+        (visualize.command, (onnxray.visualize, engine_visualize, Request), {**VISUALIZE, "card_size": "size"}),
+        (dream.command, (onnxray.dream, engine_dream), DREAM),
+    ],
+    ids=["visualize", "dream"],
+)
+def test_a_command_and_its_function_are_equals(
+    command: click.Command, functions: tuple[Callable[..., Any], ...], names: dict[str, str]
+) -> None:
+    on_line = {str(parameter.name) for parameter in command.params if parameter.expose_value} - COMMAND_ONLY
+    wanted = {names.get(name, name) for name in on_line if not name.startswith(CARD) or name in names}
+    parameters = {name for function in functions for name in inspect.signature(function).parameters}
+    assert parameters - {"options", "card", "providers"} == wanted

@@ -180,3 +180,17 @@ def test_images_of_a_dataset_next_to_them(run: Callable[..., Result], model: Pat
         wanted = sorted(values, key=lambda p: -values[p][entry["number"]])
         assert [image["path"] for image in entry["images"]] == wanted
         assert entry["images"][0]["value"] == pytest.approx(values[wanted[0]][entry["number"]], rel=1e-4)
+    done = run("visualize", model, *asked, "--minimise", "--on", photo.parent / "*.png", "--out", out, "--force")
+    assert done.exit_code == 0
+    for entry in manifest_of(out)["examples"]:
+        wanted = sorted(values, key=lambda p: values[p][entry["number"]])
+        assert [image["path"] for image in entry["images"]] == wanted
+
+
+def test_objectives_that_no_image_can_be_scored_by_are_refused_before_pictures_are_made(
+    run: Callable[..., Result], model: Path, photo: Path, out: Path
+) -> None:
+    asked = ("--objective", "features:stem", "--reference", photo, "--on", photo, "--steps", 1)
+    done = run("visualize", model, *asked, "--out", out)
+    assert "have no examples in a dataset: leave the images out" in done.stderr
+    assert not out.exists()

@@ -174,3 +174,8 @@ def test_what_the_model_does_not_have(
 ) -> None:
     with pytest.raises(error, match=words):
         network(cnn, objective)
+
+
+def test_the_word_of_targets_for_a_probability() -> None:
+    assert parse("prob:tabby") == Probability("tabby") == parse("probability:tabby")
+    assert parse("0.5*prob:2 - logit:1") == 0.5 * Probability(2) - Logit(1)
