@@ -140,8 +140,16 @@ def _layer(site: SiteView, layer: LayerView, before: LayerView | None, after: La
         after=after,
         about=[(name, text) for name, text in about if text],
         health=[] if layer.classes else health_of(layer),
-        lead=f"Images optimised to excite each of the {what}." if layer.drawn else "There are no optimised pictures.",
+        lead=_lead_of(layer, what),
     )
+
+
+def _lead_of(layer: LayerView, what: str) -> str:
+    cropped = sum(unit.strongest is None and bool(unit.crops) for unit in layer.units)
+    if not layer.drawn:
+        return f"There are no optimised pictures{': what each sees of its strongest image.' if cropped else '.'}"
+    text = f"Images optimised to excite each of the {what}"
+    return f"{text}; where there is none yet, what it sees of its strongest image." if cropped else f"{text}."
 
 
 def _count(layer: LayerView) -> str:

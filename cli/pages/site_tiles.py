@@ -61,7 +61,7 @@ class Tiles:
         """An entry of a grid that leads to a unit from a page of a layer."""
         from markupsafe import Markup
 
-        address, shown = f"../{quote(layer.slug)}/{unit.number}.html", self.tile(unit.strongest)
+        address, shown = f"../{quote(layer.slug)}/{unit.number}.html", self.tile(unit.tile)
         words = f"<span>{clean(layer.name)}<br>{clean(unit.title)}</span><small>{number(value)}</small>"
         return Markup(f'<li><a href="{address}">{shown}{words}</a></li>')
 

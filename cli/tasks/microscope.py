@@ -10,7 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..parameters.inputs import BUILTIN, SAMPLES, card_or_none, find_labelled_images, open_model
-from .site.folder import FACTS, FORMAT, IMAGES, LINKS, PART, SPEAKING, LayerFiles, read_json, write_json
+from .site.folder import (
+    FACTS,
+    FORMAT,
+    IMAGES,
+    LINKS,
+    PART,
+    SPEAKING,
+    UNFINISHED,
+    LayerFiles,
+    read_json,
+    read_survey,
+    write_json,
+)
 from .site.missing import Due, missing_in
 from .site.plan import COARSE, COLUMNS, KINDS, Piece, SiteLayer, first_pieces, of_shard, pieces, site_layers, superseded
 
@@ -170,7 +182,7 @@ class _Work:
 
         options, common = self.options, self.options.common
         runtime = RunOptions(**common.runtime)
-        if options.shard[0] == 1 and files and read_json(self.folder / IMAGES) is None:
+        if options.shard[0] == 1 and files and read_survey(self.folder) is None:
             check_readable(files, card_or_none(model, quiet=True))
         write_json(self.folder / LINKS, links_of(model, layers), dense=True)
         kinds = KINDS if options.diverse else KINDS[:-1]
@@ -208,7 +220,7 @@ class _Work:
         """Look at all images, if that is not done yet; the list of them is written last."""
         from .site.survey import Survey
 
-        known = read_json(self.folder / IMAGES)
+        known = read_survey(self.folder)
         if (files or self._given is not None) and known is None:
             survey = self._given or Survey(files, self.folder / PART)
             if self._given is None:
@@ -247,6 +259,9 @@ class _Work:
             write_json(self.folder / SPEAKING, classes, dense=True)
         for name, tiles, record in thumbs(survey):
             write_sheet(self.folder / name, tiles, COLUMNS * 2, record)
+        known = {"images": image_list(survey.top), "count": survey.top.count, "failures": survey.failures}
+        # Pages show what is there of the first layers already.
+        write_json(self.folder / IMAGES, {**known, UNFINISHED: True})
         cache, made = Cache(), 0
         hot = Heats(survey, model, [layer for layer in layers if layer.name in survey.top.layers], runtime)
         for layer in layers:
@@ -268,7 +283,6 @@ class _Work:
             for unit, named in classes.get(layer.name, {}).items():
                 found["units"][unit]["classes"] = named
             write_json(self.folder / names.numbers, found)
-        known = {"images": image_list(survey.top), "count": survey.top.count, "failures": survey.failures}
         write_json(self.folder / IMAGES, known)
         return known
 

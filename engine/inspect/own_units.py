@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 from ..caches import of_model
 from ..graph.model import Model
+from ..proto.nodes import plain_domain
 from ..proto.operators import POINTWISE, POINTWISE_WITH_CHANNELS
+from .gates import gate_from
 from .layers import Layer, find_layer
 from .weights import weighted_layers
 
@@ -65,6 +67,23 @@ def chain_of(model: Model, name: str) -> OwnUnits:
     return entries.get(layer.output) or OwnUnits((layer,))
 
 
+# Operators that give the numbers of their first input in another shape, and those that give means over places.
+_RESHAPES = frozenset("Flatten Reshape Squeeze Unsqueeze Transpose Identity Cast Dropout".split())
+_MEANS = frozenset("GlobalAveragePool ReduceMean".split())
+
+
+def same_numbers(model: Model, value: str, means: bool = False) -> frozenset[str]:
+    """The value, and those before it that are the same numbers in another shape; with `means`, also those whose means
+    over places they are.
+    """
+    found = [value]
+    while (node := model.producer(found[-1])) is not None and plain_domain(node.domain) == "":
+        if node.op_type not in (_RESHAPES | _MEANS if means else _RESHAPES):
+            break
+        found.append(str(node.input[0]))
+    return frozenset(found)
+
+
 def _is_float(model: Model, layer: Layer) -> bool:
     dtype = model.values[layer.output].dtype
     rank = model.values[layer.output].rank
@@ -89,22 +108,21 @@ def _chain(model: Model, layer: Layer, known: Mapping[str, Layer]) -> tuple[Laye
     while True:
         last = chain[-1]
         behind = readers.get(last.output, [])
-        follower = _follower(last, behind)
+        follower = _follower(model, last, behind, known)
         if follower is None or follower.shape != last.shape or last.output in {v.name for v in model.outputs}:
             return tuple(chain)
         chain.append(follower)
 
 
-def _follower(last: Layer, behind: list[Layer]) -> Layer | None:
-    """The one layer that reads nothing else of the data, or the product with its own gate: x * sigmoid(x)."""
+def _follower(model: Model, last: Layer, behind: list[Layer], known: Mapping[str, Layer]) -> Layer | None:
+    """The one layer that reads nothing else of the data, or the end of an activation function of several layers."""
     if len(behind) == 1 and behind[0].inputs == (last.output,) and _keeps_units(behind[0]):
         return behind[0]
-    gates = [layer for layer in behind if layer.op in ("Sigmoid", "HardSigmoid") and layer.inputs == (last.output,)]
-    products = [layer for layer in behind if layer.op == "Mul"]
-    if len(behind) == 2 and len(gates) == len(products) == 1:
-        gated = set(products[0].inputs) == {last.output, gates[0].output}
-        return products[0] if gated else None
-    return None
+    gate = gate_from(model, last.output) if len(behind) > 1 else None
+    if gate is None or gate.end not in known:
+        return None
+    parts = gate.inside(model) | {gate.end}
+    return known[gate.end] if all(layer.output in parts for layer in behind) else None
 
 
 def _keeps_units(layer: Layer) -> bool:

@@ -1,16 +1,16 @@
 """The linear value before an activation function, which has a slope everywhere.
 
 Behind a rectifier an objective sees no slope where the unit is silent, and none at the ceiling of a ReLU6. What goes
-into the function is read in its place; through concatenations too, whose parts may each end in one.
+into the function is read in its place, also where it is written as several nodes (`inspect/gates.py`); through
+concatenations too, whose parts may each end in one.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from onnx import NodeProto
-
 from ..graph.model import Model
+from ..inspect.gates import gate_ending_at, gate_from
 from ..proto.attributes import attributes
 from ..proto.nodes import plain_domain
 
@@ -44,8 +44,8 @@ def linear_value(model: Model, value: str) -> Linear:
     if node.op_type in _PASSES_ON or node.op_type in ACTIVATIONS:
         before = node.input[0]
         return linear_value(model, before) if node.op_type in _PASSES_ON else Linear(before)
-    if node.op_type == "Mul" and (gated := _gated(model, node)) is not None:
-        return Linear(gated)
+    if node.op_type == "Mul" and (gate := gate_ending_at(model, value)) is not None:
+        return Linear(gate.source)
     if node.op_type == "Concat":
         parts = tuple(linear_value(model, name) for name in node.input)
         if any(part != Linear(name) for part, name in zip(parts, node.input, strict=True)):
@@ -59,15 +59,5 @@ def activated(model: Model, value: str) -> str:
     for node in readers:
         if node.op_type in ACTIVATIONS and node.input[0] == value and len(readers) == 1:
             return str(node.output[0])
-        if node.op_type == "Mul" and _gated(model, node) == value:
-            return str(node.output[0])
-    return value
-
-
-def _gated(model: Model, node: NodeProto) -> str | None:
-    """x, where the two inputs of a product are x and sigmoid(x) or hardsigmoid(x)."""
-    for x, gate in ((node.input[0], node.input[1]), (node.input[1], node.input[0])):
-        maker = model.producer(gate)
-        if maker is not None and maker.op_type in ("Sigmoid", "HardSigmoid") and maker.input[0] == x:
-            return str(x)
-    return None
+    gate = gate_from(model, value) if len(readers) > 1 else None
+    return value if gate is None else gate.end

@@ -15,6 +15,8 @@ from ...kernels.histogram import BINS, histogram
 from ..errors import MethodError, ModelError, TargetError
 from ..graph.model import Model
 from ..inference.batches import RunOptions
+from ..inspect.gates import gate_ending_at, gate_from
+from ..inspect.own_units import same_numbers
 from ..optimize.build import logits_of
 from ..optimize.linear import ACTIVATIONS, activated, linear_value
 from ..preprocess.image import prepare
@@ -45,21 +47,23 @@ _ENDS: Mapping[str, tuple[float | None, float | None]] = {
 
 def health_layers(model: Model) -> list[str]:
     """Layers worth measuring: activation functions, products without one behind them, and the class scores."""
-    found = []
+    found, inside = [], set[str]()
     for layer in model.layers:
+        gate = gate_from(model, layer.output)
         behind = activated(model, layer.output)
+        inside |= gate.inside(model) if gate is not None else set()
         if (
-            layer.op.rpartition(".")[2] in ACTIVATIONS
+            (layer.op.rpartition(".")[2] in ACTIVATIONS and layer.output not in inside)
             or (layer.params and layer.macs and behind == layer.output)
-            or (layer.op == "Mul" and linear_value(model, layer.output).name not in ("", layer.output))
+            or ((end := gate_ending_at(model, layer.output)) is not None and activated(model, end.source) == end.end)
         ):
-            found.append(layer.name)
+            found.append(layer)
     try:
         value = logits_of(model)[0]
     except TargetError:
-        return found
-    named = {layer.output: layer.name for layer in model.layers}
-    return [*(name for name in found if name != named.get(value)), CLASSES]
+        return [layer.name for layer in found]
+    classes = same_numbers(model, value)
+    return [*(layer.name for layer in found if layer.output not in classes), CLASSES]
 
 
 class Measure:
@@ -213,8 +217,11 @@ def _before(model: Model, layer: UnitLayer) -> UnitLayer:
 def _function(model: Model, layer: UnitLayer) -> tuple[str, tuple[float | None, float | None]]:
     """The name of the activation function that makes the layer's value, "" for none, and the values at its ends."""
     node = model.producer(layer.value)
+    gate = gate_ending_at(model, layer.value)
+    if gate is not None:
+        return gate.function, (None, None)
     if node is None or node.op_type not in ACTIVATIONS:
-        return ("gate" if node is not None and node.op_type == "Mul" else "", (None, None))
+        return "", (None, None)
     if node.op_type != "Clip":
         return node.op_type, _ENDS.get(node.op_type, (None, None))
     given = attributes(node)

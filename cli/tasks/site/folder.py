@@ -17,6 +17,8 @@ FACTS, LINKS, IMAGES = "data/site.json", "data/links.json", "data/images.json"
 PART = "data/unfinished.npz"
 # The classes that units speak for, while what the images say is written.
 SPEAKING = "data/unfinished.json"
+# In the list of images, that what they say of some layers has not been written yet.
+UNFINISHED = "unfinished"
 # The folder of the live page, and the file in it that is written last.
 LIVE, LIVE_FACTS = "live", "live/facts.js"
 # Of the form of what a site's folder holds.
@@ -60,6 +62,12 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def read_survey(folder: Path) -> dict[str, Any] | None:
+    """The list of images, once what they say of all layers is there; else None."""
+    found = read_json(folder / IMAGES)
+    return None if found is None or UNFINISHED in found else found
 
 
 def read_facts(folder: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...files.sheet import read_record
-from .folder import IMAGES, LayerFiles, read_json
+from .folder import LayerFiles, read_survey
 from .plan import COARSE, DIVERSE, FIRST, FIRSTS, KINDS, SHEET, STRONGEST
 
 
@@ -48,7 +48,7 @@ def missing_in(folder: Path, due: Sequence[Due], images: int, looked_at: int = 0
         elif read_record(folder / sheet.file.replace(f"/{COARSE}-0.", f"/{FIRST}-0.")) is not None:
             done[sheet.kind] += min(FIRSTS, sheet.units)
     found = {kind: {"done": done[kind], "of": of[kind]} for kind in KINDS if of[kind]}
-    surveyed = not images or read_json(folder / IMAGES) is not None
+    surveyed = not images or read_survey(folder) is not None
     if surveyed and all(done[kind] == of[kind] for kind in KINDS):
         return {}
     return {

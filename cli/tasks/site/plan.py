@@ -73,10 +73,12 @@ def site_layers(model: Model, names: Sequence[str], units: str) -> list[SiteLaye
     Raises UnknownName, and TargetError where no layer has units.
     """
     from ....engine.errors import TargetError
-    from ....engine.inspect.own_units import chosen
+    from ....engine.inspect.own_units import chosen, same_numbers
 
     order = {layer.name: place for place, layer in enumerate(model.layers)}
     wanted, classes = _ranges(units), class_value(model)
+    scores = frozenset[str]() if classes is None else same_numbers(model, classes, means=True)
+    class_count = None if classes is None else _class_count(model)
     found, errors = [], []
     for entry in chosen(model, tuple(names)):
         try:
@@ -86,7 +88,7 @@ def site_layers(model: Model, names: Sequence[str], units: str) -> list[SiteLaye
             continue
         mine = tuple(n for n in range(count) if wanted is None or any(n in part for part in wanted))
         if mine:
-            of_classes = classes is not None and classes in {part.output for part in entry.chain}
+            of_classes = count == class_count and not scores.isdisjoint(part.output for part in entry.chain)
             found.append(SiteLayer(entry, f"{order[entry.name]:03d}-{slug(entry.name)}", mine, count, of_classes))
     if not found:
         raise TargetError(errors[0] if errors else "no layer of the model has units of its own: name one with --layers")
@@ -103,6 +105,16 @@ def class_value(model: Model) -> str | None:
         return logits_of(model)[0] if answer_of(model).has_classes else None
     except OnnxrayError:
         return None
+
+
+def _class_count(model: Model) -> int | None:
+    from ....engine.inspect.concrete_shapes import concrete_shapes
+    from ....engine.optimize.build import logits_of
+
+    value, axis, _ = logits_of(model)
+    shape = concrete_shapes(model).get(value) or model.value(value).shape
+    count = shape[axis] if shape is not None and axis < len(shape) else None
+    return count if isinstance(count, int) else None
 
 
 def unit_count(model: Model, name: str) -> int:

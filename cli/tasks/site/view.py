@@ -55,6 +55,11 @@ class UnitView:
     numbers: Mapping[str, Any] = field(default_factory=dict)
     links: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def tile(self) -> Sprite | None:
+        """What stands for the unit in grids: its optimised picture, or what it sees of its strongest image."""
+        return self.strongest or (self.crops[0] if self.crops else None)
+
 
 @dataclass(frozen=True)
 class LayerView:

@@ -26,6 +26,7 @@ import onnxray
 from onnxray.cli.files.images import read, write
 from onnxray.cli.tasks import microscope
 from onnxray.cli.tasks.site import crops
+from onnxray.cli.tasks.site.plan import site_layers
 from onnxray.cli.tasks.site.view import site_view
 
 FEW = ("--steps", 2, "--picture-size", 32, "-q")
@@ -114,11 +115,16 @@ def test_what_images_say_is_written_layer_by_layer(
     monkeypatch.setattr(crops, "crops", counted)
     with monkeypatch.context() as patch:
         patch.setattr(microscope._Work, "late", lambda work: bool(made))
+        patch.setattr(microscope._Work, "_pictures", lambda *given: None)
         done = run("microscope", model, *images, "-o", tmp_path / "parts", *FEW, "--time", "10m")
     assert done.exit_code == 0, done.stderr
     first = set(made)
     assert len(first) == 1
     assert check(tmp_path / "parts") > 10
+    # What is there is shown: of a unit without a picture the strongest crop.
+    for page in (tmp_path / "parts" / "layers").glob("*/index.html"):
+        assert ("crops-0.jpg" in page.read_text(encoding="utf-8")) == (page.parent / "crops-0.jpg").is_file()
+    assert "crops-0.jpg" in (tmp_path / "parts" / "index.html").read_text(encoding="utf-8")
     missing = json.loads((tmp_path / "parts" / "manifest.json").read_text())["missing"]
     assert missing["survey"]["complete"] is False
     made.clear()
@@ -159,6 +165,44 @@ def test_what_makes_no_sense_is_refused(
     done = run("microscope", model, "-o", tmp_path / "site", *FEW, *asked)
     assert done.exit_code == code
     assert words in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("behind", "classes"),
+    [
+        ("f = Flatten (c)", "c"),
+        ("f = Reshape (c, to)", "c"),
+        ("s = Squeeze (c, axes) f = Identity (s)", "c"),
+        ("r = Relu (c) p = GlobalAveragePool (r) f = Flatten (p)", "r"),
+    ],
+)
+def test_classes_are_those_of_the_answer(
+    run: Callable[..., Result], parse: Any, tmp_path: Path, behind: str, classes: str
+) -> None:
+    """The layer that computes them lies before what gives the scores another shape."""
+    pool = "x" if "Global" in behind else "g"
+    shape = "float[N, 3, H, W]" if "Global" in behind else "float[N, 3, 8, 8]"
+    rng = np.random.default_rng(0)
+    proto = parse(
+        f"""
+        m ({shape} x) => (float[N, 4] y)
+        {{ a = Conv (x, w) g = GlobalAveragePool (a) c = Conv ({pool.replace("x", "a")}, v) {behind} y = Softmax (f) }}
+        """,
+        w=rng.normal(size=(5, 3, 3, 3)).astype(np.float32),
+        v=rng.normal(size=(4, 5, 1, 1)).astype(np.float32),
+        to=np.array([0, -1]),
+        axes=np.array([2, 3]),
+    )
+    onnx.save(proto, tmp_path / "m.onnx")
+    (tmp_path / "labels.txt").write_text("one\ntwo\nthree\nfour\n")
+    layers = site_layers(onnxray.load(tmp_path / "m.onnx", size=(8, 8)), (), "")
+    assert [layer.entry.last.output for layer in layers if layer.classes] == [classes]
+    given = ("--labels", tmp_path / "labels.txt", "--size", "8x8", "-o", tmp_path / "site", *FEW)
+    assert run("microscope", tmp_path / "m.onnx", *given).exit_code == 0
+    index = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    assert "<h2>Classes</h2>" in index
+    assert "three" in index
+    check(tmp_path / "site")
 
 
 def test_names_are_shown_and_not_run(run: Callable[..., Result], parse: Any, tmp_path: Path) -> None:
