@@ -60,18 +60,21 @@ def extremes(maps: ArrayLike, threads: int | None = None) -> Extremes:
     return found
 
 
-# Reordered sums, and comparisons that know no NaN, run over several values at once; rows are looked through first.
+# Reordered sums, and comparisons that know no NaN, run over several values at once; rows are looked through first. A loop
+# for each type: mixed in one, their numbers of several widths are not put into vectors.
 @kernel(fastmath={"reassoc", "nnan"})
 def _plain(row):  # type: ignore[no-untyped-def]
     high = low = row[0]
-    above = 0
+    for p in range(len(row)):
+        high, low = max(high, row[p]), min(low, row[p])
+    above = np.int32(0)
+    for p in range(len(row)):
+        above += np.int32(row[p] > np.float32(0))
     total = squares = 0.0
     for p in range(len(row)):
-        x = row[p]
-        high, low = max(high, x), min(low, x)
-        above += x > 0
+        x = np.float64(row[p])
         total += x
-        squares += np.float64(x) * np.float64(x)
+        squares += x * x
     return high, low, above, total, squares
 
 
