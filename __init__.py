@@ -38,8 +38,10 @@ _WHERE = {
     "Health": "engine.survey.health",
     "Novelty": "cli.facade",
     "NoveltyScore": "engine.novelty.memory",
-    "evaluate": "cli.facade",
+    "evaluate": "cli.judge_facade",
     "Evaluation": "engine.evaluate.results",
+    "trust": "cli.judge_facade",
+    "Trust": "engine.evaluate.trust",
     "Prediction": "engine.predict",
     "predict": "cli.facade",
     "Detection": "engine.detection.detections",
@@ -61,10 +63,11 @@ if TYPE_CHECKING:
     from .cli.facade import Pipeline as Pipeline
     from .cli.facade import activations as activations
     from .cli.facade import dream as dream
-    from .cli.facade import evaluate as evaluate
     from .cli.facade import health as health
     from .cli.facade import top as top
     from .cli.facade import visualize as visualize
+    from .cli.judge_facade import evaluate as evaluate
+    from .cli.judge_facade import trust as trust
     from .cli.page_facade import microscope as microscope
     from .cli.page_facade import report as report
     from .cli.signatures import compile as compile
@@ -83,6 +86,7 @@ if TYPE_CHECKING:
     from .engine.dream import Dream as Dream
     from .engine.errors import OnnxrayError as OnnxrayError
     from .engine.evaluate.results import Evaluation as Evaluation
+    from .engine.evaluate.trust import Trust as Trust
     from .engine.graph.model import Model as Model
     from .engine.graph.model import save as save
     from .engine.graph.split import expose as expose

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,8 +21,6 @@ from ..engine.detection.detections import Detections
 from ..engine.dream import NOISE, Dream
 from ..engine.dream import dream as _dream
 from ..engine.errors import UnknownName
-from ..engine.evaluate.results import Evaluation
-from ..engine.evaluation import evaluate as _evaluate
 from ..engine.explain import explain as _explain
 from ..engine.graph.model import Source
 from ..engine.health import health as _health
@@ -409,28 +407,3 @@ class Novelty(_Novelty):
         pixels, source, notes = pixels_of(images, self.card)
         found: NoveltyScore = super().score(Picture(source or "image", pixels), progress=progress)
         return replace(found, warnings=(*found.warnings, *notes))
-
-
-def evaluate(
-    model: Source,
-    images: Any,
-    methods: Sequence[str | Method | type[Method]] | str | None = None,
-    metrics: Any = None,
-    *,
-    masks: Any = None,
-    target: Any = None,
-    **options: Any,
-) -> Evaluation:
-    """Judge the maps of explanation methods on a model's answers to images by metrics, each as its paper defines it.
-
-    images: as `onnxray.top` takes them. masks: a folder of masks (MVTec-AD's layout), of Pascal VOC's XML, a file of
-    COCO's JSON, where classes are named these are explained; or arrays, see `onnxray.engine.evaluation.evaluate`, which
-    lists all options and metrics. Raises ImageError for a file that cannot be read, and what that function raises.
-    """
-    ready, rest = loaded(model, options)
-    from .files.masks import with_objects
-
-    pictures: Iterable[Picture] = surveyed(images, card_or_none(ready))
-    if isinstance(masks, str | os.PathLike):
-        pictures, masks = with_objects(pictures, os.fspath(masks))
-    return _evaluate(ready, pictures, methods, metrics, masks=masks, target=target, **rest)

@@ -60,8 +60,8 @@ def extremes(maps: ArrayLike, threads: int | None = None) -> Extremes:
     return found
 
 
-# Reordered sums, and comparisons that know no NaN, run over several values at once; rows are looked through first. A loop
-# for each type: mixed in one, their numbers of several widths are not put into vectors.
+# Reordered sums, and comparisons that know no NaN, run over several values at once; rows are looked through first. A
+# loop for each type: mixed in one, their numbers of several widths are not put into vectors.
 @kernel(fastmath={"reassoc", "nnan"})
 def _plain(row):  # type: ignore[no-untyped-def]
     high = low = row[0]

@@ -123,6 +123,19 @@ def _list_methods(context: click.Context, parameter: click.Parameter, value: boo
     help="With --threshold: regions that speak for the target, against it, or both by magnitude.",
 )
 @options.option(
+    "--trust",
+    is_flag=True,
+    help="Also check each map: random weights, deletion, completeness, a second method, a shift by one pixel; the "
+    "verdict is a traffic light in words.",
+)
+@options.option(
+    "--against",
+    metavar="MODEL",
+    help="Another version of the model, such as a quantised one: answers, maps and layers are compared; implies "
+    "--trust.",
+    shell_complete=complete.models,
+)
+@options.option(
     "--batch",
     type=click.IntRange(min=1),
     metavar="N",
@@ -147,7 +160,8 @@ def command(common: options.Common, **asked: Any) -> None:
 
     For each image, method and target: the map as a float32 .npy file, signed and not normalised; the map in colours;
     its overlay on the image. Per image, a sheet with all of them, each with its colour scale. With --threshold also
-    the hottest regions. Occlusion also draws the predicted class with each part of the image hidden.
+    the hottest regions. Occlusion also draws the predicted class with each part of the image hidden. With --trust also
+    what quick checks say of the map, in the sheet, as text and in the manifest.
 
     With --to, each image gives a record, as those of `onnxray watch`, to each sink, and no folder is written: a video
     becomes an overlay video and lines of JSON by `--to mp4:out.mp4 --to jsonl:out.jsonl`.
@@ -161,12 +175,15 @@ def command(common: options.Common, **asked: Any) -> None:
     if asked["side"] and asked["threshold"] is None:
         raise click.UsageError("--side is about the regions of --threshold: give it as well")
     asked["side"] = asked["side"] or "positive"
+    asked["trust"] = asked["trust"] or asked["against"] is not None
     to, drift, metrics, inspection = *(asked.pop(name) for name in ("to", "drift", "metrics")), asked["inspection"]
     for name, given in (("--reference", drift.reference), ("--prometheus", metrics)):
         if given is not None and not to:
             raise click.UsageError(f"{name} is about runs with --to: give it as well")
     wanted = ExplainOptions(common=common, **asked)
     is_line = bool(to) or inspection != line.NO_INSPECTION
+    if wanted.trust and (wanted.at or wanted.feeds or takes_arrays(wanted)):
+        raise click.UsageError("--trust is about maps of images: it goes with no --at, no --with and no arrays")
     if is_line and takes_arrays(wanted):
         raise click.UsageError("--when, --part, --mm-per-pixel and --to are about images, and this model takes none")
     if to:
@@ -176,7 +193,21 @@ def command(common: options.Common, **asked: Any) -> None:
 
 
 # Parameters that are about the folder, or that sinks have no use for.
-_OF_THE_FOLDER = ("out", "force", "resume", "formats", "alpha", "colormap", "range", "side", "batch", "at", "feeds")
+_OF_THE_FOLDER = (
+    "out",
+    "force",
+    "resume",
+    "formats",
+    "alpha",
+    "colormap",
+    "range",
+    "side",
+    "batch",
+    "at",
+    "feeds",
+    "trust",
+    "against",
+)
 
 
 def _to_sinks(own: dict[str, Any], asked: dict[str, Any]) -> None:

@@ -46,10 +46,11 @@ class Sheet:
         overlay: NDArray[np.uint8] | None = None,
         range: tuple[float, float] | None = None,
         extra: Mapping[str, NDArray[np.uint8]] | None = None,
+        trust: tuple[str, str] | None = None,
     ) -> None:
         """overlay: the map on the image, where it is there already. range: the values at the ends of its colours.
 
-        extra: further pictures of the explanation, by what they show.
+        extra: further pictures of the explanation, by what they show. trust: a light and its verdict in words.
         """
         from . import figure
         from .crop import own_range, pair, support
@@ -68,7 +69,8 @@ class Sheet:
         scale = figure.Scale(self.colormap or e.colormap, *(range or e.range))
         label = one_line(e.label)
         self._targets[label] = e.score_text
-        self._put(e.method, label, figure.stack([shown, figure.colour_bar(scale, PANEL)], gap=5))
+        blocks = [shown, figure.colour_bar(scale, PANEL), *([] if trust is None else [_light(*trust)])]
+        self._put(e.method, label, figure.stack(blocks, gap=5))
         for what, block in (extra or {}).items():
             self._put(f"{e.method}: {what}", label, block, e.method)
         if e.layer:
@@ -123,6 +125,19 @@ class Sheet:
             rows.append(figure.blank(1, rows[0].shape[1], figure.RULE))
             rows.append(figure.cells([figure.stack(name, gap=8), *blocks], column))
         return figure.stack(rows, gap=12)
+
+
+# Of traffic lights; the words next to them say the same.
+_LIGHTS = {"green": (46, 139, 87), "yellow": (226, 168, 24), "red": (200, 48, 48)}
+_LAMP = 12
+
+
+def _light(light: str, verdict: str) -> NDArray[np.uint8]:
+    """A small traffic light next to its verdict."""
+    from . import figure
+
+    lamp = figure.blank(_LAMP, _LAMP, _LIGHTS.get(light, figure.MUTED))
+    return figure.side_by_side([lamp, figure.paragraph(verdict, figure.SMALL, PANEL - _LAMP - 6)], gap=6)
 
 
 def seen(pixels: NDArray[np.uint8], e: Explanation) -> NDArray[np.uint8]:

@@ -97,11 +97,14 @@ class Bars:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of texts under titles; `right` holds the columns that are numbers."""
+    """Rows of texts under titles; `right` holds the columns that are numbers, `lights` those of traffic lights: green,
+    yellow, red, gray.
+    """
 
     titles: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     right: frozenset[int] = frozenset()
+    lights: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -227,10 +227,15 @@ def _bars(part: Bars) -> str:
 def _table(part: Table) -> str:
     def row(cells: Sequence[str], tag: str) -> str:
         marks = (' class="right"' if i in part.right else "" for i in range(len(cells)))
-        return "<tr>" + "".join(f"<{tag}{m}>{_text(c)}</{tag}>" for m, c in zip(marks, cells, strict=True)) + "</tr>"
+        lamps = ('<i class="lamp {0}"></i>' if i in part.lights and tag == "td" else "" for i in range(len(cells)))
+        parts = zip(marks, lamps, map(_text, cells), strict=True)
+        return "<tr>" + "".join(f"<{tag}{m}>{lamp.format(c)}{c}</{tag}>" for m, lamp, c in parts) + "</tr>"
 
     body = "".join(row(cells, "td") for cells in part.rows)
-    return f'<div class="scroll"><table><thead>{row(part.titles, "th")}</thead><tbody>{body}</tbody></table></div>'
+    kind = ' class="lights"' if part.lights else ""
+    return (
+        f'<div class="scroll"><table{kind}><thead>{row(part.titles, "th")}</thead><tbody>{body}</tbody></table></div>'
+    )
 
 
 def _image(kind: str, data: bytes, pixels: NDArray[np.uint8], alt: str, style: str = "") -> str:

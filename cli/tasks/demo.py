@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _DEPTHS, _UNITS, _STEPS, _SIDE = (0.3, 0.65, 1.0), "0-3", 8, 64
 
 # The tasks that have a section, in the order of the report.
-SECTIONS = ("predict", "comparison", "activations", "filters", "look_for", "dream", "inspect")
+SECTIONS = ("predict", "comparison", "trust", "activations", "filters", "look_for", "dream", "inspect")
 
 
 @dataclass(frozen=True)

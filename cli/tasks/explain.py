@@ -17,15 +17,18 @@ from ..parameters.line import NO_INSPECTION, Inspection
 from ..parameters.methods import BOXES, DEFAULT, chosen_methods, plain_options
 from ..sources.source import ALL, Selection
 from ..terminal.words import as_options
+from .explain_entries import entry_of, file_name, left_out_of_all, summary
 from .inspecting import Judge, judge_of
 from .measures import Measures, asked_measures
 from .over_images import Outcome, Pixels, over_images, side_by_side
 from .ranges import SHARED, Ranges
+from .trust import examine_with
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ...engine.attribution.explanation import Explanation
+    from ...engine.evaluate.trust import Trust
     from ...engine.graph.model import Model
     from ...engine.methods.registry import Method
     from ...engine.preprocess.card import Card
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from ..files.output import Output
     from ..files.run import Run
     from ..parameters.options import Common
+    from .trust import Examine
 
 
 # Images of a run that a line on stderr sums up.
@@ -66,6 +70,8 @@ class ExplainOptions:
     common: Common
     selection: Selection = ALL
     inspection: Inspection = NO_INSPECTION
+    trust: bool = False
+    against: str | None = None
 
 
 def explain(options: ExplainOptions) -> Run:
@@ -96,13 +102,27 @@ def explain(options: ExplainOptions) -> Run:
     # What is wrong with a rule or a mask is known before a folder is made.
     judge = judge_of(model, card, options.inspection, runtime)
     measures = asked_measures(options.threshold, options.inspection)
+    examine = examine_with(model, card, methods, options, runtime)
     with (
         Run(options.output, "explain", decisive, about, images.paths) as run,
         Progress(len(images), quiet=common.quiet, bar=common.progress) as bar,
     ):
         part = bar.part if workers == 1 else None
         work = Explainer(
-            model, card, targets, methods, every, options, run, part, fed_too, images.paths, runtime, judge, measures
+            model,
+            card,
+            targets,
+            methods,
+            every,
+            options,
+            run,
+            part,
+            fed_too,
+            images.paths,
+            runtime,
+            judge,
+            measures,
+            examine,
         )
         if options.range == SHARED:
             work.ranges.look_at(images.paths, work.explanations, card)
@@ -138,6 +158,8 @@ def decisive_of(options: ExplainOptions, methods: Sequence[Method], targets: Seq
         **({"with": sorted(options.feeds)} if options.feeds else {}),
         **options.selection.to_mapping(),
         **options.inspection.to_mapping(),
+        **({"trust": True} if options.trust else {}),
+        **({"against": options.against} if options.against else {}),
         **options.common.runtime,
     }
 
@@ -211,6 +233,7 @@ class Explainer:
     runtime: Mapping[str, Any] | None = None
     judge: Judge | None = None
     measures: Measures | None = None
+    examine: Examine | None = None
 
     def __post_init__(self) -> None:
         self.ranges = Ranges(self.options.range)
@@ -243,9 +266,11 @@ class Explainer:
         if not wanted:
             self._reports[path] = [], ["not explained: the rule does not hold"]
             return {"size": list(pixels.shape[:2]), "geometry": None, **fields, "maps": []}, []
+        trust = self.examine(part) if self.examine is not None else None
         for explanation in self.explanations(pixels, left_out, path) if kept is None else kept:
             self.ranges.note(path, explanation)
-            entry = self._write(explanation, folder, sheet, of_boxes)
+            trusted = None if trust is None else trust(explanation)
+            entry = self._write(explanation, folder, sheet, of_boxes, trusted)
             if self.measures is not None:
                 entry["measures"] = self.measures.of(explanation)
             maps.append(entry)
@@ -254,7 +279,8 @@ class Explainer:
             for text in explanation.warnings:
                 if not text.startswith(PREPROCESSING):  # said once, when the card was found
                     warnings.append((text, explanation.method))
-            said.append(summary(explanation) + boxes.summary(explanation))
+            light = "" if trusted is None else f", trust: {trusted.light}"
+            said.append(summary(explanation) + boxes.summary(explanation) + light)
         if "sheet" in self.options.formats and maps:
             drawn = of_boxes.picture if all("box" in entry for entry in maps) else sheet.picture
             files.append(self.run.picture(self.run.name("sheet.png", folder), drawn))
@@ -343,7 +369,9 @@ class Explainer:
         elif self._summaries == _MOST_SUMMARIES + 1:
             self._news.append(f"the manifest says the same of the others: {self.run.folder / 'manifest.json'}")
 
-    def _write(self, e: Explanation, folder: str, sheet: Sheet, of_boxes: BoxSheet) -> dict[str, Any]:
+    def _write(
+        self, e: Explanation, folder: str, sheet: Sheet, of_boxes: BoxSheet, trust: Trust | None
+    ) -> dict[str, Any]:
         """Write the files of one explanation and put it into the sheet; its entry of the manifest."""
         from ..figures import boxes, class_map
 
@@ -353,7 +381,7 @@ class Explainer:
         overlay = e.overlay(self.options.alpha, self.options.colormap, ends) if seen else None
         if "sheet" in self.options.formats:
             extra = class_map.panels(e, self.options.alpha, PANEL) if class_map.has_classes(e) else None
-            sheet.add(e, overlay, ends, extra)
+            sheet.add(e, overlay, ends, extra, None if trust is None else (trust.light, trust.verdict))
             if boxes.of(e) is not None and overlay is not None:
                 of_boxes.add(e, overlay, ends, self.options.colormap)
         overlay = None if overlay is None else boxes.overlay(e, overlay)
@@ -367,6 +395,9 @@ class Explainer:
         if self.options.threshold is not None and overlay is not None:
             entry["region"], written = self._write_region(e, name, overlay, self.options.threshold)
             files += written
+        if trust is not None:
+            entry["trust"] = trust.to_mapping()
+            files.append(self.run.text(f"{name}-trust.txt", "\n".join(trust.lines()) + "\n"))
         entry["files"] = files
         return entry
 
@@ -405,13 +436,6 @@ class Explainer:
         return several or of_boxes(self.model, [str(target) for target in self.targets])
 
 
-def left_out_of_all(entries: Sequence[dict[str, Any]]) -> dict[str, str]:
-    """The methods of `all` that fit none of the images, and why they do not fit the first."""
-    reasons = [entry.get("left_out", {}) for entry in entries if entry["status"] == "done"]
-    first = reasons[0] if reasons else {}
-    return {name: why for name, why in first.items() if all(name in others for others in reasons)}
-
-
 def fits_ranges(ranges: Ranges, entry: dict[str, Any]) -> None:
     """Raises KeyError, TypeError or ValueError for an entry of an earlier run that is not of this command's form, or
     whose pictures have other colours than the images of this run share."""
@@ -419,28 +443,3 @@ def fits_ranges(ranges: Ranges, entry: dict[str, Any]) -> None:
     for found in entry["maps"]:
         list(found["files"])
         ranges.check(found)
-
-
-def entry_of(e: Explanation, colormap: str | None = None, ends: tuple[float, float] | None = None) -> dict[str, Any]:
-    """What the manifest says of one map. ends: the values at the ends of its colours, where they are not its own."""
-    about = e.manifest()
-    display = {**about["display"], "colormap": colormap or about["display"]["colormap"]}
-    if ends is not None:
-        display |= {"own_range": [display["lowest"], display["highest"]], "lowest": ends[0], "highest": ends[1]}
-    kept = ("method", "target", "score", "probability", "layer", "layer_reason", "values", "details", "warnings")
-    return {**{key: about[key] for key in kept}, "display": display}
-
-
-def summary(e: Explanation) -> str:
-    """What came out, in a few words: target, score, probability, layer."""
-    return f"{e.label}, {e.score_text}, {e.method}{f' at {e.layer}' if e.layer else ''}"
-
-
-def file_name(e: Explanation) -> str:
-    """A target in a file name."""
-    from ...engine.targets.kinds.classes import Class
-
-    inner = getattr(e.target, "inner", e.target)
-    if isinstance(inner, Class) and inner.label:
-        return f"{inner.which}-{inner.label.split(',')[0]}"
-    return str(e.target)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from ..parameters.inputs import card_or_none, find_images, open_model, refuse_crop
 from ..parameters.methods import DEFAULT, chosen_methods
 from ..terminal.words import as_options
-from .explain import about_of, check_options, decisive_of, entry_of, file_name, left_out_of_all, target_of
+from .explain import about_of, check_options, decisive_of, target_of
+from .explain_entries import entry_of, file_name, left_out_of_all
 from .over_images import Outcome, over_images
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..parameters.options import Common
 
 # The tasks that have a section, in the order of the page; that of units comes before the last.
-_SECTIONS = ("predict", "preparation", "comparison", "activations", "unit_examples", "inspect")
+_SECTIONS = ("predict", "preparation", "comparison", "trust", "activations", "unit_examples", "inspect")
 
 
 @dataclass(frozen=True)

@@ -143,16 +143,23 @@ class ShiftStability(_Picture):
     pixels: int = option(1, "To the right and down, of the network's input.", low=1)
 
     def __call__(self, case: Case) -> Measured:
-        axes, by = case.problem.input.axes, self.pixels
-        assert axes is not None
-        if by >= min(case.plane):
-            raise MethodError(f"a shift by {by} pixels leaves nothing of {case.plane[0]} x {case.plane[1]}")
-        x = case.problem.input.x
-        for axis in axes:
-            keep = np.maximum(np.arange(x.shape[axis]) - by, 0)
-            x = np.take(x, keep, axis=axis)
-        moved = case.relevance_again(np.ascontiguousarray(x))
-        return Measured(rank_correlation(case.relevance[:-by, :-by], moved[by:, by:]))
+        return Measured(rank_correlation(*shifted(case, self.pixels)))
+
+
+def shifted(case: Case, by: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The map, and that of the network's input shifted to the right and down by `by` pixels, shifted back; both
+    (H - by, W - by). Raises MethodError for a shift that leaves nothing.
+    """
+    axes = case.problem.input.axes
+    assert axes is not None
+    if by >= min(case.plane):
+        raise MethodError(f"a shift by {by} pixels leaves nothing of {case.plane[0]} x {case.plane[1]}")
+    x = case.problem.input.x
+    for axis in axes:
+        keep = np.maximum(np.arange(x.shape[axis]) - by, 0)
+        x = np.take(x, keep, axis=axis)
+    moved = case.relevance_again(np.ascontiguousarray(x))
+    return case.relevance[:-by, :-by], moved[by:, by:]
 
 
 # JPEG, ITU-T T.81, annex K: quantisation of brightness and of colour at quality 50.
