@@ -332,13 +332,18 @@ def _all(arrays: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
     return np.concatenate(arrays)
 
 
+def silent_in(job: Job, batch: Batch) -> list[str]:
+    """A warning for every picture whose objective does not depend on the image."""
+    dead = [job.wanted[n][0] for n, silent in zip(batch.numbers, batch.painted.silent, strict=True) if silent]
+    return [f"{objective} does not depend on the image: its gradient was 0 in every step" for objective in dead]
+
+
 def _warnings(job: Job, batches: Sequence[Batch]) -> list[str]:
     found = []
     for batch in batches:
+        found += silent_in(job, batch)
         for n, dead in zip(batch.numbers, batch.painted.silent, strict=True):
             name = str(job.wanted[n][0])
-            if dead:
-                found.append(f"{name} does not depend on the image: its gradient was 0 in every step")
-            elif batch.louder:
+            if batch.louder and not dead:
                 found.append(f"{name} had no gradient at the usual start: its picture began with stronger noise")
     return found

@@ -47,6 +47,8 @@ def title(entry: Mapping[str, Any]) -> str:
 
 
 def numbers(entry: Mapping[str, Any], examples: Sequence[tuple[Any, float]] | None, minimised: bool = False) -> str:
+    if not entry.get("depends_on_the_image", True):
+        return "does not depend on the image"
     before, after = (figure.number(float(entry[key])) for key in ("before_activation", "after_activation"))
     note = before if before == after else f"{before}, then {after}"
     ends = "down to" if minimised else "up to"

@@ -189,6 +189,7 @@ class _Pictures:
     def make(self) -> None:
         """Make and write all that are not there yet."""
         from ...engine.optimize.paint import paint
+        from ...engine.visualize import silent_in
 
         self.bar.done = len(self.entries)
         self._record()
@@ -201,6 +202,8 @@ class _Pictures:
                 for entry in self._write(job, at, batch, frames):
                     self.entries[entry["number"]] = entry
                     self.bar.step(entry["objective"])
+                for text in silent_in(job, batch):
+                    self.bar.say(text)
                 frames.clear()
                 self._record()
                 self.run.flush()

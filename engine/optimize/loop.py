@@ -23,6 +23,8 @@ from .transforms.moves import Jitter, Rotate, Scale
 DEFAULT_TRANSFORMS: tuple[Transform, ...] = (Jitter(), Scale(), Rotate())
 CLASS_TRANSFORMS: tuple[Transform, ...] = (Jitter(16.0), Scale(0.8, 1.2), Rotate(15.0))
 CLASS_SIDE = 160
+# On smaller pictures the jitter is this share of the least side: 8 pixels of 28 move digits away.
+SMALL_SIDE, SMALL_JITTER = 96, 1 / 12
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Painted:
     """Pictures (N, C, H, W) in 0..1 and what the network says of them as they are: score, linear, after, each (N,).
 
     transparency: (N, H, W), the mean |gradient| over all steps. history: the mean score of every step, (steps, N).
-    silent: (N,), whether no step had any slope.
+    silent: (N,), whether no step had any slope, or none that a float32 score shows.
     """
 
     pictures: NDArray[np.float32]
@@ -187,7 +189,10 @@ class _Climber:
             gain=canvas.gain,
             threads=self.threads,
         )
-        self.silent &= ~gradient.any(axis=(1, 2, 3))
+        if self.silent.any():
+            # So small a slope cannot change the score, whatever the picture: rests of weights that training shrank.
+            least = np.finfo(np.float32).eps * np.abs(climb.score)
+            self.silent &= np.abs(gradient).sum(axis=(1, 2, 3)) <= least
         return climb, gradient
 
     def _run(

@@ -71,13 +71,16 @@ class Batch:
 def paint(job: Job, only: Sequence[int] | None = None) -> Iterator[Batch]:
     """Make the pictures, batch by batch; `only` those of these numbers.
 
-    Raises UnknownName, TargetError, ShapeError, GradientError and its subclasses, ModelError, CardError.
+    Raises UnknownName, TargetError, ShapeError, GradientError and its subclasses (Disconnected where not one of the
+    objectives of the job depends on the image), ModelError, CardError.
     """
     canvas, labels = canvas_of(job.model), labels_of(job.model)
     if job.size is not None:
         check_size(job.size)
     wanted = job.wanted
     numbers = list(range(len(wanted)) if only is None else only)
+    waiting: list[Batch] = []
+    alive = len(numbers) < len(wanted)
     for part in _parts(job, numbers):
         rows = [wanted[n] for n in part]
         objectives = [-o if job.minimise else o for o, _ in rows]
@@ -97,8 +100,17 @@ def paint(job: Job, only: Sequence[int] | None = None) -> Iterator[Batch]:
             )
             if not painted.silent.all():
                 break
-        _check_alive(painted, [o for o, _ in rows])
-        yield Batch(tuple(part), shown, painted, louder=recipe is not job.recipe)
+        waiting.append(Batch(tuple(part), shown, painted, louder=recipe is not job.recipe))
+        alive = alive or not painted.silent.all()
+        if alive:
+            yield from waiting
+            waiting.clear()
+    if waiting:
+        steps = len(waiting[0].painted.history)
+        raise Disconnected(
+            f"{wanted[numbers[0]][0]} does not depend on the image: its gradient was 0 in all {steps} steps; choose "
+            "another unit, or another start (seed)"
+        )
 
 
 def _louder(recipe: Recipe) -> list[Recipe]:
@@ -218,14 +230,6 @@ def _all(objective: Objective) -> Iterator[Objective]:
     for value in vars(objective).values():
         if isinstance(value, Objective):
             yield from _all(value)
-
-
-def _check_alive(painted: Painted, objectives: Sequence[Objective]) -> None:
-    if painted.silent.all():
-        raise Disconnected(
-            f"{objectives[0]} does not depend on the image: its gradient was 0 in all {len(painted.history)} steps; "
-            "choose another unit, or another start (seed)"
-        )
 
 
 def check_job(job: Job) -> None:

@@ -15,7 +15,7 @@ from ..graph.model import Model
 from ..inference.batches import RunOptions
 from ..inspect.layers import cam_layer
 from .canvas import Canvas, canvas_of, picture_of
-from .loop import CLASS_SIDE, CLASS_TRANSFORMS, DEFAULT_TRANSFORMS, Recipe, Start
+from .loop import CLASS_SIDE, CLASS_TRANSFORMS, DEFAULT_TRANSFORMS, SMALL_JITTER, SMALL_SIDE, Recipe, Start
 from .objective import Objective
 from .objectives.diversity import Diversity
 from .objectives.features import Features
@@ -24,6 +24,7 @@ from .paint import Job, about_classes, check_job
 from .parametrisation import PARAMETRISATIONS, Parametrisation
 from .regulariser import REGULARISERS, Regulariser
 from .transform import TRANSFORMS, Transform
+from .transforms.moves import Jitter
 from .units import objectives_of
 
 # How much staying near the image counts, where pictures begin with one and nothing else is said.
@@ -99,9 +100,11 @@ def job_of(model: Model, asked: Request, runtime: RunOptions | None = None) -> J
 
 
 def transforms_of(model: Model, asked: Request, objectives: Sequence[Objective]) -> tuple[Transform, ...]:
-    """What suits the objectives by default: stronger ones for classes on pictures that are not small."""
+    """What suits the objectives by default: stronger ones for classes on large pictures, less jitter on small ones."""
     least = int(np.min(canvas_of(model).size if asked.size is None else asked.size))
     strong = least >= CLASS_SIDE and all(about_classes(o) for o in objectives)
+    if least < SMALL_SIDE:
+        return (Jitter(float(max(1, int(least * SMALL_JITTER)))), *DEFAULT_TRANSFORMS[1:])
     return CLASS_TRANSFORMS if strong else DEFAULT_TRANSFORMS
 
 

@@ -194,7 +194,15 @@ def test_a_unit_that_does_not_depend_on_the_image(parse: Parse) -> None:
     with pytest.raises(Disconnected, match="channel:y:1 does not depend on the image: its gradient was 0"):
         onnxray.visualize(proto, "y", 1)
     among_others = onnxray.visualize(proto, "y", [0, 1], batch=2, steps=10)
-    assert among_others.warnings == ("channel:y:1 does not depend on the image: its gradient was 0 in every step",)
+    said = ("channel:y:1 does not depend on the image: its gradient was 0 in every step",)
+    assert among_others.warnings == said
+    assert onnxray.visualize(proto, "y", [1, 0], steps=10).warnings == said
+    # What training left of weights that it shrank: the value does not change in float32, whatever the picture.
+    weights[1] = 1e-30
+    bias = np.array([0, -0.1, 0, 0], np.float32)
+    shrunk = parse("g (float[1,3,12,12] x) => (y) { a = Conv (x, w, b) y = Relu (a) }", w=weights, b=bias)
+    with pytest.raises(Disconnected, match="channel:y:1 does not depend on the image"):
+        onnxray.visualize(shrunk, "y", 1)
 
 
 def test_a_unit_that_is_silent_near_gray_begins_with_stronger_noise(parse: Parse) -> None:

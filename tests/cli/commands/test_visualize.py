@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from click.testing import Result
 
@@ -185,6 +186,20 @@ def test_images_of_a_dataset_next_to_them(run: Callable[..., Result], model: Pat
     for entry in manifest_of(out)["examples"]:
         wanted = sorted(values, key=lambda p: values[p][entry["number"]])
         assert [image["path"] for image in entry["images"]] == wanted
+
+
+def test_units_that_do_not_depend_on_the_image_are_named(run: Callable[..., Result], model: Path, out: Path) -> None:
+    proto = onnx.load(model)
+    (weights,) = (w for w in proto.graph.initializer if w.name == "w1")
+    array = onnx.numpy_helper.to_array(weights).copy()
+    array[0] = 0
+    weights.CopyFrom(onnx.numpy_helper.from_array(array, weights.name))
+    dead = model.with_name("dead.onnx")
+    onnx.save(proto, dead)
+    done = run("visualize", dead, "--layer", "stem", "--channel", "0-1", "--steps", 9, "--out", out)
+    assert done.exit_code == 0
+    assert "channel:stem:0 does not depend on the image: its gradient was 0 in every step" in done.stderr
+    assert [entry["depends_on_the_image"] for entry in manifest_of(out)["pictures"]] == [False, True]
 
 
 def test_objectives_that_no_image_can_be_scored_by_are_refused_before_pictures_are_made(

@@ -12,6 +12,7 @@ import onnxray
 from onnxray.engine.errors import MethodError, OnnxrayError, ShapeError
 from onnxray.engine.optimize.loop import CLASS_TRANSFORMS, DEFAULT_TRANSFORMS
 from onnxray.engine.optimize.request import Request, job_of
+from onnxray.engine.optimize.transforms.moves import Jitter
 
 SURFACE = Path(onnxray.__file__).parent / "models" / "surface.onnx"
 LAYER = "stage2/relu2"
@@ -136,3 +137,11 @@ def test_classes_of_large_pictures_are_seen_through_stronger_transforms(surface:
     assert chosen(target="crack", size=96) == DEFAULT_TRANSFORMS
     assert chosen(layer=LAYER, channel=1) == DEFAULT_TRANSFORMS
     assert chosen(target="crack", transforms=()) == ()
+
+
+@pytest.mark.parametrize(("side", "pixels"), [(96, 8), (48, 4), (28, 2), (5, 1)])
+def test_small_pictures_are_moved_less(side: int, pixels: float, surface: onnxray.Model) -> None:
+    for asked in ({"target": "crack"}, {"layer": LAYER, "channel": 1}):
+        jitter, *others = job_of(surface, Request(size=(side, 120), **asked)).recipe.transforms  # type: ignore[arg-type]
+        assert jitter == Jitter(pixels)
+        assert tuple(others) == DEFAULT_TRANSFORMS[1:]
