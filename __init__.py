@@ -40,6 +40,8 @@ _WHERE = {
     "NoveltyScore": "engine.novelty.memory",
     "evaluate": "cli.judge_facade",
     "Evaluation": "engine.evaluate.results",
+    "choose": "cli.judge_facade",
+    "Choice": "engine.choose",
     "trust": "cli.judge_facade",
     "Trust": "engine.evaluate.trust",
     "Prediction": "engine.predict",
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
     from .cli.facade import health as health
     from .cli.facade import top as top
     from .cli.facade import visualize as visualize
+    from .cli.judge_facade import choose as choose
     from .cli.judge_facade import evaluate as evaluate
     from .cli.judge_facade import trust as trust
     from .cli.page_facade import microscope as microscope
@@ -81,6 +84,7 @@ if TYPE_CHECKING:
     from .engine.attribution.explanation import Explanation as Explanation
     from .engine.attribution.explanations import Explanations as Explanations
     from .engine.autodiff.vjp import vjp as vjp
+    from .engine.choose import Choice as Choice
     from .engine.detection.detections import Detection as Detection
     from .engine.detection.detections import Detections as Detections
     from .engine.dream import Dream as Dream

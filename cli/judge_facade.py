@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..engine.attribution.photos import card_or_none
+from ..engine.choose import Choice
+from ..engine.choose import choose as _choose
 from ..engine.errors import MethodError
 from ..engine.evaluate.results import Evaluation
 from ..engine.evaluate.trust import Trust
@@ -38,10 +40,28 @@ def evaluate(
     lists all options and metrics. Raises ImageError for a file that cannot be read, and what that function raises.
     """
     ready, rest = loaded(model, options)
-    pictures: Iterable[Picture] = surveyed(images, card_or_none(ready))
-    if isinstance(masks, str | os.PathLike):
-        pictures, masks = with_objects(pictures, os.fspath(masks))
+    pictures, masks = _with_masks(surveyed(images, card_or_none(ready)), masks)
     return _evaluate(ready, pictures, methods, metrics, masks=masks, target=target, **rest)
+
+
+def choose(
+    model: Source, images: Any, *, seconds: float = 60.0, masks: Any = None, target: Any = None, **options: Any
+) -> Choice:
+    """Rank the methods that fit a model within a time budget of `seconds`: the short version of `evaluate`.
+
+    images: as `onnxray.top` takes them. masks: as `evaluate` takes them. See `onnxray.engine.choose.choose`, which
+    lists all options. Raises ImageError for a file that cannot be read, and what that function raises.
+    """
+    ready, rest = loaded(model, options)
+    pictures, masks = _with_masks(surveyed(images, card_or_none(ready)), masks)
+    return _choose(ready, pictures, seconds=seconds, masks=masks, target=target, **rest)
+
+
+def _with_masks(pictures: Iterable[Picture], masks: Any) -> tuple[Iterable[Picture], Any]:
+    """The images and their masks, read where they are files. Raises ImageError."""
+    if isinstance(masks, str | os.PathLike):
+        return with_objects(pictures, os.fspath(masks))
+    return pictures, masks
 
 
 def trust(

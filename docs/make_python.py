@@ -18,7 +18,7 @@ GROUPS = {
     "Explanations": ("explain", "methods", "Explanation", "Explanations", "Target", "compile"),
     "Feature visualization": ("visualize", "Visualization", "dream", "Dream"),
     "Many images": ("Pipeline", "Drift"),
-    "Evaluation of explanations": ("evaluate", "Evaluation", "trust", "Trust"),
+    "Evaluation of explanations": ("evaluate", "Evaluation", "choose", "Choice", "trust", "Trust"),
     "Data sets": ("top", "Top", "health", "Health"),
     "Pages": ("microscope", "report"),
     "Images unlike others": ("Novelty", "NoveltyScore"),

@@ -69,7 +69,7 @@ def evaluate(
     judge = Judge(load(model, **card), methods_of(methods), wanted, target, runtime, seed, methods is None)
     judged = []
     for number, picture in enumerate(pictures_of(images)):
-        judged.append(judge.one(picture, _mask_of(masks, number, picture)))
+        judged.append(judge.one(picture, mask_of(masks, number, picture)))
         if progress is not None:
             progress(len(judged))
     if not judged:
@@ -88,7 +88,8 @@ def methods_of(given: Sequence[str | Method | type[Method]] | str | None) -> lis
     return list(made.values())
 
 
-def _mask_of(masks: Any, number: int, picture: Picture) -> NDArray[np.bool_] | None:
+def mask_of(masks: Any, number: int, picture: Picture) -> NDArray[np.bool_] | None:
+    """The mask of image `number`, by its place or its name; None where there is none. Raises ShapeError."""
     if masks is None:
         return None
     if isinstance(masks, Mapping):

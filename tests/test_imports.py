@@ -40,7 +40,7 @@ ROOMS: list[set[str]] = [
     {"novelty"},
     {"activations", "explain", "compile", "inspection", "predict", "visualize"},
     {"dream", "top", "health", "evaluation"},
-    {"trust"},
+    {"trust", "choose"},
     {"pipeline"},
 ]
 # cli/: what each room imports besides itself and the engine.
@@ -237,7 +237,7 @@ def test_what_stands_in_engine_is_a_room_a_ground_file_or_a_front_door() -> None
     there = {file.stem for file in (ROOT / "engine").iterdir() if file.suffix == ".py" and file.stem != "__init__"}
     there |= {file.parent.name for file in (ROOT / "engine").glob("*/__init__.py")}
     assert there == {name for level in ROOMS for name in level}
-    assert len([name for name in there if not (ROOT / "engine" / name).is_dir()]) <= 16
+    assert len([name for name in there if not (ROOT / "engine" / name).is_dir()]) <= 17
 
 
 def test_long_files_say_why() -> None:

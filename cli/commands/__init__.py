@@ -22,6 +22,7 @@ COMMANDS = {
     "health": "Examine the units of a model on a data set: dead, saturated, duplicate; compare versions.",
     "novelty": "Find what is unlike good images: a score and a map, out of any model.",
     "evaluate": "Judge the maps of explanation methods by metrics, and say which method to use here.",
+    "choose": "Rank the explanation methods that fit a model within a time budget, and say why.",
     "merge": "Merge results over parts of a data set, or parts of a site, into the whole.",
     "report": "Write a report about one image: one HTML file with everything in it.",
     "grad": "Write a model that also computes gradients, in standard ONNX operators.",

@@ -1,13 +1,15 @@
-"""Where the objects of images lie: masks in a folder, COCO's JSON, Pascal VOC's XML.
+"""Where the objects of images lie: masks in a folder, COCO's JSON, Pascal VOC's XML, a CSV of boxes.
 
 DIR/KIND/000_mask.png    next to images KIND/000.png: MVTec-AD's folder `ground_truth`
 DIR/000_mask.png, DIR/000.png    the same without folders of kinds
 DIR/000.xml              boxes of Pascal VOC, with classes
 FILE.json                polygons, run lengths or boxes of COCO, with classes
+FILE.csv                 boxes: columns filename, xmin, ymin, xmax, ymax, and class where it is known
 """
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -68,7 +70,11 @@ def open_masks(where: str | Path) -> Masks:
         return Masks(path, lambda image, size: _voc(path, size))
     if path.suffix.lower() == ".json":
         return Masks(path, _coco(path))
-    raise ImageError(f"{str(path)!r} holds no masks: give a folder of masks, COCO's .json or VOC's .xml")
+    if path.suffix.lower() == ".csv":
+        return Masks(path, _boxes(path))
+    raise ImageError(
+        f"{str(path)!r} holds no masks: give a folder of masks, COCO's .json, VOC's .xml or a .csv of boxes"
+    )
 
 
 def _in_folder(folder: Path, image: Path, size: tuple[int, int]) -> Objects | None:
@@ -108,6 +114,37 @@ def _voc(file: Path, size: tuple[int, int]) -> Objects | None:
     declared = [tree.findtext(f"size/{name}") for name in ("height", "width")]
     _check(file, [None if text is None else int(float(text)) for text in declared], size)
     return Objects(masks) if masks else None
+
+
+# The columns of a CSV of boxes; y1 and x1 are not inside.
+_COLUMNS = ("filename", "xmin", "ymin", "xmax", "ymax")
+
+
+def _boxes(file: Path) -> Callable[[Path, tuple[int, int]], Objects | None]:
+    """Boxes of a CSV: pixels from 0, xmax and ymax are the first that lie outside."""
+    by_image: dict[str, list[tuple[str, list[float]]]] = {}
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as opened:
+            for row in csv.DictReader(opened):
+                edges = [float(row[name]) for name in ("ymin", "xmin", "ymax", "xmax")]
+                name = Path(row["filename"]).name
+                by_image.setdefault(name, []).append(((row.get("class") or "").strip(), edges))
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        text = f"{type(error).__name__} {error}: it takes the columns {', '.join(_COLUMNS)}, and class if known"
+        raise ImageError(f"{str(file)!r} is no CSV of boxes: {text}") from error
+
+    def find(image: Path, size: tuple[int, int]) -> Objects | None:
+        masks: dict[str, Mask] = {}
+        for label, edges in by_image.get(image.name, ()):
+            if edges[2] > size[0] or edges[3] > size[1]:
+                raise ImageError(
+                    f"a box of {image.name} in {str(file)!r} ends at {edges[2]:g} x {edges[3]:g} and the image has "
+                    f"{size[0]} x {size[1]} pixels: give the boxes of these images"
+                )
+            _fill(masks.setdefault(label, np.zeros(size, np.bool_)), edges[0], edges[1], edges[2], edges[3])
+        return Objects(masks) if masks else None
+
+    return find
 
 
 def _fill(mask: Mask, top: float, left: float, bottom: float, right: float) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..parameters.inputs import card_of, open_model, take_images
+from ..parameters.judging import chosen_metrics
 from ..parameters.methods import ALL, chosen_methods, plain_options
 from ..sources.source import ALL as EVERYTHING
 from ..sources.source import Selection
@@ -46,6 +47,7 @@ class EvaluateOptions:
     output: Output
     common: Common
     selection: Selection = EVERYTHING
+    metric_settings: Sequence[str] = ()
 
 
 def evaluate(options: EvaluateOptions, document: Callable[[str, str, Subject, Sequence[Section]], str]) -> Run:
@@ -54,7 +56,6 @@ def evaluate(options: EvaluateOptions, document: Callable[[str, str, Subject, Se
     document: makes the page of a title, a lead, the subject and the sections. Raises UnknownName (method, metric),
     MethodError, TargetError, ImageError (no image, no masks), OutputError.
     """
-    from ...engine.evaluate.registry import chosen
     from ...engine.evaluation import Judge
     from ...engine.inference.batches import RunOptions
     from ..files.masks import open_masks
@@ -65,7 +66,7 @@ def evaluate(options: EvaluateOptions, document: Callable[[str, str, Subject, Se
     model = open_model(options.model, common.card)
     card = card_of(model, common.quiet)
     masks = None if options.masks is None else open_masks(options.masks)
-    metrics = chosen(options.metrics, masks is not None)
+    metrics = chosen_metrics(options.metrics, masks is not None, options.metric_settings)
     methods, every = chosen_methods(options.methods or (ALL,), options.settings)
     images = take_images(options.images, options.model, common.quiet, options.selection)
     runtime = RunOptions(**common.runtime, batch=options.batch)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MethodError, UnknownName
-from ..methods.options import Option, checked, spec_of
+from ..methods.options import Option, checked, from_text, spec_of
 
 if TYPE_CHECKING:
     from .case import Case
@@ -182,6 +182,39 @@ def chosen(names: Sequence[str | Metric | type[Metric]] | str | None, masks: boo
     if needing and not masks:
         raise MethodError(f"{', '.join(needing)} need the pixels of the object: give masks")
     return list(found.values())
+
+
+def with_options(made: Sequence[Metric], texts: Sequence[str]) -> list[Metric]:
+    """Metrics with options given as texts, each "[METRIC:]NAME=VALUE": without METRIC, of all that have the option.
+
+    Raises UnknownName (metric, option), MethodError (a text of another form, a value outside its limits).
+    """
+    changes: dict[str, dict[str, Any]] = {one.name: {} for one in made}
+    known = {one.name: {option.name: option for option in options_of(type(one))} for one in made}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise MethodError(f"the option of a metric {text!r} is not [METRIC:]NAME=VALUE")
+        name, _, key = key.strip().rpartition(":")
+        key = key.replace("-", "_")
+        named = [find(name).name] if name else [one for one, options in known.items() if key in options]
+        if name and named[0] not in known:
+            raise UnknownName("metric asked for", named[0], known)
+        if not named or key not in known[named[0]]:
+            having = {option for one in named or known for option in known[one]}
+            raise UnknownName(f"option of {', '.join(named or known)}", key, sorted(having), "see --list-metrics")
+        for one in named:
+            changes[one][key] = _from_text(one, known[one][key], value)
+    return [type(one)(**{**one.options(), **changes[one.name]}) for one in made]
+
+
+def _from_text(name: str, option: Option, text: str) -> Any:
+    if tuple in option.kinds:
+        try:
+            return tuple(float(part) for part in text.split(","))
+        except ValueError:
+            raise MethodError(f"option {option.name} of {name}: {text!r} is no list of numbers") from None
+    return from_text(name, option, text)
 
 
 # Those that a table shows where none is named: one of each kind that takes seconds.

@@ -42,6 +42,26 @@ def test_folders_of_masks(tmp_path: Path, name: str) -> None:
     assert masks.of(tmp_path / "test" / "good" / "001.png", SIZE) is None
 
 
+def test_a_csv_of_boxes(tmp_path: Path) -> None:
+    file = tmp_path / "boxes.csv"
+    file.write_text(
+        "filename,width,height,class,xmin,ymin,xmax,ymax\nphotos/a.jpg,30,20,dog,10,4,22,9\na.jpg,30,20,cat,0,0,2,2\n",
+        encoding="utf-8",
+    )
+    found = open_masks(file).of(Path("pictures/a.jpg"), SIZE)
+    assert found is not None
+    assert found.largest == "dog"
+    np.testing.assert_array_equal(found.masks["dog"], BOX)
+    assert found.masks["cat"].sum() == 4
+    assert open_masks(file).of(Path("b.jpg"), SIZE) is None
+    with pytest.raises(ImageError, match="9 x 22 and the image has 5 x 5"):
+        open_masks(file).of(Path("a.jpg"), (5, 5))
+    for text in ("image,x\n1,2\n", "filename,xmin,ymin,xmax,ymax\na.jpg,1,2,three,4\n", "filename,xmin\na.jpg\n"):
+        file.write_text(text, encoding="utf-8")
+        with pytest.raises(ImageError, match="takes the columns filename"):
+            open_masks(file)
+
+
 def test_pascal_voc(tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_text(
         "<annotation><size><width>30</width><height>20</height></size>"

@@ -15,6 +15,7 @@ from onnxray.engine.evaluate.registry import (
     make,
     metrics,
     options_of,
+    with_options,
 )
 
 
@@ -47,3 +48,23 @@ def test_names_options_and_families() -> None:
         chosen("iou", False)
     with pytest.raises(MethodError, match="no metric is named"):
         chosen(" , ", False)
+
+
+def test_options_as_texts() -> None:
+    made = [make("insertion"), make("deletion"), make("road"), make("sparseness")]
+    found = {m.name: m.options() for m in with_options(made, ["step=7", "deletion:fill=mean", "road:shares=0.1,0.5"])}
+    assert (found["insertion"]["step"], found["deletion"]["step"]) == (7, 7)
+    assert (found["insertion"]["fill"], found["deletion"]["fill"]) == ("rise-blur", "mean")
+    assert found["road"]["shares"] == (0.1, 0.5)
+    assert with_options(made, []) == made
+    for text, error in [
+        ("step", MethodError),
+        ("step=many", MethodError),
+        ("road:shares=a,b", MethodError),
+        ("stpe=3", UnknownName),
+        ("sparseness:step=3", UnknownName),
+        ("rode:shares=0.1", UnknownName),
+        ("iou:threshold=0.1", UnknownName),
+    ]:
+        with pytest.raises(error):
+            with_options(made, [text])
