@@ -120,9 +120,11 @@ def _in_batches(
     shared: Mapping[str, np.ndarray] | None,
     runtime: RunOptions,
     full: bool = False,
+    most: int | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
     """As `run_batches`, batch by batch, in order.
 
+    most: rows at once where nobody asks for a number with `runtime.batch`; by default what `batch_size` finds.
     full: fewer rows than a batch are the last of many: on devices they are filled up to a whole one.
     """
     count = len(next(iter(rows.values())))
@@ -134,7 +136,7 @@ def _in_batches(
     bare = {n for n, a in rows.items() if declared[n].rank is not None and declared[n].rank == a.ndim - 1}
     fixed = [s[0] for n in rows if n not in bare and (s := declared[n].shape) and isinstance(s[0], int)]
     runs = _Runs(model, outputs, shared, runtime, frozenset(bare), fixed[0] if fixed else None)
-    asked = max(1, fixed[0]) if fixed else batch_size(rows, runtime)
+    asked = max(1, fixed[0]) if fixed else most or batch_size(rows, runtime)
     memory = _Memory(model, rows, runtime)
     single = bool(bare) or known_one_at_a_time(model).is_set()
     if single and runtime.on_notice is not None and (runtime.batch or 1) > 1 and not fixed and count > 1:
@@ -209,7 +211,6 @@ def run_generated(
     workers = min(workers, -(-count // size))
     if workers > 1:
         runtime = replace(runtime, threads=1)
-    runtime = replace(runtime, batch=size)  # counted once: what is made may hold more inputs
     starts = list(range(0, count, size))[::-1]
     stopped, turn = threading.Event(), threading.Lock()
 
@@ -221,7 +222,8 @@ def run_generated(
                 return
             numbers = np.arange(start, min(start + size, count))
             made = rows.make(numbers)
-            got = _joined(outputs, _in_batches(model, made, outputs, shared, runtime, full=count > size))
+            # Rows at once are counted by `like` alone: what is made may hold more inputs.
+            got = _joined(outputs, _in_batches(model, made, outputs, shared, runtime, full=count > size, most=size))
             with turn:
                 consume(numbers, got)
 

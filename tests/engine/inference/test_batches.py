@@ -222,6 +222,9 @@ def test_rows_do_not_change_each_other_where_integers_stand_for_the_range_of_all
     )
     x = np.array([[1, 0.3, 0.2, -0.1], [1000, 3, 2, 1], [0.01, 0.02, 0.03, -0.02]], np.float32)
     said: list[str] = []
+    rows = GeneratedRows(3, lambda numbers: {"x": x[numbers]}, {"x": x})
+    run_generated(model, rows, lambda numbers, got: None, ["y"], runtime=RunOptions(on_notice=said.append))
+    assert said == []  # nobody asks for a batch
     found = run_batches(model, {"x": x}, ["y"], runtime=RunOptions(batch=8, on_notice=said.append))["y"]
     for row in range(3):
         np.testing.assert_array_equal(found[row : row + 1], Session(model).run({"x": x[row : row + 1]})["y"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -16,6 +17,11 @@ from onnxray.tests.engine.zoo import feeds_of
 
 Parse = Callable[..., onnx.ModelProto]
 RNG = np.random.default_rng(8)
+W, K, H = (RNG.standard_normal(s).astype(np.float32) for s in ((6, 3, 3, 3), (8, 6, 3, 3), (3, 8, 1, 1)))
+X = RNG.standard_normal((1, 3, 16, 16)).astype(np.float32)
+# Of tokens they take what a function of the user's makes of them: a convolutional map of the decoder there.
+LAYERS = {"hf_segformer_op13": "/m/decode_head/linear_fuse/Conv"}
+MISSING = "is not installed: the formula alone is the judge"
 CASES = ("hf_segformer_op13", "t_unet_bilinear_op11", "t_unet_convt_op13", "t_fcn_deeplab_op16")
 
 
@@ -52,17 +58,72 @@ def check(model: onnxray.Model, feeds: dict[str, np.ndarray], output: str, at: s
     np.testing.assert_allclose(found, due, atol=1e-5 * np.abs(due).max())
 
 
-def test_a_small_network(parse: Parse) -> None:
-    proto = parse(
+def judge(
+    model: onnxray.Model, net: Any, feeds: dict[str, np.ndarray], modules: dict[str, Any], at: str | None = None
+) -> None:
+    """`GradCAM` of pytorch-grad-cam itself, with its target, on a module with the same weights."""
+    torch = pytest.importorskip("torch", reason=f"PyTorch {MISSING}")
+    theirs = pytest.importorskip("pytorch_grad_cam", reason=f"pytorch-grad-cam {MISSING}")
+    targets = pytest.importorskip("pytorch_grad_cam.utils.model_targets")
+
+    class Scores(torch.nn.Module):  # type: ignore[misc,name-defined]
+        """The module's scores alone, where it has labels as well."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = net
+
+        def forward(self, x: Any) -> Any:
+            found = self.net(x)
+            return found[0] if isinstance(found, list | tuple) else found
+
+    output = model.outputs[0].name
+    y = onnxray.activations(model, feeds, [output])[output]
+    category = int(np.bincount(y[0].argmax(axis=0).ravel()).argmax())
+    mask = y[0].argmax(axis=0) == category
+    e = onnxray.explain(model, feeds, "grad-cam", Target.region(category, output=output), layer=at)
+    assert e.layer is not None
+    module = modules[model.layers[e.layer].output]
+    (x,) = feeds.values()
+    asked = [targets.SemanticSegmentationTarget(category, mask.astype(np.float32))]
+    with theirs.GradCAM(Scores(), [module]) as cam:
+        cam(torch.tensor(x), asked)
+        taps = cam.activations_and_grads
+        maps, gradients = (taps.activations[0].numpy(), taps.gradients[0].numpy())
+        due = cam.get_cam_image(torch.tensor(x), module, asked, maps, gradients)[0]
+    np.testing.assert_allclose(e.values * mask.sum(), due, atol=1e-5 * np.abs(due).max())
+
+
+@pytest.fixture
+def small(parse: Parse) -> onnx.ModelProto:
+    return parse(
         """m (float[N, 3, 16, 16] image) => (float[N, 3, 16, 16] y) { c = Conv <pads = [1, 1, 1, 1], strides = [2, 2]> (image, w)
              r = Relu (c)  d = Conv <pads = [1, 1, 1, 1]> (r, k)  s = Relu (d)
              u = Resize <mode = "linear", coordinate_transformation_mode = "half_pixel"> (s, , scales)  y = Conv (u, h) }""",
-        w=RNG.standard_normal((6, 3, 3, 3)).astype(np.float32),
-        k=RNG.standard_normal((8, 6, 3, 3)).astype(np.float32),
-        h=RNG.standard_normal((3, 8, 1, 1)).astype(np.float32),
+        w=W,
+        k=K,
+        h=H,
         scales=np.array([1, 1, 2, 2], np.float32),
     )
-    check(onnxray.load(proto), {"image": RNG.standard_normal((1, 3, 16, 16)).astype(np.float32)}, "y")
+
+
+def test_a_small_network(small: onnx.ModelProto) -> None:
+    check(onnxray.load(small), {"image": X}, "y")
+
+
+def test_pytorch_grad_cam_has_the_same_map_of_a_small_network(small: onnx.ModelProto) -> None:
+    nn = pytest.importorskip("torch", reason=f"PyTorch {MISSING}").nn
+    net = nn.Sequential(
+        nn.Conv2d(3, 6, 3, stride=2, padding=1, bias=False),
+        nn.ReLU(),
+        nn.Conv2d(6, 8, 3, padding=1, bias=False),
+        nn.ReLU(),
+        nn.Upsample(scale_factor=2, mode="bilinear"),
+        nn.Conv2d(8, 3, 1, bias=False),
+    )
+    for at, weight in ((0, W), (2, K), (5, H)):
+        net[at].weight.data[:] = net[at].weight.data.new_tensor(weight)
+    judge(onnxray.load(small), net, {"image": X}, {"c": net[0], "r": net[1], "d": net[2], "s": net[3]})
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -70,6 +131,17 @@ def test_segmenters_of_the_zoo(name: str, zoo: Path) -> None:
     folder = zoo / "frameworks" / name
     feeds = {key: array[:1] for key, array in feeds_of(folder).items()}
     model = onnxray.load(folder / "model.onnx")
-    # Of tokens they take what a function of the user's makes of them: a convolutional map of the decoder there.
-    at = "/m/decode_head/linear_fuse/Conv" if name == "hf_segformer_op13" else None
-    check(model, feeds, model.outputs[0].name, at)
+    check(model, feeds, model.outputs[0].name, LAYERS.get(name))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of the converter
+@pytest.mark.parametrize("name", CASES)
+def test_pytorch_grad_cam_has_the_same_map_of_segmenters(name: str, zoo: Path) -> None:
+    onnx2torch = pytest.importorskip(
+        "onnx2torch", reason=f"onnx2torch, which makes a PyTorch module of them, {MISSING}"
+    )
+    proto = onnx.load(zoo / "frameworks" / name / "model.onnx")
+    net = onnx2torch.convert(proto)
+    modules = {node.output[0]: getattr(net, node.name.strip("/").replace(".", "/"), None) for node in proto.graph.node}
+    feeds = {key: array[:1] for key, array in feeds_of(zoo / "frameworks" / name).items()}
+    judge(onnxray.load(proto), net, feeds, modules, LAYERS.get(name))
