@@ -18,6 +18,8 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 import onnxray
+from onnxray.cli.figures.own_map import own_map
+from onnxray.cli.figures.pose import overlay as pose_on
 from onnxray.cli.files.images import read, write
 from onnxray.engine.attribution.explanation import Explanation
 
@@ -107,9 +109,9 @@ def anomaly() -> onnxray.Model:
     spot = np.zeros((1, 1, 15, 15))
     spot[..., 6:9, 6:9] = 1 / 9
     return model(
-        """m (float[N, 3, 96, 96] image) => (float[N, 1] pred_score, float[N, 1, 82, 82] anomaly_map) { g = Conv (image, w)
-             d = Conv (g, k)  anomaly_map = Abs (d)  p = GlobalMaxPool (anomaly_map)  pred_score = Flatten (p) }""",
-        {"w": np.full((1, 3, 1, 1), 1 / 765), "k": spot - ring},
+        """m (float[N, 3, 96, 96] image) => (float[N, 1] pred_score, float[N, 1, 96, 96] anomaly_map) { g = Conv (image, w)
+             e = Pad <mode = "reflect"> (g, pads)  d = Conv (e, k)  anomaly_map = Abs (d)  p = GlobalMaxPool (anomaly_map)  pred_score = Flatten (p) }""",
+        {"w": np.full((1, 3, 1, 1), 1 / 765), "k": spot - ring, "pads": np.array([0, 0, 7, 7, 0, 0, 7, 7])},
         output="pred_score",
         answer="number",
     )
@@ -265,11 +267,13 @@ PICTURES: dict[str, Callable[[], Made]] = {
 
 
 def drawn(e: Explanation, box: tuple[int, int, int, int] | None) -> Picture:
-    """The image and the overlay next to each other."""
-    image, over = e.image, e.overlay()
+    """The image, the model's own map where it has one, and the overlay next to each other."""
+    image, over = e.image, pose_on(e, e.overlay())
     assert image is not None
-    tiles = []
-    for tile in (image, over):
+    assert e.model is not None
+    own = own_map(e.model, image, e, {})
+    tiles: list[Picture] = []
+    for tile in (image, over) if own is None else (image, own.overlay(0.6), over):
         factor = SIDE / tile.shape[1]
         size = (SIDE, round(tile.shape[0] * factor))
         way = Image.Resampling.NEAREST if factor > 2 else Image.Resampling.BOX
@@ -279,7 +283,7 @@ def drawn(e: Explanation, box: tuple[int, int, int, int] | None) -> Picture:
             boxed(shown, (x0, y0), (x1 - 1, y1 - 1), INK, 2)
         tiles.append(shown)
     gap = np.full((tiles[0].shape[0], GAP, 3), 255, np.uint8)
-    return np.ascontiguousarray(np.hstack([tiles[0], gap, tiles[1]]))
+    return np.ascontiguousarray(np.hstack([tiles[0], *(part for tile in tiles[1:] for part in (gap, tile))]))
 
 
 if __name__ == "__main__":

@@ -66,7 +66,10 @@ Each recipe on a small network: what it is given, and the explanation. `python d
 - `element:VALUE:INDEX,...` has an index for every axis after the batch; a value without a batch, as what a non-maximum
   suppression selects, has one for every axis.
 - `point:NAME` is the greatest score of a keypoint's heat map, or the sum of that of its columns and that of its rows. Names are the
-  model's labels where there is one for each keypoint, else COCO's where there are 17.
+  model's labels where there is one for each keypoint, else COCO's where there are 17. The overlay shows all points whose peak is at least
+  0.3 of the greatest, those of COCO joined, and the manifest has each in pixels of the image (`points`).
+- Next to the explanation of a number, of a region or of a mean, the sheet has the map that the model itself answers with, where it
+  has one (anomalies, depth), `own-map-overlay.png` the same over the image. It says where something is, the explanation what made the answer.
 - `mean:|gradient|` is the mean magnitude of Sobel's gradient of a map, by default of the output that is one: how much detail is made
   there. An edge of one per pixel counts 1.
 - Models and outputs without an axis of samples are counted as if they had one: boxes, regions and points mean the same places.
@@ -98,11 +101,12 @@ SHOWN = {
         "onnxray explain seg.onnx street.jpg --target region:car:boundary --method gradient",
     ),
     "mean": (
-        "The depth in a box.",
+        "The depth in a box: the image, the depth that the model finds, the explanation.",
         "onnxray explain depth.onnx street.jpg --target mean:depth:50,60,66,86 --method input-x-gradient",
     ),
     "value": (
-        "An anomaly score: what hides the flaw lowers it (red), what hides a part of it only raises it (blue).",
+        "An anomaly score: the image, the model's own map, and the explanation: what hides the flaw lowers the score (red), what "
+        "hides a part of it only raises it (blue).",
         "onnxray explain anomaly.onnx surface.png --target value --method occlusion",
     ),
     "detail": (
@@ -110,7 +114,7 @@ SHOWN = {
         "onnxray explain sr.onnx small.png --target 'mean:|gradient|:24,4,38,24' --method lam",
     ),
     "point": (
-        "A keypoint of a pose.",
+        "A keypoint of a pose, with the other ones.",
         "onnxray explain pose.onnx person.png --target point:right_hand --method occlusion",
     ),
     "like": (

@@ -57,7 +57,7 @@ def as_feeds(model: Model, x: np.ndarray | Mapping[str, Any]) -> dict[str, Any]:
     names = {v.name for v in model.inputs}
     if isinstance(x, Mapping):
         found = {name: prepared_photos(model, name, value) for name, value in x.items() if name in names}
-        return {name: value if (made := found.get(name)) is None else made[0] for name, value in x.items()}
+        return {name: value if (made := found.get(name)) is None else made.tensor for name, value in x.items()}
     if photos_of(model, x) is not None:
         given = input_of(model, x)
         return {given.name: given.x, **given.others}

@@ -188,10 +188,18 @@ def _part(problem: Problem, method: Method, maps: Maps, row: int, probability: f
         inputs=problem.input.columns or tuple(n for n, _ in problem.input.parts) or (problem.input.name,),
         split=tuple(size for _, size in problem.input.parts),
         split_axis=problem.input.part_axis - 1 if values.ndim == problem.input.x.ndim - 1 else values.ndim - 1,
+        part_shapes=_part_shapes(problem.input, values.ndim),
         **_along(problem, values),
         channels=maps.channels(row, problem.input),
         in_colours=maps.in_colours,
     )
+
+
+def _part_shapes(given: Input, axes: int) -> tuple[tuple[int, ...], ...]:
+    """The shapes of the parts in values of so many axes, where they differ: those of the input, or of its planes."""
+    if axes == given.x.ndim - 1 or given.axes is None:
+        return given.part_shapes
+    return tuple((shape[given.axes[0] - 1], shape[given.axes[1] - 1]) for shape in given.part_shapes)
 
 
 def _probabilities(problem: Problem) -> list[float | None]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,13 +49,25 @@ def skeleton(image: NDArray[np.uint8], box: Detection, factor: int, width: int, 
     """The points of a pose that are certain enough, those of a person joined."""
     if box.points is None:
         return
-    places = [(round(float(x) * factor), round(float(y) * factor)) for y, x, _ in box.points]
     shown = [not seen < LEAST for _, _, seen in box.points]  # one without a probability is shown
-    bones = [(a, b) for a, b in (SKELETON if len(places) == len(PERSON) else ()) if shown[a] and shown[b]]
-    dots = [(i, i) for i in range(len(places)) if shown[i]]
+    bones = SKELETON if len(shown) == len(PERSON) else ()
+    joined(image, box.points[:, :2] * factor, shown, bones, width, ink)
+
+
+def joined(
+    image: NDArray[np.uint8],
+    points: NDArray[Any],
+    shown: Sequence[bool],
+    bones: Sequence[tuple[int, int]],
+    width: int,
+    ink: figure.Colour,
+) -> None:
+    """Dots and bones with a light edge. points: (K, 2), y, x in pixels of the picture. shown: which are drawn."""
+    places = [(round(float(x)), round(float(y))) for y, x in points]
     for wider, colour in ((2, _LIGHT), (0, ink)):
         for a, b in bones:
-            draw_line(image, places[a], places[b], max(2, width) + wider, colour)
-    for a, b in dots:
-        for radius, colour in ((2 * width + 1, _LIGHT), (2 * width, ink)):
-            draw_line(image, places[a], places[b], radius, colour)
+            if shown[a] and shown[b]:
+                draw_line(image, places[a], places[b], max(2, width) + wider, colour)
+    for place, visible in zip(places, shown, strict=True):
+        for radius, colour in ((2 * width + 1, _LIGHT), (2 * width, ink)) if visible else ():
+            draw_line(image, place, place, radius, colour)

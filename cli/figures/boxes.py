@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 COLOURS = ((0, 114, 178), (213, 94, 0), (0, 128, 96), (170, 60, 130), (120, 90, 0), (90, 70, 190))
 _EDGE = (255, 255, 255)
 # Pictures smaller than this are enlarged, so that labels can be read.
-_LEAST_SIDE = 560
+LEAST_SIDE = 560
 
 
 def drawn(
@@ -33,7 +33,7 @@ def drawn(
 
     Small pictures are enlarged by a whole factor.
     """
-    factor = max(1, math.ceil(_LEAST_SIDE / max(pixels.shape[:2])))
+    factor = max(1, math.ceil(LEAST_SIDE / max(pixels.shape[:2])))
     image = np.ascontiguousarray(np.repeat(np.repeat(pixels, factor, 0), factor, 1))
     thin = max(1, round(max(image.shape[:2]) / 500))
     order = [i for i in range(len(boxes)) if i != strong] + ([] if strong is None else [strong])
@@ -84,13 +84,18 @@ def _frame(image: NDArray[np.uint8], edges: Sequence[int], width: int, ink: figu
 
 def _label(image: NDArray[np.uint8], box: Detection, factor: int, ink: figure.Colour, thin: int) -> None:
     """Name and probability on a ground of the box's colour, above the box, or in it where there is no room."""
-    size = max(13, 8 + 4 * thin)
     words = f"{box.title} {100 * box.score:.0f} %"
+    label(image, words, (round(box.box[0] * factor), round(box.box[1] * factor)), ink, thin)
+
+
+def label(image: NDArray[np.uint8], words: str, at: tuple[int, int], ink: figure.Colour, thin: int) -> None:
+    """Words on a ground of that colour, above the place (y, x), or below it where there is no room."""
+    size = max(13, 8 + 4 * thin)
     wide, high = text_size(words, size)
     wide, high = wide + 8, high + 4
-    y = round(box.box[0] * factor) - high
-    y = y if y >= 0 else round(box.box[0] * factor)
-    x = int(np.clip(round(box.box[1] * factor), 0, max(0, image.shape[1] - wide)))
+    y = at[0] - high
+    y = y if y >= 0 else at[0]
+    x = int(np.clip(at[1], 0, max(0, image.shape[1] - wide)))
     y = int(np.clip(y, 0, max(0, image.shape[0] - high)))
     image[y : y + high, x : x + wide] = ink
     draw_text(image, words, (x + 4, y + 2), size, _EDGE)

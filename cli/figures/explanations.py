@@ -39,6 +39,11 @@ class Sheet:
         self._layers: dict[str, None] = {}
         self._image: NDArray[np.uint8] | None = None
         self._is_veiled = False
+        self._asides: dict[str, NDArray[np.uint8]] = {}
+
+    def aside(self, what: str, block: NDArray[np.uint8]) -> None:
+        """A picture next to the image, of all explanations."""
+        self._asides[what] = block
 
     def add(
         self,
@@ -102,6 +107,7 @@ class Sheet:
         from . import figure
 
         panels = [figure.panel(image, "the image", "", PANEL)]
+        panels += [figure.captioned(block, what, "", PANEL) for what, block in self._asides.items()]
         panels += [
             figure.captioned(block, method, "", PANEL)
             for method, cells in self._rows.items()
@@ -119,8 +125,9 @@ class Sheet:
             note = figure.text(score, figure.SMALL, figure.MUTED)
             heads.append(figure.stack([figure.paragraph(label, figure.SMALL, column, bold=True), note], gap=3))
         rows = [figure.cells(heads, column, align="end")]
+        asides = [figure.captioned(block, what, "", PANEL) for what, block in self._asides.items()]
         for number, (method, found) in enumerate(self._rows.items()):
-            name = [figure.paragraph(method, figure.SMALL, column, bold=True), *([] if number else [image])]
+            name = [figure.paragraph(method, figure.SMALL, column, bold=True), *([] if number else [image, *asides])]
             blocks = [found.get(label, figure.blank(1, column)) for label in self._targets]
             rows.append(figure.blank(1, rows[0].shape[1], figure.RULE))
             rows.append(figure.cells([figure.stack(name, gap=8), *blocks], column))

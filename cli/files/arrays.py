@@ -48,13 +48,10 @@ def given_of(path: Path, model: Model, more: Mapping[str, NDArray[Any]], card: C
     ImageError, UnknownName.
     """
     if not is_array_file(path) and card is not None:
-        from ...engine.inspect.input_sets import input_set
         from .photos import read_photo
 
-        pixels, together = read_photo(path, card), input_set(model)
-        names = [str(card.input)] if together is None else together.names
-        free = next((name for name in names if name not in more), str(card.input))
-        return {free: pixels, **more} if more else pixels
+        pixels = read_photo(path, card)
+        return {free_input(model, more, str(card.input)): pixels, **more} if more else pixels
     if not is_array_file(path):
         raise ImageError(f"{str(path)!r} holds no arrays and the model takes no images: give .npy or .npz files")
     given = read_inputs(path, model)
@@ -64,6 +61,15 @@ def given_of(path: Path, model: Model, more: Mapping[str, NDArray[Any]], card: C
         rest = [v.name for v in model.inputs if v.name not in more]
         given = {rest[0] if rest else model.inputs[0].name: given}
     return {**given, **more}
+
+
+def free_input(model: Model, more: Mapping[str, Any], usual: str) -> str:
+    """The input that a picture is for: the usual one, or another that it is compared with where `more` has that one."""
+    from ...engine.inspect.input_sets import input_set
+
+    together = input_set(model)
+    names = [usual] if together is None else together.names
+    return next((name for name in names if name not in more), usual)
 
 
 def sha256_of(path: Path) -> str:

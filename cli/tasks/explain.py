@@ -14,10 +14,11 @@ from ...engine.errors import ImageError
 from ..figures.explanations import PANEL, Sheet
 from ..parameters.inputs import card_of, open_model, take_images
 from ..parameters.line import NO_INSPECTION, Inspection
-from ..parameters.methods import BOXES, DEFAULT, chosen_methods, plain_options
+from ..parameters.methods import BOXES, DEFAULT, chosen_methods
 from ..sources.source import ALL, Selection
 from ..terminal.words import as_options
-from .explain_entries import entry_of, file_name, left_out_of_all, summary
+from . import compared
+from .explain_entries import about_of, decisive_of, entry_of, file_name, fits_ranges, left_out_of_all, summary
 from .inspecting import Judge, judge_of
 from .measures import Measures, asked_measures
 from .over_images import Outcome, Pixels, over_images, side_by_side
@@ -99,6 +100,8 @@ def explain(options: ExplainOptions) -> Run:
         raise ImageError("--range shared looks at all images, --when at some: give --range LOW,HIGH")
     decisive, about = decisive_of(options, methods, targets), about_of(options, model, card)
     workers, runtime = side_by_side(images, common.runtime)
+    if fed_too and not options.layers:
+        compared.refuse_crop(model, options.selection)
     # What is wrong with a rule or a mask is known before a folder is made.
     judge = judge_of(model, card, options.inspection, runtime)
     measures = asked_measures(options.threshold, options.inspection)
@@ -141,37 +144,6 @@ def of_boxes(model: Model, targets: Sequence[str]) -> bool:
 
     named = [text.strip().partition(":")[0] == "box" for text in targets]
     return all(named) or (all(text.strip() == "predicted" for text in targets) and answers_with_boxes(model))
-
-
-def decisive_of(options: ExplainOptions, methods: Sequence[Method], targets: Sequence[Target]) -> dict[str, Any]:
-    """The options of the manifest."""
-    return {
-        "methods": {method.name: plain_options(method) for method in methods},
-        "targets": [str(target) for target in targets],
-        "formats": list(options.formats),
-        "alpha": options.alpha,
-        "colormap": options.colormap,
-        "range": options.range,
-        "threshold": options.threshold,
-        "side": options.side,
-        "batch": options.batch,
-        **({"with": sorted(options.feeds)} if options.feeds else {}),
-        **options.selection.to_mapping(),
-        **options.inspection.to_mapping(),
-        **({"trust": True} if options.trust else {}),
-        **({"against": options.against} if options.against else {}),
-        **options.common.runtime,
-    }
-
-
-def about_of(options: ExplainOptions, model: Model, card: Card | None) -> dict[str, Any]:
-    from ..files.run import describe, describe_card
-
-    return {
-        "model": describe(model),
-        "card": None if card is None else describe_card(card),
-        "layers": list(options.layers),
-    }
 
 
 def target_of(text: str, model: Model, card: Card | None, samples: int | None = None) -> Target:
@@ -256,7 +228,8 @@ class Explainer:
         said: list[str] = []
         warnings: list[tuple[str, str]] = []
         geometry = None
-        picture = shown(pixels, self.card)
+        picture = compared.picture_of(self.model, self._given(pixels), bool(self.options.layers))
+        picture = shown(pixels, self.card) if picture is None else picture
         sheet = Sheet(path.name, picture, self.options.alpha, self.options.colormap)
         of_boxes = boxes.BoxSheet(path.name, picture, PANEL)
         # No map is kept once it is written and in the sheet: together they would be many times the image.
@@ -281,15 +254,18 @@ class Explainer:
                     warnings.append((text, explanation.method))
             light = "" if trusted is None else f", trust: {trusted.light}"
             said.append(summary(explanation) + boxes.summary(explanation) + light)
+        asides, about_own = self._own_map(pixels, explanation, folder, sheet) if maps else ([], {})
+        files += asides
         if "sheet" in self.options.formats and maps:
             drawn = of_boxes.picture if all("box" in entry for entry in maps) else sheet.picture
             files.append(self.run.picture(self.run.name("sheet.png", folder), drawn))
             said.append(str(self.run.folder / files[-1]))
         self._reports[path] = warnings, said
         return {
-            "size": list(pixels.shape[:2]),
+            "size": list(picture.shape[:2]),
             "geometry": None if geometry is None else geometry.to_mapping(),
             **fields,
+            **about_own,
             "maps": maps,
             **({"left_out": left_out} if left_out else {}),
         }, files
@@ -311,8 +287,7 @@ class Explainer:
             progress = functools.partial(self._report, number, now)
             given_runtime = self.runtime or self.options.common.runtime
             runtime = RunOptions(**given_runtime, batch=self.options.batch, progress=progress)
-            seen = self.options.selection.part(pixels)
-            given: Any = {self.card.input or "": seen, **self.fed} if self.fed else seen
+            given = self._given(pixels)
             with_layers = problem_of(self.model, given, target, layers, card=self.card, runtime=runtime)
             plain = with_layers
             if layers:
@@ -333,6 +308,31 @@ class Explainer:
                     yield from (self.options.selection.placed(e, pixels) for e in found)
         if not any_fits:
             raise MethodError("no method fits this model: `onnxray methods` lists them")
+
+    def _given(self, pixels: Pixels) -> Any:
+        """What the model is given of an image."""
+        from ..files.arrays import free_input
+
+        seen = self.options.selection.part(pixels)
+        return {free_input(self.model, self.fed, self.card.input or ""): seen, **self.fed} if self.fed else seen
+
+    def _own_map(
+        self, pixels: Pixels, e: Explanation, folder: str, sheet: Sheet
+    ) -> tuple[list[str], dict[str, dict[str, Any]]]:
+        """The map that the model itself answers with, if it has one: the files written, and what the manifest says."""
+        from ..figures.own_map import own_map
+
+        options = self.options
+        own = own_map(self.model, self._given(pixels), e, self.runtime or options.common.runtime)
+        if own is None:
+            return [], {}
+        if "sheet" in options.formats:
+            sheet.aside("the model's own map", own.block(options.alpha, PANEL, options.colormap))
+        files = []
+        if "overlay" in options.formats:
+            picture = own.overlay(options.alpha, options.colormap)
+            files.append(self.run.picture(self.run.name("own-map-overlay.png", folder), picture))
+        return files, {"own_map": {**own.to_mapping(), "files": files}}
 
     def _report(self, target: int, now: Sequence[Any], done: int, total: int) -> None:
         """How far the method that runs now has come with this target: see `RunOptions.progress`."""
@@ -373,19 +373,19 @@ class Explainer:
         self, e: Explanation, folder: str, sheet: Sheet, of_boxes: BoxSheet, trust: Trust | None
     ) -> dict[str, Any]:
         """Write the files of one explanation and put it into the sheet; its entry of the manifest."""
-        from ..figures import boxes, class_map
+        from ..figures import boxes, class_map, pose
 
         name = self.run.name(f"{e.method}-{file_name(e)}" if self._many() else e.method, folder)
         seen = {"overlay", "sheet"} & set(self.options.formats) or self.options.threshold is not None
         ends = self.ranges.of(e)
-        overlay = e.overlay(self.options.alpha, self.options.colormap, ends) if seen else None
+        overlay = pose.overlay(e, e.overlay(self.options.alpha, self.options.colormap, ends)) if seen else None
         if "sheet" in self.options.formats:
             extra = class_map.panels(e, self.options.alpha, PANEL) if class_map.has_classes(e) else None
             sheet.add(e, overlay, ends, extra, None if trust is None else (trust.light, trust.verdict))
             if boxes.of(e) is not None and overlay is not None:
                 of_boxes.add(e, overlay, ends, self.options.colormap)
         overlay = None if overlay is None else boxes.overlay(e, overlay)
-        entry = {**entry_of(e, self.options.colormap, ends), **boxes.entry(e)}
+        entry = {**entry_of(e, self.options.colormap, ends), **boxes.entry(e), **pose.entry(e)}
         files = self._write_map(e, name, overlay, ends)
         if class_map.has_classes(e):
             entry["classes"] = [answer.to_mapping() for answer in class_map.answers(e)]
@@ -434,12 +434,3 @@ class Explainer:
         """Whether a method makes more than one map of an image."""
         several = len(self.targets) > 1 or any(target.is_several for target in self.targets)
         return several or of_boxes(self.model, [str(target) for target in self.targets])
-
-
-def fits_ranges(ranges: Ranges, entry: dict[str, Any]) -> None:
-    """Raises KeyError, TypeError or ValueError for an entry of an earlier run that is not of this command's form, or
-    whose pictures have other colours than the images of this run share."""
-    left_out_of_all([entry])
-    for found in entry["maps"]:
-        list(found["files"])
-        ranges.check(found)

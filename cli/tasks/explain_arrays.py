@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from ..parameters.inputs import card_or_none, find_images, open_model, refuse_crop
 from ..parameters.methods import DEFAULT, chosen_methods
 from ..terminal.words import as_options
-from .explain import about_of, check_options, decisive_of, target_of
-from .explain_entries import entry_of, file_name, left_out_of_all
+from .explain import check_options, target_of
+from .explain_entries import about_of, decisive_of, entry_of, file_name, left_out_of_all
 from .over_images import Outcome, over_images
 
 if TYPE_CHECKING:
@@ -119,9 +119,8 @@ class ArrayExplainer:
             files.append(self.run.array(f"{stem}.npy", e.values))
         if {"heatmap", "overlay", "sheet"} & set(self.options.formats) and number < _MOST_DRAWN:
             files.append(self.run.picture(f"{stem}.png", array_map.figure_of(e, x, f"Explanation of {name}")))
-        parts = {} if len(e.inputs) < 2 else {"parts": {n: float(v.sum()) for n, v in e.parts.items()}}
         where = {} if sample is None else {"sample": sample}
-        return {**where, **entry_of(e), **parts, "files": files}
+        return {**where, **entry_of(e), "files": files}
 
     def news(self, path: Path) -> list[str]:
         """What is to be said since the last call."""
@@ -141,15 +140,12 @@ def _fits(entry: dict[str, Any]) -> None:
 
 
 def takes_arrays(options: ExplainOptions) -> bool:
-    """Whether a run is about arrays, a value inside the model or several images: no map lies on one picture then."""
-    from ...engine.inspect.input_sets import input_set
+    """Whether a run is about arrays or a value inside the model: no map lies on a picture then."""
     from ...engine.preprocess.arrays import is_array_file
     from ..files.photos import is_photo_file
 
     named = [Path(name) for name in options.images]
     if options.at is not None:
-        return True
-    if options.feeds and not options.layers and input_set(open_model(options.model, options.common.card)) is not None:
         return True
     if not any(p.suffix.lower() in (".npy", ".npz") or is_array_file(p) for p in named):
         return False

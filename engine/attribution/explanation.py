@@ -57,7 +57,8 @@ class Explanation:
     extent: the sizes of a signal (T,) or a volume (D, H, W) along which the values lie, None elsewhere. extent_channel:
         the axis of `values` that holds channels, where there is one more than those.
     inputs: the input that is explained, or those that are explained together: see `parts`. split: their sizes along
-        `split_axis` of `values`, where they lie next to each other.
+        `split_axis` of `values`, where they lie next to each other. part_shapes: their shapes, where images differ in
+        more than that: then the smaller ones are filled up.
     warnings: what should be known before the map is believed. details: further numbers (completeness error, ...).
 
     It is a sequence of one, itself, so that what is written for `Explanations` takes it as well.
@@ -92,6 +93,7 @@ class Explanation:
     extent_channel: int = 0
     split: tuple[int, ...] = ()
     split_axis: int = 0
+    part_shapes: tuple[tuple[int, ...], ...] = ()
 
     def __len__(self) -> int:
         return 1
@@ -109,15 +111,23 @@ class Explanation:
     @property
     def parts(self) -> dict[str, NDArray[np.float32]]:
         """input -> its part of `values`: of a table whose columns are inputs of their own, one number each; of images
-        or texts explained together, the values of each, of maps that are coarser than the input those of `heatmap`.
+        or texts explained together, the values of each, of maps coarser than the input those over the model's plane.
         """
         if self.split:
             whole = self.values.shape[self.split_axis] == sum(self.split)
-            found, axis = (self.values, self.split_axis) if whole else (self.heatmap, 1)
-            return dict(zip(self.inputs, np.split(found, np.cumsum(self.split)[:-1], axis), strict=True))
+            found, axis = (self.values, self.split_axis) if whole else (self._on_plane(), 1)
+            parts = np.split(found, np.cumsum(self.split)[:-1], axis)
+            if self.part_shapes:
+                sizes = zip(parts, self.part_shapes, strict=True)
+                parts = [part[tuple(slice(n) for n in shape)] for part, shape in sizes]
+            return dict(zip(self.inputs, parts, strict=True))
         if len(self.inputs) == 1:
             return {self.inputs[0]: self.values}
         return {name: np.asarray(value) for name, value in zip(self.inputs, self.values, strict=True)}
+
+    def _on_plane(self) -> NDArray[np.float32]:
+        """The map over the plane of the input."""
+        return replace(self, geometry=None).heatmap
 
     @property
     def score_text(self) -> str:

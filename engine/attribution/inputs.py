@@ -125,7 +125,7 @@ def input_of(model: Model, image: ArrayLike | Mapping[str, ArrayLike], card: Car
 def _fed(model: Model, name: str, value: Any, explained: str) -> NDArray[Any]:
     """The tensor of an input: pictures for one that takes images are prepared, if it is not the one explained."""
     prepared = prepared_photos(model, name, value) if name != explained else None
-    return array_of(value) if prepared is None else prepared[0]
+    return array_of(value) if prepared is None else prepared.tensor
 
 
 def _zero_states(model: Model, given: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
@@ -354,7 +354,8 @@ class Input:
     `notes` say what else to know about the input. `at`: it is no input of the model but a value inside.
     `columns`: the inputs that its columns are, where the model takes them one by one; `neutral` (columns,), what stands
     for nothing in each, where that is not 0. `parts`: inputs that lie next to each other along `part_axis` of `x`, and
-    their sizes there; `each`: the same inputs one by one, with their model; `in_set`: it is one of these.
+    their sizes there; `part_shapes`: of one sample of each, where images differ in them, which then lie at the top and
+    are filled up with zeros; `each`: the same inputs one by one, with their model; `in_set`: it is one of these.
     """
 
     name: str
@@ -373,6 +374,7 @@ class Input:
     example: bool = False
     parts: tuple[tuple[str, int], ...] = ()
     part_axis: int = 0
+    part_shapes: tuple[tuple[int, ...], ...] = ()
     each: tuple[tuple[Model, Input], ...] = ()
     in_set: bool = False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ from ..errors import CardError, ModelError, ShapeError
 from ..graph.model import Model
 from ..inspect.signature import image_input
 from ..preprocess.card import Card
+from ..preprocess.depth import shown
 from ..preprocess.find import find_card
+from ..preprocess.geometry import Geometry
 from ..preprocess.image import prepare
 
 
@@ -37,8 +40,19 @@ def one_input(model: Model, name: str) -> Model:
     return Model(model.untyped, path=model.path, folder=model.folder, overrides=overrides, inferred=False)
 
 
-def prepared_photos(model: Model, name: str, given: Any) -> tuple[NDArray[Any], Card] | None:
-    """Images for the input `name` as its tensor (N, ...), and the card by which; None for anything else.
+@dataclass(frozen=True, eq=False)
+class Photos:
+    """Images for an input: its tensor (N, ...), the card by which it is made, and of each image where its pixels lie
+    and what is shown of it, uint8 (H, W, 3)."""
+
+    tensor: NDArray[Any]
+    card: Card
+    geometries: tuple[Geometry, ...]
+    pictures: tuple[NDArray[np.uint8], ...]
+
+
+def prepared_photos(model: Model, name: str, given: Any) -> Photos | None:
+    """Images for the input `name`; None for anything else.
 
     Raises CardError, ModelError, ShapeError.
     """
@@ -49,8 +63,9 @@ def prepared_photos(model: Model, name: str, given: Any) -> tuple[NDArray[Any], 
     if photos is None:
         return None
     card = card_of(one)
-    tensors = [prepare(photo, card).tensor for photo in photos]
-    return np.concatenate([t if card.batched else t[None] for t in tensors]), card
+    prepared = [prepare(photo, card) for photo in photos]
+    tensor = np.concatenate([p.tensor if card.batched else p.tensor[None] for p in prepared])
+    return Photos(tensor, card, tuple(p.geometry for p in prepared), tuple(shown(photo, card) for photo in photos))
 
 
 def takes_images(model: Model, name: str) -> bool:

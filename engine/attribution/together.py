@@ -12,6 +12,7 @@ from .explanation import Explanation
 from .explanations import Explanations
 from .inputs import underneath
 from .problem import Problem
+from .sets import next_to_each_other
 
 
 def together(problem: Problem, singles: Sequence[Explanation | Explanations]) -> Explanation | Explanations:
@@ -25,12 +26,12 @@ def together(problem: Problem, singles: Sequence[Explanation | Explanations]) ->
 def _one(problem: Problem, sample: int, parts: list[Explanation]) -> Explanation:
     images = problem.input.layout is not None
     axis = problem.input.part_axis - 1 if parts[0].values.ndim == problem.input.x.ndim - 1 else parts[0].values.ndim - 1
-    values = _next_to_each_other([p.values for p in parts], axis)
+    values = _joined([p.values for p in parts], axis)
+    arrays = [p.values for p in parts]
     if values is None:  # cells of several sizes
-        values, axis = np.concatenate([p.heatmap for p in parts], axis=1), 1
-        split = tuple(p.heatmap.shape[1] for p in parts)
-    else:
-        split = tuple(p.values.shape[axis] for p in parts)
+        arrays, axis = [p.heatmap for p in parts], 1
+        values = next_to_each_other(arrays, axis)
+    shapes = tuple(a.shape for a in arrays)
     return replace(
         parts[0],
         values=values,
@@ -38,19 +39,21 @@ def _one(problem: Problem, sample: int, parts: list[Explanation]) -> Explanation
         reason=_listed([p.reason for p in parts]),
         warnings=tuple(dict.fromkeys([*(text for p in parts for text in p.warnings), *problem.input.notes])),
         size=problem.input.plane,
-        map=np.concatenate([p.heatmap for p in parts], axis=1) if images else values.reshape(1, -1),
+        map=next_to_each_other([p.heatmap for p in parts], 1) if images else values.reshape(1, -1),
         channels=None,
-        geometry=None,
+        geometry=None if problem.input.geometries is None else problem.input.geometries[sample],
+        details={key: about for key, about in parts[0].details.items() if not isinstance(about, np.ndarray)},
         underneath=underneath(problem.source, problem.input, sample),
         model=problem.source,
         inputs=tuple(name for name, _ in problem.input.parts),
-        split=split,
+        split=tuple(shape[axis] for shape in shapes),
         split_axis=axis,
+        part_shapes=shapes if len(set(shapes)) > 1 else (),
         extent=None,
     )
 
 
-def _next_to_each_other(values: list[NDArray[np.float32]], axis: int) -> NDArray[np.float32] | None:
+def _joined(values: list[NDArray[np.float32]], axis: int) -> NDArray[np.float32] | None:
     """The values of all inputs along an axis; None where their other sizes differ."""
     if len({(v.ndim, *v.shape[:axis], *v.shape[axis + 1 :]) for v in values}) > 1:
         return None

@@ -47,13 +47,20 @@ def joined(model: Model, columns: Sequence[str], dtype: DTypeLike) -> tuple[Mode
     return _replaced(model, columns, first, writer), name
 
 
-def laid_together(model: Model, names: Sequence[str], axis: int, sizes: Sequence[int]) -> tuple[Model, str]:
-    """A model with one input in place of the inputs `names`, of one type and of `sizes` along `axis`, next to each
-    other there, and its name."""
+def laid_together(model: Model, names: Sequence[str], axis: int, shapes: Sequence[Sequence[int]]) -> tuple[Model, str]:
+    """A model with one input in place of the inputs `names` of one type, next to each other along `axis`, and its name.
+
+    shapes: of one sample of each, without the axis of samples. Where they differ in another axis than `axis`, the one
+    input is as large as the largest there, and each of `names` is its first part.
+    """
     writer = Writer(model.values)
     name = SET if SET not in model.values else writer.numbered(SET)
-    split = list(sizes)
-    if opset_of(model.untyped) < 13:
+    split = [shape[axis - 1] for shape in shapes]
+    largest = [max(sizes) for sizes in zip(*shapes, strict=True)]
+    differ = [at for at, sizes in enumerate(zip(*shapes, strict=True), 1) if at != axis and len(set(sizes)) > 1]
+    if differ:
+        _sliced(writer, name, names, axis, shapes, opset_of(model.untyped))
+    elif opset_of(model.untyped) < 13:
         writer.node("Split", [name], list(names), axis=axis, split=split)
     else:
         writer.node(
@@ -67,7 +74,28 @@ def laid_together(model: Model, names: Sequence[str], axis: int, sizes: Sequence
     for place, dim in enumerate(own.shape.dim):
         first.type.tensor_type.shape.dim[place].CopyFrom(dim)
     first.type.tensor_type.shape.dim[axis].dim_value = sum(split)
+    for at in differ:
+        first.type.tensor_type.shape.dim[at].dim_value = largest[at - 1]
     return _replaced(model, names, first, writer), name
+
+
+def _sliced(
+    writer: Writer, name: str, names: Sequence[str], axis: int, shapes: Sequence[Sequence[int]], opset: int
+) -> None:
+    """Each of `names` as a part of `name` that begins at 0 in every axis but `axis`."""
+    left = 0
+    for part, shape in zip(names, shapes, strict=True):
+        axes = list(range(1, len(shape) + 1))
+        starts = [left if at == axis else 0 for at in axes]
+        ends = [start + size for start, size in zip(starts, shape, strict=True)]
+        if opset < 10:
+            writer.node("Slice", [name], [part], axes=axes, starts=starts, ends=ends)
+        else:
+            given = [
+                writer.initializer(writer.numbered(f"{name}/part"), np.array(v, np.int64)) for v in (starts, ends, axes)
+            ]
+            writer.node("Slice", [name, *given], [part])
+        left += shape[axis - 1]
 
 
 def _replaced(model: Model, names: Sequence[str], first: onnx.ValueInfoProto, writer: Writer) -> Model:

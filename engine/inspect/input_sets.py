@@ -9,6 +9,7 @@ from ..caches import of_model
 from ..errors import CardError, ModelError
 from ..graph.model import Model
 from .embedding import table_of
+from .recurrent_state import state_inputs
 from .signature import ImageInput, image_input
 
 
@@ -24,6 +25,10 @@ class InputSet:
     reason: str
 
 
+# Channels of what is taken for a picture where the inputs differ: gray, with opacity, RGB, RGB and depth.
+_PICTURES = (1, 2, 3, 4)
+
+
 @of_model
 def input_set(model: Model) -> InputSet | None:
     """The inputs that are explained together; None where there are none, or where one is named to be explained."""
@@ -33,14 +38,17 @@ def input_set(model: Model) -> InputSet | None:
 
 
 def _images(model: Model) -> InputSet | None:
-    images = [found for v in model.inputs if (found := _image(model, v.name)) is not None]
-    if len(images) < 2 or len({(i.layout, i.channels, i.size, i.dtype) for i in images}) > 1:
+    states = state_inputs(model)
+    images = [found for v in model.inputs if v.name not in states and (found := _image(model, v.name)) is not None]
+    if len(images) < 2 or len({(i.layout, i.dtype) for i in images}) > 1:
         return None
     layout = images[0].layout
-    if len(layout) != 4:
+    alike = len({(i.channels, i.size) for i in images}) == 1
+    if len(layout) != 4 or not (alike or all(i.channels in _PICTURES for i in images)):
         return None
     names = tuple(image.name for image in images)
-    return InputSet("images", names, layout.index("W"), layout, f"{len(names)} images of one size and kind")
+    reason = f"{len(names)} images" + (" of one size and kind" if alike else "")
+    return InputSet("images", names, layout.index("W"), layout, reason)
 
 
 def _image(model: Model, name: str) -> ImageInput | None:

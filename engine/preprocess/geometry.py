@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -86,7 +87,7 @@ class Geometry:
                 image[first - top : last - top, across.pixels] = _sample(grid, down, across, mode, part, threads)
         return out[0] if maps.ndim == 2 else out
 
-    def to_mapping(self) -> dict[str, list[int]]:
+    def to_mapping(self) -> dict[str, Any]:
         """As JSON-like data, for manifests."""
         return {name: list(getattr(self, name)) for name in ("original", "size", "resized", "offset")}
 
@@ -159,10 +160,80 @@ class PartGeometry(Geometry):
             out[..., start - first : stop - first, left : left + width] = inner
         return out
 
-    def to_mapping(self) -> dict[str, list[int]]:
+    def to_mapping(self) -> dict[str, Any]:
         """As JSON-like data; `crop` (x, y, width, height) is the part, `resized` and `offset` are about it."""
         (top, left), (height, width) = self.corner, self.part.original
         return {**super().to_mapping(), "crop": [left, top, width, height]}
+
+
+@dataclass(frozen=True)
+class RowGeometry(Geometry):
+    """Several images next to each other, on a plane where theirs lie next to each other, both aligned at the top.
+
+    `parts`: the geometry of each; what is below a lower image, or below its plane, belongs to none.
+    """
+
+    parts: tuple[Geometry, ...]
+
+    def to_model(self, points: ArrayLike) -> NDArray[np.float64]:
+        """Points (..., 2) as (y, x) of the images -> the same on the plane of all."""
+        return self._moved(points, [p.original for p in self.parts], [p.size for p in self.parts], "to_model")
+
+    def to_original(self, points: ArrayLike) -> NDArray[np.float64]:
+        """Points (..., 2) as (y, x) of the plane of all -> the same on the images next to each other."""
+        return self._moved(points, [p.size for p in self.parts], [p.original for p in self.parts], "to_original")
+
+    def _moved(
+        self, points: ArrayLike, start: Sequence[tuple[int, int]], end: Sequence[tuple[int, int]], how: str
+    ) -> NDArray[np.float64]:
+        points = np.asarray(points, np.float64)
+        starts, ends = (np.cumsum([0, *(w for _, w in sizes)]) for sizes in (start, end))
+        chosen = np.clip(np.searchsorted(starts, points[..., 1], side="right") - 1, 0, len(self.parts) - 1)
+        out = np.empty(points.shape, np.float64)
+        for number, part in enumerate(self.parts):
+            mine = chosen == number
+            out[mine] = np.add(getattr(part, how)(points[mine] - (0, starts[number])), (0, ends[number]))
+        return out
+
+    def to_image(
+        self,
+        map: ArrayLike,
+        mode: MapMode = "bilinear",
+        *,
+        fill: float = 0.0,
+        rows: tuple[int, int] | None = None,
+        threads: int | None = None,
+    ) -> NDArray[np.float32]:
+        """As `Geometry.to_image`, on the pixels of all images; `fill` below the lower ones."""
+        grids = np.asarray(map, np.float32)
+        if grids.shape[-2:] != self.size:
+            flat = grids.reshape(-1, *grids.shape[-2:])
+            finer = [resize(grid, self.size, mode, threads=threads) for grid in flat]
+            grids = np.stack(finer).reshape(*grids.shape[:-2], *self.size)
+        first, last = rows or (0, self.original[0])
+        out = np.full((*grids.shape[:-2], last - first, self.original[1]), fill, np.float32)
+        left = across = 0
+        for part in self.parts:
+            stop = min(last, part.original[0])
+            if first < stop:
+                grid = np.ascontiguousarray(grids[..., : part.size[0], left : left + part.size[1]])
+                inner = part.to_image(grid, mode, fill=fill, rows=(first, stop), threads=threads)
+                out[..., : stop - first, across : across + part.original[1]] = inner
+            left, across = left + part.size[1], across + part.original[1]
+        return out
+
+    def to_mapping(self) -> dict[str, Any]:
+        """As JSON-like data; `parts` has the geometry of each image."""
+        return {**super().to_mapping(), "parts": [part.to_mapping() for part in self.parts]}
+
+
+def in_a_row(parts: Sequence[Geometry]) -> Geometry:
+    """The geometry of several images next to each other."""
+    original, size = (
+        (max(h for h, _ in sizes), sum(w for _, w in sizes))
+        for sizes in ([p.original for p in parts], [p.size for p in parts])
+    )
+    return RowGeometry(original, size, size, (0, 0), tuple(parts))
 
 
 def within(part: Geometry, whole: tuple[int, ...], corner: tuple[int, int]) -> Geometry:

@@ -9,7 +9,7 @@ Classification Perspective for Human Pose Estimation", ECCV 2022).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -30,17 +30,29 @@ from ..target import Target
 _BOTH = "onnxray/columns_and_rows"
 
 
+@dataclass(frozen=True, eq=False)
+class Pose:
+    """All keypoints of one sample: `points` float64 (K, 3), y, x in pixels of the image as given (of the tensor, where
+    one was given) and the score of the peak, their `names`, None without, and the `number` of the explained one."""
+
+    points: NDArray[np.float64]
+    names: tuple[str, ...] | None
+    number: int
+
+
 @kind
 @dataclass(frozen=True)
 class Point(Target):
     """The peak of a keypoint's heat map.
 
     `which` is its number or its name: one of the model's labels, where there is one for each map, else of COCO's, where
-    there are 17 maps. `output` names the heat maps where there are several outputs with places.
+    there are 17 maps. `output` names the heat maps where there are several outputs with places. `pose`: where all
+    keypoints of the image are, once this is known.
     """
 
     which: int | str
     output: str | None = None
+    pose: Pose | None = field(default=None, compare=False, repr=False)
 
     @property
     def title(self) -> str:
@@ -78,7 +90,10 @@ class Point(Target):
             return weights[:, None]
 
         def found(y: NDArray[Any]) -> list[Target]:
-            return [self._named(place, y.shape[dense.axis or 0])] * len(y)
+            maps = dense.maps(y)
+            cells = maps.reshape(*maps.shape[:2], -1).argmax(axis=-1)
+            places = np.stack(np.unravel_index(cells, maps.shape[2:]), axis=-1)
+            return self._posed(place, places, maps.shape[2:], maps.max(axis=(2, 3)))
 
         return FixedTarget(place.model, dense.value, self, cotangents, False, found, _about(dense))
 
@@ -98,7 +113,10 @@ class Point(Target):
             return weights[:, None]
 
         def found(y: NDArray[Any]) -> list[Target]:
-            return [self._named(place, y.shape[1])] * len(y)
+            lines = y[..., wide:], y[..., :wide]
+            places = np.stack([line.argmax(axis=-1) for line in lines], axis=-1)
+            sizes = tuple(line.shape[-1] for line in lines)
+            return self._posed(place, places, sizes, lines[0].max(axis=-1) + lines[1].max(axis=-1))
 
         reason = f"the columns are scored by {columns.name!r}, the rows by {rows.name!r}"
         return FixedTarget(model, _BOTH, self, cotangents, False, found, reason)
@@ -117,10 +135,22 @@ class Point(Target):
         except UnknownName:
             raise UnknownName("point", str(self.which), names or (), f"there are {', '.join(names or ())}") from None
 
-    def _named(self, place: Place, count: int) -> Target:
-        number = self._number(place, count)
-        name = label_of(number, _names(place, count))
-        return replace(self, which=number if name is None else name)
+    def _posed(
+        self, place: Place, cells: NDArray[np.int64], size: tuple[int, ...], scores: NDArray[Any]
+    ) -> list[Target]:
+        """For every sample, the target with all points. cells: (N, K, 2), row and column of `size`; scores: (N, K)."""
+        count = cells.shape[1]
+        number, names = self._number(place, count), _names(place, count)
+        name = label_of(number, names)
+        found: list[Target] = []
+        for row in range(len(cells)):
+            where = (cells[row] + 0.5) * np.divide(place.plane or size, size)
+            if place.geometries is not None:
+                where = place.geometries[row].to_original(where)
+            points = np.concatenate([where, scores[row].astype(np.float64)[:, None]], axis=1)
+            pose = Pose(points, None if names is None else tuple(names), number)
+            found.append(replace(self, which=number if name is None else name, pose=pose))
+        return found
 
 
 def _names(place: Place, count: int) -> Sequence[str] | None:

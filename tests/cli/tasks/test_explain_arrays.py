@@ -76,15 +76,26 @@ def test_two_pictures_are_explained_and_drawn_together(
     first, second = photos / "ramp.png", photos / "noise.png"
     given = {"b": first, "a": second}  # the picture fills the input that --with leaves
     result = run(
-        "explain", file, first, "--with", f"a={second}", "-m", "ablation,grad-cam", "-t", "element:y:1", "-o", out
-    )
+        "explain", file, first, "--with", f"a={second}", "-m", "ablation,grad-cam", "-t", "element:y:1", "-o", out,
+        "--threshold", 0.5,
+    )  # fmt: skip
     assert result.exit_code == 0, result.stderr
     for method in ("ablation", "grad-cam"):
         e = onnxray.explain(file, given, method, "element:y:1")
         np.testing.assert_array_equal(np.load(out / "ramp" / f"{method}.npy"), e.values)
         assert list(e.parts) == ["a", "b"]
-        assert files.read(out / "ramp" / f"{method}.png").shape[1] > 600
+        assert e.image is not None
+        left, right = files.read(second), files.read(first)
+        assert e.image.shape[:2] == (max(left.shape[0], right.shape[0]), left.shape[1] + right.shape[1])
+        np.testing.assert_array_equal(e.image[: right.shape[0], left.shape[1] :], right)
+        np.testing.assert_array_equal(files.read(out / "ramp" / f"{method}-overlay.png"), e.overlay(0.6))
+        assert files.read(out / "ramp" / f"{method}-mask.png").shape[:2] == e.image.shape[:2]
+    assert files.read(out / "ramp" / "sheet.png").shape[1] > 600
     (entry,) = json.loads((out / "manifest.json").read_text())["images"]
+    assert entry["size"] == list(e.image.shape[:2])
+    assert len(entry["geometry"]["parts"]) == 2
+    refused = run("explain", file, first, "--with", f"a={second}", "--crop", "0,0,8,8", "-o", out, "--force")
+    assert "--crop is about one image" in refused.stderr
     assert {tuple(found["parts"]) for found in entry["maps"]} == {("a", "b")}
 
 

@@ -79,18 +79,87 @@ def test_superpixels_stay_in_their_image(parse: Parse) -> None:
 
 def test_pictures_and_batches(parse: Parse) -> None:
     photos = RNG.integers(0, 256, (2, 20, 24, 3), np.uint8)
-    model = onnxray.load(pair(parse), mean=127.5, std=127.5)
+    model = onnxray.load(pair(parse), mean=127.5, std=127.5, size=16)
     e = onnxray.explain(model, {"a": photos[0], "b": photos[1]}, "gradient")
     assert e.image is not None
-    assert e.image.shape == (16, 32, 3)
-    assert not [text for text in e.warnings if "ready tensor" in text]
+    np.testing.assert_array_equal(e.image, np.concatenate(photos, axis=1))
+    assert e.heatmap.shape == (20, 48)
+    for name, left in (("a", 0), ("b", 24)):
+        one = onnxray.load(pair(parse), mean=127.5, std=127.5, input=name)
+        due = onnxray.explain(one, {"a": photos[0], "b": photos[1]}, "gradient").heatmap
+        np.testing.assert_allclose(e.heatmap[:, left : left + 24], due, rtol=1e-4, atol=1e-6)
+    for method in ("gradient", "grad-cam"):
+        e = onnxray.explain(model, {"a": photos[0], "b": photos[1]}, method)
+        assert not [text for text in e.warnings if "ready tensor" in text]
     several = onnxray.explain(pair(parse), {"a": np.repeat(A, 3, 0), "b": np.repeat(B, 3, 0)}, "layer-cam")
     assert len(several) == 3
     np.testing.assert_allclose(several[2].parts["a"], several[0].parts["a"], rtol=1e-5)
 
 
-def test_images_that_differ(parse: Parse) -> None:
-    assert input_set(pair(parse, second="float[N, 3, 16, 8] b")) is None
+SMALLER, DEPTH = RNG.standard_normal((1, 3, 12, 10)).astype(np.float32), A[:, :1, :10]
+
+
+def with_depth(parse: Parse) -> onnxray.Model:
+    """The product of what is found in an image and in a depth map of another size."""
+    proto = parse(
+        "m (float[N, 3, 16, 16] a, float[N, 1, 10, 16] b) => (float[N, M] y) { c = Conv <pads = [1, 1, 1, 1]> (a, w)  r = Relu (c)  "
+        "e = Conv <pads = [1, 1, 1, 1]> (b, v)  s = Relu (e)  g = GlobalAveragePool (r)  h = GlobalAveragePool (s)  "
+        "f = Flatten (g)  i = Flatten (h)  d = Mul (f, i)  y = ReduceSum (d, axis) }",
+        w=KERNEL,
+        v=KERNEL[:, :1],
+        axis=np.int64([1]),
+    )
+    return onnxray.load(proto, answer="number")
+
+
+@pytest.mark.parametrize("method", ["gradient", "input-x-gradient", "occlusion", "grad-cam", "hires-cam"])
+@pytest.mark.parametrize(("kind", "opset"), [("size", 9), ("size", 18), ("depth", 18)])
+def test_images_that_differ_are_explained_together(method: str, kind: str, opset: int, parse: Parse) -> None:
+    model = with_depth(parse) if kind == "depth" else pair(parse, opset, "float[N, 3, 12, 10] b")
+    second = DEPTH if kind == "depth" else SMALLER
+    e = onnxray.explain(model, {"a": A, "b": second}, method)
+    assert e.inputs == ("a", "b")
+    assert not e.warnings
+    for name, given in (("a", A), ("b", second)):
+        one = onnxray.explain(onnxray.load(model, input=name), {"a": A, "b": second}, method)
+        due = one.values
+        if e.parts[name].shape != due.shape:  # cells of several sizes: maps over the model's planes
+            due = one.heatmap
+        np.testing.assert_allclose(e.parts[name], due, rtol=1e-5, atol=1e-7)
+        assert due.shape[-2:] == given.shape[-2:] or method.endswith("cam") or method == "occlusion"
+
+
+def test_images_that_differ_move_together(parse: Parse) -> None:
+    e = onnxray.explain(with_depth(parse), {"a": A, "b": DEPTH}, "integrated-gradients")
+    assert {name: part.shape for name, part in e.parts.items()} == {"a": (3, 16, 16), "b": (1, 10, 16)}
+    assert sum(float(part.sum()) for part in e.parts.values()) == pytest.approx(e.score, rel=1e-3)
+
+
+@pytest.mark.parametrize("method", ["gradient", "grad-cam"])
+def test_heat_lies_on_the_pixels_of_each_image(method: str, parse: Parse) -> None:
+    first = RNG.integers(0, 256, (20, 24, 3), np.uint8)
+    second = RNG.integers(0, 256, (15, 40, 3), np.uint8)
+    given = {"a": first, "b": second}
+    card = {"mean": 127.5, "std": 127.5, "resize": "letterbox"}
+    e = onnxray.explain(onnxray.load(pair(parse, second="float[N, 3, 12, 10] b"), **card), given, method)
+    assert e.image is not None
+    assert e.image.shape == (20, 64, 3)
+    assert (e.image[15:, 24:] == 255).all()
+    for name, left, (height, width) in (("a", 0, (20, 24)), ("b", 24, (15, 40))):
+        one = onnxray.load(pair(parse, second="float[N, 3, 12, 10] b"), input=name, **card)
+        due = onnxray.explain(one, given, method).heatmap
+        np.testing.assert_allclose(e.heatmap[:height, left : left + width], due, rtol=1e-4, atol=1e-6)
+    assert not e.heatmap[15:, 24:].any()
+    assert e.overlay().shape == (20, 64, 3)
+
+
+def test_what_is_no_set(parse: Parse) -> None:
+    assert input_set(pair(parse, second="float[N, 3, 16, 8] b")) is not None
+    maps = parse(
+        "m (float[N, 3, 16, 16] a, float[N, 32, 4, 4] b) => (float[N, 32, 4, 4] y) { c = Conv <strides = [4, 4]> (a, w)  y = Add (c, b) }",
+        w=np.zeros((32, 3, 4, 4), np.float32),
+    )
+    assert input_set(onnxray.load(maps)) is None  # features are no picture
     with pytest.raises(ShapeError, match="differ in their shapes"):
         onnxray.explain(pair(parse), {"a": np.repeat(A, 2, 0), "b": B}, "gradient")
 

@@ -12,6 +12,7 @@ import onnxray
 from onnxray import Target
 from onnxray.engine.detection.shapes import PERSON
 from onnxray.engine.errors import TargetError
+from onnxray.engine.targets.kinds.point import Point
 
 Parse = Callable[..., onnx.ModelProto]
 RNG = np.random.default_rng(3)
@@ -71,6 +72,34 @@ def test_columns_and_rows_are_added(parse: Parse) -> None:
     assert e.score == pytest.approx(sum(p.score for p in parts), rel=1e-6)
     with pytest.raises(TargetError, match="the sum of two outputs"):
         onnxray.explain(model, X[:1], "gradient", "logit:point:5")
+
+
+def test_all_points_lie_on_the_pixels_of_the_image(parse: Parse) -> None:
+    """A photo twice as large as the model's plane: peaks of heat maps at half the plane's size, and of SimCC's lines."""
+    photo = np.zeros((24, 32, 3), np.uint8)
+    photo[9, 21] = 255
+    w = np.zeros((3, 3, 1, 1), np.float32)
+    w[1, 0] = 1
+    maps = parse(
+        """m (float[N, 3, 12, 16] image) => (float[N, 3, 6, 8] y) {
+             c = Conv (image, w)  y = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (c) }""",
+        w=w,
+    )
+    lines = parse(
+        """m (float[N, 3, 12, 16] image) => (float[N, 3, 16] columns, float[N, 3, 12] rows) {
+             c = Conv (image, w)  columns = ReduceMax <axes = [2], keepdims = 0> (c)  rows = ReduceMax <axes = [3], keepdims = 0> (c) }""",
+        opset=17,
+        w=w,
+    )
+    for proto, due in ((maps, (10.0, 22.0)), (lines, (9.0, 21.0))):
+        model = onnxray.load(proto, size=[12, 16], mean=0, std=255, resize="stretch", labels=["a", "b", "c"])
+        e = onnxray.explain(model, photo, "gradient", "point:b")
+        assert isinstance(e.target, Point)
+        assert e.target.pose is not None
+        assert (e.target.pose.names, e.target.pose.number) == (("a", "b", "c"), 1)
+        assert e.target.pose.points.shape == (3, 3)
+        assert tuple(e.target.pose.points[1, :2]) == due  # the middle of the cell that the pixel is in
+        assert e.target.pose.points[1, 2] == pytest.approx(e.score)
 
 
 def test_refusals(parse: Parse) -> None:
