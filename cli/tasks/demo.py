@@ -96,6 +96,7 @@ def _write_site(run: Run, options: DemoOptions, model: Model, write_pages: Pages
         steps=_STEPS,
         side=_SIDE,
         diverse=False,
+        coarse=False,
         name=_title(options.model),
     )
     try:

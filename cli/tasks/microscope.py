@@ -24,7 +24,19 @@ from .site.folder import (
     write_json,
 )
 from .site.missing import Due, missing_in
-from .site.plan import COARSE, COLUMNS, KINDS, Piece, SiteLayer, first_pieces, of_shard, pieces, site_layers, superseded
+from .site.plan import (
+    COARSE,
+    COLUMNS,
+    DIVERSE,
+    KINDS,
+    Piece,
+    SiteLayer,
+    first_pieces,
+    of_shard,
+    pieces,
+    site_layers,
+    superseded,
+)
 
 if TYPE_CHECKING:
     from ...engine.graph.model import Model
@@ -53,9 +65,10 @@ _COARSE_SHARE, _PAGE, _PAGES_SHARE = 0.5, 0.004, 1 / 3
 class MicroscopeOptions:
     """What `onnxray microscope` is asked for, in the words of the command line.
 
-    model: a path, a name, or a Model. units: a text such as "0-15". time: seconds for pictures, None for no limit.
-    shard: (I, N), counted from 1. live: folder of onnxruntime-web, for a live page. examples: a result of `top`,
-    in place of looking at `images`. name: of the model, on the pages; by default that of its file.
+    model: a path, a name, or a Model. units: a text such as "0-15". coarse: make coarse pictures of all units first.
+    time: seconds for pictures, None for no limit. shard: (I, N), counted from 1. live: folder of onnxruntime-web, for a
+    live page. examples: a result of `top`, in place of looking at `images`. name: of the model, on the pages; by
+    default that of its file.
     """
 
     model: Any
@@ -68,6 +81,7 @@ class MicroscopeOptions:
     side: int = 96
     seed: int = 0
     diverse: bool = True
+    coarse: bool = True
     time: float | None = None
     shard: tuple[int, int] = (1, 1)
     live: Path | None = None
@@ -185,7 +199,9 @@ class _Work:
         if options.shard[0] == 1 and files and read_survey(self.folder) is None:
             check_readable(files, card_or_none(model, quiet=True))
         write_json(self.folder / LINKS, links_of(model, layers), dense=True)
-        kinds = KINDS if options.diverse else KINDS[:-1]
+        kinds = [kind for kind in KINDS if kind != DIVERSE or options.diverse]
+        if not options.coarse:
+            kinds.remove(COARSE)
         mine = of_shard(pieces(layers, kinds), options.shard)
         brush = Brush(model, options.steps, options.side, options.seed, runtime, self.late)
         if options.shard[0] == 1:

@@ -191,13 +191,18 @@ class Explanation:
             return self.size or (0, 0)
         return self.map.shape[0], self.map.shape[1]
 
+    @property
+    def _step(self) -> int:
+        """Rows of a band."""
+        height, width = self._height_width
+        return height if height * width <= _WHOLE or self.geometry is None else max(1, _WHOLE // width)
+
     def bands(self, unseen: float = 0.0) -> Iterator[tuple[slice, NDArray[np.float32]]]:
         """The heatmap some rows at a time, (rows, float32 (rows, W)): an image may be too large for all its values.
 
         unseen: the value of pixels that the model does not see. Raises MethodError as `heatmap` does.
         """
-        height, width = self._height_width
-        step = height if height * width <= _WHOLE or self.geometry is None else max(1, _WHOLE // width)
+        height, step = self._height_width[0], self._step
         for start in range(0, height, step):
             stop = min(height, start + step)
             yield slice(start, stop), self._on_image(unseen, (start, stop))
@@ -213,10 +218,16 @@ class Explanation:
 
         if self.map is None:
             self._on_image(0.0)  # raises
-        clipped = self.display == "positive" and any((heat > 0).any() for _, heat in self.bands(0.0))
+        # It is gone through several times: in one piece, where that is not too large, it is made once.
+        whole = [heat for _, heat in self.bands(0.0)] if self._step >= self._height_width[0] else None
+
+        def heats() -> Iterator[NDArray[np.float32]]:
+            return (heat for _, heat in self.bands(0.0)) if whole is None else iter(whole)
+
+        clipped = self.display == "positive" and any((heat > 0).any() for heat in heats())
 
         def parts() -> Iterator[NDArray[np.float32]]:
-            return (np.maximum(heat, 0) if clipped else heat for _, heat in self.bands(0.0))
+            return (np.maximum(heat, 0) if clipped else heat for heat in heats())
 
         if self.reduce != "none":
             low, high = normalize.percentile_of_parts(parts, PERCENTILE)
