@@ -145,7 +145,7 @@ def _layer(site: SiteView, layer: LayerView, before: LayerView | None, after: La
 
 
 def _lead_of(layer: LayerView, what: str) -> str:
-    cropped = sum(unit.strongest is None and bool(unit.crops) for unit in layer.units)
+    cropped = any(unit.strongest is None and unit.tile is not None for unit in layer.units)
     if not layer.drawn:
         return f"There are no optimised pictures{': what each sees of its strongest image.' if cropped else '.'}"
     text = f"Images optimised to excite each of the {what}"

@@ -57,8 +57,11 @@ class UnitView:
 
     @property
     def tile(self) -> Sprite | None:
-        """What stands for the unit in grids: its optimised picture, or what it sees of its strongest image."""
-        return self.strongest or (self.crops[0] if self.crops else None)
+        """What stands for the unit in grids: its optimised picture, or what it sees of its strongest image; None where
+        it has neither, or the same value for all images, so that none of them says more of it than another.
+        """
+        varies = self.numbers.get("highest") != self.numbers.get("lowest")
+        return self.strongest or (self.crops[0] if self.crops and varies else None)
 
 
 @dataclass(frozen=True)
@@ -194,7 +197,7 @@ def _layer(
         units.append(
             UnitView(
                 number,
-                str(label) if label else f"unit {number}",
+                str(label) if label else f"{'class' if entry['classes'] else 'unit'} {number}",
                 best[0] if best else None,
                 _first(found[WEAKEST], number),
                 found[DIVERSE].get(number, ()),
