@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ..parameters import options
+from ..parameters import line, options
 from ..parameters.inputs import finish
 from ..terminal.echo import echo, echo_json
 from ..terminal.help import Command
@@ -22,6 +22,7 @@ from ..terminal.help import Command
     "--batch", type=click.IntRange(min=1), default=8, show_default=True, metavar="N", help="Maximum batch size."
 )
 @options.feeds
+@line.rules
 @options.selection
 @options.common(None, resume=True)
 def command(common: options.Common, **asked: Any) -> None:
@@ -30,7 +31,8 @@ def command(common: options.Common, **asked: Any) -> None:
     Probabilities are the softmax of the model's logits, or their sigmoid where classes are independent or one number
     stands for two. Models that answer with numbers have them printed. Detectors have their boxes printed, the most
     certain first, as probability, class and y0,x0,y1,x1 in pixels of the image; with --output they are drawn, and
-    --detector threshold=0.4,nms=0.5 says which. Preprocessing comes from the model's card.
+    --detector threshold=0.4,nms=0.5 says which. With --when only images for which the rule holds are printed; JSON and
+    the manifest have all, and say whether it holds. Preprocessing comes from the model's card.
     """
     from ..tasks.predict import PredictOptions, as_text, predict
 

@@ -66,10 +66,16 @@ def inspection(f: F) -> F:
     stack: Any = option("--mm-per-pixel", type=kind, metavar="MM", help=text)(command)
     text = "Mask of a part, white on black: measures the share of the heat on it and the distance of the peak from it."
     stack = option("--part", type=click.Path(path_type=Path), metavar="FILE", help=text)(stack)
+    decorated: F = rules(stack)
+    return decorated
+
+
+def rules(f: F) -> F:
+    """--when and --memory, as `when` and `memory`."""
     text = "Memory of good images: what `onnxray novelty fit` wrote."
-    stack = option("--memory", type=click.Path(path_type=Path), metavar="FILE", help=text)(stack)
+    stack: Any = option("--memory", type=click.Path(path_type=Path), metavar="FILE", help=text)(f)
     text = (
-        "Explain only images for which this holds: \"label != 'clean' and score > 0.6\". Names: label, score, "
+        "Take only images for which this holds: \"label != 'clean' and score > 0.6\". Names: label, score, "
         "scores['crack'], index, margin, entropy, path; with --memory also novelty."
     )
     decorated: F = option("--when", metavar="RULE", help=text)(stack)

@@ -19,7 +19,7 @@ from ..sources.source import ALL, Selection
 from ..terminal.words import as_options
 from . import compared
 from .explain_entries import about_of, decisive_of, entry_of, file_name, fits_ranges, left_out_of_all, summary
-from .inspecting import Judge, judge_of
+from .inspecting import judge_of
 from .measures import Measures, asked_measures
 from .over_images import Outcome, Pixels, over_images, side_by_side
 from .ranges import SHARED, Ranges
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ...engine.evaluate.trust import Trust
     from ...engine.graph.model import Model
     from ...engine.methods.registry import Method
+    from ...engine.pipeline.judge import Judge
     from ...engine.preprocess.card import Card
     from ...engine.targets.target import Target
     from ..figures.boxes import BoxSheet
@@ -103,7 +104,7 @@ def explain(options: ExplainOptions) -> Run:
     if fed_too and not options.layers:
         compared.refuse_crop(model, options.selection)
     # What is wrong with a rule or a mask is known before a folder is made.
-    judge = judge_of(model, card, options.inspection, runtime)
+    judge = judge_of(model, card, options.inspection.when, options.inspection.memory, runtime)
     measures = asked_measures(options.threshold, options.inspection)
     examine = examine_with(model, card, methods, options, runtime)
     with (

@@ -13,7 +13,7 @@ from ..parameters.methods import BOXES, DEFAULT, chosen_methods
 from ..sources.source import ALL, Selection
 from .drifting import Drifting, drifting_of
 from .explain import of_boxes, target_of
-from .inspecting import Judge, judge_of
+from .inspecting import judge_of
 from .measures import Measures, measures_of
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ...engine.graph.model import Model
     from ...engine.methods.registry import Method
     from ...engine.pipeline.drift import Look
+    from ...engine.pipeline.judge import Judge
     from ...engine.preprocess.card import Card
     from ...engine.targets.target import Target
     from ..parameters.options import Common
@@ -116,7 +117,7 @@ def work_of(options: LineOptions, workers: int, runtime: dict[str, Any], keep: P
     usual = BOXES if of_boxes(model, options.targets) else DEFAULT
     methods, _ = chosen_methods(options.methods or (usual,), options.settings)
     card = card_of(model, options.common.quiet)
-    judge = judge_of(model, card, options.inspection, runtime)
+    judge = judge_of(model, card, options.inspection.when, options.inspection.memory, runtime)
     targets = [target_of(text, model, card) for text in options.targets]
     measures = measures_of(options.threshold, options.inspection)
     drifting = drifting_of(model, options.drift, runtime, keep)

@@ -8,6 +8,7 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...engine.errors import ImageError
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from ...engine.graph.model import Model
     from ...engine.inspect.answer import Answer
+    from ...engine.pipeline.judge import Judge
+    from ...engine.predict import Prediction
     from ...engine.preprocess.card import Card
     from ..figures.parts import Section
     from ..files.output import Output
@@ -45,6 +48,8 @@ class PredictOptions:
     output: Output | None
     common: Common
     selection: Selection = ALL
+    when: str | None = None
+    memory: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -86,12 +91,15 @@ def predict(options: PredictOptions) -> Predictions:
     decisive = {"top": options.top, "batch": options.batch, **common.runtime}
     decisive |= {"with": sorted(options.feeds)} if options.feeds else {}
     decisive |= options.selection.to_mapping()
+    decisive |= {"when": options.when} if options.when is not None else {}
+    decisive |= {"memory": str(options.memory)} if options.memory is not None else {}
+    judge = _judge(options, model, card, finds_boxes)
     run = Run(options.output, "predict", decisive, about, images.paths) if options.output else None
     with run or contextlib.nullcontext(), Progress(len(images), quiet=common.quiet, bar=common.progress) as bar:
         if card is None:
             entries = predict_arrays(options, model, answer, images.paths, run, bar)
         else:
-            work: BatchPrediction | BoxPrediction = BatchPrediction(model, card, answer, options, bar)
+            work: BatchPrediction | BoxPrediction = BatchPrediction(model, card, answer, options, bar, judge)
             if table is not None:
                 work = BoxPrediction(model, card, table, options, run)
             found = over_batches(run, bar, images, work.several, work.size, _fits, card=card)
@@ -111,6 +119,7 @@ class BatchPrediction:
     answer: Answer
     options: PredictOptions
     bar: Progress
+    judge: Judge | None = None
 
     def __post_init__(self) -> None:
         self._alone = not self.card.batched
@@ -121,9 +130,13 @@ class BatchPrediction:
 
     def several(self, images: Sequence[ReadImage]) -> list[Entry]:
         """The entries of images, in order."""
-        values = self._scores([self._read(image) for image in images])
-        found = _numbers(values, self.answer) if self.answer.kind == "number" else self._classes(values)
-        return [self._entry(image, results) for image, results in zip(images, found, strict=True)]
+        seen = [self._read(image) for image in images]
+        answers = self._answers(self._scores(seen))
+        judged = self._judged(answers, seen, [str(image.path) for image in images])
+        return [
+            self._entry(image, {**_results(answer, self.options.top), **fields})
+            for image, answer, fields in zip(images, answers, judged, strict=True)
+        ]
 
     def _read(self, image: ReadImage) -> Pixels:
         """The part of an image that is asked for; 12 bits in a 16-bit picture are read as such, which is said."""
@@ -134,11 +147,23 @@ class BatchPrediction:
             self.bar.say(f"{str(image.path)!r}: {as_options(note)}")
         return pixels
 
-    def _classes(self, values: NDArray[Any]) -> list[dict[str, Any]]:
+    def _answers(self, values: NDArray[Any]) -> list[Prediction]:
+        from ...engine.pipeline.judge import ALL_CLASSES
+        from ...engine.predict import Prediction
         from ...engine.targets.classify import best
 
-        rows = best(values, self.answer, self.card.labels, self.options.top, finite=False)
-        return [{"top": [plain_guess(guess) for guess in row]} for row in rows]
+        if self.answer.kind == "number":
+            return [Prediction((), row) for row in self.answer.rows(values)]
+        most = self.options.top if self.judge is None else ALL_CLASSES
+        return [Prediction(tuple(row)) for row in best(values, self.answer, self.card.labels, most, finite=False)]
+
+    def _judged(self, answers: Sequence[Prediction], seen: Sequence[Pixels], paths: list[str]) -> list[dict[str, Any]]:
+        """What the rule says of images, for their entries."""
+        if self.judge is None:
+            return [{}] * len(answers)
+        found = self.judge.judged(answers, seen, paths)
+        kept = ("novelty",) if self.judge.memory is not None else ()
+        return [{**{name: f["prediction"][name] for name in kept}, "holds": holds} for f, holds in found]
 
     def _entry(self, image: ReadImage, results: dict[str, Any]) -> Entry:
         """An image whose scores are no numbers fails alone: the rest of its batch is done."""
@@ -208,6 +233,24 @@ def _shown_as(about: Mapping[str, Any]) -> str:
     return "; ".join(f"{name}: {about[name]}" for name in ("probabilities", "numbers", "boxes") if name in about)
 
 
+def _judge(options: PredictOptions, model: Model, card: Card | None, finds_boxes: bool) -> Judge | None:
+    """The judge of --when; None without it. Raises what `judge_of` raises, ImageError where rules are about nothing."""
+    from .inspecting import judge_of
+
+    if options.when is None and options.memory is None:
+        return None
+    if card is None or finds_boxes:
+        what = "the model finds boxes" if finds_boxes else "arrays are given"
+        raise ImageError(f"--when and --memory are about the classes or numbers of images, and {what}: leave them out")
+    return judge_of(model, card, options.when, options.memory, options.common.runtime)
+
+
+def _results(answer: Prediction, top: int) -> dict[str, Any]:
+    if answer.numbers is not None:
+        return {"numbers": [float(number) for number in answer.numbers]}
+    return {"top": [plain_guess(guess) for guess in answer.top[:top]]}
+
+
 def _numbers(values: NDArray[Any], answer: Answer) -> list[dict[str, Any]]:
     return [{"numbers": [float(number) for number in row]} for row in answer.rows(values)]
 
@@ -229,7 +272,7 @@ def as_text(predictions: Predictions) -> str:
     """The classes of every image, best first, and what the scores are; nothing if no image is done."""
     blocks = []
     for entry in predictions.entries:
-        if entry["status"] != "done":
+        if entry["status"] != "done" or not entry.get("holds", True):
             continue
         for name, found in _each(entry):
             lines = [one_line(name)]
@@ -247,7 +290,7 @@ def write_csv(entries: Sequence[Entry]) -> str:
     """A line for each class of each image, best first."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    named = [each for entry in entries for each in _each(entry)]
+    named = [each for entry in entries if entry.get("holds", True) for each in _each(entry)]
     if any("boxes" in found for _, found in named):
         table.writerows(
             [boxes.COLUMNS, *(row for name, found in named if "boxes" in found for row in boxes.rows(name, found))]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ import numpy as np
 from ...kernels.threads import available
 from ..attribution.explanation import Explanation, with_source
 from ..attribution.explanations import Explanations
-from ..attribution.inputs import CARD_OPTIONS, example_input
+from ..attribution.inputs import CARD_OPTIONS, example_input, read_labels_of
 from ..attribution.photos import card_of, photos_of
 from ..attribution.problem import Problem
 from ..errors import CardError, MethodError, ModelError, OnnxrayError, ShapeError, TargetError
@@ -22,10 +24,12 @@ from ..inspect.layers import Layer
 from ..inspect.signature import image_input
 from ..load import load
 from ..methods.registry import Method, make
+from ..novelty.memory import Novelty
 from ..preprocess.card import Card
 from ..runtime.providers import resolve_providers
 from ..targets.target import Target
 from .flow import Flow, Sizes, Stages
+from .judge import Judge, judge_of
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,10 @@ class Pipeline(Flow[Any]):
     workers: threads of inference. queue: how many images wait besides those in work; `submit` waits, or raises Busy,
         when there is no place for another one. batch: how many images run together, at most; a batch forms of what is
         there, and the first image waits for others for `max_delay_ms` milliseconds at most.
+    when: a rule such as "label != 'clean' and score > 0.6": an image for which it does not hold is not explained, and
+        its result is an `Unexplained`, which `render` does not get. It knows label, score, scores, index, margin,
+        entropy, path, and with `memory`, what `Novelty.fit` made or the path of its file, novelty. What it knew of an
+        image is `prediction` in the explanation's `details`.
     render: what makes the ticket's result of an explanation, in a thread of its own, such as `lambda e: e.overlay()`.
     warm: whether the model is run once at the start, so that the first image takes no longer than the others.
     options: those of `explain`. `threads`, of one run, is by default the number of processors divided by `workers`:
@@ -60,7 +68,7 @@ class Pipeline(Flow[Any]):
     ends by an exception or Ctrl-C, only what is in work.
 
     Raises UnknownName, MethodError, TargetError, CardError, ModelError, GradientError and its subclasses for what is
-    asked for, ShapeError for numbers that make no pipeline.
+    asked for, RuleError and OutputError for a rule and its memory, ShapeError for numbers that make no pipeline.
     """
 
     def __init__(
@@ -74,16 +82,32 @@ class Pipeline(Flow[Any]):
         queue: int = 8,
         batch: int = 1,
         max_delay_ms: float = 5.0,
+        when: str | None = None,
+        memory: Novelty | str | os.PathLike[str] | None = None,
         render: Callable[[Any], Any] | None = None,
         warm: bool = True,
         decode: Callable[[Any], Given] | None = None,
         **options: Any,
     ) -> None:
         sizes = Sizes(workers, queue, batch, max_delay_ms)
-        work = Explaining.of(model, method, target, layer, workers, options)
+        work = Explaining.of(model, method, target, layer, workers, options).judging(when, memory)
         if warm:
             work.warm(batch, render)
-        super().__init__(Stages(work.several, decode or Given, render, work.group), sizes)
+        shown = render if render is None or when is None else functools.partial(_if_explained, render)
+        super().__init__(Stages(work.several, decode or Given, shown, work.group), sizes)
+
+
+@dataclass(frozen=True)
+class Unexplained:
+    """An image for which a pipeline's rule does not hold. prediction: label, index, score, margin and entropy, with a
+    memory also novelty; source: its file."""
+
+    prediction: Mapping[str, Any]
+    source: str | None = None
+
+
+def _if_explained(render: Callable[[Any], Any], found: Any) -> Any:
+    return found if isinstance(found, Unexplained) else render(found)
 
 
 @dataclass(frozen=True)
@@ -101,6 +125,7 @@ class Explaining:
     at: str | None
     card: Card | None
     photos: bool
+    judge: Judge | None = None
 
     @classmethod
     def of(
@@ -123,8 +148,27 @@ class Explaining:
         alone = not (self.photos and isinstance(given.value, np.ndarray) and photos_of(self.model, given.value))
         return id(given) if alone else "photos"
 
-    def several(self, given: Sequence[Given]) -> list[Explanation | Explanations]:
-        """The explanations of each image. Raises what `explain` raises."""
+    def judging(self, when: str | None, memory: Novelty | str | os.PathLike[str] | None) -> Explaining:
+        """The same, of images for which a rule holds. Raises what `judge_of` raises."""
+        if when is None and memory is None:
+            return self
+        labels = read_labels_of(self.model) if self.card is None else self.card.labels
+        running = {"providers": self.runtime.providers, "threads": self.runtime.threads}
+        return replace(self, judge=judge_of(self.model, labels, when, memory, running))
+
+    def several(self, given: Sequence[Given]) -> list[Any]:
+        """The explanations of each image, or `Unexplained`. Raises what `explain` raises."""
+        if self.judge is None:
+            return list(self._explained(given))
+        judged = self.judge.several([one.value for one in given], [one.source or "" for one in given])
+        held = [one for one, (_, holds) in zip(given, judged, strict=True) if holds]
+        found = iter(self._explained(held) if held else [])
+        return [
+            _with(next(found), fields["prediction"]) if holds else Unexplained(fields["prediction"], one.source)
+            for one, (fields, holds) in zip(given, judged, strict=True)
+        ]
+
+    def _explained(self, given: Sequence[Given]) -> list[Explanation | Explanations]:
         if len(given) == 1:
             return [_named(given[0], self._solved(given[0].value))]
         found = list(self._solved([one.value for one in given]))
@@ -145,6 +189,8 @@ class Explaining:
         for count in dict.fromkeys((1, batch if self.photos else 1)):
             problem = self._problem(zeros if count == 1 else [zeros] * count)
             try:
+                if self.judge is not None:
+                    self.judge.several([zeros] * count, ["image.png"] * count)
                 found = solve(problem, self.method)
             except (ShapeError, TargetError):
                 continue
@@ -188,6 +234,13 @@ def _threads(providers: Any, workers: int) -> int | None:
     if resolve_providers(providers) != ("CPUExecutionProvider",):
         return None
     return max(1, available() // workers)
+
+
+def _with(found: Any, prediction: Mapping[str, Any]) -> Any:
+    """With what a rule knew of the image."""
+    if isinstance(found, Explanation):
+        return replace(found, details={**found.details, "prediction": dict(prediction)})
+    return Explanations([_with(part, prediction) for part in found])
 
 
 def _named(given: Given, found: Any) -> Any:

@@ -239,3 +239,41 @@ def test_scores_that_are_no_numbers(
         done = run("predict", model, photo, "-q", *extra)
         assert done.exit_code == 1
         assert done.stderr.startswith(f"onnxray: error: {str(photo)!r}: the model's scores are NaN or infinite")
+
+
+def test_only_images_for_which_a_rule_holds(
+    run: Callable[..., Result], model: Path, photos: Path, tmp_path: Path
+) -> None:
+    scores = {path.name: float(expected(model, path).max()) for path in sorted(photos.iterdir())}
+    limit = sorted(scores.values())[1]
+    rule, out = (
+        ("--when", f"score >= {limit - 1e-6} and label in ['red', 'green', 'blue', 'gray', 'none']"),
+        tmp_path / "o",
+    )
+    wanted = {name: score >= limit for name, score in scores.items()}
+    found = json.loads(run("predict", model, photos, *rule, "--top", 1, "--json").stdout)["images"]
+    assert {Path(entry["path"]).name: entry["holds"] for entry in found} == wanted
+    assert all(len(entry["top"]) == 1 for entry in found)
+    done = run("predict", model, photos, *rule, "-o", out)
+    assert [Path(line).name for line in done.stdout.splitlines() if line.endswith(".png")] == [
+        name for name, held in wanted.items() if held
+    ]
+    rows = list(csv.DictReader((out / "predictions.csv").read_text().splitlines()))
+    assert {Path(row["image"]).name for row in rows} == {name for name, held in wanted.items() if held}
+    assert run("predict", model, photos, *rule, "-o", out, "--resume").stdout == done.stdout
+
+
+def test_rules_that_are_wrong(
+    run: Callable[..., Result], model: Path, photos: Path, tmp_path: Path, parse: Callable[..., Any]
+) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((1, 3, 16, 16), np.float32))
+    for options, words in (
+        ((photos, "--when", "scor > 1"), "no name of a rule named 'scor'"),
+        ((photos, "--memory", "m.npz"), "--memory has no effect without --when"),
+        ((photos, "--when", "novelty > 1", "--memory", tmp_path / "m.npz"), "there is no memory"),
+        ((tmp_path / "x.npy", "--when", "score > 1"), "arrays are given"),
+    ):
+        done = run("predict", model, *options)
+        assert done.exit_code == 1
+        assert words in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,8 @@ import onnx
 import pytest
 
 import onnxray
-from onnxray.engine.errors import ImageError, MethodError, ShapeError, TargetError, UnknownName
+from onnxray.engine.errors import ImageError, MethodError, ModelError, RuleError, ShapeError, TargetError, UnknownName
+from onnxray.engine.pipeline.pipeline import Unexplained
 
 
 @pytest.fixture(scope="module")
@@ -122,3 +124,52 @@ def test_what_is_wrong_is_known_before_the_first_image(
 ) -> None:
     with pytest.raises(error):
         onnxray.Pipeline(model, **options)
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_rule_says_what_is_explained(model: onnxray.Model, photos: list[np.ndarray], batch: int) -> None:
+    scores = [prediction.probability for prediction in onnxray.predict(model, photos)]
+    limit = float(np.median(scores))
+    with onnxray.Pipeline(
+        model, when=f"score > {limit}", batch=batch, max_delay_ms=200, render=lambda e: e
+    ) as pipeline:
+        results = list(pipeline.map(photos))
+    assert {type(found) for found in results} == {onnxray.Explanation, Unexplained}
+    for found, photo, score in zip(results, photos, scores, strict=True):
+        assert isinstance(found, onnxray.Explanation) == (score > limit)
+        if isinstance(found, Unexplained):
+            assert found.prediction["score"] == pytest.approx(score, abs=1e-6)
+        else:
+            wanted = onnxray.explain(model, photo)
+            assert np.abs(found.values - wanted.values).max() <= 1e-5 * np.abs(wanted.values).max()
+            about = found.details["prediction"]
+            assert (str(about["index"]), about["score"]) == (str(wanted.target), pytest.approx(score, abs=1e-6))
+            assert json.loads(json.dumps(found.manifest()))["details"]["prediction"]["label"] == about["label"]
+
+
+def test_a_rule_knows_the_novelty_of_a_memory(model: onnxray.Model, photos: list[np.ndarray], tmp_path: Path) -> None:
+    memory = onnxray.Novelty.fit(model, photos, rows=30)
+    path = memory.save(tmp_path / "memory.npz")
+    given = [photos[0], np.zeros((80, 120, 3), np.uint8)]
+    novelty = [found.score for found in memory.score(given)]
+    for known in (memory, path):
+        with onnxray.Pipeline(model, when=f"novelty > {np.mean(novelty)}", memory=known) as pipeline:
+            results = list(pipeline.map(given))
+        assert [isinstance(found, onnxray.Explanation) for found in results] == [n > np.mean(novelty) for n in novelty]
+        found = {type(one): one for one in results}
+        about = found[Unexplained].prediction, found[onnxray.Explanation].details["prediction"]
+        np.testing.assert_allclose(sorted(names["novelty"] for names in about), sorted(novelty), rtol=1e-5)
+
+
+def test_wrong_rules_are_known_before_the_first_image(
+    model: onnxray.Model, cnn: onnx.ModelProto, photos: list[np.ndarray]
+) -> None:
+    memory = onnxray.Novelty.fit(model, photos, rows=30)
+    with pytest.raises(UnknownName, match="scor"):
+        onnxray.Pipeline(model, when="scor > 0.5")
+    with pytest.raises(UnknownName, match="novelty"):
+        onnxray.Pipeline(model, when="novelty > 0.5")
+    with pytest.raises(RuleError, match="memory= has no effect without when="):
+        onnxray.Pipeline(model, memory=memory)
+    with pytest.raises(ModelError, match="another model"):
+        onnxray.Pipeline(cnn, when="novelty > 0.5", memory=memory)
