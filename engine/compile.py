@@ -27,7 +27,18 @@ from .graph.split import expose
 from .inspect.layers import Layer, layer_names
 from .load import load
 from .methods.registry import Method, make
-from .novelty.emit import MAP, SCORE, emit_novelty
+from .novelty.emit import (
+    ANOMALIB,
+    MAP,
+    OUTPUTS,
+    OWN,
+    PRED_LABEL,
+    PRED_MASK,
+    PRED_SCORE,
+    SCORE,
+    as_anomalib,
+    emit_novelty,
+)
 from .novelty.memory import Novelty, check_model
 from .optimize.loops.request import optimisation
 from .preprocess.card import Card
@@ -68,6 +79,7 @@ def compile(
     visualize: str | None = None,
     dream: str | None = None,
     novelty: Novelty | str | os.PathLike[str] | None = None,
+    novelty_outputs: str = OWN,
     **options: Any,
 ) -> Model:
     """A model with the outputs of `model`, unchanged but for rounding, and `saliency_map`: what explains its answer.
@@ -83,13 +95,16 @@ def compile(
         maps. "minmax" and "uint8": one channel, each sample's map in 0..1 or 0..255: class activation maps from 0 to
         their maximum, signed maps from -m to m with 0 in the middle.
     preprocess: True or "HWC": the model takes a uint8 (H, W, 3) RGB image of any size and prepares it as the card says;
-        "NHWC": several of one size. The map then is on the image's pixels.
+        "NHWC": several of one size; "UNIT": float32 (N, 3, H, W) RGB in 0..1. The map then is on the image's pixels.
     visualize: "LAYER:CHANNEL", or an objective ("logit:tabby"); dream: a layer. Either gives, in place of an
         explanation, a model that optimises an image in a Loop: inputs `image`, float32 (1, C, H, W) in 0..1, and
         `steps`, int64 (1,); outputs `picture`, like the image, and `objective`, float32 (1,). Options are `seed`, of a
         dream also `rate`, `jitter` and `blurs`, and `size` of what `visualize` draws.
     novelty: a memory of good images of this model, or its path: adds `novelty_score`, float32 (N,), and, where its
         method has a map, `anomaly_map`, float32 (N, 1, H, W), distances on the pixels of the image that is fed.
+    novelty_outputs: "anomalib": with method=None, a model with the outputs of anomalib's deployments and no others:
+        `pred_score` (N,) and `anomaly_map` (N, 1, H, W), float32 in 0..1 with the memory's threshold at 0.5, and
+        `pred_label`, `pred_mask`, bool.
     options: the method's own; fields of the model card; `output` and `scores`.
 
     Of a detector the most certain box is explained (of a class with box:LABEL); `explained_box`, float32 (N, 6), has
@@ -102,10 +117,11 @@ def compile(
     GradientError and its subclasses, ModelError, ShapeError (a memory of images of another size).
     """
     if visualize is not None or dream is not None:
-        given = (method, layer, target, upsample, normalize, preprocess, default_target, novelty)
+        given = (method, layer, target, upsample, normalize, preprocess, default_target, novelty, novelty_outputs)
         return _optimisation(model, visualize, dream, given, options)
     display.check_choice("upsample", upsample, display.UPSAMPLE)
     display.check_choice("normalize", normalize, display.NORMALIZE)
+    display.check_choice("novelty_outputs", novelty_outputs, OUTPUTS)
     layout = _layout(preprocess)
     card_options = {name: options.pop(name) for name in CARD_OPTIONS if name in options}
     model = load(model, **card_options)
@@ -113,6 +129,8 @@ def compile(
     chosen = None if method is None else make(method, options)
     layers = layer_names(layer)
     _check_asked(model, chosen, layers, target, memory, options)
+    if novelty_outputs == ANOMALIB and (memory is None or chosen is not None):
+        raise MethodError("outputs as anomalib has them are those of a memory alone: give novelty and no method")
     card = find_card(model) if layout else None
     example = example_input(model, card)
     asked = Target.of(None if target == RUNTIME else target)
@@ -137,10 +155,14 @@ def compile(
             outputs[BOX] = box if placed is None else images.boxes_to_image(build, box, placed)
     if memory is not None:
         outputs |= _novel(build, memory, wanted, placed)
+        if novelty_outputs == ANOMALIB:
+            outputs = as_anomalib(build.op, outputs, memory.calibration.threshold)
     note = _note(model, chosen, emitted, build, wanted)
     if memory is not None:
         note |= {"novelty": _about(memory, outputs)}
     result = build.finished(outputs, entry, {METADATA: json.dumps(note)}, default_target)
+    if novelty_outputs == ANOMALIB:
+        result = expose(result, list(outputs), only=True)
     return Model(result.proto, folder=result.folder, overrides=model.overrides)
 
 
@@ -192,7 +214,7 @@ def _check_asked(
             raise MethodError("without a method nothing is explained: leave out layer, target and options")
     elif layers and not chosen.at_layer:
         raise MethodError(f"{chosen.name} explains at the input and takes no layer: leave it out, or use a CAM method")
-    for name in (OUTPUT, TARGET, *((SCORE, MAP) if memory is not None else ())):
+    for name in (OUTPUT, TARGET, *(_OF_MEMORY if memory is not None else ())):
         if name in model.values:
             raise ModelError(f"the model has a value called {name!r} already: compile the model that it was made of")
 
@@ -211,7 +233,7 @@ def _about(memory: Novelty, outputs: Mapping[str, str]) -> dict[str, Any]:
     kept = ("method", "layers", "layer_reason", "grid", "dimensions")
     return {
         **{name: value for name, value in memory.head().items() if name in kept},
-        "outputs": [name for name in outputs if name in (SCORE, MAP)],
+        "outputs": [name for name in outputs if name in _OF_MEMORY],
         "threshold": memory.calibration.threshold,
         "false_alarms": memory.calibration.rate,
         "interval": list(memory.calibration.interval),
@@ -219,9 +241,10 @@ def _about(memory: Novelty, outputs: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
+_OF_MEMORY = (SCORE, MAP, PRED_SCORE, PRED_LABEL, PRED_MASK)
 # What `compile` takes if nothing is said: method, layer, target, upsample, normalize, preprocess, default_target,
-# novelty.
-_PLAIN = ("grad-cam", None, "predicted", "input", "none", False, True, None)
+# novelty, novelty_outputs.
+_PLAIN = ("grad-cam", None, "predicted", "input", "none", False, True, None, OWN)
 
 
 def _optimisation(

@@ -61,14 +61,22 @@ from ..terminal.help import OUTPUT, Command
     is_flag=False,
     flag_value="HWC",
     default=None,
-    type=click.Choice(["HWC", "NHWC"], case_sensitive=False),
-    help="Accept uint8 RGB images of any size: one (HWC, the default of the bare option) or several (NHWC).",
+    type=click.Choice(["HWC", "NHWC", "UNIT"], case_sensitive=False),
+    help="Accept RGB images of any size: uint8, one (HWC, the default of the bare option) or several (NHWC); or "
+    "float32 (N, 3, H, W) in 0..1 (UNIT).",
 )
 @options.option(
     "--novelty",
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="Also output how unlike the good images of a memory an image is: what `onnxray novelty fit` wrote.",
+)
+@options.option(
+    "--novelty-outputs",
+    type=click.Choice(["own", "anomalib"], case_sensitive=False),
+    default="own",
+    show_default=True,
+    help="Names of the outputs of --novelty; with anomalib, and --method none, those of its deployments and no others.",
 )
 @options.option(
     "--visualize",
@@ -113,6 +121,7 @@ def command(as_json: bool, progress: bool, **asked: Any) -> None:
     `--html` write the same model for a server and for a browser; the page accepts images of any size.
 
     `--novelty` adds `novelty_score` and `anomaly_map`, distances from the good images, on the pixels of what is fed.
+    With `--novelty-outputs anomalib` the outputs are `pred_score`, `pred_label`, `anomaly_map` and `pred_mask`.
 
     `--visualize` and `--dream` write a model that optimises an image in a loop inside the graph: `image`, (1, C, H, W)
     in 0..1, and `steps` in, `picture` out. `-O` then takes seed, and for dreams rate, jitter and blurs.

@@ -33,6 +33,7 @@ class CompileOptions:
     normalize: str
     preprocess: str | None
     novelty: Path | None
+    novelty_outputs: str
     visualize: str | None
     dream: str | None
     out: Path | None
@@ -81,7 +82,7 @@ def compile_files(
         raise MethodError("the page shows an explanation: give a method, or leave --html out")
     memory = None if options.novelty is None else Novelty.load(options.novelty, source)
     method: dict[str, Any] = {"method": options.method if explains else None, "layer": options.layers or None}
-    method |= {"target": options.target, "novelty": memory}
+    method |= {"target": options.target, "novelty": memory, "novelty_outputs": options.novelty_outputs}
     compiled: list[Model] = []
 
     def build(default_target: bool, upsample: str, normalize: str, preprocess: str | None) -> Model:
@@ -115,6 +116,10 @@ def _check_page(card: Card) -> None:
         )
 
 
+# Method, target, upsample, normalize, preprocess and novelty, where nothing is said.
+_USUAL = ("grad-cam", "predicted", "input", "none", None, None)
+
+
 def _optimiser(
     options: CompileOptions, write_page: Callable[[Callable[[], Model], Model, Path, CompileOptions], Path]
 ) -> tuple[Model, Model, dict[str, Any]]:
@@ -125,7 +130,7 @@ def _optimiser(
     if options.triton is not None:
         raise MethodError("a file that optimises an image takes one at a time, Triton batches: leave --triton out")
     given = (options.method, *options.layers, options.target, options.upsample, options.normalize, options.preprocess)
-    if (*given, options.novelty) != ("grad-cam", "predicted", "input", "none", None, None):
+    if (*given, options.novelty) != _USUAL or options.novelty_outputs != "own":
         raise MethodError("a file that optimises an image explains nothing: leave out what only explanations have")
     card = dict(options.card)
     asked: dict[str, Any] = {"visualize": options.visualize, "dream": options.dream, "size": card.pop("size", None)}

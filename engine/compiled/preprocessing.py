@@ -17,7 +17,7 @@ from ..errors import CardError
 from ..preprocess.card import Card
 from .build import Build, Entry
 
-LAYOUTS = ("HWC", "NHWC")
+LAYOUTS = ("HWC", "NHWC", "UNIT")
 _PLACEHOLDER = "image/pixels"
 
 
@@ -34,24 +34,32 @@ class Placed:
 def preprocess(build: Build, card: Card, layout: str) -> tuple[Entry, Placed]:
     """The image input, uint8 (H, W, 3) or (N, H, W, 3), in the place of the model's; where it comes to lie.
 
+    UNIT: float32 (N, 3, H, W) in 0..1, which becomes uint8 as it is.
+
     Where the card has `bits` or `window` it is uint16, with `window` "none" float32; where it names bands, the last
     axis has the picture's bands.
     """
     op = build.op
-    _check(card)
+    _check(card, layout)
     placeholder = op.reserve("image/", _PLACEHOLDER)
     batch = op.shape(build.x)[0]
     dims: list[int | str] = ["height", "width", "bands" if card.has_bands else 3]
-    if layout == "NHWC":
+    if layout == "UNIT":
+        dims = [batch if isinstance(batch, (int, str)) else "batch", 3, "height", "width"]
+    elif layout == "NHWC":
         dims = [batch if isinstance(batch, (int, str)) else "batch", *dims]
     elif isinstance(batch, int) and batch != 1:
         raise CardError(f"the model takes {batch} images at a time: choose preprocess='NHWC'")
-    info = onnx.helper.make_tensor_value_info(build.x, _kind(card), dims)
+    kind = TensorProto.FLOAT if layout == "UNIT" else _kind(card)
+    info = onnx.helper.make_tensor_value_info(build.x, kind, dims)
     op.set_type(placeholder, info.type)
     before, op.prefix = op.prefix, "image"
-    pixels = op.Unsqueeze(placeholder, [0]) if layout == "HWC" else placeholder
-    original = op.Shape(pixels, start=1, end=3)
-    planar = op.Transpose(pixels, perm=[0, 3, 1, 2])
+    if layout == "UNIT":
+        original, planar = op.Shape(placeholder, start=2, end=4), _of_unit(build, placeholder)
+    else:
+        pixels = op.Unsqueeze(placeholder, [0]) if layout == "HWC" else placeholder
+        original = op.Shape(pixels, start=1, end=3)
+        planar = op.Transpose(pixels, perm=[0, 3, 1, 2])
     if isinstance(card.order, tuple):
         planar = op.Gather(planar, list(card.order), axis=1)
     planar = _levels(build, card, planar)
@@ -75,7 +83,18 @@ def converted(build: Build) -> Entry:
     return Entry(info, placeholder, op.Cast(placeholder, to=op.elem_type(build.x)))
 
 
-def _check(card: Card) -> None:
+def _of_unit(build: Build, planar: str) -> str:
+    """float32 in 0..1 as uint8, rounded and clipped."""
+    op = build.op
+    levels = op.Clip(op.Mul(planar, op.const(np.float32(255))), op.const(np.float32(0)), op.const(np.float32(255)))
+    return op.Cast(op.Round(levels), to=TensorProto.UINT8)
+
+
+def _check(card: Card, layout: str) -> None:
+    if layout == "UNIT" and (card.has_bands or _is_deep(card)):
+        raise CardError(
+            "preprocess='UNIT' takes red, green and blue of 8 bits, and the card says otherwise: choose HWC"
+        )
     if card.interpolation not in ("bilinear", "bicubic", "nearest"):
         raise CardError(
             f"ONNX's Resize has no filter {card.interpolation!r}: prepare images outside the model, or give "

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from ..compiled.build import Build
+from ..emitter.emitter import Emitter
 from ..errors import ShapeError
 from ..preprocess.find import find_card
 from ..survey.units import UnitLayer
@@ -12,6 +15,10 @@ from .features import emit_features
 from .memory import Novelty
 
 SCORE, MAP = "novelty_score", "anomaly_map"
+# Outputs of anomalib's deployments; its map is called as ours is.
+PRED_SCORE, PRED_LABEL, PRED_MASK = "pred_score", "pred_label", "pred_mask"
+OWN, ANOMALIB = "own", "anomalib"
+OUTPUTS = (OWN, ANOMALIB)
 
 
 def emit_novelty(build: Build, memory: Novelty) -> dict[str, str]:
@@ -37,6 +44,24 @@ def emit_novelty(build: Build, memory: Novelty) -> dict[str, str]:
     if memory.fitted.local:
         found[MAP] = op.Reshape(distances, op.const([-1, 1, *features.grid]))
     return found
+
+
+def as_anomalib(op: Emitter, found: Mapping[str, str], threshold: float) -> dict[str, str]:
+    """Names of values by the outputs of anomalib's deployments, of SCORE and MAP.
+
+    PRED_SCORE (N,) and MAP (N, 1, H, W), float32 in 0..1 with the threshold at 0.5: distances over twice the threshold,
+    anomalib's normalisation from 0 to there; PRED_LABEL (N,) and PRED_MASK (N, 1, H, W), bool: above the threshold.
+    """
+    share = op.const(np.float32(0.5 / max(threshold, float(np.finfo(np.float32).tiny))))
+
+    def shares(value: str) -> str:
+        return op.Clip(op.Mul(value, share), op.const(np.float32(0)), op.const(np.float32(1)))
+
+    def above(value: str) -> str:
+        return op.Greater(value, op.const(np.float32(threshold)))
+
+    named = {PRED_SCORE: shares(found[SCORE]), PRED_LABEL: above(found[SCORE])}
+    return named | ({MAP: shares(found[MAP]), PRED_MASK: above(found[MAP])} if MAP in found else {})
 
 
 def _maps(build: Build, layer: UnitLayer) -> str:

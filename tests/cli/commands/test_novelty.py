@@ -108,7 +108,12 @@ def test_compile(folder: Path, run: Run, tmp_path: Path) -> None:
     alone = run("compile", "builtin", "--method", "none", *options, "--force", "--json")
     assert json.loads(alone.stdout)["method"] is None
     assert [v.name for v in onnxray.load(out).outputs][-2:] == ["novelty_score", "anomaly_map"]
+    for_anomalib = ("--method", "none", "--novelty-outputs", "anomalib", "--preprocess", "UNIT", "--force")
+    assert run("compile", "builtin", *for_anomalib, *options).exit_code == 0
+    outputs = onnxray.load(out).outputs
+    assert [str(v.name) for v in outputs] == ["pred_score", "pred_label", "anomaly_map", "pred_mask"]
     for arguments, said in (
+        (("--novelty-outputs", "anomalib", *options[:2]), "give novelty and no method"),
         (("--method", "none"), "neither a method nor a memory was given"),
         (("--method", "none", "--target", "crack", *options[:2]), "leave out layer, target and options"),
         (("--visualize", "stage2/relu2:0", *options[:2]), "explains nothing"),

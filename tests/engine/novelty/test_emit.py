@@ -72,6 +72,29 @@ def test_next_to_an_explanation_of_images_of_any_size(memories: dict[str, Novelt
     assert note["threshold"] == memory.calibration.threshold
 
 
+@pytest.mark.parametrize("method", ["patchcore", "knn"])
+def test_outputs_as_anomalib_has_them(memories: dict[str, Novelty], method: str) -> None:
+    """Of images of 0..1 in any size: 0.5 is the threshold, and nothing but these outputs is there."""
+    memory = memories[method]
+    compiled = onnxray.compile("builtin", None, novelty=memory, novelty_outputs="anomalib", preprocess="UNIT")
+    names = ["pred_score", "pred_label", "anomaly_map", "pred_mask"][: 4 if memory.fitted.local else 2]
+    assert [v.name for v in compiled.outputs] == names
+    assert json.loads(compiled.metadata[METADATA])["novelty"]["outputs"] == names
+    onnx.checker.check_model(compiled.proto, full_check=True)
+    x = np.stack(IMAGES).transpose(0, 3, 1, 2).astype(np.float32) / 255
+    after, found, threshold = ran(compiled, {"image": x}), memory.score(IMAGES), memory.calibration.threshold
+    shares = np.array([f.score for f in found]) / (2 * threshold)
+    np.testing.assert_allclose(after["pred_score"], np.clip(shares, 0, 1), atol=1e-4)
+    assert after["pred_label"].tolist() == [f.novel for f in found]
+    assert after["pred_label"].tolist() == (after["pred_score"] > 0.5).tolist()
+    if memory.fitted.local:
+        maps = np.stack([f.map for f in found])[:, None]
+        assert after["anomaly_map"].shape == after["pred_mask"].shape == maps.shape
+        assert np.abs(after["anomaly_map"] - np.clip(maps / (2 * threshold), 0, 1)).max() < 1e-3
+        near = np.abs(maps / threshold - 1) < 1e-3
+        assert ((maps > threshold) == after["pred_mask"])[~near].all()
+
+
 def test_a_path_will_do(memories: dict[str, Novelty], tmp_path: Path) -> None:
     path = memories["patchcore"].save(tmp_path / "memory.npz")
     one = onnxray.compile("builtin", None, novelty=path)
@@ -103,6 +126,8 @@ def test_what_contradicts_itself_is_refused(memories: dict[str, Novelty]) -> Non
     gradients = onnxray.vjp(model, of=[model.outputs[0].name], wrt=[model.inputs[0].name])
     with pytest.raises(ModelError, match="this is a memory of another model"):
         onnxray.compile(gradients, None, novelty=memory)
+    with pytest.raises(MethodError, match="give novelty and no method"):
+        onnxray.compile("builtin", "grad-cam", novelty=memory, novelty_outputs="anomalib")
     with pytest.raises(MethodError, match="explains nothing"):
         onnxray.compile("builtin", visualize="stage2/relu2:0", novelty=memory)
 
