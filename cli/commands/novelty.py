@@ -33,8 +33,8 @@ def command() -> None:
 @options.layers
 @options.option(
     "--method",
-    type=click.Choice(["patchcore", "padim", "mahalanobis", "knn"]),
-    default="patchcore",
+    type=click.Choice(["whitened", "patchcore", "padim", "mahalanobis", "knn"]),
+    default="whitened",
     show_default=True,
     help="Distance to the nearest good patch, from a Gaussian at each place, or of whole images (no map).",
 )

@@ -74,7 +74,7 @@ def fit(
     images: Iterable[Any],
     *,
     layers: str | Layer | Iterable[str | Layer] | None = None,
-    method: str = "patchcore",
+    method: str = "whitened",
     rows: int = 300,
     dimensions: int | None = None,
     false_alarms: float = 0.05,
@@ -89,8 +89,9 @@ def fit(
 
     images: good ones, as `onnxray.top` takes them; every fifth is held out and calibrates the threshold.
     layers: names of layers, modules or values that are maps, or `Layer`s; default: middle maps of two scales.
-    method: "patchcore" (distance to the nearest of some patches), "padim" (a Gaussian at each place), "mahalanobis" or
-        "knn" (of the means of all places: whole images).
+    method: "whitened" (distance to the nearest of some patches, in units of the spread of all), "patchcore" (the same
+        in the features' own units), "padim" (a Gaussian at each place), "mahalanobis" or "knn" (of the means of all
+        places: whole images).
     rows: the most patches that are kept. dimensions: wider features are projected to so many; default 256, of padim
         48. false_alarms: the share of good images that may be called novel. seed: of the projection.
     batch, providers, threads: how the model runs. progress: called with how many images are done.

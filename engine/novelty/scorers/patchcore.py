@@ -39,8 +39,12 @@ class Patches:
         self._count += len(features)
         if self._count + len(self.found) > self.most:
             self.joined()
-            kept = farthest_points(self.found, self.rows)
+            kept = self.chosen()
             self.found, self.sources = self.found[kept], self.sources[kept]
+
+    def chosen(self) -> NDArray[np.int64]:
+        """Numbers of the patches to keep."""
+        return farthest_points(self.found, self.rows)
 
     def joined(self) -> None:
         """What waits is put behind what is there."""
@@ -75,17 +79,19 @@ class PatchMemory:
         return {"rows": self.rows, "sources": self.sources}
 
     def emit(self, op: Emitter, features: str) -> str:
-        """(N, P): about the mean of the rows, |x|^2 - 2 max(x . row - |row|^2 / 2)."""
+        """(N, P), about the mean of the rows."""
         middle = self.rows.mean(axis=0, dtype=np.float64)
-        centred = self.rows - middle
-        places = op.shape(features)[1]
         x = op.Reshape(op.Sub(features, op.const(middle.astype(np.float32))), op.const([-1, self.rows.shape[1]]))
-        offsets = op.const((-(centred**2).sum(axis=1) / 2).astype(np.float32))
-        near = op.Gemm(x, op.const(np.ascontiguousarray(centred.T, np.float32)), offsets)
-        best = op.ReduceMax(near, [1], keepdims=0)
-        square = op.Sub(op.ReduceSumSquare(x, [1], keepdims=0), op.Mul(best, op.const(2.0, like=best)))
-        distances = op.Sqrt(op.Max(square, op.const(0.0, like=square)))
-        return op.Reshape(distances, op.const([-1, places]))
+        return op.Reshape(emit_nearest(op, x, self.rows - middle), op.const([-1, op.shape(features)[1]]))
+
+
+def emit_nearest(op: Emitter, x: str, rows: NDArray[np.float64]) -> str:
+    """(n,): the distance of each x (n, D) to the nearest of the rows (M, D), |x|^2 - 2 max(x . row - |row|^2 / 2)."""
+    offsets = op.const((-(rows**2).sum(axis=1) / 2).astype(np.float32))
+    near = op.Gemm(x, op.const(np.ascontiguousarray(rows.T, np.float32)), offsets)
+    best = op.ReduceMax(near, [1], keepdims=0)
+    square = op.Sub(op.ReduceSumSquare(x, [1], keepdims=0), op.Mul(best, op.const(2.0, like=best)))
+    return op.Sqrt(op.Max(square, op.const(0.0, like=square)))
 
 
 @scorer("patchcore")

@@ -34,7 +34,7 @@ def test_fit_writes_what_python_does(folder: Path, run: Run, tmp_path: Path) -> 
     done = run("novelty", "fit", "builtin", folder / "good", "--rows", "60", "-o", tmp_path / "memory.npz")
     assert done.exit_code == 0, done.output
     assert (tmp_path / "memory.npz").read_bytes() == (folder / "memory.npz").read_bytes()
-    assert "patchcore of 12 good images, 3 held out" in done.stdout
+    assert "whitened of 12 good images, 3 held out" in done.stdout
     assert "warning: too few images: 12 good images in the memory" in done.stderr
     again = run("novelty", "fit", "builtin", folder / "good", "-o", tmp_path / "memory.npz")
     assert again.exit_code == 1
@@ -102,7 +102,7 @@ def test_compile(folder: Path, run: Run, tmp_path: Path) -> None:
     options = ("--novelty", folder / "memory.npz", "-o", out, "-q")
     done = run("compile", "builtin", *options)
     assert done.exit_code == 0, done.output
-    assert "novelty by patchcore at stage2/relu2, stage3/relu2" in done.stdout
+    assert "novelty by whitened at stage2/relu2, stage3/relu2" in done.stdout
     both = onnxray.load(out)
     assert [v.name for v in both.outputs][-3:] == ["saliency_map", "novelty_score", "anomaly_map"]
     alone = run("compile", "builtin", "--method", "none", *options, "--force", "--json")

@@ -15,7 +15,7 @@ from onnxray.engine.novelty.memory import Novelty, NoveltyScore
 from onnxray.engine.novelty.scorers.registry import scorers
 
 SIDE = 96
-METHODS = ("knn", "mahalanobis", "padim", "patchcore")
+METHODS = ("knn", "mahalanobis", "padim", "patchcore", "whitened")
 
 
 def surface(seed: int, defect: bool = False) -> np.ndarray:
@@ -89,6 +89,25 @@ def test_gaussians_are_those_of_numpy(memories: dict[str, Novelty]) -> None:
         assert found.grid.ravel()[place] == pytest.approx(np.sqrt(step @ np.linalg.solve(spread, step)), rel=2e-3)
 
 
+def test_units_are_the_spread_of_all_patches(memories: dict[str, Novelty]) -> None:
+    """Mahalanobis distances to the nearest row, over the root of the dimensions, by NumPy's covariance."""
+    memory = memories["whitened"]
+    maps = {str(n): brute(memory.features, image) for n, image in enumerate(GOOD) if n % 5 != 4}
+    spread = np.cov(np.concatenate(list(maps.values())), rowvar=False, bias=True)
+    size = len(spread)
+    spread += 0.01 * np.trace(spread) / size * np.eye(size)
+    rows = []
+    for row in range(60):
+        name, (y, x) = memory.source_of(row)
+        rows.append(maps[name][y * memory.features.grid[1] + x])
+    asked = brute(memory.features, surface(99, defect=True))
+    found = memory.score(surface(99, defect=True))
+    for place in (0, 700, found.grid.argmax()):
+        steps = asked[place] - np.array(rows)
+        wanted = np.sqrt((steps * np.linalg.solve(spread, steps.T).T).sum(axis=1) / size)
+        assert found.grid.ravel()[place] == pytest.approx(wanted.min(), rel=2e-3)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_defect_is_novel_and_a_good_part_is_not(memories: dict[str, Novelty], method: str) -> None:
     memory = memories[method]
@@ -97,7 +116,7 @@ def test_a_defect_is_novel_and_a_good_part_is_not(memories: dict[str, Novelty], 
     assert bad.novel
     assert bad.answer is not None
     assert bad.answer.label is not None
-    if method in ("patchcore", "padim"):
+    if method in ("patchcore", "padim", "whitened"):
         assert bad.box is not None
         assert bad.map is not None
         assert bad.mask is not None
@@ -133,13 +152,14 @@ def test_rows_say_where_they_come_from(memories: dict[str, Novelty]) -> None:
     assert np.allclose(found[y, x], row, rtol=1e-4, atol=1e-4)
 
 
-def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("method", ["patchcore", "whitened"])
+def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     """Patches are thinned out on the way; the memory still covers the good images."""
     from onnxray.engine.novelty.scorers import patchcore
 
-    whole = fit("builtin", GOOD, rows=60)
+    whole = fit("builtin", GOOD, rows=60, method=method)
     monkeypatch.setattr(patchcore, "_MOST", 104 * 1700)
-    bounded = fit("builtin", GOOD, rows=60)
+    bounded = fit("builtin", GOOD, rows=60, method=method)
     assert len(bounded.fitted.arrays()["rows"]) == 60
     assert bounded.calibration.threshold < 1.5 * whole.calibration.threshold
     image = surface(99, defect=True)
