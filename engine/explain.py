@@ -23,7 +23,6 @@ from .graph.model import Model, Source
 from .graph.zipmap import with_tensor_scores
 from .inference.batches import RunOptions
 from .inspect.concrete_shapes import spatial_input
-from .inspect.finite import why_not_finite
 from .inspect.layers import Layer, layer_names
 from .load import load
 from .methods.registry import Method, make
@@ -156,7 +155,7 @@ def _part(problem: Problem, method: Method, maps: Maps, row: int, probability: f
     )
     geometry = None if problem.input.geometries is None else problem.input.geometries[sample]
     warnings = [
-        *problems(values, maps.display, lambda: why_not_finite(problem.source)),
+        *problems(values, maps.display, problem.why_not_finite),
         *(maps.warnings[row] if maps.warnings else ()),
     ]
     warnings += [*problem.notices, *_about_score(problem, method, row, score, scores)]
@@ -281,7 +280,7 @@ def _what(given: Input) -> str:
 def _about_score(problem: Problem, method: Method, row: int, score: float, scores: NDArray[np.float32]) -> list[str]:
     """Warnings about the explained number: not finite, tiny, or a probability that has no slope left."""
     if not np.isfinite(score):
-        return [f"the score is not a finite number: {why_not_finite(problem.source)}"]
+        return [f"the score is not a finite number: {problem.why_not_finite()}"]
     found = []
     largest = float(np.nanmax(np.abs(scores))) if scores.size else 0.0
     if isinstance(problem.target, ClassTarget) and abs(score) < TINY * largest:

@@ -15,6 +15,11 @@ _NAMES = (
 _KEYWORD = re.compile(rf"(?<![^\s(])({'|'.join(_NAMES)})=(?!=)(['\"\w.]?)")
 
 
+# A keyword whose value is a dict, as the command line takes it: KEY=VALUE,...
+_DICT = re.compile(r"(?<![^\s(])detector=\{([^{}]*)\}")
+
+
 def as_options(text: str) -> str:
-    """`text` with `mean=` as `--mean`, `layer='relu'` as `--layer 'relu'`."""
+    """`mean=` as `--mean`, `layer='relu'` as `--layer 'relu'`, `detector={'nms': P}` as `--detector nms=P`."""
+    text = _DICT.sub(lambda m: "--detector " + m[1].replace("'", "").replace(": ", "=").replace(", ", ","), text)
     return _KEYWORD.sub(lambda m: f"--{m[1].replace('_', '-')}{' ' if m[2] else ''}{m[2]}", text)

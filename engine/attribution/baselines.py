@@ -179,7 +179,8 @@ def blurred(x: NDArray[Any], axes: tuple[int, int], sigma: float | None = None) 
         weights = np.zeros((size, size))
         sources = np.clip(np.arange(size)[:, None] + np.arange(-reach, reach + 1), 0, size - 1)
         np.add.at(weights, (np.arange(size)[:, None], sources), taps)
-        result = np.moveaxis(np.moveaxis(result, axis, -1) @ weights.T, -1, axis)
+        with np.errstate(invalid="ignore"):  # of an input that is not finite, which the score says
+            result = np.moveaxis(np.moveaxis(result, axis, -1) @ weights.T, -1, axis)
     if x.dtype.kind in "iu":
         result = np.rint(result)
     return result.astype(x.dtype)

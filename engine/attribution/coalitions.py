@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from ...kernels.masks import coalitions
 from ..errors import MethodError
-from ..inspect.finite import why_not_finite
 from .baselines import INPAINT, baseline, inpainted
 from .segments import Features
 
@@ -87,7 +86,7 @@ class Coalitions:
         count = problem.target.count
         self.clean = problem.scores[sample * count : (sample + 1) * count]
         if not np.isfinite(self.clean).all():
-            raise MethodError(f"the score is not a finite number: {why_not_finite(problem.source)}")
+            raise MethodError(f"the score is not a finite number: {problem.why_not_finite()}")
 
     def scores(self, keep: NDArray[Any]) -> NDArray[np.float64]:
         """The scores (B, K) with the features where keep (B, F) is False hidden; shares in 0..1 mix input and fill.

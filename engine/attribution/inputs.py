@@ -340,7 +340,8 @@ def picture(model: Model, given: Input, sample: int) -> NDArray[np.uint8] | None
             pass  # a channel count that no picture has: shown in gray below
     channel = given.channel
     gray = np.asarray(x, np.float32) if channel is None else np.asarray(x, np.float32).mean(axis=channel - 1)
-    low, high = float(np.min(gray)), float(np.max(gray))
+    gray = np.where(np.isfinite(gray), gray, np.nan)
+    low, high = (float(f(gray)) if np.isfinite(gray).any() else 0.0 for f in (np.nanmin, np.nanmax))
     scaled = (gray - low) / (high - low) * 255 if high > low else np.full(gray.shape, 128.0)
     return np.repeat(np.rint(np.nan_to_num(scaled)).astype(np.uint8)[..., None], 3, axis=2)
 

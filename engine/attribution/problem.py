@@ -18,6 +18,7 @@ from ..graph.float_input import with_real_input
 from ..graph.model import Model
 from ..inference.batches import RunOptions
 from ..inspect.embedding import embedding_of
+from ..inspect.finite import why_not_finite
 from ..preprocess.answers import answer_of
 from ..preprocess.card import Card
 from ..targets.resolved import ClassTarget, Place, Resolved
@@ -172,6 +173,14 @@ class Problem:
             parts = ((given.name, found.x.shape[1]),) if found.x.ndim == 3 else ()
             found = replace(found, parts=parts, part_axis=1)
         return Problem(source, replace(found, notes=(*found.notes, note)), self.asked, (), self._options)
+
+    def why_not_finite(self) -> str:
+        """One clause that follows a colon, where the score is not a finite number: the input, or the model."""
+        for name, array in {self.input.name: self.input.x, **self.input.others}.items():
+            bad = int((np.isnan(array) | (array == np.inf)).sum()) if array.dtype.kind == "f" else 0
+            if bad:
+                return f"{bad} of {array.size} numbers of the input {name!r} are NaN or infinite"
+        return why_not_finite(self.source)
 
     def one_by_one(self) -> list[Problem]:
         """The same by each input of a set alone, the others as they are."""

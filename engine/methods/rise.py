@@ -28,7 +28,6 @@ from ..attribution.advice import advised
 from ..attribution.baselines import COLOUR, NAMES, baseline
 from ..attribution.maps import GridMaps, Maps
 from ..errors import MethodError
-from ..inspect.finite import why_not_finite
 from .options import option
 from .registry import Method, Needs, method
 
@@ -76,7 +75,7 @@ class Rise(Method):
         masks = Masks(plane, self.cells, self.probability, self.seed)
         fills = baseline(problem, self.fill, self.seed)
         if not np.isfinite(problem.scores).all():
-            raise MethodError(f"the score is not a finite number: {why_not_finite(problem.source)}")
+            raise MethodError(f"the score is not a finite number: {problem.why_not_finite()}")
         sums = [self._sample(problem, sample, masks, fill) for sample, fill in enumerate(fills)]
         values = np.concatenate([s.map() for s in sums])
         means = np.concatenate([s.mean() for s in sums])

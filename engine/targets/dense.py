@@ -216,7 +216,7 @@ def _boxed(
     else:
         cells = _cells_on_image(place, row, height, width, box, mask)
     if not cells.any():
-        what = f"the box {[f'{e:g}' for e in box]}" if box is not None else "the mask"
+        what = f"the box {','.join(f'{e:g}' for e in box)}" if box is not None else "the mask"
         raise TargetError(f"{what} covers no cell of the output's {height}x{width}: it lies outside or is too small")
     return cells
 

@@ -18,6 +18,8 @@ from onnxray.cli.terminal.words import _NAMES, as_options
         ("give the class's index, or labels=...", "give the class's index, or --labels ..."),
         ("batch=4 asks for no more", "--batch 4 asks for no more"),
         ("'/runs/size=3/a.png' is damaged", "'/runs/size=3/a.png' is damaged"),
+        ("with detector={'threshold': P}", "with --detector threshold=P"),
+        ("them with detector={'boxes': NAME, 'scores': NAME}", "them with --detector boxes=NAME,scores=NAME"),
         ("seed=3 and steps=4", "seed=3 and steps=4"),
     ],
 )

@@ -37,6 +37,19 @@ def test_weights_are_named(parse: Parse, weight: float, method: str) -> None:
             onnxray.explain(model(parse, weight), np.ones((1, 3, 8, 8), np.float32), method=method, target=0)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_the_input_is_named(parse: Parse, value: float) -> None:
+    x = np.ones((1, 3, 8, 8), np.float32)
+    x[0, 1, 2, 3] = value
+    for method in ("kernel-shap", "rise"):
+        with pytest.raises(
+            onnxray.OnnxrayError, match="finite number: 1 of 192 numbers of the input '.*' are NaN or inf"
+        ):
+            onnxray.explain(model(parse, 1.0), x, method=method, target=0)
+    found = onnxray.explain(model(parse, 1.0), x, method="gradient", target=0)
+    assert any("1 of 192 numbers of the input" in text for text in found.warnings)
+
+
 def test_a_model_that_overflows(parse: Parse) -> None:
     assert why_not_finite(onnxray.load(model(parse, 1.0))) == "the model overflows on this input"
 

@@ -292,7 +292,7 @@ def test_a_region_is_the_mean_of_a_class_over_a_box_a_mask_or_its_own_places(den
     half = Place(dense, geometries=(Geometry((16, 16), (8, 8), (8, 8), (0, 0)),), plane=(8, 8))
     assert score(y, Target.region(1, (4, 8, 8, 16)).resolve(half).cotangents(y)) == pytest.approx([1.5])
     for target, words in [
-        (Target.region(0, (7.2, 0, 7.4, 8)), "covers no cell"),
+        (Target.region(0, (7.2, 0, 7.4, 8)), "the box 7.2,0,7.4,8 covers no cell"),
         (Target.region(0, mask=np.ones((5, 5))), "fits neither"),
         (Target.region(2), "class 2 does not exist"),
     ]:
