@@ -280,7 +280,8 @@ class _Work:
         write_json(self.folder / IMAGES, {**known, UNFINISHED: True})
         cache, made = Cache(), 0
         hot = Heats(survey, model, [layer for layer in layers if layer.name in survey.top.layers], runtime)
-        for layer in layers:
+        # Classes come first: they are on the first page.
+        for layer in sorted(layers, key=lambda layer: not layer.classes):
             if layer.name not in survey.top.layers:
                 continue
             names = LayerFiles(layer.slug)
