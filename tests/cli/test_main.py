@@ -54,6 +54,7 @@ def test_every_command_and_option_has_help(run: Callable[..., Result], name: str
 def test_options_of_the_same_name_say_the_same() -> None:
     # of these the text is its own in the commands named
     apart = {
+        "--against": {"health"},
         "--every": {"visualize"},
         "--examples": {"microscope"},
         "--layer": {"report"},
