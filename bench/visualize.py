@@ -31,6 +31,7 @@ from _harness import Table, arguments, compare
 
 import onnxray
 from onnxray.cli.files import images as files
+from onnxray.engine.errors import Disconnected
 from onnxray.engine.optimize.canvas import canvas_of, labels_of
 from onnxray.engine.optimize.linear import linear_value
 from onnxray.engine.optimize.loop import Recipe, optimise
@@ -187,7 +188,7 @@ def channels(options: argparse.Namespace) -> None:
     for name in MAKERS:
         model = zoo.opened(place, name)
         x, _ = prepare_batch(images, find_card(model))
-        ratios, middle, above, steps, spent, kept = [], [], 0, [], 0.0, {}
+        ratios, middle, tried, above, steps, spent, kept = [], [], 0, 0, [], 0.0, {}
         wanted = live_channels(model, options.channels // len(MAKERS), 3)
         for layer, channel, depth in sorted(wanted):
             if layer not in kept:
@@ -195,8 +196,13 @@ def channels(options: argparse.Namespace) -> None:
             photos = kept[layer][:, channel]
             if photos.std() < 1e-6:
                 continue  # a dead channel: the same for every image
+            tried += 1
             start = time.process_time()
-            v = onnxray.visualize(model, layer, channel, steps=options.steps, threads=options.threads)
+            try:
+                v = onnxray.visualize(model, layer, channel, steps=options.steps, threads=options.threads)
+            except Disconnected:
+                print(f"    no slope from noise: {layer} {channel}", flush=True)
+                continue
             spent += time.process_time() - start
             steps.append(len(v.history[0]))
             above += bool(v.before[0] > photos.max())
@@ -210,8 +216,8 @@ def channels(options: argparse.Namespace) -> None:
         each = spent / len(ratios)
         table.row(
             name,
-            len(ratios),
-            f"{100 * above / len(ratios):.1f} %",
+            tried,
+            f"{100 * above / tried:.1f} %",
             statistics.median(ratios),
             statistics.median(middle),
             statistics.mean(steps),

@@ -132,9 +132,10 @@ def check_floats(model: Model, values: tuple[str, ...]) -> None:
     for name in values:
         dtype = model.values[name].dtype if name in model.values else None
         if dtype is not None and dtype.kind != "f":
+            behind = [n.output[0] for n in model.consumers(name) if n.op_type == "DequantizeLinear"]
+            choice = f"{behind[0]!r}, which is dequantised of it" if behind else "a value of floats"
             raise NoGradient(
-                f"{name!r} holds {dtype} numbers, which have no gradient: choose a value of floats (behind a "
-                "DequantizeLinear), or use the float model"
+                f"{name!r} holds {dtype} numbers, which have no gradient: choose {choice}, or use the float model"
             )
 
 

@@ -49,7 +49,7 @@ def objectives_of(
         many = isinstance(objective, Sequence) and not isinstance(objective, str)
         found += [o if isinstance(o, Objective) else parse(str(o)) for o in (objective if many else [objective])]
     if not found:
-        raise MethodError("nothing is asked for: give a layer, a class as target=, or an objective")
+        raise MethodError("nothing is asked for: name a layer, a class or an objective")
     return found
 
 

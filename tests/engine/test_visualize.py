@@ -236,6 +236,12 @@ def test_integers_inside_are_refused_with_the_reason(parse: Parse) -> None:
     proto = parse(text, w=np.ones((4, 3, 3, 3), np.uint8))
     with pytest.raises(GradientError, match="ConvInteger"):
         onnxray.visualize(proto, "y", 1, steps=1)
+    text = """g (float[1,3,12,12] x) => (y) <float scale = {0.1}, uint8 zero = {128}> {
+      a = Conv (x, w) q = QuantizeLinear (a, scale, zero) d = DequantizeLinear (q, scale, zero) y = Relu (d) }"""
+    proto = parse(text, w=np.random.default_rng(0).standard_normal((4, 3, 3, 3)).astype(np.float32))
+    with pytest.raises(GradientError, match="'q' holds uint8 numbers, .*: choose 'd', which is dequantised of it"):
+        onnxray.visualize(proto, "q", 1, steps=1)
+    assert onnxray.visualize(proto, "d", 1, steps=8).before[0] > 0
 
 
 def test_a_size_that_nothing_is_left_of(surface: onnxray.Model, parse: Parse) -> None:
