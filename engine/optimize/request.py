@@ -87,7 +87,7 @@ def job_of(model: Model, asked: Request, runtime: RunOptions | None = None) -> J
     job = Job(
         model,
         tuple(objectives),
-        recipe_of(asked, transforms_of(model, asked, objectives)),
+        recipe_of(asked, transforms_of(model, asked.size, objectives)),
         size=(int(size), int(size)) if isinstance(size, int | np.integer) else size,
         count=asked.count,
         minimise=asked.minimise,
@@ -99,9 +99,12 @@ def job_of(model: Model, asked: Request, runtime: RunOptions | None = None) -> J
     return job
 
 
-def transforms_of(model: Model, asked: Request, objectives: Sequence[Objective]) -> tuple[Transform, ...]:
-    """What suits the objectives by default: stronger ones for classes on large pictures, less jitter on small ones."""
-    least = int(np.min(canvas_of(model).size if asked.size is None else asked.size))
+def transforms_of(model: Model, size: Any, objectives: Sequence[Objective]) -> tuple[Transform, ...]:
+    """What suits the objectives by default: stronger ones for classes on large pictures, less jitter on small ones.
+
+    size: a side, or (height, width); None: the model's.
+    """
+    least = int(np.min(canvas_of(model).size if size is None else size))
     strong = least >= CLASS_SIDE and all(about_classes(o) for o in objectives)
     if least < SMALL_SIDE:
         return (Jitter(float(max(1, int(least * SMALL_JITTER)))), *DEFAULT_TRANSFORMS[1:])

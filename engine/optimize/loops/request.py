@@ -15,6 +15,7 @@ from ..dream.recipe import DreamRecipe
 from ..loop import Recipe
 from ..objective import OBJECTIVES, Objective, parse
 from ..objectives.channel import Channel
+from ..request import transforms_of
 from .dream import dream_loop
 from .graph import IMAGE, PICTURE, STEPS, TABLE
 from .visualize import visualize_loop
@@ -67,7 +68,8 @@ def optimisation(
     objective = objective_of(model, str(visualize))
     note.update(target=str(objective), layer=getattr(objective, "layer", None))
     side = (size, size) if isinstance(size, int) else size
-    return visualize_loop(model, objective, Recipe(seed=values.get("seed", 0)), side, note)
+    recipe = Recipe(seed=values.get("seed", 0), transforms=transforms_of(model, side, [objective]))
+    return visualize_loop(model, objective, recipe, side, note)
 
 
 def _checked(kind: str, known: Mapping[str, Callable[[Any], Any]], options: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,9 +18,11 @@ import onnxray
 from onnxray.cli.files.images import read
 from onnxray.engine.errors import Disconnected, MethodError, NoGradient, ShapeError, UnknownName
 from onnxray.engine.optimize.canvas import canvas_of, labels_of
-from onnxray.engine.optimize.loop import Recipe, Start, optimise
+from onnxray.engine.optimize.loop import CLASS_TRANSFORMS, DEFAULT_TRANSFORMS, Recipe, Start, optimise
 from onnxray.engine.optimize.network import Network
 from onnxray.engine.optimize.objective import parse as objective_of
+from onnxray.engine.optimize.transform import Transform
+from onnxray.engine.optimize.transforms.moves import Jitter, Rotate, Scale
 
 Parse = Callable[..., onnx.ModelProto]
 LAYER = "stage3/relu2"
@@ -65,15 +67,26 @@ def test_the_file_dreams_as_the_loop_does(steps: int, surface: onnxray.Model) ->
 
 
 # 97 is a prime above 31: painted at 98 pixels.
-@pytest.mark.parametrize(("objective", "side"), [(f"{LAYER}:5", 96), ("logit:crack", 96), (f"{LAYER}:5", 97)])
-def test_the_file_draws_as_the_loop_does(objective: str, side: int, surface: onnxray.Model) -> None:
+@pytest.mark.parametrize(
+    ("objective", "side", "transforms"),
+    [
+        (f"{LAYER}:5", 96, DEFAULT_TRANSFORMS),
+        ("logit:crack", 96, DEFAULT_TRANSFORMS),
+        ("logit:crack", 160, CLASS_TRANSFORMS),
+        (f"{LAYER}:5", 97, DEFAULT_TRANSFORMS),
+        (f"{LAYER}:5", 48, (Jitter(4), Scale(), Rotate())),
+    ],
+)
+def test_the_file_draws_as_the_loop_does(
+    objective: str, side: int, transforms: tuple[Transform, ...], surface: onnxray.Model
+) -> None:
     file = onnxray.compile(surface, visualize=objective, size=side, seed=2)
     assert domains(file.graph) <= {"", "ai.onnx"}
     text = f"channel:{objective}" if ":5" in objective else objective
     canvas = canvas_of(surface).with_size((side, side))
     network = Network(surface, canvas, [objective_of(text)], labels=labels_of(surface))
     start = np.random.default_rng(0).uniform(0.3, 0.7, (3, side, side)).astype(np.float32)
-    recipe = Recipe(seed=2, settle=False)
+    recipe = Recipe(seed=2, settle=False, transforms=transforms)
     for steps, most in ((0, 1e-5), (1, 5e-3), (8, 2e-2)):
         painted = optimise(network, replace(recipe, steps=steps), start=Start(start))
         picture, score = run(file, start, steps)
