@@ -144,9 +144,18 @@ def _grid(given: Input, axes: tuple[int, ...], grid: int | str | Sequence[int | 
             f"a grid of {text} is finer than the input of {' x '.join(map(str, sizes))}: take a smaller grid"
         )
     each = [(np.arange(size) * 2 + 1) * number // (2 * size) for number, size in zip(cells, sizes, strict=True)]
-    labels = np.ravel_multi_index(np.meshgrid(*each, indexing="ij"), cells).astype(np.int32)
+    labels = _within_parts(given, np.ravel_multi_index(np.meshgrid(*each, indexing="ij"), cells))
     kind = f"a grid of {text}" if len(cells) > 1 else f"{text} stretches"
     return _placed(given, along, labels, kind)
+
+
+def _within_parts(given: Input, labels: NDArray[Any]) -> NDArray[np.int32]:
+    """Labels over the plane, of which none reaches over from one image of a set to the next."""
+    if given.plane is not None and given.parts:
+        sizes = [size for _, size in given.parts]
+        apart = labels * len(sizes) + np.repeat(np.arange(len(sizes)), sizes)
+        labels = np.unique(apart, return_inverse=True)[1].reshape(labels.shape)
+    return labels.astype(np.int32)
 
 
 def _placed(given: Input, along: tuple[int, ...], labels: NDArray[np.int32], kind: str) -> Features:
@@ -197,10 +206,7 @@ def _slic(problem: Problem, sample: int, count: int, compactness: float) -> Feat
     if shown is None:
         raise MethodError("superpixels are parts of an image and the input is none: use 'elements', or an array")
     found = slic(shown, n_segments=count, compactness=compactness, start_label=0, channel_axis=-1)
-    if problem.input.parts:  # none reaches over from one image to the next
-        sizes = [size for _, size in problem.input.parts]
-        found = found * len(sizes) + np.repeat(np.arange(len(sizes)), sizes)
-    labels = np.unique(found, return_inverse=True)[1].reshape(found.shape).astype(np.int32)
+    labels = _within_parts(problem.input, np.unique(found, return_inverse=True)[1].reshape(found.shape))
     total = int(labels.max()) + 1
     return Features(labels, None, tuple(range(total)), True, f"{total} superpixels (SLIC)")
 

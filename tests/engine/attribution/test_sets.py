@@ -77,6 +77,14 @@ def test_superpixels_stay_in_their_image(parse: Parse) -> None:
     assert not np.array_equal(e.parts["a"][:, -1], e.parts["b"][:, 0])
 
 
+def test_cells_of_a_grid_stay_in_their_image(parse: Parse) -> None:
+    model = pair(parse, second="float[N, 3, 16, 10] b")
+    e = onnxray.explain(model, {"a": A, "b": B[..., :10]}, "ablation", segments="grid", grid="1x4")
+    for name in ("a", "b"):  # 16 columns of 26: the third cell of four would be of both
+        assert len(np.unique(e.parts[name])) == {"a": 3, "b": 2}[name]
+    assert not set(np.unique(e.parts["a"])) & set(np.unique(e.parts["b"]))
+
+
 def test_pictures_and_batches(parse: Parse) -> None:
     photos = RNG.integers(0, 256, (2, 20, 24, 3), np.uint8)
     model = onnxray.load(pair(parse), mean=127.5, std=127.5, size=16)
