@@ -24,6 +24,7 @@ _WHERE = {
     "Target": "engine.targets.target",
     "compile": "engine.compile",
     "explain": "cli.facade",
+    "Text": "engine.text.given",
     "dream": "cli.facade",
     "Dream": "engine.dream",
     "visualize": "cli.facade",
@@ -103,6 +104,7 @@ if TYPE_CHECKING:
     from .engine.survey.health import Health as Health
     from .engine.survey.top import Top as Top
     from .engine.targets.target import Target as Target
+    from .engine.text.given import Text as Text
     from .engine.version import __version__ as __version__
     from .engine.visualize import Visualization as Visualization
     from .models import samples as samples

@@ -17,6 +17,7 @@ from ..engine import activations as _engine_activations
 from ..engine.attribution.explanation import Explanation, with_source
 from ..engine.attribution.explanations import Explanations
 from ..engine.attribution.photos import card_or_none
+from ..engine.attribution.texts import read_given
 from ..engine.detection.detections import Detections
 from ..engine.dream import NOISE, Dream
 from ..engine.dream import dream as _dream
@@ -26,6 +27,7 @@ from ..engine.graph.model import Source
 from ..engine.health import health as _health
 from ..engine.inference.batches import RunOptions
 from ..engine.inspect.layers import Layer
+from ..engine.load import load
 from ..engine.methods.registry import Method
 from ..engine.novelty.fit import fit as _fit
 from ..engine.novelty.memory import Novelty as _Novelty
@@ -79,9 +81,10 @@ def explain(
         model's card says, as are uint16 and, where the card names bands, (H, W, bands); several of these in a list, or
         uint8 (N, H, W, 3); or a ready tensor in the model's layout, (N, ...) or one sample; or {input name: one of
         these} for several inputs, of which one is explained: the option `input` names it, else it is the one that takes
-        images, else the first one of floats. Given tensors, everything is in the tensor's units and pixels.
+        images, else the first one of floats. Given tensors, everything is in the tensor's units and pixels. For a model
+        of texts, a str (the text itself; a `Path` is a file that holds one), a `Text`, or several in a list.
     method: a name of `onnxray.methods()`, another name that it is known by ("GradCAM", "ig"), its class or an instance;
-        by default grad-cam, of boxes of a detector hires-cam.
+        by default grad-cam, of boxes of a detector hires-cam, of texts integrated-gradients.
     target: None (the predicted class), a class index, a label, a text such as "top:3", or a `Target`; or a list of
         these: one for each image of several, several for one image alone (`Target.several` for all of every image).
     layer: for methods that work at a layer: its name, that of its output value or of its module ("layer4.1"), a
@@ -96,7 +99,7 @@ def explain(
     Returns an Explanation: `values` float32, signed, not normalised; `heatmap` float32 (H, W) on the image's pixels.
     A list of images, a batch, and several targets give Explanations.
 
-    Raises ImageError (a file that cannot be read), UnknownName (method, option, layer, label), MethodError,
+    Raises ImageError and TextError (what cannot be read), UnknownName (method, option, layer, label), MethodError,
     TargetError, ShapeError, CardError, ModelError, GradientError and its subclasses.
     """
     model, given, options = given_of(model, image, options)
@@ -174,7 +177,10 @@ def activations(
     ModelError, RuntimeUnavailable (providers that cannot be had here).
     """
     model, given, _ = given_of(model, x, {})
-    return _engine_activations.activations(model, given.value, layers, providers=providers, threads=threads)
+    read = read_given(load(model), given.value)
+    return _engine_activations.activations(
+        model, given.value if read is None else read[1], layers, providers=providers, threads=threads
+    )
 
 
 @_help_of(_dream)

@@ -55,6 +55,7 @@ class CardOptions(TypedDict, total=False):
     input: str | None
     kind: Literal["image", "text", "table", "sound", "series", "volume"] | None
     axes: str | None
+    tokenizer: str | Mapping[str, Any] | None
     size: int | tuple[int, int] | str | None
     mean: float | Sequence[float] | None
     std: float | Sequence[float] | None
@@ -331,7 +332,7 @@ def explain(
     at: str | None = ...,
     *,
     steps: int = ...,
-    baseline: Literal["zero", "black", "gray", "white", "mean", "blur", "noise"] | float | NDArray[Any] = ...,
+    baseline: Literal["zero", "black", "gray", "white", "mean", "blur", "noise", "pad", "mask", "unk", "text:WORDS"] | float | NDArray[Any] = ...,
     background: NDArray[Any] | None = ...,
     background_rows: int = ...,
     rule: Literal["gauss-legendre", "riemann-middle", "riemann-trapezoid"] = ...,
@@ -844,7 +845,7 @@ def explain(
     at: str | None = ...,
     *,
     steps: int = ...,
-    baseline: Literal["zero", "black", "gray", "white", "mean", "blur", "noise"] | float | NDArray[Any] = ...,
+    baseline: Literal["zero", "black", "gray", "white", "mean", "blur", "noise", "pad", "mask", "unk", "text:WORDS"] | float | NDArray[Any] = ...,
     background: NDArray[Any] | None = ...,
     background_rows: int = ...,
     rule: Literal["gauss-legendre", "riemann-middle", "riemann-trapezoid"] = ...,
@@ -1327,7 +1328,7 @@ def compile(
     dream: str | None = ...,
     novelty: Novelty | str | Path | None = ...,
     steps: int = ...,
-    baseline: Literal["zero", "black", "gray", "white", "mean", "blur", "noise"] | float | NDArray[Any] = ...,
+    baseline: Literal["zero", "black", "gray", "white", "mean", "blur", "noise", "pad", "mask", "unk", "text:WORDS"] | float | NDArray[Any] = ...,
     background: NDArray[Any] | None = ...,
     background_rows: int = ...,
     rule: Literal["gauss-legendre", "riemann-middle", "riemann-trapezoid"] = ...,

@@ -30,6 +30,7 @@ _CARD = {
     "input": "str",
     "kind": literal(tuple(CARD_KINDS)),
     "axes": "str",
+    "tokenizer": "str | Mapping[str, Any]",
     "size": "int | tuple[int, int] | str",
     "mean": "float | Sequence[float]",
     "std": "float | Sequence[float]",

@@ -21,6 +21,7 @@ from .compiled import display
 from .compiled import preprocessing as images
 from .compiled.build import TARGET, Build
 from .compiled.emitted import Emitted
+from .compiled.texts import at_lookup, lookup_of, with_lookup
 from .errors import MethodError, ModelError, TargetError
 from .graph.model import Model, Source
 from .graph.split import expose
@@ -110,6 +111,9 @@ def compile(
     Of a detector the most certain box is explained (of a class with box:LABEL); `explained_box`, float32 (N, 6), has
     its y0, x0, y1, x1 in pixels of the model's input, its probability and the number of its class.
 
+    Of a model that takes token ids, the embeddings that they stand for are explained by methods that need gradients; in
+    place of the map, `token_relevance`, float32 (N, T), has the sum over their dimensions.
+
     Only standard ONNX operators are added; a batch that was dynamic stays so. The metadata `onnxray.compile` says what
     was added.
 
@@ -131,6 +135,12 @@ def compile(
     _check_asked(model, chosen, layers, target, memory, options)
     if novelty_outputs == ANOMALIB and (memory is None or chosen is not None):
         raise MethodError("outputs as anomalib has them are those of a memory alone: give novelty and no method")
+    by_gradient = chosen is not None and chosen.needs == "gradient" and not chosen.at_layer
+    lookup = lookup_of(model) if by_gradient else None
+    if lookup is not None:
+        _check_text(layout, normalize, memory)
+        inner = compile(at_lookup(model, lookup), chosen, None, target, default_target=default_target)
+        return with_lookup(inner, model, lookup, OUTPUT)
     card = find_card(model) if layout else None
     example = example_input(model, card)
     asked = Target.of(None if target == RUNTIME else target)
@@ -259,6 +269,12 @@ def _optimisation(
     size = options.pop("size", None)
     card = {name: options.pop(name) for name in CARD_OPTIONS if name in options}
     return optimisation(load(model, **card), visualize, dream, size, options)
+
+
+def _check_text(layout: str | None, normalize: str, memory: Novelty | None) -> None:
+    """Raises MethodError for what a model of texts has not."""
+    if layout is not None or normalize != "none" or memory is not None:
+        raise MethodError("the model takes texts: preprocess, normalize and novelty are about images, leave them out")
 
 
 def _layout(preprocess: bool | str) -> str | None:

@@ -14,6 +14,7 @@
     │   └── Disconnected        the output does not depend on the value it should be differentiated by
     ├── CardError               preprocessing or labels that contradict the model or themselves
     ├── ImageError              an image that cannot be read
+    ├── TextError               a text that cannot be read, or a tokenizer that is missing or does not fit
     ├── TargetError             a target that the model's output does not have
     ├── MethodError             a method that does not fit this model or these options
     ├── OutputError             results that cannot be written
@@ -91,6 +92,10 @@ class CardError(OnnxrayError):
 
 class ImageError(OnnxrayError):
     """An image that cannot be read."""
+
+
+class TextError(OnnxrayError):
+    """A text that cannot be read, or a tokenizer that is missing or does not fit the model."""
 
 
 class TargetError(OnnxrayError):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,13 @@ from .attribution.box_layers import is_of_box
 from .attribution.columns import input_of_columns
 from .attribution.explanation import Explanation
 from .attribution.explanations import Explanations
+from .attribution.generation import text_model
 from .attribution.inputs import CARD_OPTIONS, Input, input_at, input_of, underneath
 from .attribution.maps import Maps, problems
 from .attribution.problem import Problem
 from .attribution.saturation import saturated
 from .attribution.sets import input_of_set
+from .attribution.texts import is_text, read_given, with_reading
 from .attribution.together import together
 from .errors import MethodError
 from .graph.model import Model, Source
@@ -32,6 +35,7 @@ from .proto.operators import MICROSOFT
 from .targets.classify import class_probabilities
 from .targets.resolved import ClassTarget
 from .targets.target import Target
+from .text.roles import roles_of
 
 # What `explain` takes besides a method's own options.
 RUN_OPTIONS = ("providers", "threads", "batch", "progress")
@@ -48,6 +52,8 @@ TINY = 1e-3
 
 # Where no method is named; of a box, gradients averaged over the plane would light whatever looks like it elsewhere.
 USUAL_METHOD, BOX_METHOD = "grad-cam", "hires-cam"
+# Of texts; of models that take these as strings, which have no gradient, the second.
+TEXT_METHOD, STRING_METHOD = "integrated-gradients", "kernel-shap"
 
 
 def explain(
@@ -85,11 +91,32 @@ def explain(
     fields = {name: options.pop(name) for name in CARD_OPTIONS if name in options}
     running = {name: options.pop(name) for name in RUN_OPTIONS if name in options}
     known = ("method", "target", "layer", "at", *CARD_OPTIONS, *RUN_OPTIONS)
+    ready = load(model, **fields)
+    if is_text(ready, image):
+        method = method or usual_method_of_texts(ready)
+        texts = list(image) if isinstance(image, list | tuple) else [image]
+        chosen = for_text(make(method, options, known), options)
+        runtime = RunOptions(**running)
+        found = [solve(problem_of(ready, t, target, layer, runtime=runtime, at=at), chosen) for t in texts]
+        return found[0] if not isinstance(image, list | tuple) else Explanations([e for part in found for e in part])
     chosen = make(method or USUAL_METHOD, options, known)
-    problem = problem_of(load(model, **fields), image, target, layer, runtime=RunOptions(**running), at=at)
+    problem = problem_of(ready, image, target, layer, runtime=RunOptions(**running), at=at)
     if method is None and is_of_box(problem):
         chosen = make(BOX_METHOD, options, known)
     return solve(problem, chosen)
+
+
+def usual_method_of_texts(model: Model) -> str:
+    """The method that explains texts where none is named."""
+    roles = roles_of(model)
+    return STRING_METHOD if roles is not None and roles.strings else TEXT_METHOD
+
+
+def for_text(method: Method, named: Collection[str]) -> Method:
+    """The method for a text: what its words are compared with is padding unless the options `named` say otherwise."""
+    known = {f.name for f in dataclasses.fields(method)}
+    free = "baseline" in known and not {"baseline", "background"} & set(named)
+    return dataclasses.replace(method, baseline="pad") if free else method  # type: ignore[call-arg]
 
 
 def problem_of(
@@ -107,6 +134,10 @@ def problem_of(
     card: the model's card where the caller has it already; else it is looked for where it is needed.
     """
     model = with_tensor_scores(load(model))
+    read = read_given(model, image)
+    reading, image = (None, image) if read is None else read
+    if reading is not None:
+        model = text_model(model)
     if at is not None:
         model, given = input_at(model, image, at, card, runtime)
     elif (columns := input_of_columns(model, image)) is not None:
@@ -115,6 +146,8 @@ def problem_of(
         model, given = joint
     else:
         given = input_of(model, image, card)
+    if reading is not None:
+        given = with_reading(model, given, reading)
     return Problem(model, given, _asked(target, given), layer_names(layer), runtime)
 
 
@@ -190,6 +223,7 @@ def _part(problem: Problem, method: Method, maps: Maps, row: int, probability: f
         part_shapes=_part_shapes(problem.input, values.ndim),
         **_along(problem, values),
         channels=maps.channels(row, problem.input),
+        reading=problem.input.reading,
         in_colours=maps.in_colours,
     )
 

@@ -19,8 +19,8 @@ def load(source: Source, **card: Any) -> Model:
     the model card (`size`, `mean`, `std`, `order`, `layout`, `resize`, `labels`, ...; see
     `onnxray.engine.preprocess.card.Card`), those among them that say what the model answers: `output` (its name),
     `answer` ("classes", "two", "labels", "number", ...), `scores` ("logits", "probabilities" or "log-probabilities")
-    and `decision_threshold`. `kind` and `axes`, which say what the input is, are taken from a card beside the model as
-    well.
+    and `decision_threshold`. `kind`, `axes` and `tokenizer`, which say what the input is, are taken from a card beside
+    the model as well.
 
     External data up to 1 GiB in all is read in; beyond that it stays where it is and is memory-mapped.
 
@@ -33,8 +33,9 @@ def load(source: Source, **card: Any) -> Model:
         if card.get(name) is not None:
             raise CardError(f"{name} describes a card file and has no effect as an option: leave it out")
     options = check({name: value for name, value in card.items() if value is not None}, "the options", confined=False)
-    if not isinstance(source, Model) and "kind" not in options and "axes" not in options:
-        options = {**said_beside(model), **options}
+    if not isinstance(source, Model):
+        own = ("tokenizer",) if "kind" in options or "axes" in options else ("kind", "axes", "input", "tokenizer")
+        options = {**{name: value for name, value in said_beside(model).items() if name in own}, **options}
     if not options:
         return model
     return Model(

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .attribution.generation import text_model
 from .attribution.inputs import CARD_OPTIONS, Input, input_of, values_at
 from .attribution.photos import card_or_none, photos_of
 from .attribution.plain import percent
+from .attribution.texts import is_text, read_given, with_reading
 from .detection.detections import Detections, found_in
 from .detection.emit import LABELS, SCORES, SIDES
 from .detection.table import Table, table_of
@@ -107,11 +109,25 @@ def predict(model: Source, images: ArrayLike | Mapping[str, ArrayLike], top: int
             f"nothing to predict: the output {answer.output!r} is neither classes nor numbers ({answer.reason}); if it "
             "is, give answer=, or name another output with output="
         )
+    if is_text(ready, images):
+        texts = images if isinstance(images, list | tuple) else [images]
+        rows = [_of_text(ready, answer, text, top, runtime) for text in texts]
+        return rows if isinstance(images, list | tuple) else rows[0]
     given = input_of(ready, _deep(ready, images))
     values = values_at(ready, given, [answer.value], runtime)[answer.value]
     found = _of(answer, values, given.labels, top, lambda: why_not_finite(ready))
     several = isinstance(images, (list, tuple)) or len(found) > 1
     return found if several else found[0]
+
+
+def _of_text(model: Model, answer: Answer, text: Any, top: int, runtime: RunOptions) -> Prediction:
+    """The answer for one text. Raises TextError."""
+    read = read_given(model, text)
+    assert read is not None
+    model = text_model(model)
+    given = with_reading(model, input_of(model, read[1]), read[0])
+    values = values_at(model, given, [answer.value], runtime)[answer.value]
+    return _of(answer, values, given.labels, top, lambda: why_not_finite(model))[0]
 
 
 def _deep(model: Model, images: Any) -> Any:

@@ -27,7 +27,7 @@ ROOMS: list[set[str]] = [
     {"inspect", "emitter"},
     {"gradients", "preprocess"},
     {"autodiff", "relevance"},
-    {"detection"},
+    {"detection", "text"},
     {"targets"},
     {"incremental"},
     {"attribution"},

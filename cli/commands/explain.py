@@ -11,6 +11,7 @@ from click.core import ParameterSource
 from ..parameters import complete, line, options
 from ..parameters.inputs import finish_run
 from ..parameters.methods import BOXES, DEFAULT, listing
+from ..parameters.texts import texts
 from ..terminal.echo import echo, echo_json, say
 from ..terminal.help import Command
 
@@ -60,7 +61,7 @@ def _list_methods(context: click.Context, parameter: click.Parameter, value: boo
     multiple=True,
     default=(),
     help="Methods, separated by commas or given several times; `all`: every one that fits the model. "
-    f"Default: {DEFAULT}, of boxes {BOXES}.",
+    f"Default: {DEFAULT}, of boxes {BOXES}, of texts integrated-gradients.",
     shell_complete=complete.methods,
 )
 @options.option(
@@ -153,6 +154,7 @@ def _list_methods(context: click.Context, parameter: click.Parameter, value: boo
 @line.drift
 @line.sinks
 @line.metrics
+@texts
 @options.selection
 @options.common("onnxray-explain", resume=True)
 def command(common: options.Common, **asked: Any) -> None:
@@ -167,10 +169,12 @@ def command(common: options.Common, **asked: Any) -> None:
     becomes an overlay video and lines of JSON by `--to mp4:out.mp4 --to jsonl:out.jsonl`.
 
     Models that take no images are given .npy files (one sample or a batch) or .npz files whose arrays are named after
-    the inputs; their maps are drawn as bars, lines, tables or slices.
+    the inputs; their maps are drawn as bars, lines, tables or slices. Models of texts are given --text, .txt files, or
+    a table with --column: the words are coloured, and words.csv says which words move the model most.
     """
     from ..tasks.explain import ExplainOptions, explain
     from ..tasks.explain_arrays import explain_arrays, takes_arrays
+    from ..tasks.explain_texts import explain_texts, takes_texts
 
     if asked["side"] and asked["threshold"] is None:
         raise click.UsageError("--side is about the regions of --threshold: give it as well")
@@ -181,11 +185,17 @@ def command(common: options.Common, **asked: Any) -> None:
         if given is not None and not to:
             raise click.UsageError(f"{name} is about runs with --to: give it as well")
     wanted = ExplainOptions(common=common, **asked)
+    of_texts = takes_texts(wanted)
     is_line = bool(to) or inspection != line.NO_INSPECTION
-    if wanted.trust and (wanted.at or wanted.feeds or takes_arrays(wanted)):
+    if wanted.trust and (wanted.at or wanted.feeds or of_texts or takes_arrays(wanted)):
         raise click.UsageError("--trust is about maps of images: it goes with no --at, no --with and no arrays")
-    if is_line and takes_arrays(wanted):
+    if is_line and (of_texts or takes_arrays(wanted)):
         raise click.UsageError("--when, --part, --mm-per-pixel and --to are about images, and this model takes none")
+    if of_texts:
+        from ..pages.texts import drawn, page
+
+        finish_run(explain_texts(wanted, page, drawn), common.as_json)
+        return
     if to:
         _to_sinks({"common": common, "to": to, "drift": drift, "metrics": metrics}, asked)
         return

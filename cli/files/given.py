@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,16 @@ from numpy.typing import NDArray
 
 from ...engine.attribution.inputs import CARD_OPTIONS
 from ...engine.attribution.photos import card_or_none
+from ...engine.attribution.texts import is_text
 from ...engine.errors import ImageError
 from ...engine.graph.model import Model, Source
 from ...engine.load import load
+from ...engine.preprocess.arrays import is_array_file
 from ...engine.preprocess.card import Card
 from ...engine.preprocess.depth import WHITE
+from ...engine.text.given import Text
+from ...engine.text.roles import roles_of
+from .texts import read_text
 
 
 @dataclass(frozen=True)
@@ -39,10 +45,26 @@ def given_of(model: Source, image: Any, options: dict[str, Any]) -> tuple[Source
     read, and what `load` raises.
     """
     parts = image.values() if isinstance(image, Mapping) else image if isinstance(image, list | tuple) else [image]
-    if not any(isinstance(part, str | os.PathLike) for part in parts):
+    if not any(isinstance(part, str | os.PathLike | Text) for part in parts):
         return model, decoded(image, None), options
     ready, rest = loaded(model, options)
+    if is_text(ready, opened := _opened_texts(ready, image)):
+        listed = isinstance(image, list | tuple)
+        given = list(image) if isinstance(image, list | tuple) else [image]
+        files: dict[int, tuple[str, Sequence[str]]] = {
+            place: (os.fspath(part), ()) for place, part in enumerate(given) if isinstance(part, os.PathLike)
+        }
+        return ready, GivenFiles(opened, len(given), files, listed), rest
     return ready, decoded(image, card_or_none(ready)), rest
+
+
+def _opened_texts(model: Model, image: Any) -> Any:
+    """Paths of a model of texts as what their files hold; a str is a text already. Raises TextError."""
+    if isinstance(image, list | tuple):
+        return [_opened_texts(model, part) for part in image]
+    if isinstance(image, os.PathLike) and roles_of(model) is not None and not is_array_file(Path(image)):
+        return read_text(Path(image))
+    return image
 
 
 def loaded(model: Source, options: Mapping[str, Any]) -> tuple[Model, dict[str, Any]]:

@@ -46,6 +46,8 @@ def _card_file(path: Path) -> dict[str, Any]:
 
 def some_images(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
     """IMAGES as given. Raises click.MissingParameter where there is none and the model has no samples."""
+    if not value and context.params.get("texts"):
+        return value
     if not value and context.params.get("model") != BUILTIN and not context.resilient_parsing:
         raise click.MissingParameter(ctx=context, param=parameter, param_hint="'IMAGES...'")
     return value

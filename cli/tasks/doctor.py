@@ -23,6 +23,7 @@ EXTRAS = {
     "prometheus": "`watch --prometheus PORT`: figures for Prometheus",
     "tables": "paths of images from Parquet files",
     "tensorboard": "`explain --to tensorboard:DIR`: overlays as images of TensorBoard",
+    "text": "texts: tokenizer.json and vocab.txt of transformers",
     "watch": "`watch`: events of a folder, and rules such as --when 'score > 0.6'",
 }
 # Extras that nobody needs to use onnxray.

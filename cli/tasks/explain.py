@@ -15,6 +15,7 @@ from ..figures.explanations import PANEL, Sheet
 from ..parameters.inputs import card_of, open_model, take_images
 from ..parameters.line import NO_INSPECTION, Inspection
 from ..parameters.methods import BOXES, DEFAULT, chosen_methods
+from ..parameters.texts import NO_TEXTS, TextOptions
 from ..sources.source import ALL, Selection
 from ..terminal.words import as_options
 from . import compared
@@ -74,6 +75,7 @@ class ExplainOptions:
     inspection: Inspection = NO_INSPECTION
     trust: bool = False
     against: str | None = None
+    texts: TextOptions = NO_TEXTS
 
 
 def explain(options: ExplainOptions) -> Run:

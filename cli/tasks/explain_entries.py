@@ -72,6 +72,7 @@ def decisive_of(options: ExplainOptions, methods: Sequence[Method], targets: Seq
         "side": options.side,
         "batch": options.batch,
         **({"with": sorted(options.feeds)} if options.feeds else {}),
+        **options.texts.to_mapping(),
         **options.selection.to_mapping(),
         **options.inspection.to_mapping(),
         **({"trust": True} if options.trust else {}),

@@ -9,9 +9,9 @@ import click
 from .echo import echo
 
 # Sections of the options, in the order of the help.
-OWN, IMAGES, OUTPUT, RUN = "Options", "Images", "Output", "Run"
+OWN, IMAGES, TEXTS, OUTPUT, RUN = "Options", "Images", "Texts", "Output", "Run"
 CARD = "Model card (found automatically; these override it)"
-SECTIONS = (OWN, IMAGES, OUTPUT, RUN, CARD)
+SECTIONS = (OWN, IMAGES, TEXTS, OUTPUT, RUN, CARD)
 
 
 class Option(click.Option):

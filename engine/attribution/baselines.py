@@ -7,6 +7,9 @@ blur    the input itself, blurred with a Gaussian of a 16th of the shorter side:
 noise   uniform noise over the input's own range, seeded
 NUMBER  every element that number; an array  of one sample's shape, of the whole batch, or one number per channel
 #rrggbb a colour, as the model card maps pixels to the tensor (perturbation methods)
+pad     the padding token in place of every token of a text, its special tokens kept; mask, unk: those tokens
+text:T  the tokens of the text T, cut or padded to the length of the one that is explained
+drop    words are cut out of the text, which is read anew (perturbation methods)
 inpaint what is hidden, filled in smoothly from what surrounds it: `inpainted` (perturbation methods)
 """
 
@@ -19,14 +22,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MethodError
+from ..text.reader import STAND_INS
+from ..text.reading import ANY_TEXT, TEXT_PREFIX
+from .text_baselines import mean_of_table, text_stand_in
 
 if TYPE_CHECKING:
     from .problem import Problem
 
-NAMES = ("zero", "black", "gray", "white", "mean", "blur", "noise")
+NAMES = ("zero", "black", "gray", "white", "mean", "blur", "noise", *STAND_INS, ANY_TEXT)
 # What stands in for hidden parts: any baseline, a colour, or what surrounds them. COLOUR is a form, not a name.
-INPAINT, COLOUR = "inpaint", "#rrggbb"
-FILLS = (*NAMES, INPAINT, COLOUR)
+INPAINT, DROP, COLOUR = "inpaint", "drop", "#rrggbb"
+FILLS = (*NAMES, INPAINT, DROP, COLOUR)
 BLUR = 1 / 16
 _PIXELS = {"black": (0.0,) * 3, "gray": (127.5,) * 3, "white": (255.0,) * 3}
 
@@ -51,7 +57,10 @@ def background_rows(problem: Problem, given: NDArray[Any], most: int, seed: int)
 
 def usual_fill(problem: Problem) -> str:
     """What hides a part where the user names no fill: "blur" on images, where a flat patch with its edges would be seen
-    as an object or a defect of its own; "zero" on other inputs."""
+    as an object or a defect of its own; "pad" in a text, "drop" where the model takes it as a string; "zero" on other
+    inputs."""
+    if problem.input.reading is not None:
+        return DROP if problem.input.reading.strings else "pad"
     return "zero" if problem.input.plane is None else "blur"
 
 
@@ -65,10 +74,16 @@ def baseline(problem: Problem, kind: str | float | NDArray[Any], seed: int = 0) 
         return _array(problem, kind)
     if not isinstance(kind, str):
         return np.full_like(x, kind)
+    if kind in STAND_INS or kind.startswith(TEXT_PREFIX):
+        return text_stand_in(problem, kind)
+    if kind == "mean" and problem.input.reading is not None:
+        return mean_of_table(problem)
     if kind == "zero" and problem.input.neutral is not None:
         return np.array(np.broadcast_to(problem.input.neutral, x.shape))
     if kind == "zero":
         return np.zeros_like(x) if x.dtype.kind != "O" else np.full_like(x, "")
+    if kind == DROP:
+        raise MethodError("the fill 'drop' depends on what is hidden and is not a baseline: use 'pad' or 'mask'")
     if kind == INPAINT:
         raise MethodError("the fill 'inpaint' depends on what is hidden and is not a baseline: use 'blur' or 'mean'")
     if x.dtype.kind not in "fiu":

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ...kernels.masks import coalitions
 from ..errors import MethodError
-from .baselines import INPAINT, baseline, inpainted
+from .baselines import DROP, INPAINT, baseline, inpainted
 from .segments import Features
 
 if TYPE_CHECKING:
@@ -31,6 +31,10 @@ def fills_of(
 
     Raises MethodError.
     """
+    if isinstance(fill, str) and fill == DROP:
+        if problem.input.reading is None or problem.input.at:
+            raise MethodError("the fill 'drop' is for words of a text: use 'zero', a number or an array")
+        return [None] * len(features)
     if isinstance(fill, str) and fill == INPAINT:
         if not features[0].on_plane:
             raise MethodError("the fill 'inpaint' is for segments of an image: use 'zero', a number or an array")
@@ -80,6 +84,8 @@ class Coalitions:
         self._fill = None if fill is None else np.ascontiguousarray(fill)
         # As the kernel sees it: an image, or all elements in one row.
         view = problem.input.planar if features.on_plane else _in_one_row(self._x.shape, features)
+        if fill is None and not features.on_plane:  # words are cut out of a text: no array is filled
+            view = 1, 1, features.labels.size, 1
         assert view is not None
         labels = np.where(features.labels < 0, features.atoms, features.labels)
         self._view, self._labels = view, np.ascontiguousarray(labels.reshape(view[1:3]), np.int32)
@@ -107,11 +113,25 @@ class Coalitions:
         """The inputs (B, ...) of the coalitions keep (B, F), booleans or shares in 0..1."""
         return self._made(keep, self._fill)
 
+    def _without_words(self, keep: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Feeds of the text with its words cut out where keep (B, F) is False, or less than a half."""
+        given = self.problem.input
+        assert given.reading is not None
+        feeds = given.reading.without(self.problem.source, keep if keep.dtype.kind == "b" else keep >= 0.5)
+        if given.parts:
+            feeds[given.name] = np.concatenate([feeds.pop(name) for name, _ in given.parts], axis=given.part_axis)
+        rows = {name: array for name, array in given.others.items() if name not in feeds}
+        return feeds | {
+            n: np.repeat(a, len(keep), 0) for n, a in rows.items() if given.by_sample(self.problem.model, n)
+        }
+
     def _made(self, keep: NDArray[Any], fill: NDArray[Any] | None) -> NDArray[Any]:
         """fill: (...), or (B, ...), one for each coalition."""
         x, shares = self._x, self.features.seen(keep)
         # What belongs to no feature is always seen.
         shares = np.concatenate([shares, np.ones((len(shares), 1), shares.dtype)], axis=1)
+        if shares.dtype.kind != "b" and self.problem.input.reading is not None and not self.problem.input.at:
+            shares = shares >= 0.5  # there is nothing between two tokens
         if shares.dtype.kind != "b":
             return self._mixed(shares, fill)
         if fill is None:
@@ -163,7 +183,9 @@ class Coalitions:
             if report is not None:
                 report(done, total)
 
-        def inputs(numbers: NDArray[np.int64]) -> NDArray[Any]:
+        def inputs(numbers: NDArray[np.int64]) -> NDArray[Any] | dict[str, NDArray[Any]]:
+            if self._fill is None and not self.features.on_plane:
+                return self._without_words(make(numbers))
             if not self.in_rows:
                 return self.inputs(make(numbers))
             assert self._fill is not None

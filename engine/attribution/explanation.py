@@ -26,11 +26,13 @@ from . import notebook
 from .colours import RGB, around_gray, veiled
 from .maps import Display, Reduce, reduced
 from .plain import percent, plain
+from .texts import TokenValue, Word, about_text, tokens_of, words_of
 
 if TYPE_CHECKING:
     from ..graph.model import Model
     from ..preprocess.geometry import Geometry
     from ..targets.target import Target
+    from ..text.reading import Reading
 
 # Pixel-wise maps have single outliers: the colour scale ends at this percentile of the magnitudes.
 PERCENTILE = 99.5
@@ -94,6 +96,7 @@ class Explanation:
     split: tuple[int, ...] = ()
     split_axis: int = 0
     part_shapes: tuple[tuple[int, ...], ...] = ()
+    reading: Reading | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return 1
@@ -128,6 +131,16 @@ class Explanation:
     def _on_plane(self) -> NDArray[np.float32]:
         """The map over the plane of the input."""
         return replace(self, geometry=None).heatmap
+
+    @cached_property
+    def words(self) -> tuple[Word, ...]:
+        """The words of the text that is explained, each with its value; empty where the input is no text."""
+        return () if self.reading is None else words_of(self)
+
+    @cached_property
+    def tokens(self) -> tuple[TokenValue, ...]:
+        """The tokens that the model reads of the text, each with its value; empty where the method hides words."""
+        return () if self.reading is None else tokens_of(self)
 
     @property
     def score_text(self) -> str:
@@ -338,6 +351,7 @@ class Explanation:
             "layer_reason": self.reason,
             "values": {"shape": list(self.values.shape), "dtype": "float32", "channels": self.reduce},
             "display": {"kind": self.display, "colormap": self.colormap, "lowest": lo, "highest": hi},
+            **({} if self.reading is None else {"text": about_text(self)}),
             "details": {name: plain(value, hashed=False) for name, value in self.details.items()},
             "warnings": list(self.warnings),
             "model": self.about_model,

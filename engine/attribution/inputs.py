@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +31,7 @@ from .photos import about_shown, array_of, card_of, card_or_none, photos_of, pre
 
 if TYPE_CHECKING:
     from ..preprocess.geometry import Geometry
+    from ..text.reading import Reading
 
 
 # What `explain` and `compile` take to say how the input is made and what the output holds.
@@ -183,7 +184,12 @@ def at_value(model: Model, given: Input, at: str, runtime: RunOptions | None = N
     if x.dtype.kind not in "fiu":
         raise ShapeError(f"the value {at!r} holds {x.dtype}: only numbers can be explained from")
     others = {**given.others, given.name: given.x}
-    return source, Input(at, x, others, layout, labels=given.labels, notes=given.notes, at=True)
+
+    def of_ids(ids: NDArray[Any]) -> NDArray[Any]:
+        return values_at(model, replace(given, x=ids.astype(given.x.dtype)), [at], runtime)[at]
+
+    made = Input(at, x, others, layout, labels=given.labels, notes=given.notes, at=True)
+    return source, replace(made, reading=given.reading, of_ids=None if given.reading is None else of_ids)
 
 
 @of_model
@@ -290,6 +296,11 @@ def _labels(model: Model) -> tuple[str, ...] | None:
     return read_labels(given, "the options given") if given is not None else None
 
 
+def explained_input(model: Model) -> str:
+    """The name of the input that is explained. Raises UnknownName, ModelError, CardError."""
+    return _explained(model)[0]
+
+
 def _explained(model: Model) -> tuple[str, str | None]:
     """The input that is explained, and its layout where it takes images.
 
@@ -308,7 +319,8 @@ def _explained(model: Model) -> tuple[str, str | None]:
         return found.name, found.layout
     if given is not None:
         return str(given), None
-    floats = [v.name for v in model.inputs if v.dtype is not None and v.dtype.kind == "f"]
+    states = state_inputs(model)
+    floats = [v.name for v in model.inputs if v.dtype is not None and v.dtype.kind == "f" and v.name not in states]
     return floats[0] if floats else model.inputs[0].name, None
 
 
@@ -357,6 +369,7 @@ class Input:
     for nothing in each, where that is not 0. `parts`: inputs that lie next to each other along `part_axis` of `x`, and
     their sizes there; `part_shapes`: of one sample of each, where images differ in them, which then lie at the top and
     are filled up with zeros; `each`: the same inputs one by one, with their model; `in_set`: it is one of these.
+    `reading`: the text that it is, and `of_ids` what makes of other token ids (1, ...) what `x` is made of the text's.
     """
 
     name: str
@@ -370,6 +383,8 @@ class Input:
     card: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
     at: bool = False
+    reading: Reading | None = None
+    of_ids: Callable[[NDArray[Any]], NDArray[Any]] | None = None
     columns: tuple[str, ...] = ()
     neutral: NDArray[Any] | None = None
     example: bool = False

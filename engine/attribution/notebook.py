@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..errors import OutputError
 from .colours import RGB
 from .png import data_url
+from .text_html import text_html
 
 if TYPE_CHECKING:
     from .explanation import Explanation
@@ -27,6 +28,8 @@ _NO_MATPLOTLIB = "plot needs matplotlib: `pip install matplotlib`, or take overl
 
 def html_of(e: Explanation) -> str:
     """The image and the overlay with alternative texts, a caption, the colour scale, and the warnings."""
+    if e.reading is not None:
+        return text_html(e)
     if e.map is None:
         return f"<p>{html.escape(repr(e))}</p>"
     image = [] if e.image is None else [_picture(e.image, e.source or "the image")]

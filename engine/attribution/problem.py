@@ -88,6 +88,7 @@ class Problem:
             prepared,
             samples,
             None if input.example else self._run_before,
+            input.reading,
         )
 
     def _run_before(self, of: Model, names: Sequence[str]) -> Mapping[str, NDArray[Any]]:
@@ -167,6 +168,8 @@ class Problem:
         if made is None:
             return self
         source, found = made
+        if found.reading is not None:
+            return Problem(source, found, self.asked, (), self._options)
         note = f"the ids in {given.named} have no gradient: explained by the embeddings that they stand for"
         if not found.parts:
             note = f"{note}, {found.name!r}"

@@ -93,13 +93,14 @@ class Runs:
     def scores_generated(
         self,
         count: int,
-        make: Callable[[NDArray[np.int64]], NDArray[Any]],
+        make: Callable[[NDArray[np.int64]], NDArray[Any] | dict[str, NDArray[Any]]],
         sample: int,
         progress: Callable[[int], None] | None = None,
     ) -> NDArray[np.float64]:
         """The scores (count, K) of `count` forms of one sample, for each of its K targets.
 
-        make: the inputs (R', ...) for numbers (R',); called by several threads at once, see `GeneratedRows`.
+        make: the inputs (R', ...) for numbers (R',), or feeds by name where other inputs change as well; called by
+        several threads at once, see `GeneratedRows`.
         progress: called with how many more are done.
         """
         of, first = self.target.of, sample * self.target.count
@@ -118,7 +119,7 @@ class Runs:
     def values_generated(
         self,
         count: int,
-        make: Callable[[NDArray[np.int64]], NDArray[Any]],
+        make: Callable[[NDArray[np.int64]], NDArray[Any] | dict[str, NDArray[Any]]],
         sample: int,
         values: Sequence[str],
         consume: Callable[[NDArray[np.int64], dict[str, NDArray[Any]]], None],
@@ -130,7 +131,8 @@ class Runs:
         first = sample * self.target.count
 
         def inputs(numbers: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-            return self.feeds(make(numbers), np.full(len(numbers), first))
+            made = make(numbers)
+            return made if isinstance(made, dict) else self.feeds(made, np.full(len(numbers), first))
 
         like = self.feeds(self.input.x[sample : sample + 1], np.array([first]))
         generated = GeneratedRows(count, inputs, like)

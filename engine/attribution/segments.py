@@ -18,9 +18,11 @@ from ..errors import MethodError
 from .inputs import picture
 from .maps import GridMaps, InputMaps, Maps
 from .place_axes import is_table, numbers_along, place_axes
+from .text_baselines import unit_labels
 
 if TYPE_CHECKING:
     from ..preprocess.geometry import Geometry
+    from ..text.reading import Reading
     from .inputs import Input
     from .problem import Problem
 
@@ -114,6 +116,8 @@ def features_of(
     given = problem.input
     if isinstance(segments, np.ndarray):
         return _from_array(given, segments)
+    if given.reading is not None and segments in (AUTO, ELEMENTS):
+        return [features_of_text(given.reading)]
     axes = () if given.plane is not None else place_axes(problem.source, given.name, given.x.shape[1:])
     if segments == AUTO:
         segments = SLIC if given.plane is not None or len(axes) == 3 else ELEMENTS
@@ -128,6 +132,13 @@ def features_of(
     if given.plane is None:
         return [_slic_along(problem, axes, sample, count, compactness) for sample in range(len(given.x))]
     return [_slic(problem, sample, count, compactness) for sample in range(len(given.x))]
+
+
+def features_of_text(reading: Reading) -> Features:
+    """A feature for each word, or what else has a value, of the text that is read."""
+    names = reading.seen
+    what = f"{len(names)} {reading.given.unit if not reading.given.spans else 'span'}{'s' * (len(names) != 1)}"
+    return Features(unit_labels(reading), None, names, False, what)
 
 
 def _grid(given: Input, axes: tuple[int, ...], grid: int | str | Sequence[int | str]) -> Features:

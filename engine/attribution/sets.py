@@ -77,10 +77,19 @@ def set_at_embeddings(given: Input, runtime: RunOptions | None) -> tuple[Model, 
     made, name = _joined(_freed(model, named), named, given.part_axis, shapes, None)
     others = {**first.others, first.name: first.x}
     x = np.concatenate([arrays[value] for value in named], axis=given.part_axis)
+
+    def of_ids(ids: NDArray[Any]) -> NDArray[Any]:
+        parts = np.split(ids.astype(first.x.dtype), np.cumsum(sizes)[:-1], given.part_axis)
+        rest = {name: part for (name, _), part in zip(given.parts[1:], parts[1:], strict=True)}
+        changed = replace(first, x=parts[0], others={**first.others, **rest})
+        found = values_at(model, changed, named, runtime)
+        return np.concatenate([found[value] for value in named], axis=given.part_axis)
+
     parts = tuple((name, size) for (name, _), size in zip(given.parts, sizes, strict=True))
-    return made, Input(
+    joint = Input(
         name, x, others, labels=given.labels, notes=given.notes, at=True, parts=parts, part_axis=given.part_axis
     )
+    return made, replace(joint, reading=given.reading, of_ids=None if given.reading is None else of_ids)
 
 
 @of_model

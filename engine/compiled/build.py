@@ -300,7 +300,9 @@ class Build:
             for name, array in self.problem.input.others.items():
                 batched = self._repeats(name)
                 two[name] = np.repeat(array[:1], 2, 0) if batched else array
-            run(expose(dynamic, [self.problem.target.of], only=True), two)
+            exposed = expose(dynamic, [self.problem.target.of], only=True)
+            read = {v.name for v in exposed.inputs}  # token ids of which only the embeddings are read are left out
+            run(exposed, {name: array for name, array in two.items() if name in read})
         except (ShapeError, ModelError) as error:
             raise MethodError(
                 f"the method runs the model on several inputs at once, and this model takes one: {error}"

@@ -80,7 +80,10 @@ def baseline(build: Build, kind: Any, seed: int) -> str:
         return op.Expand(op.ReduceMean(x, list(problem.input.axes), keepdims=1), op.Shape(x))
     if isinstance(kind, np.ndarray) and kind.shape[:1] == (1,) and kind.ndim == op.rank(x):
         kind = kind[0]
-    return op.const(constant(problem, kind, seed)[:1].astype(np.float32))
+    made = constant(problem, kind, seed)[:1].astype(np.float32)
+    if made.size and (made == made.flat[0]).all() and not all(isinstance(d, int) for d in op.shape(build.x)[1:]):
+        made = made.reshape(-1)[:1].reshape((1,) * made.ndim)  # of whatever size the input turns out to have
+    return op.const(made)
 
 
 def stacked(build: Build, arrays: NDArray[np.float32]) -> str:

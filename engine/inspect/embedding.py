@@ -24,6 +24,12 @@ def embedding_of(model: Model, name: str) -> str | None:
     return None if node is None else str(node.output[0])
 
 
+def table_name(model: Model, name: str) -> str | None:
+    """The table that the ids in the input `name` choose rows of; None where they choose none."""
+    node = _lookup(model, name)
+    return None if node is None else str(node.input[2 if node.op_type == _FUSED else 0])
+
+
 def table_of(model: Model, name: str) -> tuple[int | str | None, ...] | None:
     """The shape of the table that the ids in the input `name` choose rows of; None where they choose none."""
     node = _lookup(model, name)

@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..attribution.baselines import FILLS, INPAINT, baseline, inpainted, usual_fill
+from ..attribution.coalitions import Coalitions, fills_of
 from ..attribution.inputs import picture
 from ..attribution.maps import GridMaps, Maps
-from ..attribution.segments import GRID_HELP, NAMES, Features, features_of, idle_segment_options
+from ..attribution.segments import AUTO, GRID_HELP, NAMES, Features, features_of, idle_segment_options
 from ..attribution.signal_windows import signal_windows
 from ..attribution.windows import WindowGrid, most_frequent, patches, refine, sample
 from ..errors import MethodError
@@ -234,6 +235,8 @@ class Occlusion(Method):
             raise MethodError(f"mode {self.mode!r} is for images and the input is none: use 'exact' or 'plain'")
         if self.segments is not None:
             return self._signal_segments(problem, self.segments)
+        if problem.input.reading is not None and self.patch is None:
+            return self._signal_segments(problem, AUTO)
         windows = signal_windows(problem.source, problem.input.name, x.shape[1:], self.patch, self.stride)
         done = _Done(problem, windows.count * len(x))
         drops = [self._drops_of(problem, number, windows.count, windows.hides, done) for number in range(len(x))]
@@ -244,6 +247,8 @@ class Occlusion(Method):
     def _signal_segments(self, problem: Problem, segments: int | str | NDArray[Any]) -> Maps:
         parts = features_of(problem, segments, self.grid, self.compactness)
         done, shape = _Done(problem, sum(map(len, parts))), problem.input.x.shape[1:]
+        if problem.input.reading is not None:
+            return self._words(problem, parts[0])
         values, details = [], []
         for number, features in enumerate(parts):
             if features.covers is not None:
@@ -257,6 +262,16 @@ class Occlusion(Method):
                 values.append(features.spread(row))
                 details.append({"features": features.kind, "weights": tuple(row.tolist()), "segments": labels})
         return parts[0].maps(np.stack(values), reduce="none", details=tuple(details))
+
+    def _words(self, problem: Problem, features: Features) -> Maps:
+        """Words of a text, hidden one by one."""
+        fill = fills_of(problem, [features], usual_fill(problem) if self.fill is None else self.fill, self.seed)[0]
+        coalitions = Coalitions(problem, 0, features, fill)
+        drops = (coalitions.clean - coalitions.scores_without()).T
+        details = [
+            {"features": features.kind, "weights": tuple(row.tolist()), "names": features.names} for row in drops
+        ]
+        return features.maps(np.stack([features.spread(row) for row in drops]), reduce="none", details=tuple(details))
 
     def _drops_of(
         self, problem: Problem, number: int, count: int, hides: Callable[[int], Any], done: _Done

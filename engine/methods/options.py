@@ -90,6 +90,8 @@ def checked(method: str, spec: Option, value: Any) -> Any:
             return value
         if "#rrggbb" in spec.choices and value.startswith("#"):
             return value  # a colour: the choice says its form, the baseline reads it
+        if "text:WORDS" in spec.choices and value.startswith("text:"):
+            return value  # a text, likewise
     elif isinstance(value, bool | np.bool_):
         if bool in spec.kinds:
             return bool(value)

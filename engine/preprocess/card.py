@@ -35,6 +35,7 @@ from .fields import (
     to_size,
     to_text,
     to_texts,
+    to_tokenizer,
     to_window,
 )
 from .labels import read_labels
@@ -54,7 +55,9 @@ class Card:
         input: name of the model's input; None: the one that takes images.
         kind: what that input takes, one of "image", "text", "table", "sound", "series", "volume". axes: a letter for
             each of its axes: N samples, C channels, T time, F features, D depth, H height, W width, 1 one element.
-            They override what is found by structure.
+            They override what is found by structure. tokenizer: of a model of texts, the path of its tokenizer.json or
+            vocab.txt, or {"kind": "bytes", "characters" or "words", "vocab": file or list, "lower": bool, "start",
+            "unknown", "pad": ids or pieces, "length": tokens} (docs/text.md).
         size: (height, width) of the model's input plane in pixels. An int and "HxW" are accepted as well.
         mean, std: the tensor holds (pixel - mean) / std, on 0..255 pixels, one number per channel in the channel order
             of the card, or one for all.
@@ -92,6 +95,7 @@ class Card:
     input: str | None = None
     kind: str | None = None
     axes: str | None = None
+    tokenizer: str | Mapping[str, Any] | None = None
     size: tuple[int, int] = (224, 224)
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
@@ -185,7 +189,7 @@ class Card:
             value = getattr(self, f.name)
             if value is None or (f.name == "about" and not value):
                 continue
-            named = f.name in ("about", "detector")
+            named = f.name in ("about", "detector") or isinstance(value, Mapping)
             plain[f.name] = list(value) if isinstance(value, tuple) else dict(value) if named else value
         return plain
 
@@ -202,6 +206,7 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "input": to_text,
     "kind": choice_of(tuple(CARD_KINDS), False, {}),
     "axes": to_axes,
+    "tokenizer": to_tokenizer,
     "size": to_size,
     "mean": lambda v: to_numbers(v, positive=False),
     "std": lambda v: to_numbers(v, positive=True),

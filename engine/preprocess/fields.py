@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -81,6 +82,30 @@ DETECTOR = {
     **dict.fromkeys(("threshold", "nms"), "share"),
     "anchors": "anchors",
 }
+
+
+# What a card says of a vocabulary that has no file of its own kind.
+TOKENIZER = ("kind", "vocab", "lower", "start", "unknown", "pad", "mask", "length")
+
+
+def to_tokenizer(value: Any) -> str | dict[str, Any]:
+    """The path of a tokenizer, or an object that describes one."""
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if isinstance(value, str) and value and len(value) < 10_000:
+        return value
+    if not isinstance(value, Mapping):
+        raise FieldRefused(f"a file, or an object with entries of {', '.join(TOKENIZER)}")
+    for name in value:
+        if name not in TOKENIZER:
+            close = nearest(str(name), TOKENIZER, most=1)
+            raise FieldRefused(f"made of {', '.join(TOKENIZER)}" + (f" (nearest: {close[0]!r})" if close else ""))
+    if value.get("kind", "words") not in ("bytes", "characters", "words"):
+        raise FieldRefused("of the kind bytes, characters or words")
+    length = value.get("length")
+    if length is not None and (not _is_number(length) or not 1 <= length <= 1_000_000):
+        raise FieldRefused("of a length from 1 to 1000000 tokens")
+    return dict(value)
 
 
 def to_detector(value: Any) -> dict[str, Any]:

@@ -56,11 +56,11 @@ def find_card(model: Model, **overrides: Any) -> Card:
     """
     options = {**model.overrides, **{k: v for k, v in overrides.items() if v is not None}}
     notes: list[str] = []
-    return _Merge(model, _found(model, options, notes), notes).card()
+    return _Merge(model, found_by_sources(model, options, notes), notes).card()
 
 
 def said_beside(model: Model) -> dict[str, Any]:
-    """`kind` and `axes` of the model's card file or its property, and the `input` that they describe.
+    """`kind`, `axes` and `tokenizer` of the model's card file or its property, and the `input` that they describe.
 
     A card that makes no sense is refused where the card is looked for as a whole.
     """
@@ -69,8 +69,9 @@ def said_beside(model: Model) -> dict[str, Any]:
     except CardError:
         return {}
     for source in found:
-        if "kind" in source.fields or "axes" in source.fields:
-            return {name: source.fields[name] for name in ("kind", "axes", "input") if name in source.fields}
+        if {"kind", "axes", "tokenizer"} & set(source.fields):
+            said = ("kind", "axes", "input", "tokenizer")
+            return {name: source.fields[name] for name in said if name in source.fields}
     return {}
 
 
@@ -79,7 +80,7 @@ def find_hints(model: Model) -> Hints:
 
     Raises CardError when options or a card file make no sense.
     """
-    found = _found(model, dict(model.overrides), [])
+    found = found_by_sources(model, dict(model.overrides), [])
     values: dict[str, Any] = {}
     for source in found:
         for name in ANSWER_FIELDS:
@@ -91,7 +92,7 @@ def find_hints(model: Model) -> Hints:
 def find_detector(model: Model) -> dict[str, Any]:
     """What the sources of a card say of a detector's candidates, the options first. Raises CardError."""
     values: dict[str, Any] = {}
-    for source in reversed(_found(model, dict(model.overrides), [])):
+    for source in reversed(found_by_sources(model, dict(model.overrides), [])):
         values |= source.fields.get("detector") or {}
     return values
 
@@ -107,7 +108,7 @@ def _hints(values: Mapping[str, Any]) -> Hints:
     )
 
 
-def _found(model: Model, options: dict[str, Any], notes: list[str]) -> list[Found]:
+def found_by_sources(model: Model, options: dict[str, Any], notes: list[str]) -> list[Found]:
     """What every source says, the options first."""
     beside = said_beside(model) if "kind" in options or "axes" in options else {}
     own = {name: value for name, value in options.items() if name not in beside or beside[name] != value}

@@ -101,6 +101,9 @@ def parse(text: str) -> Target:
     prefix, colon, rest = text.partition(":")
     found = forms().get(prefix)
     if found is None or not (colon or found.bare):
+        which, mark, word = text.rpartition("@")
+        if mark and which:
+            return make("AtWord", *(int(part) if is_number(part) else part for part in (which, word)))
         return make("Class", text)
     try:
         return found.read(rest.strip())

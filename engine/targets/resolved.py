@@ -15,6 +15,7 @@ from ..graph.model import Model
 if TYPE_CHECKING:
     from ..emitter.emitter import Emitter
     from ..preprocess.geometry import Geometry
+    from ..text.reading import Reading
     from .target import Target
 
 
@@ -26,6 +27,7 @@ class Place:
     of the input tensor, None where it is no image. `prepare` makes feeds of another picture or tensor: of one
     sample, and those that are the same for all. `samples` is their number, None where there are none yet. `run` gives
     values (N, ...) of a model, the one of `model` with more nodes, for the samples; None where there are none yet.
+    `reading` is the text that the sample is.
     """
 
     model: Model
@@ -35,6 +37,7 @@ class Place:
     prepare: Callable[[NDArray[Any]], tuple[Mapping[str, NDArray[Any]], Mapping[str, NDArray[Any]]]] | None = None
     samples: int | None = None
     run: Callable[[Model, Sequence[str]], Mapping[str, NDArray[Any]]] | None = None
+    reading: Reading | None = None
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@
     Target.region("cat", box=...)  a class of a dense output: its mean over a box, over a mask, or where it wins
     Target.like(array)             how similar the embedding is to another one; Target.unlike(a, b) more to a than to b
     Target.char(3)                 a character of the text that a recogniser reads
+    Target.token(3)                a token that a language model says behind a prompt; token("she", against="he")
+    Target.at_word("B-PER", "Ada") a class at a word of a text; Target.answer("start") the answer that a model marks
     Target.detection(2, "cat")     a box of a detector; Target.detections(3) the most certain ones
     Target.cotangent("v", array)   the sum of a value's elements times the array
 
@@ -222,6 +224,27 @@ class Target:
     def char(number: int | None = None) -> Target:
         """The `number`-th character, the first one being 1, of the text that a recogniser (CTC) reads; None for all."""
         return registry.make("Char", number)
+
+    @staticmethod
+    def at_word(which: int | str = "predicted", word: int | str = "") -> Target:
+        """A class at a word, by number from 1 or by the word, of a model that labels every token."""
+        return registry.make("AtWord", which, word)
+
+    @staticmethod
+    def answer(edge: str, word: int | str = "") -> Target:
+        """A word as the "start" or the "end" of the answer that a model marks in a passage, by default the one that it
+        marks."""
+        if edge not in ("start", "end"):
+            raise TargetError(f"an answer has a start and an end, no {edge!r}")
+        return registry.make("AnswerEdge", edge, word)
+
+    @staticmethod
+    def token(which: int | str | None = None, against: str = "", *, log: bool = False) -> Target:
+        """A token that a language model says: its number in the continuation, from 1, or its text; None for all of
+        them. `against`: another one, whose score is taken off; `log`: the log-probability."""
+        if isinstance(which, str):
+            return registry.make("SaidToken", None, which, against, log)
+        return registry.make("SaidToken", which, "", against, log)
 
     @staticmethod
     def region(

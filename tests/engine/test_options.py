@@ -64,9 +64,9 @@ EFFECTS: dict[str, tuple[Any, dict[str, Any]]] = {
     "bands": (["a", "b", "c"], {}),
     "display": ([0], {}),
 }
-# They count for pictures of 16 bits, below, and for detectors, in tests/engine/detection.
+# They count for pictures of 16 bits, below, for detectors, in tests/engine/detection, and texts, tests/engine/text.
 DEEP = {"bits": (12, 14), "window": ((0, 4095), (100, 3000))}
-ELSEWHERE = (*DEEP, "detector")
+ELSEWHERE = (*DEEP, "detector", "tokenizer")
 PLAIN = tuple(name for name in OPTION_FIELDS if name not in ELSEWHERE)
 
 

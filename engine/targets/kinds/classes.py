@@ -12,8 +12,11 @@ from ..dense import is_dense
 from ..registry import form, kind, parse
 from ..resolved import FixedTarget, Place, Resolved
 from ..target import Target
+from ..token_scores import marks_answers, next_tokens, token_scores
+from .at_word import AnswerEdge, AtWord
 from .box import Box, Boxes
 from .region import Region
+from .token import SaidToken
 from .value import Value
 
 
@@ -41,6 +44,8 @@ class Predicted(Target):
         return [[(-self.rank, 1.0)]]
 
     def resolve(self, place: Place) -> Resolved:
+        if self.rank == 1 and (of_words := about_words(place, "predicted")) is not None:
+            return of_words.resolve(place)
         number = the_number(place.model)
         if number is not None:
             if self.rank > 1:
@@ -90,6 +95,8 @@ class Class(Target):
         return [[(class_index(self.which, place.labels, count), 1.0)]]
 
     def resolve(self, place: Place) -> Resolved:
+        if (of_words := about_words(place, self.which)) is not None:
+            return of_words.resolve(place)
         number = the_number(place.model)
         if number is not None:
             return Value((self.which,)).resolve(place)
@@ -165,6 +172,18 @@ class Contrast(Target):
 
     def resolve(self, place: Place) -> Resolved:
         return class_scores(place, "model", self)
+
+
+def about_words(place: Place, which: int | str) -> Target | None:
+    """The target for a text whose every word has classes: the class where it is most certain; of a model that marks an
+    answer, its start. None for other models."""
+    if place.reading is None or place.reading.strings:
+        return None
+    if marks_answers(place.model) is not None:
+        return AnswerEdge("start") if which == "predicted" else None
+    if which == "predicted" and next_tokens(place.model) is not None:
+        return SaidToken()
+    return None if token_scores(place.model) is None else AtWord(which)
 
 
 def _join(parts: Sequence[Target]) -> str:

@@ -35,6 +35,7 @@ COMMANDS = {
 # Parameters of the command line that come as one object, or stay with the command.
 OUTPUT, CARD = {"out", "force", "resume"}, "card_"
 SELECTION = {"recursive", "every_image", "limit", "duration", "crop"}
+TEXTS = {"texts", "pairs", "choices", "unit", "spans", "lines", "column", "pair_column", "continued", "generate"}
 INSPECTION = {"when", "memory", "part", "mm_per_pixel"}
 # Of `--to`, which another task does.
 SINKS = {"to", "reference", "drift_layer", "drift_window", "alarm", "metrics"}
@@ -47,6 +48,7 @@ def test_fields_are_parameters(options: type) -> None:
     known = {str(parameter.name) for parameter in COMMANDS[options].params}
     own = {name for name in known if not name.startswith(CARD)} - {"help", "list_methods"}
     objects = {"output": OUTPUT, "common": SHARED, "card": set(), "selection": SELECTION, "inspection": INSPECTION}
+    objects["texts"] = TEXTS
     for name in objects.keys() & fields:
         own -= objects[name]
     assert own - SHARED - SINKS == fields - objects.keys() - SHARED

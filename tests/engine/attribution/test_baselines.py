@@ -63,8 +63,9 @@ def test_arrays_are_broadcast_to_the_batch(cnn: onnx.ModelProto) -> None:
     for wrong in (np.ones((16, 16)), np.ones(4), np.array(["a"])):
         with pytest.raises(onnxray.OnnxrayError, match=r"does not fit samples of shape \[3, 16, 16\].*3 channels"):
             baseline(problem, wrong)
-    assert set(NAMES) == {"zero", "black", "gray", "white", "mean", "blur", "noise"}
-    assert set(FILLS) - set(NAMES) == {"inpaint", "#rrggbb"}
+    of_texts = {"pad", "mask", "unk", "text:WORDS"}
+    assert set(NAMES) == {"zero", "black", "gray", "white", "mean", "blur", "noise", *of_texts}
+    assert set(FILLS) - set(NAMES) == {"inpaint", "drop", "#rrggbb"}
 
 
 def test_the_mean_colour_is_that_of_each_image(cnn: onnx.ModelProto) -> None:

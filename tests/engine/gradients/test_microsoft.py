@@ -19,6 +19,10 @@ def numbers(*shape: int, seed: int = 1) -> np.ndarray:
     return np.random.default_rng([seed, *shape]).standard_normal(shape).astype(np.float32)
 
 
+BYTES = np.random.default_rng(5).integers(0, 256, 4096).astype(np.uint8)
+ANGLES = np.arange(9)[:, None] / 10.0 ** (np.arange(8) / 4)
+TURNS = {"c": np.cos(ANGLES).astype(np.float32), "d": np.sin(ANGLES).astype(np.float32)}
+EMPTY = {name: np.zeros((1, 2, 0, 16), np.float32) for name in "ab"}
 # name -> (graph, shapes of its float inputs, other inputs)
 CASES: dict[str, tuple[str, dict[str, tuple[int, ...]], dict[str, np.ndarray]]] = {
     "FusedConv": (
@@ -116,6 +120,54 @@ CASES: dict[str, tuple[str, dict[str, tuple[int, ...]], dict[str, np.ndarray]]] 
         { y = com.microsoft.MultiHeadAttention <num_heads = 2> (q, k, v, b) }""",
         {"q": (2, 3, 8), "k": (2, 5, 8), "v": (2, 5, 8), "b": (24,)},
         {},
+    ),
+    "MatMulNBits": (
+        """(float[2,3,40] x, uint8[6,2,16] b, float[12] s) => (float[2,3,6] y)
+        { y = com.microsoft.MatMulNBits <K = 40, N = 6, bits = 4, block_size = 32> (x, b, s) }""",
+        {"x": (2, 3, 40)},
+        {"b": BYTES[: 6 * 2 * 16].reshape(6, 2, 16), "s": np.linspace(0.01, 0.03, 12, dtype=np.float32)},
+    ),
+    "MatMulNBits, zero points": (
+        """(float[3,64] x, uint8[5,2,16] b, float[10] s, uint8[5] z) => (float[3,5] y)
+        { y = com.microsoft.MatMulNBits <K = 64, N = 5, bits = 4, block_size = 32> (x, b, s, z) }""",
+        {"x": (3, 64)},
+        {
+            "b": BYTES[: 5 * 2 * 16].reshape(5, 2, 16),
+            "s": np.linspace(0.01, 0.03, 10, dtype=np.float32),
+            "z": BYTES[-5:],
+        },
+    ),
+    "MatMulNBits, 8 bits": (
+        """(float[3,32] x, uint8[4,1,32] b, float[4] s) => (float[3,4] y)
+        { y = com.microsoft.MatMulNBits <K = 32, N = 4, bits = 8, block_size = 32> (x, b, s) }""",
+        {"x": (3, 32)},
+        {"b": BYTES[:128].reshape(4, 1, 32), "s": np.linspace(0.01, 0.03, 4, dtype=np.float32)},
+    ),
+    "GroupQueryAttention": (
+        """(float[1,5,32] q, float[1,5,16] k, float[1,5,16] v, int32[1] s, int32 t) => (float[1,5,32] y)
+        { y, pk, pv = com.microsoft.GroupQueryAttention <num_heads = 4, kv_num_heads = 2> (q, k, v, , , s, t) }""",
+        {"q": (1, 5, 32), "k": (1, 5, 16), "v": (1, 5, 16)},
+        {"s": np.array([4], np.int32), "t": np.array(5, np.int32)},
+    ),
+    "GroupQueryAttention, rotated": (
+        """(float[1,5,64] q, float[1,5,32] k, float[1,5,32] v, float[1,2,0,16] a, float[1,2,0,16] b, int32[1] s, int32 t,
+        float[9,8] c, float[9,8] d) => (float[1,5,64] y) { y, pk, pv = com.microsoft.GroupQueryAttention <num_heads = 4,
+        kv_num_heads = 2, do_rotary = 1> (q, k, v, a, b, s, t, c, d) }""",
+        {"q": (1, 5, 64), "k": (1, 5, 32), "v": (1, 5, 32)},
+        {**EMPTY, "s": np.array([4], np.int32), "t": np.array(5, np.int32), **TURNS},
+    ),
+    "GroupQueryAttention, interleaved": (
+        """(float[1,5,64] q, float[1,5,32] k, float[1,5,32] v, float[1,2,0,16] a, float[1,2,0,16] b, int32[1] s, int32 t,
+        float[9,8] c, float[9,8] d) => (float[1,5,64] y) { y, pk, pv = com.microsoft.GroupQueryAttention <num_heads = 4,
+        kv_num_heads = 2, do_rotary = 1, rotary_interleaved = 1, scale = 0.3> (q, k, v, a, b, s, t, c, d) }""",
+        {"q": (1, 5, 64), "k": (1, 5, 32), "v": (1, 5, 32)},
+        {**EMPTY, "s": np.array([4], np.int32), "t": np.array(5, np.int32), **TURNS},
+    ),
+    "GroupQueryAttention, packed": (
+        """(float[1,5,64] q, int32[1] s, int32 t) => (float[1,5,32] y) { y, pk, pv = com.microsoft.GroupQueryAttention
+        <num_heads = 4, kv_num_heads = 2> (q, , , , , s, t) }""",
+        {"q": (1, 5, 64)},
+        {"s": np.array([4], np.int32), "t": np.array(5, np.int32)},
     ),
 }
 

@@ -1,0 +1,324 @@
+"""Explanations of texts: those of the command line, of files, of lines and of tables."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import hashlib
+import io
+import itertools
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ..parameters.inputs import open_model, refuse_crop
+from ..parameters.methods import chosen_methods
+from ..terminal.echo import one_line
+from ..terminal.text_colours import coloured
+from ..terminal.words import as_options
+from .explain import check_options
+from .explain_entries import about_of, decisive_of, entry_of, file_name
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ...engine.attribution.explanation import Explanation
+    from ...engine.graph.model import Model
+    from ...engine.methods.registry import Method
+    from ...engine.targets.target import Target
+    from ...engine.text.given import Text
+    from ..files.run import Run
+    from .explain import ExplainOptions
+
+# Texts whose words are shown in the terminal, and that stand on the page; the manifest has all.
+_MOST_SHOWN, _MOST_ON_PAGE = 10, 1000
+PAGE, WORDS = "index.html", "words.csv"
+# Of a title, what the run is about, texts by name with their fragments of HTML, and the rows of the table.
+Page: TypeAlias = "Callable[[str, str, Sequence[tuple[str, Sequence[str]]], Sequence[Mapping[str, Any]]], str]"
+
+
+@dataclass(frozen=True)
+class Item:
+    """A text to explain. path: what names it in the manifest; of: the file that it is from, None for --text."""
+
+    path: Path
+    text: str
+    pair: str | None = None
+    continuation: str | None = None
+    of: Path | None = None
+
+
+def takes_texts(options: ExplainOptions) -> bool:
+    """Whether a run is about texts: those on the command line, or files that are no arrays for a model of texts."""
+    from ...engine.preprocess.arrays import is_array_file
+    from ...engine.text.roles import roles_of
+
+    if options.texts.given:
+        return True
+    if not options.images or any(Path(p).suffix.lower() in (".npy", ".npz") for p in options.images):
+        return False
+    if all(is_array_file(Path(p)) for p in options.images if Path(p).is_file()) and any(map(_is_file, options.images)):
+        return False
+    return roles_of(open_model(options.model, options.common.card)) is not None
+
+
+def _is_file(name: str) -> bool:
+    return Path(name).is_file()
+
+
+def items_of(options: ExplainOptions, model: Model) -> list[Item]:
+    """The texts of a run, in order. Raises TextError."""
+    from ...engine.text.roles import roles_of
+    from ..files.texts import text_files, texts_in
+
+    asked = options.texts
+    roles, texts, pairs = roles_of(model), asked.texts, asked.pairs
+    if roles is not None and len(roles.ids) > 1 and not pairs and len(texts) == len(roles.ids):
+        texts, pairs = texts[:1], texts[1:]  # a model that compares texts: they are one pair
+    found = [
+        Item(Path(f"text-{n}"), text, pair, behind)
+        for n, (text, pair, behind) in enumerate(itertools.zip_longest(texts, pairs, asked.continued), 1)
+        if text is not None
+    ]
+    for path in text_files(options.images, options.selection.recursive) if options.images else []:
+        rows = list(texts_in(path, asked.lines, asked.column, asked.pair_column))
+        names = [path] if len(rows) == 1 else [path.with_name(f"{path.name}-{n}") for n in range(1, len(rows) + 1)]
+        found += [Item(name, text, pair, None, path) for name, (text, pair) in zip(names, rows, strict=True)]
+    chosen = found[:: options.selection.every]
+    return chosen if options.selection.limit is None else chosen[: options.selection.limit]
+
+
+@dataclass
+class TextExplainer:
+    """One text in, its explanations out; what they say of words is kept for the page and the table."""
+
+    model: Model
+    targets: Sequence[Target]
+    methods: Sequence[Method]
+    every: bool
+    options: ExplainOptions
+    fed: Mapping[str, NDArray[Any]]
+    run: Run
+    draw: Callable[[Sequence[Explanation]], str]
+    fragments: list[tuple[str, list[str]]] = field(default_factory=list)
+    words: dict[tuple[str, str, str], list[tuple[float, str]]] = field(default_factory=dict)
+    _said: set[str] = field(default_factory=set)
+
+    def text_of(self, item: Item) -> Text:
+        """Raises TextError."""
+        from ...engine.text.given import Text
+
+        asked = self.options.texts
+        return Text(
+            item.text,
+            item.pair,
+            asked.choices,
+            unit=asked.unit,  # type: ignore[arg-type]
+            spans=asked.spans,
+            continuation=item.continuation,
+            generate=asked.generate,
+        )
+
+    def one(self, item: Item, folder: str) -> tuple[dict[str, Any], list[str], list[str]]:
+        """Results for the manifest, the files written, and what is to be said."""
+        maps: list[dict[str, Any]] = []
+        files: list[str] = []
+        left_out: dict[str, str] = {}
+        news: list[str] = []
+        shown: dict[str, list[Explanation]] = {}
+        for e in self.explanations(self.text_of(item), left_out):
+            entry = self._write(e, folder)
+            maps.append(entry)
+            files += entry["files"]
+            shown.setdefault(e.method, []).append(e)
+            self._count(e, item)
+            news += [f"warning: {e.method}: {as_options(t)}" for t in e.warnings if t not in self._said]
+            self._said.update(e.warnings)
+            if len(self.fragments) < _MOST_SHOWN:
+                news += quick_look(e)
+        fragments = []
+        for method, found in shown.items():
+            if len(found) > 1 and found[0].reading is not None and found[0].reading.output:
+                name = self.run.name(f"{method}-matrix.csv", folder)
+                files.append(self.run.text(name, matrix_csv(found)))
+            fragments.append(self.draw(found))
+        if len(self.fragments) < _MOST_ON_PAGE:
+            self.fragments.append((item.path.name, fragments))
+        return {"maps": maps, **({"left_out": left_out} if left_out else {})}, files, news
+
+    def explanations(self, text: Text, left_out: dict[str, str]) -> Iterator[Explanation]:
+        """Of every target by every method. Raises MethodError where no method fits."""
+        from ...engine.attribution.texts import read_given
+        from ...engine.errors import GradientError, MethodError
+        from ...engine.explain import problem_of, solve
+        from ...engine.inference.batches import RunOptions
+
+        read = read_given(self.model, text)  # once for all targets: what is generated stays the same
+        assert read is not None
+        given: Any = {next(iter(read[1])): read[0], **self.fed} if self.fed else read[0]
+        runtime = RunOptions(**self.options.common.runtime, batch=self.options.batch)
+        made = functools.partial(problem_of, self.model, given, runtime=runtime, at=self.options.at)
+        any_fits, layers = False, list(self.options.layers)
+        for target in self.targets:
+            plain = made(target)
+            with_layers = made(target, layers) if layers else plain
+            for method in self.methods:
+                try:
+                    found = solve(with_layers if method.at_layer else plain, method)
+                except (MethodError, GradientError) as error:
+                    if not self.every:
+                        raise
+                    left_out[method.name] = str(error)
+                    continue
+                any_fits = True
+                yield from found
+        if not any_fits:
+            raise MethodError("no method fits this model: `onnxray methods` lists them")
+
+    def _write(self, e: Explanation, folder: str) -> dict[str, Any]:
+        from ..figures import text_layout
+
+        several = len(self.targets) > 1 or self._several or (e.reading is not None and bool(e.reading.output))
+        name = f"{e.method}-{file_name(e)}" if several else e.method
+        stem = self.run.name(name, folder)
+        files = []
+        if "npy" in self.options.formats:
+            files.append(self.run.array(f"{stem}.npy", e.values))
+        if {"heatmap", "overlay", "sheet"} & set(self.options.formats):
+            files.append(self.run.text(f"{stem}.svg", text_layout.svg(e)))
+            files.append(self.run.picture(f"{stem}.png", text_layout.pixels(e)))
+        return {**entry_of(e), "text": e.manifest()["text"], "files": files}
+
+    @property
+    def _several(self) -> bool:
+        return any(target.is_several for target in self.targets)
+
+    def _count(self, e: Explanation, item: Item) -> None:
+        for word in e.words:
+            if word.read:
+                key = (e.method, e.label, word.text.casefold())
+                self.words.setdefault(key, []).append((word.value, f"{item.path.name}:{word.side}:{word.start}"))
+
+    def table(self) -> list[dict[str, Any]]:
+        """A row for every word by method and target, those that move the model most first."""
+        rows = []
+        for (method, target, word), found in self.words.items():
+            values = [value for value, _ in found]
+            rows.append(
+                {
+                    "method": method,
+                    "target": target,
+                    "word": word,
+                    "count": len(values),
+                    "mean": sum(values) / len(values),
+                    "lowest": min(values),
+                    "highest": max(values),
+                    "positions": " ".join(where for _, where in found),
+                }
+            )
+        return sorted(rows, key=lambda r: (-abs(r["mean"]), r["word"], r["method"]))
+
+
+def quick_look(e: Explanation) -> list[str]:
+    """The text for people: coloured where stderr is a terminal, else its strongest words with their values."""
+    head = f"{e.method}: {one_line(e.label)}, {e.score_text}"
+    assert e.reading is not None
+    most = max((abs(w.value) for w in e.words), default=0.0) or 1.0
+    if sys.stderr.isatty():
+        parts = e.reading.given.parts
+        spans = [[(w.start, w.end, w.value / most) for w in e.words if w.side == side] for side in range(len(parts))]
+        return [head, *(coloured(_plain(part), span) for part, span in zip(parts, spans, strict=True))]
+    best = sorted((w for w in e.words if w.read), key=lambda w: -abs(w.value))[:5]
+    return [f"{head}; {', '.join(f'{one_line(w.text)} {w.value:+.3g}' for w in best)}"]
+
+
+def _plain(text: str) -> str:
+    """Without control characters, each of which would steer the terminal."""
+    return "".join(char if char.isprintable() or char == "\n" else " " for char in text)
+
+
+def matrix_csv(parts: Sequence[Explanation]) -> str:
+    """Words (rows) by what the model says (columns)."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["word", "start", "side", *(e.label for e in parts)])
+    for number, word in enumerate(parts[0].words):
+        text = f"'{word.text}" if word.text[:1] in ("=", "+", "-", "@") else word.text
+        writer.writerow([text, word.start, word.side, *(e.words[number].value for e in parts)])
+    return out.getvalue()
+
+
+def csv_of(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as a table; what a spreadsheet would take for a formula begins with a quote."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(rows[0]) if rows else ["word"], lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        word = str(row["word"])
+        writer.writerow({**row, "word": f"'{word}" if word[:1] in ("=", "+", "-", "@", "\t") else word})
+    return out.getvalue()
+
+
+def explain_texts(options: ExplainOptions, page: Page, draw: Callable[[Sequence[Explanation]], str]) -> Run:
+    """Explain every text; the run, at its end. page: makes the page of the run, draw: the part of it that shows one
+    text by one method. Raises as `explain` does, TextError."""
+    from ...engine.explain import for_text, usual_method_of_texts
+    from ..files.arrays import fed
+    from ..files.run import Run
+    from ..terminal.progress import Progress
+
+    common = options.common
+    refuse_crop(options.selection)
+    model = open_model(options.model, common.card)
+    items = items_of(options, model)
+    methods, every = chosen_methods(options.methods or (usual_method_of_texts(model),), options.settings)
+    named = [setting.partition("=")[0].rpartition(":")[2].strip().replace("-", "_") for setting in options.settings]
+    methods = [for_text(method, named) for method in methods]
+    targets = [_target(text) for text in options.targets]
+    check_options(model, options, methods)
+    given = fed(options.feeds, model)
+    about = {**decisive_of(options, methods, targets), "with": sorted(options.feeds), "at": options.at}
+    with (
+        Run(options.output, "explain", about, about_of(options, model, None), [item.path for item in items]) as run,
+        Progress(len(items), quiet=common.quiet, bar=common.progress, what="texts") as bar,
+    ):
+        work = TextExplainer(model, targets, methods, every, options, given, run, draw)
+        for item in items:
+            for text in _done(run, work, item, len(items) == 1):
+                bar.say(text)
+            bar.step(item.path.name)
+        rows = work.table()
+        if work.fragments:
+            title = f"Words that {Path(options.model).name} goes by"
+            said = f"{len(items)} text{'s' * (len(items) != 1)}, {', '.join(m.name for m in methods)}"
+            run.text(PAGE, page(title, said, work.fragments, rows))
+            run.text(WORDS, csv_of(rows))
+            run.manifest["files"] = [PAGE, WORDS]
+    return run
+
+
+def _target(text: str) -> Target:
+    from ...engine.targets.target import Target
+
+    return Target.parse(text)
+
+
+def _done(run: Run, work: TextExplainer, item: Item, alone: bool) -> list[str]:
+    """The entry of one text put into the manifest; what is to be said. One that fails alone is raised."""
+    from ...engine.errors import OnnxrayError, OutputError, RuntimeUnavailable
+    from ..files.run import done, failed
+
+    digest = hashlib.sha256("\n".join([item.text, item.pair or ""]).encode("utf-8", "replace")).hexdigest()
+    try:
+        results, files, news = work.one(item, run.folder_for(item.path, item.path.name))
+    except (OutputError, RuntimeUnavailable):
+        raise
+    except OnnxrayError as error:
+        if alone:
+            raise
+        run.add(failed(item.path, error))
+        return [f"{item.path.name} failed: {error}"]
+    run.add(done(item.path, digest, files, **results))
+    return news

@@ -1,0 +1,99 @@
+"""What a language model says behind a prompt: the most probable token each time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import TextError
+from ..graph.model import Model
+from ..inference.batches import RunOptions
+from ..targets.token_scores import next_tokens
+from ..text.encoded import Encoded, Token
+from ..text.reading import Reading, with_units
+from ..text.roles import roles_of
+from .inputs import explained_input, input_of, values_at
+from .photos import one_input
+
+
+def text_model(model: Model) -> Model:
+    """The model of texts with its token ids as the explained input, where that would be another one: caches have the
+    axes of images."""
+    roles = roles_of(model)
+    if roles is None or len(roles.ids) != 1 or explained_input(model) == roles.ids[0]:
+        return model
+    return one_input(model, roles.ids[0])
+
+
+def generated(model: Model, reading: Reading, runtime: RunOptions | None = None) -> Reading:
+    """The text with `given.generate` tokens of the model behind it, fewer where it ends by itself. Everything is read
+    anew for each of them, without a cache.
+
+    Raises TextError for a model that says no next token, or a prompt that leaves no room.
+    """
+    model = text_model(model)
+    value = next_tokens(model)
+    if value is None or reading.reader is None or reading.strings:
+        raise TextError("the model says no next token, so that nothing can be generated: give a text alone")
+    prompt = list(reading.rows[0].tokens)
+    while prompt and prompt[-1].special and len(prompt) > 1:
+        prompt.pop()
+    fixed = _fixed(model, reading)
+    limit = reading.reader.length if fixed is None else fixed
+    ends, ids = _ends(model, reading), list[int]()
+    for _ in range(reading.given.generate):
+        tokens = [*prompt, *(Token(number, 1, 0, 0, "") for number in ids)]
+        if limit is not None and len(tokens) >= limit:
+            break
+        now = replace(reading, rows=(Encoded(tuple(tokens)),), lengths=(fixed or len(tokens),), units=())
+        scores = values_at(model, input_of(model, now.feeds(model)), [value], runtime)[value]
+        ids.append(int(np.argmax(scores[0, len(tokens) - 1])))
+        if ids[-1] in ends:
+            break
+    if not ids:
+        raise TextError(f"the model reads {limit} tokens and the prompt has {len(prompt)}: it leaves no room")
+    return _behind(reading, prompt, ids, fixed)
+
+
+def _behind(reading: Reading, prompt: Sequence[Token], ids: Sequence[int], fixed: int | None) -> Reading:
+    """The prompt with the tokens `ids` behind it, each where it stands in the text that they make."""
+    assert reading.reader is not None
+    codes = [token.id for token in prompt]
+    texts = [reading.reader.decode([*codes, *ids[:count]]) for count in range(len(ids) + 1)]
+    base = len(texts[0])
+    said = texts[-1][base:]
+    tokens, at = list(prompt), 0
+    for number, text in zip(ids, texts[1:], strict=True):
+        end = max(at, min(len(said), len(text) - base))
+        start = at
+        while start < end and said[start].isspace():
+            start += 1
+        tokens.append(Token(number, 1, start, end, said[at:end] or f"#{number}"))
+        at = end
+    given = replace(reading.given, continuation=said if said.strip() else " ".join(f"#{n}" for n in ids), generate=0)
+    row = Encoded(tuple(tokens))
+    return with_units(replace(reading, given=given, rows=(row,), lengths=(fixed or len(tokens),), units=()))
+
+
+def _fixed(model: Model, reading: Reading) -> int | None:
+    shape = model.value(reading.roles.ids[0]).shape
+    return shape[-1] if shape and isinstance(shape[-1], int) else None
+
+
+def _ends(model: Model, reading: Reading) -> set[int]:
+    """The tokens that end a text: the tokenizer's, and those of generation_config.json."""
+    assert reading.reader is not None
+    found = {reading.reader.named[name] for name in ("end",) if name in reading.reader.named}
+    path = None if model.path is None else Path(model.path).resolve().parent
+    for folder in () if path is None else (path, path.parent):
+        try:
+            said = json.loads((folder / "generation_config.json").read_text(encoding="utf-8")).get("eos_token_id")
+        except (OSError, ValueError, AttributeError):
+            continue
+        found |= {int(n) for n in (said if isinstance(said, list) else [said]) if isinstance(n, int)}
+        break
+    return found

@@ -1,0 +1,92 @@
+"""Which inputs of a model take the tokens of a text, and which masks, positions and segments of these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..caches import of_model
+from ..graph.model import Model
+from ..inspect.embedding import embedding_of, table_of
+from ..inspect.input_sets import input_set
+from ..inspect.recurrent_state import state_inputs
+from ..proto.operators import ML
+from ..proto.values import Value
+
+# Parts of the names of inputs, as exporters write them.
+_MASK, _SEGMENTS, _POSITIONS = ("mask",), ("type", "segment"), ("position",)
+_IDS = ("input_ids", "ids", "token", "word")
+_TEXT_OPERATORS = {("", "StringNormalizer"), ("", "TfIdfVectorizer"), ("com.microsoft", "Tokenizer")}
+_READS_STRINGS = {*_TEXT_OPERATORS, (ML, "LabelEncoder")}
+
+
+@dataclass(frozen=True)
+class Roles:
+    """ids: the inputs of token ids, two where a model takes the texts of a pair one by one. mask, segments, positions:
+    what goes with them, None where the model has none. strings: whether `ids` takes the text itself."""
+
+    ids: tuple[str, ...]
+    mask: str | None = None
+    segments: str | None = None
+    positions: str | None = None
+    strings: bool = False
+    reason: str = ""
+
+    @property
+    def made(self) -> dict[str, str]:
+        """The inputs that are made without being given -> what they hold."""
+        named = {self.mask: "1 for every token", self.segments: "which text of a pair", self.positions: "0, 1, 2, ..."}
+        return {name: what for name, what in named.items() if name is not None}
+
+
+@of_model
+def roles_of(model: Model) -> Roles | None:
+    """The roles of the inputs of a model of texts; None for another model."""
+    said = model.overrides.get("kind")
+    if said not in (None, "text"):
+        return None
+    strings = _string_input(model)
+    if strings is not None:
+        return Roles((strings,), strings=True, reason="it takes strings, which the model cuts into words itself")
+    states = state_inputs(model)
+    whole = [v for v in model.inputs if v.dtype is not None and v.dtype.kind in "iufb" and v.name not in states]
+    by_name = {v.name: _by_name(v) for v in whole}
+    named = model.overrides.get("input")
+    tables = {v.name: _rows(model, v) for v in whole if v.dtype is not None and v.dtype.kind in "iu"}
+    candidates = [n for n in tables if by_name[n] in ("ids", "") and (tables[n] or said == "text")]
+    if named in tables:
+        candidates = [str(named)]
+    if not candidates:
+        return None
+    pair = input_set(model) if named is None else None
+    if pair is not None and set(pair.names) <= set(candidates):
+        ids = pair.names
+    else:
+        ids = (max(candidates, key=lambda n: (by_name[n] == "ids", tables[n])),)
+    rest = {role: n for n, role in reversed(list(by_name.items())) if n not in ids}
+    reason = "its numbers choose rows of a table" if tables[ids[0]] else "the card says so"
+    return Roles(ids, rest.get("mask"), rest.get("segments"), rest.get("positions"), reason=reason)
+
+
+def _by_name(value: Value) -> str:
+    low = value.name.lower()
+    for role, parts in (("mask", _MASK), ("segments", _SEGMENTS), ("positions", _POSITIONS)):
+        if any(part in low for part in parts):
+            return role
+    return "ids" if any(part in low for part in _IDS) else ""
+
+
+def _rows(model: Model, value: Value) -> int:
+    """Rows of the table that an input chooses from; 0 where it chooses none, 1 where their number is not known."""
+    if value.rank not in (1, 2, 3) or embedding_of(model, value.name) is None:
+        return 0
+    table = table_of(model, value.name)
+    rows = table[0] if table else None
+    return rows if isinstance(rows, int) else 1
+
+
+def _string_input(model: Model) -> str | None:
+    """The input of a pipeline that takes whole texts: its only one, of strings, read by what cuts texts."""
+    if len(model.inputs) != 1 or model.inputs[0].dtype is None or model.inputs[0].dtype.kind != "O":
+        return None
+    known = {(domain, op) for domain, op in model.operators}
+    return model.inputs[0].name if known & _TEXT_OPERATORS else None

@@ -1,0 +1,120 @@
+"""How a text becomes the inputs of a model, and what is said where it cannot."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import onnxray
+from onnxray.engine.errors import TextError
+from onnxray.engine.text.given import Text
+from onnxray.engine.text.reading import notes_of, read
+from onnxray.tests.engine.text import small
+
+COUNT = len(dict.fromkeys([*small.SPECIAL, *small.WORDS]))
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small.encoder(tmp_path_factory.mktemp("e"), small.wordpiece(), small.weights(COUNT), segments=True)
+
+
+def test_masks_and_segments_are_made(path: Path) -> None:
+    model = onnxray.load(path)
+    found = read(model, Text("The film was", "wonderful"))
+    feeds = found.feeds(model)
+    assert set(feeds) == {"input_ids", "attention_mask", "token_type_ids"}
+    assert feeds["attention_mask"].tolist() == [[1] * 7]
+    assert feeds["token_type_ids"].tolist() == [[0, 0, 0, 0, 0, 1, 1]]
+    assert [u.text for u in found.units] == ["The", "film", "was", "wonderful"]
+    assert [u.side for u in found.units] == [0, 0, 0, 1]
+
+
+def test_pieces_of_a_word_are_one_and_unknown_words_keep_their_spelling(path: Path) -> None:
+    found = read(onnxray.load(path), Text("Unforgettable 🎬 zzz"))
+    assert [u.text for u in found.units] == ["Unforgettable", "🎬", "zzz"]
+    assert len(found.units[0].tokens) == 3
+
+
+def test_units(path: Path) -> None:
+    model = onnxray.load(path)
+    assert [u.text for u in read(model, Text("Bad. Good film!", unit="sentence")).units] == ["Bad.", "Good film!"]
+    assert [u.text for u in read(model, Text("unforgettable", unit="token")).units] == ["un", "forget", "table"]
+    found = read(model, Text("the film was bad", spans=((0, 8), (13, 16))))
+    assert [u.text for u in found.units] == ["the film", "bad"]
+
+
+def test_a_fixed_length_is_padded_and_what_does_not_fit_is_said(tmp_path: Path) -> None:
+    model = onnxray.load(small.encoder(tmp_path, small.wordpiece(), small.weights(COUNT), length=6))
+    short, long = read(model, Text("the film")), read(model, Text("the film was very very very long and old"))
+    assert short.feeds(model)["attention_mask"].tolist() == [[1, 1, 1, 1, 0, 0]]
+    assert short.feeds(model)["input_ids"][0, 4:].tolist() == [0, 0]
+    assert long.unread == 5
+    assert "5 words at the end were not read" in notes_of(long)[0]
+
+
+def test_the_longest_text_of_the_configuration_counts(tmp_path: Path) -> None:
+    path = small.encoder(tmp_path, small.wordpiece(), small.weights(COUNT))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"model_max_length": 5}))
+    assert len(read(onnxray.load(path), Text("the film was very long")).tokens) == 5
+
+
+def test_vocab_txt_with_word_pieces(tmp_path: Path) -> None:
+    path = small.encoder(tmp_path, None, small.weights(COUNT))
+    (tmp_path / "vocab.txt").write_text("\n".join(dict.fromkeys([*small.SPECIAL, *small.WORDS])))
+    assert [t.piece for t in read(onnxray.load(path), Text("Unforgettable film")).tokens if t] == [
+        "[CLS]", "un", "##forget", "##table", "film", "[SEP]",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("said", "pieces"),
+    [
+        ({"kind": "words", "vocab": ["<pad>", "<unk>", "film", "good"], "length": 8}, ["good", "film"]),
+        ({"kind": "characters", "vocab": "abcdefg odfilm"}, list("good film")),
+        ({"kind": "bytes"}, list("good film")),
+    ],
+)
+def test_vocabularies_of_a_card(tmp_path: Path, said: dict, pieces: list[str]) -> None:
+    path = small.encoder(tmp_path, None, small.weights(256))
+    (tmp_path / "model.json").write_text(json.dumps({"kind": "text", "tokenizer": said}))
+    found = read(onnxray.load(path, tokenizer=said), Text("good film"))
+    assert [t.piece for t in found.tokens if t] == pieces
+
+
+def test_bad_input_is_said_in_one_line(tmp_path: Path, path: Path) -> None:
+    model = onnxray.load(path)
+    with pytest.raises(TextError, match="the text is empty"):
+        Text("  ")
+    with pytest.raises(TextError, match="surrogate"):
+        Text("a\ud800")
+    with pytest.raises(TextError, match="overlaps"):
+        Text("abc", spans=((0, 2), (1, 3)))
+    with pytest.raises(TextError, match="takes no choices"):
+        read(model, Text("the", choices=("film", "plot")))
+    bare = onnxray.load(small.encoder(tmp_path / "bare" / "deep", None, small.weights(COUNT)))
+    with pytest.raises(TextError, match=r"no tokenizer found .* looked for tokenizer.json and vocab.txt in .*deep"):
+        read(bare, Text("the"))
+    tiny = onnxray.load(small.encoder(tmp_path / "tiny", small.wordpiece(), small.weights(10)))
+    with pytest.raises(TextError, match=rf"has {COUNT} ids and the model's table 10 rows"):
+        read(tiny, Text("wonderful"))
+    broken = small.encoder(tmp_path / "broken", None, small.weights(COUNT))
+    (tmp_path / "broken" / "tokenizer.json").write_text('{"model": {}}')
+    with pytest.raises(TextError, match="no tokenizer that the library tokenizers reads"):
+        read(onnxray.load(broken), Text("the"))
+    (tmp_path / "broken" / "tokenizer.json").unlink()
+    (tmp_path / "broken" / "spiece.model").write_bytes(b"x")
+    with pytest.raises(TextError, match="sentencepiece"):
+        read(onnxray.load(broken), Text("the"))
+
+
+def test_words_are_cut_out_and_the_text_is_read_anew(path: Path) -> None:
+    model = onnxray.load(path)
+    found = read(model, Text("the film was bad"))
+    feeds = found.without(model, np.array([[True, True, False, True], [True, False, False, False]]))
+    ids = found.feeds(model)["input_ids"][0]
+    assert feeds["input_ids"][0].tolist() == [*ids[:3], ids[4], ids[5], 0]
+    assert feeds["attention_mask"].tolist() == [[1, 1, 1, 1, 1, 0], [1, 1, 1, 0, 0, 0]]
