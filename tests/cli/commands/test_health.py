@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -137,6 +140,38 @@ def test_shards_merge_to_the_whole(run: Callable[..., Result], sick: Path, other
 def _other_run(run: Callable[..., Result], model: Path, data: Path) -> Path:
     run("health", model, data, "-q", "-o", model.parent / "others")
     return model.parent / "others"
+
+
+_KILLED = """
+import os, signal, sys
+from onnxray.cli.files import photos
+from onnxray.cli.main import main
+from onnxray.cli.tasks import health
+
+health._SAVE, health._SAVE_TIMES = 0.0, 0
+read, reads = photos.read_photo, []
+
+def killing(path, card):
+    reads.append(path)
+    if len(reads) == 68:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return read(path, card)
+
+photos.read_photo = killing
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="signals are those of POSIX")
+def test_the_killed_run_goes_on(run: Callable[..., Result], sick: Path, data: Path) -> None:
+    whole, given = whole_and(run, sick, data)
+    cut = sick.parent / "cut"
+    command = [sys.executable, "-c", _KILLED, "health", *map(str, given), "-o", str(cut)]
+    assert subprocess.run(command, timeout=500).returncode == -signal.SIGKILL
+    assert not (cut / "result").exists()
+    again = run("health", *given, "-o", cut, "--resume")
+    assert again.exit_code == 1, again.stderr
+    same(cut / "result", whole / "result")
 
 
 def test_a_part_without_images_is_refused(run: Callable[..., Result], sick: Path, data: Path) -> None:
