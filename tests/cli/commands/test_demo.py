@@ -16,7 +16,16 @@ from onnxray.cli.files.images import decode, read, write
 from onnxray.cli.tasks.demo import SECTIONS
 from onnxray.engine.load import load
 
-_TITLES = ("Prediction", "Explanations", "Activations", "Filters", "What units look for", "Dreams", "Layers")
+_TITLES = (
+    "Prediction",
+    "Explanations",
+    "Can the maps be trusted?",
+    "Activations",
+    "Filters",
+    "What units look for",
+    "Dreams",
+    "Layers",
+)
 
 
 class Page(HTMLParser):

@@ -17,7 +17,15 @@ import onnxray
 from onnxray.cli.files.images import read
 from onnxray.tests.cli.chromium import FLAGS, measured, program
 
-TITLES = ("Prediction", "Preprocessing", "Explanations", "Activations", "Strongest units", "Layers")
+TITLES = (
+    "Prediction",
+    "Preprocessing",
+    "Explanations",
+    "Can the maps be trusted?",
+    "Activations",
+    "Strongest units",
+    "Layers",
+)
 
 
 @pytest.fixture
