@@ -118,11 +118,12 @@ _CALLS = {
 _COMPILE = (
     'upsample: Literal["input", "none"] = ...,',
     'normalize: Literal["none", "minmax", "uint8"] = ...,',
-    'preprocess: bool | Literal["HWC", "NHWC"] = ...,',
+    'preprocess: bool | Literal["HWC", "NHWC", "UNIT"] = ...,',
     "default_target: bool = ...,",
     "visualize: str | None = ...,",
     "dream: str | None = ...,",
     "novelty: Novelty | str | Path | None = ...,",
+    'novelty_outputs: Literal["own", "anomalib"] = ...,',
 )
 
 

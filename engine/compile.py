@@ -44,6 +44,7 @@ from .novelty.memory import Novelty, check_model
 from .optimize.loops.request import optimisation
 from .preprocess.card import Card
 from .preprocess.find import find_card
+from .proto.edit import rename
 from .targets.boxes import BoxTarget, emitted_box
 from .targets.target import Target
 from .version import __version__
@@ -172,7 +173,7 @@ def compile(
         note |= {"novelty": _about(memory, outputs)}
     result = build.finished(outputs, entry, {METADATA: json.dumps(note)}, default_target)
     if novelty_outputs == ANOMALIB:
-        result = expose(result, list(outputs), only=True)
+        result = _named_directly(expose(result, list(outputs), only=True))
     return Model(result.proto, folder=result.folder, overrides=model.overrides)
 
 
@@ -236,6 +237,26 @@ def _novel(build: Build, memory: Novelty, wanted: _Wanted, placed: images.Placed
         grid = found[MAP]
         found[MAP] = build.resized(grid, build.plane()) if placed is None else images.to_image(build, grid, placed)
     return found
+
+
+def _named_directly(model: Model) -> Model:
+    """The same without an Identity before each output.
+
+    OpenVINO gives what an Identity passes on both names, and anomalib's inferencer takes the first of them.
+    """
+    names = {v.name for v in model.graph.output}
+    with model.edited() as edit:
+        nodes = list(edit.graph.node)
+        passing = [node.op_type == "Identity" and node.output[0] in names for node in nodes]
+        moved = {node.input[0]: node.output[0] for node, passes in zip(nodes, passing, strict=True) if passes}
+        kept = [node for node, passes in zip(nodes, passing, strict=True) if not passes]
+        for node in kept:
+            rename(node, moved)
+        del edit.graph.node[:]
+        edit.graph.node.extend(kept)
+        for info in [info for info in edit.graph.value_info if info.name in moved]:
+            edit.graph.value_info.remove(info)
+    return edit.model
 
 
 def _about(memory: Novelty, outputs: Mapping[str, str]) -> dict[str, Any]:
