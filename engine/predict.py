@@ -19,14 +19,14 @@ from .attribution.texts import is_text, read_given, with_reading
 from .detection.detections import Detections, found_in
 from .detection.emit import LABELS, SCORES, SIDES
 from .detection.table import Table, table_of
-from .errors import ModelError, ShapeError, UnknownName
+from .errors import ShapeError, UnknownName
 from .graph.model import Model, Source
 from .graph.zipmap import with_tensor_scores
 from .inference.batches import RunOptions
 from .inspect.answer import Answer
 from .inspect.finite import why_not_finite
 from .load import load
-from .preprocess.answers import answer_of
+from .preprocess.answers import predictable
 from .preprocess.depth import assumed
 from .preprocess.find import find_detector
 from .targets.classify import Guess, best
@@ -103,12 +103,7 @@ def predict(model: Source, images: ArrayLike | Mapping[str, ArrayLike], top: int
         raise ShapeError(f"top={top} asks for no class: give at least 1")
     runtime = RunOptions(**{name: options.pop(name) for name in _RUN_OPTIONS if name in options})
     ready = with_tensor_scores(load(model, **options))
-    answer = answer_of(ready)
-    if not answer.has_classes and answer.kind != "number":
-        raise ModelError(
-            f"nothing to predict: the output {answer.output!r} is neither classes nor numbers ({answer.reason}); if it "
-            "is, give answer=, or name another output with output="
-        )
+    answer = predictable(ready)
     if is_text(ready, images):
         texts = images if isinstance(images, list | tuple) else [images]
         rows = [_of_text(ready, answer, text, top, runtime) for text in texts]

@@ -67,7 +67,7 @@ class Predictions:
 def predict(options: PredictOptions) -> Predictions:
     """Predict every image, and write the run's folder if there is one. Raises ModelError, CardError, ImageError."""
     from ...engine.detection.table import table_of
-    from ...engine.preprocess.answers import answer_of
+    from ...engine.preprocess.answers import answer_of, predictable
     from ...engine.preprocess.arrays import is_array_file
     from ...engine.targets.boxes import answers_with_boxes
     from ..files.run import Run, describe, describe_card
@@ -84,7 +84,7 @@ def predict(options: PredictOptions) -> Predictions:
     finds_boxes = card is not None and answers_with_boxes(model)
     table = table_of(model, card.size) if card is not None and finds_boxes else None
     if table is None:
-        _check_answer(answer)
+        predictable(model)
     meaning = _meaning(answer) if table is None else {"boxes": table.reason}
     about = {"model": describe(model), "card": None if card is None else describe_card(card), **meaning}
     about["answer"] = {"output": answer.output, "kind": answer.kind, "reason": answer.reason}
@@ -195,7 +195,11 @@ class BatchPrediction:
             tensor, _ = prepare_batch([*part, *part[-1:] * surplus], self.card)
             found = runner.run({str(self.card.input): tensor}, [name])[name]
             if batched and len(np.atleast_1d(found)) != len(part) + surplus:
-                raise ShapeError(f"{len(part) + surplus} images gave {len(np.atleast_1d(found))} rows of scores")
+                rows = len(np.atleast_1d(found))
+                raise ShapeError(
+                    f"{len(part) + surplus} images gave {rows} rows of scores: the first axis of {name!r} is none of "
+                    f"images; explain one of its numbers with the target element:{name}:INDEX,..."
+                )
             return np.atleast_1d(found)[: len(part)] if batched else found
 
         import numpy as np
@@ -208,17 +212,6 @@ class BatchPrediction:
                 self._alone = True
         single = [scores([image]) for image in images]
         return np.concatenate([part if batched else part[None] for part in single])
-
-
-def _check_answer(answer: Answer) -> None:
-    """Raise ModelError for answers that are neither classes nor numbers."""
-    from ...engine.errors import ModelError
-
-    if not answer.has_classes and answer.kind != "number":
-        raise ModelError(
-            f"nothing to predict: the output {answer.output!r} is neither classes nor numbers ({answer.reason}); if it "
-            "is, say so with --answer, or name another output with --output"
-        )
 
 
 def _meaning(answer: Answer) -> dict[str, str]:
@@ -309,14 +302,13 @@ def write_csv(entries: Sequence[Entry]) -> str:
 def section(subject: Subject) -> Section:
     """What the model sees in each image, for a report."""
     from ...engine.errors import ModelError
-    from ...engine.preprocess.answers import answer_of
+    from ...engine.preprocess.answers import predictable
     from ...engine.targets.classify import best
     from ..figures.figure import picture
     from ..figures.parts import Bars, Picture, Section
 
     try:
-        answer = answer_of(subject.model)
-        _check_answer(answer)
+        answer = predictable(subject.model)
     except ModelError as error:
         return Section("Prediction", f"There is no prediction to show: {error}.")
     parts: list[Any] = []

@@ -27,7 +27,7 @@ from ..graph.model import Model
 from ..proto.attributes import attributes
 from ..proto.values import Value
 from .answer_kinds import as_state, class_axis, not_one_row, of_columns
-from .batch_axis import is_bare_map
+from .batch_axis import is_bare_map, is_rows_of_one_sample
 from .chosen_rows import rows_of_boxes
 from .score_functions import ScoreFunction, as_scores, last_node, score_function
 
@@ -307,6 +307,8 @@ def _kind_of(model: Model, output: Value, value: Value, function: ScoreFunction 
     if is_bare_map(model, value):
         return made("map", -1, None, "map: rows and columns as those of the image, without samples")
     axis, shape = class_axis(model, value), value.shape
+    if axis is not None and axis > 0 and shape is not None and is_rows_of_one_sample(model, value):
+        return made("map", -1, None, f"map: {shape[0]} rows where the model takes one sample", True)
     if axis is None:
         return made(*not_one_row(model, value, function))
     size = shape[axis] if shape is not None and axis < len(shape) else None if shape is None else 1

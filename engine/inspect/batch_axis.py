@@ -57,3 +57,16 @@ def is_bare_map(model: Model, value: Value) -> bool:
         return False
     alone = "N" not in image.layout or (model.value(image.name).shape or (None,))[0] == 1
     return alone and None not in image.size and shape[0] * image.size[1] == shape[1] * image.size[0]  # type: ignore[operator]
+
+
+def is_rows_of_one_sample(model: Model, value: Value) -> bool:
+    """Whether the value has a fixed number of rows, two or more axes, where the model takes one sample at a time.
+
+    As where a Loop stacks one row for each of its turns: its first axis is no axis of samples.
+    """
+    shape = value.shape
+    if shape is None or len(shape) < 2 or not isinstance(shape[0], int) or shape[0] < 2:
+        return False
+    given = [v for v in model.inputs if v.dtype is not None and v.dtype.kind == "f" and v.shape]
+    takes_one = [not has_batch_axis(model, v.name) or (v.shape or (None,))[0] == 1 for v in given]
+    return bool(given) and all(takes_one)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..caches import of_model
+from ..errors import ModelError
 from ..graph.model import Model
 from ..inspect.answer import Answer, find_answer
 from .find import find_hints, found_by_sources
@@ -25,3 +26,19 @@ def labels_said(model: Model) -> tuple[str, ...] | None:
         if source.fields.get("labels") is not None:
             return tuple(source.fields["labels"])
     return None
+
+
+def predictable(model: Model) -> Answer:
+    """The answer, if it is classes or numbers. Raises ModelError, and what `answer_of` raises."""
+    answer = answer_of(model)
+    if answer.has_classes or answer.kind == "number":
+        return answer
+    remedies = [f"explain one of its numbers with the target element:{answer.value}:INDEX,..."]
+    if len(model.outputs) > 1:
+        remedies.insert(0, "name another output with output=")
+    if answer.axis >= 0:
+        remedies.insert(0, "if it is, give answer=")
+    raise ModelError(
+        f"nothing to predict: the output {answer.output!r} is neither classes nor numbers ({answer.reason}); "
+        + ", or ".join(remedies)
+    )

@@ -14,6 +14,7 @@ from ..graph.model import Model
 from ..graph.split import value_infos
 from ..inspect.answer import Answer
 from ..preprocess.answers import answer_of
+from .dense import is_dense
 from .resolved import ClassTarget, Place
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ _ELSEWHERE = {
     "state": "name another output with output=, or explain element:{value}:INDEX,...",
     "number": "explain value:INDEX, without prob: or logit:",
 }
+# Of maps whose numbers lie on no places of an image.
+_NO_PLACES = "explain mean:{value}, or one of its numbers with element:{value}:INDEX,..."
 
 
 def _answer(model: Model, numbers: bool) -> Answer:
@@ -70,11 +73,10 @@ def _answer(model: Model, numbers: bool) -> Answer:
             f"{error}; for other outputs the target is element:VALUE:INDEX, region:CLASS or unit:LAYER:CHANNEL"
         ) from None
     if not answer.has_classes and not (numbers and answer.kind == "number"):
-        remedy = _ELSEWHERE[answer.kind].format(value=answer.value)
-        raise TargetError(
-            f"the output {answer.output!r} has no classes ({answer.reason}): {remedy}; if it does hold classes, say "
-            "answer='classes', 'two' or 'labels'"
-        )
+        elsewhere = _NO_PLACES if answer.kind == "map" and not is_dense(model) else _ELSEWHERE[answer.kind]
+        remedy = elsewhere.format(value=answer.value)
+        said = "; if it does hold classes, say answer='classes', 'two' or 'labels'" if answer.axis >= 0 else ""
+        raise TargetError(f"the output {answer.output!r} has no classes ({answer.reason}): {remedy}{said}")
     return answer
 
 

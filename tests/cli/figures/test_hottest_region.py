@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -149,3 +151,16 @@ def test_edges_are_drawn_some_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(hottest_region, "_ROWS", 37)
     assert np.array_equal(drawn(picture, regions), whole)
     assert drawn(picture, regions, in_place=True) is picture
+
+
+def test_the_picture_of_a_large_mask_takes_no_more_than_itself() -> None:
+    heat = np.zeros((2000, 2000), np.float32)
+    heat[500:1500, 200:900] = 1
+    regions = hottest(heat, 0.5)
+    tracemalloc.start()
+    picture = regions.picture
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.05 * picture.nbytes
+    np.testing.assert_array_equal(picture, np.where(heat[..., None] > 0, 255, 0) * np.ones(3))
+    assert picture.dtype == np.uint8

@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 import onnxray
-from onnxray.engine.errors import CardError, ModelError, UnknownName
+from onnxray.engine.errors import CardError, ModelError, TargetError, UnknownName
 from onnxray.engine.inference.session import run
 from onnxray.engine.inspect.answer import KINDS, Answer, Hints, find_answer
 
@@ -196,3 +196,26 @@ def test_extreme_logits_give_finite_probabilities() -> None:
     assert labels.probabilities(np.array([[-800.0, 800.0]])).tolist() == [[0, 1]]
     with pytest.raises(ModelError, match="has no probabilities"):
         replace(answer, kind="embedding").probabilities(rows)
+
+
+def test_rows_of_one_sample_are_no_batch(parse: Parse) -> None:
+    """As where a Loop stacks a row for each of its turns: they were read as three samples with five classes."""
+    fixed = "float[1, 3, 8, 8] image"
+    model = model_of(parse, "float[3, 5] y", "z = MatMul (f, w5) s = Neg (z) y = Concat <axis = 0> (z, s, z)", fixed)
+    answer = find_answer(model)
+    assert (answer.kind, answer.axis) == ("map", -1)
+    assert "3 rows where the model takes one sample" in answer.reason
+    x = np.random.default_rng(0).standard_normal((1, 3, 8, 8)).astype(np.float32)
+    with pytest.raises(TargetError, match="explain mean:y, or one of its numbers with element:y:INDEX,...$"):
+        onnxray.explain(model, x, "gradient")
+    with pytest.raises(ModelError, match="nothing to predict.*; explain one of its numbers with the target element:y:"):
+        onnxray.predict(model, x)
+    y = onnxray.activations(model, x, ["y"])["y"]
+    one = onnxray.explain(model, x, "gradient", target="element:y:1,2")
+    assert one.score == pytest.approx(float(y[1, 2]), abs=1e-6)
+    assert onnxray.explain(model, x, "gradient", target="mean:y").score == pytest.approx(float(y.mean()), abs=1e-6)
+
+
+def test_a_batch_that_the_model_fixes_stays_one(parse: Parse) -> None:
+    batched = "float[3, 3, 8, 8] image"
+    assert find_answer(model_of(parse, "float[3, 5] y", "y = MatMul (f, w5)", batched)).kind == "classes"
