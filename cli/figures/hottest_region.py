@@ -66,7 +66,8 @@ class Regions:
         """The mask as uint8 (H, W, 3), white inside."""
         picture = np.empty((*self.mask.shape, 3), np.uint8)
         # In place: with a large photo, a mask of 0 and 255 and its copies would be the greatest use of memory.
-        return np.multiply(self.mask[..., None], np.uint8(255), out=picture)
+        np.multiply(self.mask[..., None], np.uint8(255), out=picture)
+        return picture
 
     def to_mapping(self) -> dict[str, Any]:
         """For manifests: the first parts; `box` and `peak` are those of the first."""

@@ -276,7 +276,7 @@ def _from_pictures(
     if len(photos) > 1 and not card.batched:
         raise ShapeError(f"the model's input ({card.layout}) has no batch axis: explain one image at a time")
     x, geometries = prepare_batch(photos, card)
-    pictures = tuple(shown(p, card) for p in photos)
+    pictures = tuple(p if _is_displayed(p, card) else shown(p, card) for p in photos)
     made = (card.layout, geometries, pictures, card.labels, card.warnings, card.to_mapping())
     return Input(name, x if card.batched else x[None], others, *made, notes=about_shown(photos, card))
 
@@ -324,6 +324,11 @@ def _explained(model: Model) -> tuple[str, str | None]:
     return floats[0] if floats else model.inputs[0].name, None
 
 
+def _is_displayed(picture: NDArray[Any], card: Card) -> bool:
+    """Whether a picture is looked at as it is: a region of a large photo is copied only when it is asked for."""
+    return picture.dtype == np.uint8 and picture.shape[2:] == (3,) and not card.has_bands
+
+
 def underneath(model: Model, given: Input, sample: int) -> Callable[[], NDArray[np.uint8] | None]:
     """What gives the picture under a map: of an image only that, so that the batch's tensors are not kept with it."""
     if given.images is None:
@@ -332,13 +337,13 @@ def underneath(model: Model, given: Input, sample: int) -> Callable[[], NDArray[
 
 
 def _itself(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return image
+    return np.ascontiguousarray(image)
 
 
 def picture(model: Model, given: Input, sample: int) -> NDArray[np.uint8] | None:
     """The image under the map: the original, or what the tensor shows; None where the input is no image."""
     if given.images is not None:
-        return given.images[sample]
+        return _itself(given.images[sample])
     if given.layout is None:
         return None
     x = given.x[sample]

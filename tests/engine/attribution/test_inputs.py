@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 import onnxray
+from onnxray.engine.attribution.inputs import input_of
 from onnxray.engine.attribution.photos import over_white
 
 RNG = np.random.default_rng(11)
@@ -159,3 +160,19 @@ def test_a_state_without_named_axes_is_of_one_sample(parse: Callable[..., onnx.M
     given = onnxray.explain(proto, {"x": x, "h": np.zeros((1, 1, 4), np.float32)}, "gradient", "element:y:1")
     np.testing.assert_array_equal(found.values, given.values)
     assert any("they are zeros" in text for text in found.warnings)
+
+
+def test_a_region_of_a_large_photo_is_not_copied(photos_model: onnx.ModelProto) -> None:
+    whole = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    part = whole[3:23, 5:35]
+    given = input_of(onnxray.load(photos_model), part)
+    assert given.images is not None
+    assert np.shares_memory(given.images[0], whole)
+    image = onnxray.explain(photos_model, part, "gradient", target=0).image
+    assert image is not None
+    assert image.flags.c_contiguous
+    np.testing.assert_array_equal(image, part)
+    copied = onnxray.explain(photos_model, whole[..., ::-1], "gradient", target=0).overlay()
+    np.testing.assert_array_equal(
+        copied, onnxray.explain(photos_model, np.ascontiguousarray(whole[..., ::-1]), "gradient", target=0).overlay()
+    )
