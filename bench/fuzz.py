@@ -85,7 +85,7 @@ class Worker:
             stderr=subprocess.DEVNULL,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
-        assert self._line(120.0) == b"ready\n", "the worker did not start"
+        assert self._line(600.0) == b"ready\n", "the worker did not start"
 
     def _line(self, seconds: float) -> bytes | None:
         """What the child says next; b"" at its end, None where it says nothing in time."""
