@@ -82,6 +82,7 @@ class Gradients:
         order. Raises GradientError and its subclasses.
         """
         runs = self.runs
+        runs.note_changes()
         graph = self._graph([runs.input.name], None, [])
         name = graph.gradients[runs.input.name]
         if runs.classes is None:

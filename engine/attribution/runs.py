@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..errors import ShapeError
 from ..graph.model import Model
 from ..inference.batches import GeneratedRows, RunOptions, run_batches, run_generated
-from ..targets.resolved import ClassTarget, Resolved, score
+from ..targets.resolved import ClassTarget, FixedTarget, Resolved, score
 from .gradient_graphs import exposed_at
 from .inputs import Input
 
@@ -84,8 +84,14 @@ class Runs:
 
     # --- at other inputs ---
 
+    def note_changes(self) -> None:
+        """Say what scores at other inputs mean, where the target is not the same thing there."""
+        if isinstance(self.target, FixedTarget) and self.target.elsewhere and self.options.on_notice is not None:
+            self.options.on_notice(self.target.elsewhere)
+
     def scores_at(self, x: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """The score (R',) of inputs x (R', ...), each with the target of its row `rows` (R',)."""
+        self.note_changes()
         exposed = exposed_at(self.model, (self.target.of,))
         y = self.run(exposed, self.feeds(x, rows), [self.target.of])[self.target.of]
         return score(y, self.cotangents, rows)
@@ -103,6 +109,7 @@ class Runs:
         several threads at once, see `GeneratedRows`.
         progress: called with how many more are done.
         """
+        self.note_changes()
         of, first = self.target.of, sample * self.target.count
         cotangents, rows = self.cotangents, range(first, first + self.target.count)
         result = np.empty((count, self.target.count), np.float64)

@@ -43,6 +43,7 @@ class Tail:
     def scores(self, maps: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """The score (R',) with `maps` (R', ...) as the value, each with target and sample of its row `rows` (R',)."""
         problem, of = self.problem, self.problem.target.of
+        problem.runs.note_changes()
         sample = problem.sample[rows]
         feeds = {self.value: maps, **{name: self._clean[name][sample] for name in self.sides}}
         runtime = problem.runtime

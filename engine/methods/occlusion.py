@@ -97,6 +97,7 @@ class Occlusion(Method):
 
     def __call__(self, problem: Problem) -> Maps:
         _check_depends(problem)
+        problem.runs.note_changes()
         if problem.input.axes is None:
             return self._on_signal(problem)
         if self.segments is not None:

@@ -121,6 +121,7 @@ class FixedTarget:
     `constant` says that they depend on y's shape only; `found` names what was chosen by its values, sample by sample.
     `reason` says why this is what was asked for.
     `emit` adds nodes that compute the cotangent (N, ...), float32, from the value of that name; it raises TargetError.
+    `elsewhere` says why the value may hold another thing at that place once the input changes, "" where it does not.
     """
 
     model: Model
@@ -132,6 +133,7 @@ class FixedTarget:
     reason: str = ""
     emit: Callable[[Emitter, str], str] | None = None
     count: int = 1
+    elsewhere: str = ""
 
     def cotangents(self, y: NDArray[Any]) -> NDArray[np.float32]:
         """(N * K, ...) for the clean values y: (N, ...), sample by sample. Raises TargetError."""

@@ -33,6 +33,10 @@ from ..target import Target
 from .region import box_of, check_box
 
 _CLASS = "class="
+_OTHER_ROWS = (
+    "the model chooses its boxes itself and writes them in order: in a changed image the row of this box may hold "
+    "another box; d-rise finds the box by its overlap, and class activation maps by gradients leave the image as it is"
+)
 
 
 @kind
@@ -208,6 +212,7 @@ def _resolved(asked: Box | Boxes, table: Table, rows: Sequence[Sequence[Box]]) -
     return BoxTarget(
         *(model_of(table, aspect, candidates), value, asked, pick, False, names, table.reason),
         count=count,
+        elsewhere=_OTHER_ROWS if table.layout.final else "",
         table=table,
         candidates=candidates,
     )

@@ -84,3 +84,16 @@ def test_final_tables_match_boxes_of_their_class() -> None:
 def test_only_boxes_are_explained() -> None:
     with pytest.raises(MethodError, match="explains boxes of a detector"):
         explain(loaded(families.yolo8), photo(), "d-rise", "mean:output0")
+
+
+@pytest.mark.parametrize("make", [families.end_to_end, families.tensorflow])
+def test_rows_of_a_final_table_are_said_to_change(make: Callable[[], families.Family]) -> None:
+    model, image = loaded(make), photo()
+    for method, options in (("occlusion", {"patch": 32, "stride": 32}), ("rise", {"masks": 8}), ("ablation", {})):
+        found = explain(model, image, method, target="box", **options)
+        assert any("the row of this box may hold another box; d-rise finds" in text for text in found.warnings), method
+    for method, options in (("d-rise", {"masks": 8}), ("gradient", {})):
+        found = explain(model, image, method, target="box", **options)
+        assert not any("another box" in text for text in found.warnings), method
+    steady = explain(loaded(families.yolo8), image, "occlusion", target="box", patch=32, stride=32)
+    assert not any("another box" in text for text in steady.warnings)
