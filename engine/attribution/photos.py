@@ -86,7 +86,7 @@ def photos_of(model: Model, given: Any) -> list[NDArray[Any]] | None:
         found = [_photo(model, part) for part in given]
         return None if any(part is None for part in found) else [part for part in found if part is not None]
     array = array_of(given)
-    if array.ndim == 4 and _has_channels_last(model, array) and not _may_be_tensor(model, array[0]):
+    if array.ndim == 4 and len(array) and _has_channels_last(model, array) and not _may_be_tensor(model, array[0]):
         return [part for photo in array if (part := _photo(model, photo)) is not None] or None
     one = _photo(model, array)
     return None if one is None else [one]

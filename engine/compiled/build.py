@@ -174,6 +174,8 @@ class Build:
         """The class scores (N, C), float32, and C as a vector of one."""
         op = self.op
         rank = op.rank(target.of)
+        if not rank:  # one number, without samples
+            return self.real(op.Reshape(target.of, op.const([1, 1]))), op.const([1])
         axis = target.axis if rank > target.axis else rank - 1
         count = op.size_of(target.of, axis)
         return self.real(op.Reshape(target.of, op.Concat(op.const([-1]), count, axis=0))), count

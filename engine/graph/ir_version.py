@@ -32,7 +32,8 @@ def lower_ir_version(proto: ModelProto) -> None:
         raise OpsetError(f"{said}: upgrade onnxruntime, or write the file with ir_version={newest}")
     for kind, place in _element_types(proto.graph):
         if kind is None or kind > _LAST_TYPE[newest]:
-            name = "an opaque type" if kind is None else TensorProto.DataType.Name(kind)
+            known = kind in TensorProto.DataType.values()
+            name = "an opaque type" if kind is None else TensorProto.DataType.Name(kind) if known else f"type {kind}"
             raise OpsetError(
                 f"{said}, and {place} uses {name}, which version {newest} does not have: upgrade onnxruntime, or "
                 "export the model with another type"

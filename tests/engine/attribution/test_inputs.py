@@ -176,3 +176,8 @@ def test_a_region_of_a_large_photo_is_not_copied(photos_model: onnx.ModelProto) 
     np.testing.assert_array_equal(
         copied, onnxray.explain(photos_model, np.ascontiguousarray(whole[..., ::-1]), "gradient", target=0).overlay()
     )
+
+
+def test_an_empty_batch_of_pictures_is_one_line(photos_model: onnx.ModelProto) -> None:
+    with pytest.raises(onnxray.OnnxrayError):
+        onnxray.explain(photos_model, np.zeros((0, 8, 8, 3), np.uint8), "gradient", target=0)

@@ -65,3 +65,15 @@ def test_numbers_in_compiled_graphs_say_their_type() -> None:
                 bare += [f"{file.name}:{call.lineno}: {t}" for t in text if re.match(r"-?[\d.]|(float|int)\(", t)]
     assert seen > 100
     assert not bare
+
+
+def test_one_number_without_samples_is_compiled(parse: Callable[..., onnx.ModelProto]) -> None:
+    model = onnxray.load(
+        parse("g (float[1, 3, 8, 8] x) => (float y) { h = Tanh (x) y = ReduceSum <keepdims = 0> (h) }")
+    )
+    compiled = onnxray.compile(model, "gradient", preprocess=False)
+    x = np.random.default_rng(0).standard_normal((1, 3, 8, 8)).astype(np.float32)
+    session = ort.InferenceSession(compiled.proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    got = dict(zip([o.name for o in session.get_outputs()], session.run(None, {"x": x}), strict=True))
+    assert float(got["y"]) == pytest.approx(float(np.tanh(x).sum()), rel=1e-5)
+    np.testing.assert_allclose(got[OUTPUT], 1 - np.tanh(x) ** 2, atol=1e-5)

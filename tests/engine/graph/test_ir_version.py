@@ -50,7 +50,8 @@ def test_a_newer_version_is_lowered_and_runs() -> None:
 
 @pytest.mark.usefixtures("reads_up_to_13")
 @pytest.mark.parametrize(
-    ("place", "kind"), [("Cast", 27), ("initializer", 27), ("value", 28), ("Constant", 28), ("input", None)]
+    ("place", "kind"),
+    [("Cast", 27), ("Cast", 1 << 20), ("initializer", 27), ("value", 28), ("Constant", 28), ("input", None)],
 )
 def test_types_that_the_older_version_lacks_are_refused(place: str, kind: int | None) -> None:
     proto = network()
