@@ -19,6 +19,7 @@ FULL: dict[str, Any] = {
     "size": [240, 320],
     "kind": "image",
     "axes": "NHWC",
+    "tokenizer": {"kind": "words", "vocab": "vocab.txt", "lower": True},
     "mean": [104.0, 117.0, 123.0],
     "std": [1.0, 2.0, 3.0],
     "order": "BGR",
