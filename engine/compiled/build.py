@@ -251,7 +251,10 @@ class Build:
         if not fixed:
             raise TargetError(f"the target {self.problem.asked} needs a fixed size of {target.of!r}: set the input's")
         constant = op.const(np.asarray(self.problem.cotangents[:1], np.float32))
-        return op.Expand(self._as_cotangent(constant, target.of), op.Shape(target.of))
+        cotangent = self._as_cotangent(constant, target.of)
+        if not shape:  # one number, without samples: Expand would keep their axis
+            return op.Reshape(cotangent, op.const(np.array([], np.int64)))
+        return op.Expand(cotangent, op.Shape(target.of))
 
     def _as_cotangent(self, value: str, of: str) -> str:
         """In the type of the value that it belongs to; what flows back through a float16 model is float32."""
