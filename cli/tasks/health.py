@@ -74,7 +74,7 @@ def health(options: HealthOptions) -> Run:
         Progress(len(paths), "images", quiet=common.quiet, bar=common.progress) as bar,
         Run(options.output, "health", _decisive(options), _about(models, measures, paths), paths) as run,
     ):
-        found = _Pass(run, bar, paths, measures).finish(survey)
+        found = _Pass(run, bar, paths, measures, options.output.resume).finish(survey)
         found.save(run.folder / RESULT)
         run.manifest["files"] += [f"{RESULT}/health.npz", f"{RESULT}/manifest.json"]
         (run.folder / _PART).unlink(missing_ok=True)
@@ -112,12 +112,14 @@ def _about(models: Sequence[Model], measures: Sequence[Measure], paths: Sequence
 
 @dataclass
 class _Pass:
-    """The pass over the images. at: how many are done; failures: messages by the place in the list."""
+    """The pass over the images. resume: whether an unfinished one is gone on with; at: how many are done; failures:
+    messages by the place in the list, added on another thread."""
 
     run: Run
     bar: Progress
     paths: Sequence[Path]
     measures: Sequence[Measure]
+    resume: bool
     at: int = 0
     failures: dict[int, str] = field(default_factory=dict)
 
@@ -126,6 +128,8 @@ class _Pass:
         from ...engine.errors import ImageError
         from ...engine.survey.health import load_part
 
+        if not self.resume:  # what a run that is replaced has left
+            (self.run.folder / _PART).unlink(missing_ok=True)
         earlier = load_part(self.run.folder / _PART)
         survey = survey_of(None if earlier is None else earlier[0])
         if earlier is not None:
@@ -183,7 +187,7 @@ class _Pass:
         done = {
             "at": self.at,
             "names_sha256": self._names(),
-            "failures": {str(place): text for place, text in self.failures.items() if place < self.at},
+            "failures": {str(place): text for place, text in self.failures.copy().items() if place < self.at},
         }
         save_part(survey.result(), self.run.folder / _PART, done)
         now = time.monotonic()

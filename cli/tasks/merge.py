@@ -48,5 +48,7 @@ def merge(parts: Sequence[Path], out: Path, force: bool) -> dict[str, Any]:
         raise OutputError(f"{str(out)!r} holds a result: give --force to replace it, or another folder with --out")
     merged.save(out)
     if kind == "health":
-        write_readable(merged, out)
+        written = write_readable(merged, out)
+        for name in taken - {*written, MANIFEST, f"{kind}.npz"}:  # pages of a result with more layers
+            (out / name).unlink()
     return json.loads((out / MANIFEST).read_text(encoding="utf-8", errors="surrogateescape"))  # type: ignore[no-any-return]

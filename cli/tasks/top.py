@@ -92,7 +92,7 @@ def top(options: TopOptions) -> Run:
         Progress(len(files), "images", quiet=common.quiet, bar=common.progress) as bar,
         Run(options.output, "top", _decisive(options, labels), about, [path for path, _ in files]) as run,
     ):
-        survey = _Survey(run, bar, scan, files)
+        survey = _Survey(run, bar, scan, files, options.output.resume)
         found = survey.finish(lambda start: Scan(model, layers, wanted, runtime, start))
         found.save(run.folder / RESULT)
         run.manifest["files"] += [f"{RESULT}/top.npz", f"{RESULT}/manifest.json"]
@@ -136,12 +136,14 @@ def _channels(model: Model, layer: UnitLayer, given: Sequence[str]) -> list[int]
 
 @dataclass
 class _Survey:
-    """The pass over the images. at: how many files are done; failures: messages by the place in the list."""
+    """The pass over the images. resume: whether an unfinished one is gone on with; at: how many files are done;
+    failures: messages by the place in the list, added on another thread."""
 
     run: Run
     bar: Progress
     scan: Scan
     files: Sequence[tuple[Path, str | None]]
+    resume: bool
     at: int = 0
     failures: dict[int, str] = field(default_factory=dict)
     places: list[int] = field(default_factory=list)
@@ -151,6 +153,8 @@ class _Survey:
         from ...engine.errors import ImageError
         from ...engine.survey.top import load_part
 
+        if not self.resume:  # what a run that is replaced has left
+            (self.run.folder / _PART).unlink(missing_ok=True)
         earlier = load_part(self.run.folder / _PART)
         if earlier is not None:
             self._resume(*earlier, again)
@@ -209,7 +213,7 @@ class _Survey:
         done = {
             "at": self.at,
             "names_sha256": names_digest(self.files),
-            "failures": {str(place): text for place, text in self.failures.items() if place < self.at},
+            "failures": {str(place): text for place, text in self.failures.copy().items() if place < self.at},
         }
         save_part(self.scan.result(), self.run.folder / _PART, done)
         now = time.monotonic()

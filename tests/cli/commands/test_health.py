@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -129,7 +130,9 @@ def test_shards_merge_to_the_whole(run: Callable[..., Result], sick: Path, other
     for name in ("health.txt", "health.json", "histograms.png", "similarity.png"):
         assert (folder / "merged" / name).read_bytes() == (whole / name).read_bytes()
     assert "training" in (folder / "merged" / "health.txt").read_text()
+    (folder / "merged" / "histograms-7.png").write_bytes(b"of a larger result")
     assert run("merge", *parts, "-o", folder / "merged", "--force").exit_code == 0
+    assert not (folder / "merged" / "histograms-7.png").exists()
     same(folder / "merged", whole / "result")
     assert "different models" in run("merge", parts[0], _other_run(run, other, data), "-o", folder / "new").stderr
     (folder / "top").mkdir()
@@ -203,6 +206,11 @@ def test_the_cut_run_goes_on(
     (data / "99.png").write_bytes((data / "00.png").read_bytes())
     assert "over other images" in run("health", *given, "-o", cut, "--resume").stderr
     (data / "99.png").unlink()
+    replaced = sick.parent / "replaced"
+    shutil.copytree(cut, replaced)
+    assert run("health", *given[:-1], "--batch", 4, "-o", replaced, "--force").exit_code == 1
+    assert run("health", *given[:-1], "--batch", 4, "-o", sick.parent / "anew").exit_code == 1
+    same(replaced / "result", sick.parent / "anew" / "result")
     reads.clear()
     with monkeypatch.context() as patch:
         patch.setattr("onnxray.cli.files.photos.read_photo", lambda path, card: reads.append(path.name) or read(path))

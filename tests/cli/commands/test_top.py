@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,6 +90,8 @@ def test_the_cut_run_goes_on(
     refused = run("top", known, classes / "red", *options, "-o", cut, "--resume")
     assert refused.exit_code != 0
     assert "which cannot be continued" in refused.stderr or "over other images" in refused.stderr
+    replaced = known.parent / "replaced"
+    shutil.copytree(cut, replaced)
     reads.clear()
     with monkeypatch.context() as patch:
         patch.setattr("onnxray.cli.files.photos.read_photo", lambda path, card: reads.append(str(path)) or read(path))
@@ -101,6 +104,10 @@ def test_the_cut_run_goes_on(
     assert not (cut / "unfinished.npz").exists()
     failed = json.loads((cut / "manifest.json").read_text())["images"]
     assert [Path(entry["path"]).name for entry in failed] == ["broken.png"]
+    # A run that replaces an unfinished one begins anew, with other images as well.
+    one = run("top", known, classes / "red", *options, "-o", replaced, "--force")
+    assert one.exit_code == 0, one.stderr
+    assert load_top(replaced / "result").count == len(list((classes / "red").iterdir()))
 
 
 def test_shards_merge_to_the_whole(run: Callable[..., Result], known: Path, classes: Path) -> None:
