@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ModelError, RuleError
+from ..errors import ModelError, RuleError, ShapeError
 from ..graph.model import Model
 from ..novelty.memory import Novelty, check_model
 from ..predict import Prediction, predict
@@ -43,7 +43,10 @@ class Judge:
         return self.several([image], [path])[0]
 
     def several(self, images: Sequence[Any], paths: Sequence[str]) -> list[tuple[dict[str, Any], bool]]:
-        """The same for several images together. Raises RuleError, and what `predict` and `Novelty.score` raise."""
+        """The same for several images together.
+
+        Raises RuleError, ShapeError (several in place of one), and what `predict` and `Novelty.score` raise.
+        """
         if self.rule is None:
             return [({}, True)] * len(images)
         given = images[0] if len(images) == 1 else list(images)
@@ -56,9 +59,11 @@ class Judge:
         """The same for images whose answers, of all classes, are there already."""
         if self.rule is None:
             return [({}, True)] * len(images)
+        if len(answers) != len(paths):
+            raise ShapeError("a rule is about one image: submit them one by one")
         known = [self._names(answer, path) for answer, path in zip(answers, paths, strict=True)]
         if self.memory is not None:
-            pictures = [Picture(path, image) for image, path in zip(images, paths, strict=True)]
+            pictures = [_picture(image, path) for image, path in zip(images, paths, strict=True)]
             for names, found in zip(known, self.memory.scores(pictures), strict=True):
                 names[NOVELTY] = found.score
         kept = (*_KEPT, NOVELTY) if self.memory is not None else _KEPT
@@ -75,6 +80,15 @@ class Judge:
         for guess in answer.top:
             values[guess.index] = guess.probability
         return names_of(values, self.labels, path)
+
+
+def _picture(image: Any, path: str) -> Picture:
+    if not isinstance(image, np.ndarray):
+        raise ShapeError(
+            f"a memory is about images, and a {type(image).__name__} was given: submit them one by one, as arrays "
+            "uint8 (H, W, 3)"
+        )
+    return Picture(path, image)
 
 
 def judge_of(

@@ -173,3 +173,19 @@ def test_wrong_rules_are_known_before_the_first_image(
         onnxray.Pipeline(model, memory=memory)
     with pytest.raises(ModelError, match="another model"):
         onnxray.Pipeline(cnn, when="novelty > 0.5", memory=memory)
+
+
+def test_a_rule_is_about_one_image(model: onnxray.Model, photos: list[np.ndarray]) -> None:
+    photo = photos[0]
+    tensor = np.zeros((2, 3, 160, 160), np.float32)
+    several: list[Any] = [np.stack([photo, photo]), [photo, photos[1]], tensor]
+    with onnxray.Pipeline(model, when="score >= 0") as pipeline:
+        for given in several:
+            with pytest.raises(ShapeError, match="a rule is about one image: submit them one by one"):
+                pipeline.submit(given).result(60)
+    memory = onnxray.Novelty.fit(model, photos, rows=30)
+    name = model.inputs[0].name
+    with onnxray.Pipeline(model, when="novelty >= 0", memory=memory) as pipeline:
+        for one, kind in (({name: tensor[:1]}, "dict"), ([photo], "list")):
+            with pytest.raises(ShapeError, match=f"a memory is about images, and a {kind} was given"):
+                pipeline.submit(one).result(60)
