@@ -56,21 +56,26 @@ class Judge:
     def judged(
         self, answers: Sequence[Prediction], images: Sequence[Any], paths: Sequence[str]
     ) -> list[tuple[dict[str, Any], bool]]:
-        """The same for images whose answers, of all classes, are there already."""
+        """The same for images whose answers, of all classes, are there already.
+
+        With a memory, the prediction has `warnings` where something speaks against relying on the novelty.
+        """
         if self.rule is None:
             return [({}, True)] * len(images)
         if len(answers) != len(paths):
             raise ShapeError("a rule is about one image: submit them one by one")
         known = [self._names(answer, path) for answer, path in zip(answers, paths, strict=True)]
+        warned: list[list[str]] = []
         if self.memory is not None:
             pictures = [_picture(image, path) for image, path in zip(images, paths, strict=True)]
             for names, found in zip(known, self.memory.scores(pictures), strict=True):
                 names[NOVELTY] = found.score
+                warned.append(list(found.warnings))
         kept = (*_KEPT, NOVELTY) if self.memory is not None else _KEPT
         holds = [self.rule.holds(names) for names in known]
         return [
-            ({"prediction": {key: names[key] for key in kept}, "explained": held}, held)
-            for names, held in zip(known, holds, strict=True)
+            ({"prediction": {**{key: names[key] for key in kept}, **_said(texts)}, "explained": held}, held)
+            for names, held, texts in zip(known, holds, warned or [[]] * len(known), strict=True)
         ]
 
     def _names(self, answer: Prediction, path: str) -> dict[str, Any]:
@@ -80,6 +85,10 @@ class Judge:
         for guess in answer.top:
             values[guess.index] = guess.probability
         return names_of(values, self.labels, path)
+
+
+def _said(warnings: list[str]) -> dict[str, Any]:
+    return {"warnings": warnings} if warnings else {}
 
 
 def _picture(image: Any, path: str) -> Picture:

@@ -161,6 +161,19 @@ def test_a_rule_knows_the_novelty_of_a_memory(model: onnxray.Model, photos: list
         np.testing.assert_allclose(sorted(names["novelty"] for names in about), sorted(novelty), rtol=1e-5)
 
 
+def test_an_image_of_another_size_than_the_good_ones_is_warned_of(
+    model: onnxray.Model, photos: list[np.ndarray]
+) -> None:
+    memory = onnxray.Novelty.fit(model, [photo[:80] for photo in photos], rows=30)
+    for rule in ("novelty >= 0", "novelty < 0"):
+        with onnxray.Pipeline(model, when=rule, memory=memory) as pipeline:
+            small, large = pipeline.map([photos[0], photos[1]])
+        known = [f.prediction if isinstance(f, Unexplained) else f.details["prediction"] for f in (small, large)]
+        assert "warnings" not in known[0]
+        assert known[1]["warnings"] == list(memory.score(photos[1]).warnings)
+        assert "the image has 120x90 pixels, all good ones had 120x80" in known[1]["warnings"][0]
+
+
 def test_wrong_rules_are_known_before_the_first_image(
     model: onnxray.Model, cnn: onnx.ModelProto, photos: list[np.ndarray]
 ) -> None:
