@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import ModelError, RuleError, ShapeError
 from ..graph.model import Model
+from ..inference.batches import RunOptions
 from ..novelty.memory import Novelty, check_model
 from ..predict import Prediction, predict
 from ..preprocess.answers import answer_of
@@ -107,7 +108,7 @@ def judge_of(
     memory: Novelty | str | os.PathLike[str] | None,
     runtime: Mapping[str, Any],
 ) -> Judge:
-    """The judge of a rule, the expression checked; without one, of all images.
+    """The judge of a rule, the expression checked; without one, of all images. A memory runs with `runtime` as well.
 
     Raises RuleError, UnknownName, ModelError (an answer that rules are not about, a memory of another model),
     OutputError (a file that is no memory).
@@ -122,6 +123,7 @@ def judge_of(
     if isinstance(memory, Novelty):
         made_with = memory.model
         check_model("memory=", made_with.path.name if made_with.path else "model", str(made_with.sha256), model)
+        memory = replace(memory, runtime=RunOptions(**runtime))
     elif memory is not None:
         memory = Novelty.load(memory, model, **runtime)
     further = () if memory is None else (NOVELTY,)

@@ -15,6 +15,8 @@ import pytest
 
 import onnxray
 from onnxray.engine.errors import ImageError, MethodError, ModelError, RuleError, ShapeError, TargetError, UnknownName
+from onnxray.engine.inference.batches import RunOptions
+from onnxray.engine.pipeline.judge import judge_of
 from onnxray.engine.pipeline.pipeline import Unexplained
 
 
@@ -172,6 +174,16 @@ def test_an_image_of_another_size_than_the_good_ones_is_warned_of(
         assert "warnings" not in known[0]
         assert known[1]["warnings"] == list(memory.score(photos[1]).warnings)
         assert "the image has 120x90 pixels, all good ones had 120x80" in known[1]["warnings"][0]
+
+
+def test_a_memory_runs_where_the_pipeline_does(model: onnxray.Model, photos: list[np.ndarray], tmp_path: Path) -> None:
+    memory = onnxray.Novelty.fit(model, photos, rows=30, threads=3)
+    runtime = {"providers": "cpu", "threads": 1}
+    for known in (memory, memory.save(tmp_path / "memory.npz")):
+        judge = judge_of(model, None, "novelty > 1", known, runtime)
+        assert judge.memory is not None
+        assert judge.memory.runtime == RunOptions(**runtime)
+    assert memory.runtime.threads == 3
 
 
 def test_wrong_rules_are_known_before_the_first_image(
