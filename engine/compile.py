@@ -139,7 +139,7 @@ def compile(
     by_gradient = chosen is not None and chosen.needs == "gradient" and not chosen.at_layer
     lookup = lookup_of(model) if by_gradient else None
     if lookup is not None:
-        _check_text(layout, normalize, memory)
+        _check_text(layout, upsample, normalize, memory)
         inner = compile(at_lookup(model, lookup), chosen, None, target, default_target=default_target)
         return with_lookup(inner, model, lookup, OUTPUT)
     card = find_card(model) if layout else None
@@ -295,10 +295,12 @@ def _optimisation(
     return optimisation(load(model, **card), visualize, dream, size, options)
 
 
-def _check_text(layout: str | None, normalize: str, memory: Novelty | None) -> None:
+def _check_text(layout: str | None, upsample: str, normalize: str, memory: Novelty | None) -> None:
     """Raises MethodError for what a model of texts has not."""
-    if layout is not None or normalize != "none" or memory is not None:
-        raise MethodError("the model takes texts: preprocess, normalize and novelty are about images, leave them out")
+    if layout is not None or upsample != "input" or normalize != "none" or memory is not None:
+        raise MethodError(
+            "the model takes texts: preprocess, upsample, normalize and novelty are about images, leave them out"
+        )
 
 
 def _layout(preprocess: bool | str) -> str | None:
