@@ -133,13 +133,13 @@ def compile(
     memory = None if novelty is None else _memory(novelty, model)
     chosen = None if method is None else make(method, options)
     layers = layer_names(layer)
-    _check_asked(model, chosen, layers, target, memory, options)
+    _check_asked(model, chosen, layers, target, memory, options, novelty_outputs)
     if novelty_outputs == ANOMALIB and (memory is None or chosen is not None):
         raise MethodError("outputs as anomalib has them are those of a memory alone: give novelty and no method")
     by_gradient = chosen is not None and chosen.needs == "gradient" and not chosen.at_layer
     lookup = lookup_of(model) if by_gradient else None
     if lookup is not None:
-        _check_text(layout, normalize, memory)
+        _check_text(layout, upsample, normalize, memory)
         inner = compile(at_lookup(model, lookup), chosen, None, target, default_target=default_target)
         return with_lookup(inner, model, lookup, OUTPUT)
     card = find_card(model) if layout else None
@@ -216,6 +216,7 @@ def _check_asked(
     target: Any,
     memory: Novelty | None,
     options: Mapping[str, Any],
+    novelty_outputs: str,
 ) -> None:
     """Raises MethodError for what contradicts itself, ModelError for names that the model has already."""
     if chosen is None:
@@ -225,7 +226,7 @@ def _check_asked(
             raise MethodError("without a method nothing is explained: leave out layer, target and options")
     elif layers and not chosen.at_layer:
         raise MethodError(f"{chosen.name} explains at the input and takes no layer: leave it out, or use a CAM method")
-    for name in (OUTPUT, TARGET, *(_OF_MEMORY if memory is not None else ())):
+    for name in (OUTPUT, TARGET, *(_ADDED[novelty_outputs] if memory is not None else ())):
         if name in model.values:
             raise ModelError(f"the model has a value called {name!r} already: compile the model that it was made of")
 
@@ -272,6 +273,8 @@ def _about(memory: Novelty, outputs: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
+# What a memory adds, by `novelty_outputs`.
+_ADDED = {OWN: (SCORE, MAP), ANOMALIB: (MAP, PRED_SCORE, PRED_LABEL, PRED_MASK)}
 _OF_MEMORY = (SCORE, MAP, PRED_SCORE, PRED_LABEL, PRED_MASK)
 # What `compile` takes if nothing is said: method, layer, target, upsample, normalize, preprocess, default_target,
 # novelty, novelty_outputs.
@@ -292,10 +295,12 @@ def _optimisation(
     return optimisation(load(model, **card), visualize, dream, size, options)
 
 
-def _check_text(layout: str | None, normalize: str, memory: Novelty | None) -> None:
+def _check_text(layout: str | None, upsample: str, normalize: str, memory: Novelty | None) -> None:
     """Raises MethodError for what a model of texts has not."""
-    if layout is not None or normalize != "none" or memory is not None:
-        raise MethodError("the model takes texts: preprocess, normalize and novelty are about images, leave them out")
+    if layout is not None or upsample != "input" or normalize != "none" or memory is not None:
+        raise MethodError(
+            "the model takes texts: preprocess, upsample, normalize and novelty are about images, leave them out"
+        )
 
 
 def _layout(preprocess: bool | str) -> str | None:

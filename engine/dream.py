@@ -23,7 +23,7 @@ from .optimize.dream.octaves import Dreamed, OnStep, Picture, Size, dreamed
 from .optimize.dream.recipe import BLURS, DreamRecipe
 from .optimize.dream.slope import Slope
 from .optimize.dream.start import noise, picture_of
-from .optimize.dream.zoom import Zoom, frames_after
+from .optimize.dream.zoom import Zoom, frames_after, zoom_of
 from .optimize.objective import Objective
 from .optimize.objectives.guide import Guide
 from .optimize.units import objectives_of
@@ -203,7 +203,7 @@ def dream(
         overlap=overlap,
         seed=seed,
     )
-    further = Zoom(zoom, zoom_factor, zoom_turn, zoom_octaves, zoom_steps) if zoom is not None else None
+    further = zoom_of(zoom, zoom_factor, zoom_turn, zoom_octaves, zoom_steps)
     dreamer = dreamer_of(model, recipe, providers=providers, threads=threads, **card)
     picture = dreamer.start(image, (size, size) if isinstance(size, int) else size)
     if further is not None:

@@ -10,7 +10,9 @@ FILE.csv                 boxes: columns filename, xmin, ymin, xmax, ymax, and cl
 from __future__ import annotations
 
 import csv
+import itertools
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -118,24 +120,31 @@ def _voc(file: Path, size: tuple[int, int]) -> Objects | None:
 
 # The columns of a CSV of boxes; y1 and x1 are not inside.
 _COLUMNS = ("filename", "xmin", "ymin", "xmax", "ymax")
+# A class and ymin, xmin, ymax, xmax.
+_Box = tuple[str, list[float]]
 
 
 def _boxes(file: Path) -> Callable[[Path, tuple[int, int]], Objects | None]:
     """Boxes of a CSV: pixels from 0, xmax and ymax are the first that lie outside."""
-    by_image: dict[str, list[tuple[str, list[float]]]] = {}
+    by_path: dict[Path, list[_Box]] = {}
     try:
         with file.open(encoding="utf-8-sig", newline="") as opened:
-            for row in csv.DictReader(opened):
-                edges = [float(row[name]) for name in ("ymin", "xmin", "ymax", "xmax")]
-                name = Path(row["filename"]).name
-                by_image.setdefault(name, []).append(((row.get("class") or "").strip(), edges))
+            reader = csv.DictReader(opened)
+            for row in reader:
+                box = _box(row, f"line {reader.line_num} of {str(file)!r}")
+                by_path.setdefault(Path(row["filename"]), []).append(box)
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         text = f"{type(error).__name__} {error}: it takes the columns {', '.join(_COLUMNS)}, and class if known"
         raise ImageError(f"{str(file)!r} is no CSV of boxes: {text}") from error
+    by_name: dict[str, list[Path]] = {}
+    for path in by_path:
+        by_name.setdefault(path.name, []).append(path)
+    folders = any(not _agree(*two) for paths in by_name.values() for two in itertools.combinations(paths, 2))
 
     def find(image: Path, size: tuple[int, int]) -> Objects | None:
         masks: dict[str, Mask] = {}
-        for label, edges in by_image.get(image.name, ()):
+        paths = _of_image(by_name.get(image.name, ()), image, file, folders)
+        for label, edges in (box for path in paths for box in by_path[path]):
             if edges[2] > size[0] or edges[3] > size[1]:
                 raise ImageError(
                     f"a box of {image.name} in {str(file)!r} ends at {edges[2]:g} x {edges[3]:g} and the image has "
@@ -145,6 +154,54 @@ def _boxes(file: Path) -> Callable[[Path, tuple[int, int]], Objects | None]:
         return Objects(masks) if masks else None
 
     return find
+
+
+def _box(row: Mapping[str, str], where: str) -> _Box:
+    """Raises ImageError for a box without pixels, ValueError, KeyError and TypeError for what is no number."""
+    edges = [float(row[name]) for name in ("ymin", "xmin", "ymax", "xmax")]
+    if not all(map(math.isfinite, edges)) or edges[0] >= edges[2] or edges[1] >= edges[3]:
+        said = ", ".join(f"{name} {row[name]}" for name in _COLUMNS[1:])
+        raise ImageError(f"{where} has the box {said}: give finite numbers with xmin < xmax and ymin < ymax")
+    return (row.get("class") or "").strip(), edges
+
+
+def _of_image(paths: Sequence[Path], image: Path, file: Path, folders: bool) -> list[Path]:
+    """Of the paths in a file, all of the image's base name, those that end most like the image's own path, and those
+    that are short for it. folders: whether base names in the file stand for several images.
+
+    Raises ImageError where the paths may mean different images.
+    """
+    whole = image.absolute()
+    possible = [path for path in paths if not (folders and _lies_next_to(path, whole))]
+    most = max((_common(path, whole) for path in possible), default=0)
+    found = [path for path in possible if _common(path, whole) == most or _agree(path, whole)]
+    if any(_agree(one, other) is not (other in found) for one in found for other in paths):
+        several = " and ".join(repr(path.as_posix()) for path in paths[:3])
+        raise ImageError(
+            f"{image.name} stands for {several} in {str(file)!r}, and the folder of {str(image)!r} does not decide "
+            "between them: give folders in the column filename as the images have them"
+        )
+    return found
+
+
+def _lies_next_to(path: Path, image: Path) -> bool:
+    """Whether a path in a file is that of another image, in the folder from which the image's own path would begin."""
+    depth = len(path.parts)
+    if path.is_absolute() or depth > len(image.parents):
+        return False
+    other = image.parents[depth - 1] / path
+    return other != image and other.is_file()
+
+
+def _agree(one: Path, other: Path) -> bool:
+    """Whether one path may be short for the other."""
+    return _common(one, other) == min(len(one.parts), len(other.parts))
+
+
+def _common(one: Path, other: Path) -> int:
+    """How many names two paths have in common at their ends."""
+    names = zip(reversed(one.parts), reversed(other.parts), strict=False)
+    return len(list(itertools.takewhile(lambda two: two[0] == two[1], names)))
 
 
 def _fill(mask: Mask, top: float, left: float, bottom: float, right: float) -> None:

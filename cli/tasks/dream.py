@@ -177,11 +177,9 @@ def _recipe(options: DreamOptions) -> DreamRecipe:
 
 
 def _zoom(options: DreamOptions) -> Zoom | None:
-    from ...engine.optimize.dream.zoom import Zoom
+    from ...engine.optimize.dream.zoom import zoom_of
 
-    if options.zoom is None:
-        return None
-    return Zoom(options.zoom, options.zoom_factor, options.zoom_turn, options.zoom_octaves, options.zoom_steps)
+    return zoom_of(options.zoom, options.zoom_factor, options.zoom_turn, options.zoom_octaves, options.zoom_steps)
 
 
 def _objectives(options: DreamOptions, dreamer: Dreamer) -> list[Objective]:

@@ -239,8 +239,9 @@ class Explainer:
         kept = self.ranges.kept(path, picture)
         part = self.options.selection.part(pixels)
         fields, wanted = self.judge.of(part, str(path)) if self.judge is not None else ({}, True)
+        warnings += [(text, "novelty") for text in fields.get("prediction", {}).get("warnings", ())]
         if not wanted:
-            self._reports[path] = [], ["not explained: the rule does not hold"]
+            self._reports[path] = warnings, ["not explained: the rule does not hold"]
             return {"size": list(pixels.shape[:2]), "geometry": None, **fields, "maps": []}, []
         trust = self.examine(part) if self.examine is not None else None
         for explanation in self.explanations(pixels, left_out, path) if kept is None else kept:

@@ -123,6 +123,7 @@ class BatchPrediction:
 
     def __post_init__(self) -> None:
         self._alone = not self.card.batched
+        self._said: set[str] = set()
 
     def size(self) -> int:
         """How many images run together, at most."""
@@ -162,8 +163,20 @@ class BatchPrediction:
         if self.judge is None:
             return [{}] * len(answers)
         found = self.judge.judged(answers, seen, paths)
-        kept = ("novelty",) if self.judge.memory is not None else ()
-        return [{**{name: f["prediction"][name] for name in kept}, "holds": holds} for f, holds in found]
+        known = [fields["prediction"] for fields, _ in found]
+        for text in dict.fromkeys(text for names in known for text in names.get("warnings", ())):
+            self._warn(text)
+        kept = ("novelty", "warnings") if self.judge.memory is not None else ()
+        return [
+            {**{name: names[name] for name in kept if name in names}, "holds": holds}
+            for names, (_, holds) in zip(known, found, strict=True)
+        ]
+
+    def _warn(self, text: str) -> None:
+        """Said once in a run."""
+        if text not in self._said:
+            self._said.add(text)
+            self.bar.say(f"warning: novelty: {text}")
 
     def _entry(self, image: ReadImage, results: dict[str, Any]) -> Entry:
         """An image whose scores are no numbers fails alone: the rest of its batch is done."""

@@ -11,6 +11,7 @@ _NAMES = (
     *("size", "mean", "std", "order", "layout", "resize", "crop_fraction", "shortest_edge", "stretch_to"),
     *("interpolation", "antialias", "rounding", "pad_value", "align", "dtype", "bits", "window", "bands", "display"),
     *("batch", "threads", "upsample", "normalize", "preprocess"),
+    *("zoom", "zoom_factor", "zoom_turn", "zoom_octaves", "zoom_steps"),
 )
 _KEYWORD = re.compile(rf"(?<![^\s(])({'|'.join(_NAMES)})=(?!=)(['\"\w.]?)")
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ModelError, RuleError
+from ..errors import ModelError, RuleError, ShapeError
 from ..graph.model import Model
+from ..inference.batches import RunOptions
 from ..novelty.memory import Novelty, check_model
 from ..predict import Prediction, predict
 from ..preprocess.answers import answer_of
@@ -43,7 +44,10 @@ class Judge:
         return self.several([image], [path])[0]
 
     def several(self, images: Sequence[Any], paths: Sequence[str]) -> list[tuple[dict[str, Any], bool]]:
-        """The same for several images together. Raises RuleError, and what `predict` and `Novelty.score` raise."""
+        """The same for several images together.
+
+        Raises RuleError, ShapeError (several in place of one), and what `predict` and `Novelty.score` raise.
+        """
         if self.rule is None:
             return [({}, True)] * len(images)
         given = images[0] if len(images) == 1 else list(images)
@@ -53,19 +57,26 @@ class Judge:
     def judged(
         self, answers: Sequence[Prediction], images: Sequence[Any], paths: Sequence[str]
     ) -> list[tuple[dict[str, Any], bool]]:
-        """The same for images whose answers, of all classes, are there already."""
+        """The same for images whose answers, of all classes, are there already.
+
+        With a memory, the prediction has `warnings` where something speaks against relying on the novelty.
+        """
         if self.rule is None:
             return [({}, True)] * len(images)
+        if len(answers) != len(paths):
+            raise ShapeError("a rule is about one image: submit them one by one")
         known = [self._names(answer, path) for answer, path in zip(answers, paths, strict=True)]
+        warned: list[list[str]] = []
         if self.memory is not None:
-            pictures = [Picture(path, image) for image, path in zip(images, paths, strict=True)]
+            pictures = [_picture(image, path) for image, path in zip(images, paths, strict=True)]
             for names, found in zip(known, self.memory.scores(pictures), strict=True):
                 names[NOVELTY] = found.score
+                warned.append(list(found.warnings))
         kept = (*_KEPT, NOVELTY) if self.memory is not None else _KEPT
         holds = [self.rule.holds(names) for names in known]
         return [
-            ({"prediction": {key: names[key] for key in kept}, "explained": held}, held)
-            for names, held in zip(known, holds, strict=True)
+            ({"prediction": {**{key: names[key] for key in kept}, **_said(texts)}, "explained": held}, held)
+            for names, held, texts in zip(known, holds, warned or [[]] * len(known), strict=True)
         ]
 
     def _names(self, answer: Prediction, path: str) -> dict[str, Any]:
@@ -77,6 +88,19 @@ class Judge:
         return names_of(values, self.labels, path)
 
 
+def _said(warnings: list[str]) -> dict[str, Any]:
+    return {"warnings": warnings} if warnings else {}
+
+
+def _picture(image: Any, path: str) -> Picture:
+    if not isinstance(image, np.ndarray):
+        raise ShapeError(
+            f"a memory is about images, and a {type(image).__name__} was given: submit them one by one, as arrays "
+            "uint8 (H, W, 3)"
+        )
+    return Picture(path, image)
+
+
 def judge_of(
     model: Model,
     labels: Sequence[str] | None,
@@ -84,7 +108,7 @@ def judge_of(
     memory: Novelty | str | os.PathLike[str] | None,
     runtime: Mapping[str, Any],
 ) -> Judge:
-    """The judge of a rule, the expression checked; without one, of all images.
+    """The judge of a rule, the expression checked; without one, of all images. A memory runs with `runtime` as well.
 
     Raises RuleError, UnknownName, ModelError (an answer that rules are not about, a memory of another model),
     OutputError (a file that is no memory).
@@ -99,6 +123,7 @@ def judge_of(
     if isinstance(memory, Novelty):
         made_with = memory.model
         check_model("memory=", made_with.path.name if made_with.path else "model", str(made_with.sha256), model)
+        memory = replace(memory, runtime=RunOptions(**runtime))
     elif memory is not None:
         memory = Novelty.load(memory, model, **runtime)
     further = () if memory is None else (NOVELTY,)

@@ -100,7 +100,7 @@ class Pipeline(Flow[Any]):
 @dataclass(frozen=True)
 class Unexplained:
     """An image for which a pipeline's rule does not hold. prediction: label, index, score, margin and entropy, with a
-    memory also novelty; source: its file."""
+    memory also novelty, and warnings where something speaks against relying on it; source: its file."""
 
     prediction: Mapping[str, Any]
     source: str | None = None

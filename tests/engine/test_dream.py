@@ -265,6 +265,12 @@ def test_an_endless_zoom(surface: onnxray.Model, photo: np.ndarray, tmp_path: Pa
         onnxray.dream(surface, photo, zoom=3, zoom_turn=20, **asked)
 
 
+@pytest.mark.parametrize("name", ["zoom_factor", "zoom_turn", "zoom_octaves", "zoom_steps"])
+def test_what_has_no_effect_without_a_zoom_is_refused(surface: onnxray.Model, photo: np.ndarray, name: str) -> None:
+    with pytest.raises(MethodError, match=f"^{name}=-3 has no effect without zoom=: give a number of frames$"):
+        onnxray.dream(surface, photo, LAYER, **{name: -3})
+
+
 def test_weights_of_classes_and_layers(surface: onnxray.Model, photo: np.ndarray) -> None:
     asked: dict[str, Any] = {"steps": 1, "octaves": 1}
     by_layer = onnxray.dream(surface, photo, {LAYER: 1.0, "stage1/relu": 0.5}, **asked)

@@ -50,6 +50,25 @@ class Zoom:
             )
 
 
+def zoom_of(frames: int | None, factor: float, degrees: float, octaves: int, steps: int) -> Zoom | None:
+    """The zoom that the options of `dream` ask for, None without frames.
+
+    Raises MethodError for an option that has no effect without them, and as `Zoom` does.
+    """
+    if frames is not None:
+        return Zoom(frames, factor, degrees, octaves, steps)
+    usual = Zoom()
+    for name, given, default in (
+        ("zoom_factor", factor, usual.factor),
+        ("zoom_turn", degrees, usual.degrees),
+        ("zoom_octaves", octaves, usual.octaves),
+        ("zoom_steps", steps, usual.steps),
+    ):
+        if given != default:
+            raise MethodError(f"{name}={given} has no effect without zoom=: give a number of frames")
+    return None
+
+
 def nearer(picture: Picture, zoom: Zoom) -> Picture:
     """The picture (C, H, W) zoomed into its middle and turned, of the same size."""
     height, width = picture.shape[1:]

@@ -113,6 +113,8 @@ def test_a_run_is_continued(run: Callable[..., Result], model: Path, photo: Path
         (("--layer", "features", "--guide", "none.png"), "none.png"),
         (("--layer", "features", "--zoom", 2, "--zoom-factor", 0.5), "the factor 1 to 4"),
         (("--layer", "features", "--zoom", 2, "--zoom-turn", 20), "shows empty corners"),
+        (("--layer", "features", "--zoom-turn", 3), "--zoom-turn 3.0 has no effect without --zoom: give"),
+        (("--layer", "features", "--zoom-steps", 0), "--zoom-steps 0 has no effect without --zoom: give"),
         (("--layer", "features", "--rate", 0), "rate=0 must be more than 0"),
     ],
 )

@@ -151,6 +151,21 @@ def test_rules_know_the_novelty(folder: Path, run: Run, tmp_path: Path) -> None:
     assert "--memory has no effect without --when" in alone.stderr
 
 
+def test_rules_say_what_speaks_against_the_novelty(folder: Path, run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("simpleeval")
+    write(tmp_path / "small.png", surface(98)[:80])
+    asked = ("builtin", tmp_path / "small.png", folder / "test" / "01.png", "--memory", folder / "memory.npz")
+    for rule in ("novelty >= 0", "novelty < 0"):
+        for command, to in (("predict", ("--json",)), ("explain", ("--json", "-o", tmp_path / rule[-4:]))):
+            done = run(command, *asked, "--when", rule, *to)
+            assert done.exit_code == 0, done.output
+            assert done.stderr.count("warning: novelty: the image has") == 1
+            small, usual = json.loads(done.stdout)["images"]
+            known = [entry.get("prediction", entry) for entry in (small, usual)]
+            assert "all good ones had" in known[0]["warnings"][0]
+            assert "warnings" not in known[1]
+
+
 def test_bad_input_has_one_line(folder: Path, run: Run, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     memory = folder / "memory.npz"

@@ -62,6 +62,54 @@ def test_a_csv_of_boxes(tmp_path: Path) -> None:
             open_masks(file)
 
 
+HEAD = "filename,xmin,ymin,xmax,ymax\n"
+
+
+def test_boxes_of_a_csv_belong_to_the_folder_that_it_names(tmp_path: Path) -> None:
+    file = tmp_path / "boxes.csv"
+    file.write_text(
+        f"{HEAD}test/broken/000.png,10,4,22,9\ntest/scratch/000.png,0,0,2,2\ntest/broken/001.png,0,0,3,3\n",
+        encoding="utf-8",
+    )
+    of = open_masks(file).of
+    for root in (tmp_path / "elsewhere", tmp_path / "test", Path("test"), Path()):
+        counts = [o and o.masks[""].sum() for o in (of(root / f"{k}/000.png", SIZE) for k in ("broken", "scratch"))]
+        assert counts == [BOX.sum(), 4]
+    moved = of(Path("pictures/001.png"), SIZE)
+    assert moved is not None
+    assert moved.masks[""].sum() == 9
+    said = r"000.png stands for 'test/broken/000.png' and 'test/scratch/000.png' in .* does not decide between them"
+    for image in ("pictures/000.png", "000.png"):
+        with pytest.raises(ImageError, match=said):
+            of(Path(image), SIZE)
+    # Where the images lie as the file says, one that it does not name has no boxes.
+    for name in ("broken/000.png", "scratch/000.png", "broken/001.png"):
+        (tmp_path / "test" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "test" / name).touch()
+    for name in ("good/000.png", "good/001.png"):
+        assert of(tmp_path / "test" / name, SIZE) is None
+
+
+def test_a_base_name_alone_may_be_short_for_one_path(tmp_path: Path) -> None:
+    file = tmp_path / "boxes.csv"
+    file.write_text(f"{HEAD}a.png,0,0,2,2\nx/a.png,10,4,22,9\n", encoding="utf-8")
+    found = open_masks(file).of(tmp_path / "x" / "a.png", SIZE)
+    assert found is not None
+    assert found.masks[""].sum() == BOX.sum() + 4
+    file.write_text(f"{HEAD}a.png,0,0,2,2\nx/a.png,10,4,22,9\ny/a.png,0,0,3,3\n", encoding="utf-8")
+    with pytest.raises(ImageError, match="a.png stands for 'a.png' and 'x/a.png' and 'y/a.png'"):
+        open_masks(file).of(tmp_path / "x" / "a.png", SIZE)
+
+
+@pytest.mark.parametrize("box", ["nan,4,22,9", "10,4,inf,9", "22,4,10,9", "10,9,22,9", "10,-inf,22,9"])
+def test_boxes_without_pixels_are_refused_by_line(tmp_path: Path, box: str) -> None:
+    file = tmp_path / "boxes.csv"
+    file.write_text(f"{HEAD}a.png,0,0,2,2\na.png,{box}\n", encoding="utf-8")
+    xmin = box.split(",")[0]
+    with pytest.raises(ImageError, match=rf"^line 3 of .*boxes.csv' has the box xmin {xmin}, .*: give finite numbers"):
+        open_masks(file)
+
+
 def test_pascal_voc(tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_text(
         "<annotation><size><width>30</width><height>20</height></size>"

@@ -46,5 +46,6 @@ def test_relevance_is_that_of_explain(model: onnxray.Model, method: str, options
 
 
 def test_what_is_of_images_is_refused(model: onnxray.Model) -> None:
-    with pytest.raises(MethodError, match="the model takes texts"):
-        onnxray.compile(model, "gradient", normalize="minmax")
+    for asked in ({"normalize": "minmax"}, {"upsample": "none"}):
+        with pytest.raises(MethodError, match="the model takes texts: preprocess, upsample, normalize and novelty"):
+            onnxray.compile(model, "gradient", **asked)

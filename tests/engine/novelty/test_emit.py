@@ -134,6 +134,38 @@ def test_what_contradicts_itself_is_refused(memories: dict[str, Novelty]) -> Non
         onnxray.compile("builtin", visualize="stage2/relu2:0", novelty=memory)
 
 
+def named(old: str, new: str) -> onnxray.Model:
+    """The built-in model, with a value of another name."""
+    proto = onnxray.load("builtin").proto
+    for node in proto.graph.node:
+        node.input[:] = [new if name == old else name for name in node.input]
+        node.output[:] = [new if name == old else name for name in node.output]
+    kept = [info for info in proto.graph.value_info if info.name != old]
+    del proto.graph.value_info[:]
+    proto.graph.value_info.extend(kept)
+    return onnxray.load(proto)
+
+
+@pytest.mark.parametrize("outputs", ["own", "anomalib"])
+@pytest.mark.parametrize("name", ["pred_score", "pred_mask", "novelty_score", "anomaly_map"])
+def test_only_names_that_are_added_are_refused(name: str, outputs: str) -> None:
+    model = named("stage2/relu1", name)
+    memory = fit(model, GOOD[:6], rows=20)
+    added = {"own": ("novelty_score", "anomaly_map"), "anomalib": ("pred_score", "pred_mask", "anomaly_map")}[outputs]
+    if name in added:
+        with pytest.raises(ModelError, match=f"has a value called '{name}' already"):
+            onnxray.compile(model, None, novelty=memory, novelty_outputs=outputs)
+        return
+    compiled = onnxray.compile(model, None, novelty=memory, novelty_outputs=outputs)
+    found = ran(compiled, {"image": input_of(model, IMAGES[0]).x})
+    score = memory.score(IMAGES[0]).score
+    if outputs == "own":
+        np.testing.assert_allclose(found["novelty_score"], score, rtol=1e-3)
+    else:
+        share = 0.5 * score / memory.calibration.threshold
+        np.testing.assert_allclose(found["pred_score"], min(share, 1), rtol=1e-3)
+
+
 def test_another_size_of_images_is_refused(memories: dict[str, Novelty]) -> None:
     with pytest.raises(CardError, match="size is 224x224 but the model's input is fixed at 160x160"):
         onnxray.compile("builtin", None, novelty=memories["patchcore"], size=224)

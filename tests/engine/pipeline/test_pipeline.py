@@ -15,6 +15,8 @@ import pytest
 
 import onnxray
 from onnxray.engine.errors import ImageError, MethodError, ModelError, RuleError, ShapeError, TargetError, UnknownName
+from onnxray.engine.inference.batches import RunOptions
+from onnxray.engine.pipeline.judge import judge_of
 from onnxray.engine.pipeline.pipeline import Unexplained
 
 
@@ -161,6 +163,29 @@ def test_a_rule_knows_the_novelty_of_a_memory(model: onnxray.Model, photos: list
         np.testing.assert_allclose(sorted(names["novelty"] for names in about), sorted(novelty), rtol=1e-5)
 
 
+def test_an_image_of_another_size_than_the_good_ones_is_warned_of(
+    model: onnxray.Model, photos: list[np.ndarray]
+) -> None:
+    memory = onnxray.Novelty.fit(model, [photo[:80] for photo in photos], rows=30)
+    for rule in ("novelty >= 0", "novelty < 0"):
+        with onnxray.Pipeline(model, when=rule, memory=memory) as pipeline:
+            small, large = pipeline.map([photos[0], photos[1]])
+        known = [f.prediction if isinstance(f, Unexplained) else f.details["prediction"] for f in (small, large)]
+        assert "warnings" not in known[0]
+        assert known[1]["warnings"] == list(memory.score(photos[1]).warnings)
+        assert "the image has 120x90 pixels, all good ones had 120x80" in known[1]["warnings"][0]
+
+
+def test_a_memory_runs_where_the_pipeline_does(model: onnxray.Model, photos: list[np.ndarray], tmp_path: Path) -> None:
+    memory = onnxray.Novelty.fit(model, photos, rows=30, threads=3)
+    runtime = {"providers": "cpu", "threads": 1}
+    for known in (memory, memory.save(tmp_path / "memory.npz")):
+        judge = judge_of(model, None, "novelty > 1", known, runtime)
+        assert judge.memory is not None
+        assert judge.memory.runtime == RunOptions(**runtime)
+    assert memory.runtime.threads == 3
+
+
 def test_wrong_rules_are_known_before_the_first_image(
     model: onnxray.Model, cnn: onnx.ModelProto, photos: list[np.ndarray]
 ) -> None:
@@ -173,3 +198,19 @@ def test_wrong_rules_are_known_before_the_first_image(
         onnxray.Pipeline(model, memory=memory)
     with pytest.raises(ModelError, match="another model"):
         onnxray.Pipeline(cnn, when="novelty > 0.5", memory=memory)
+
+
+def test_a_rule_is_about_one_image(model: onnxray.Model, photos: list[np.ndarray]) -> None:
+    photo = photos[0]
+    tensor = np.zeros((2, 3, 160, 160), np.float32)
+    several: list[Any] = [np.stack([photo, photo]), [photo, photos[1]], tensor]
+    with onnxray.Pipeline(model, when="score >= 0") as pipeline:
+        for given in several:
+            with pytest.raises(ShapeError, match="a rule is about one image: submit them one by one"):
+                pipeline.submit(given).result(60)
+    memory = onnxray.Novelty.fit(model, photos, rows=30)
+    name = model.inputs[0].name
+    with onnxray.Pipeline(model, when="novelty >= 0", memory=memory) as pipeline:
+        for one, kind in (({name: tensor[:1]}, "dict"), ([photo], "list")):
+            with pytest.raises(ShapeError, match=f"a memory is about images, and a {kind} was given"):
+                pipeline.submit(one).result(60)
