@@ -48,6 +48,10 @@ class AtWord(Target):
     def of_answer(self) -> bool:
         return True
 
+    @property
+    def at_token(self) -> bool:
+        return True
+
     def resolve(self, place: Place) -> Resolved:
         found = token_scores(place.model)
         if found is None:
@@ -110,6 +114,10 @@ class AnswerEdge(Target):
 
     @property
     def of_answer(self) -> bool:
+        return True
+
+    @property
+    def at_token(self) -> bool:
         return True
 
     def resolve(self, place: Place) -> Resolved:

@@ -10,7 +10,7 @@ import pytest
 
 import onnxray
 from onnxray import Target, Text
-from onnxray.engine.errors import TargetError, TextError
+from onnxray.engine.errors import MethodError, TargetError, TextError
 from onnxray.tests.engine.text import small
 
 WORDS = "red blue green cat dog bird sun moon star tree river stone".split()
@@ -152,3 +152,9 @@ def test_an_export_with_a_cache_reads_everything_from_its_beginning(tmp_path: Pa
     ):
         assert e.label == due.label
         np.testing.assert_allclose(e.values, due.values, atol=1e-5 * np.abs(due.values).max())
+
+
+@pytest.mark.parametrize("text", ["cat sun moon cat", Text("cat sun", continuation=" moon"), Text("cat sun", generate=1)])
+def test_words_are_not_cut_out_where_the_target_is_at_a_place(model: onnxray.Model, text: str | Text) -> None:
+    with pytest.raises(MethodError, match="shorter.*'pad' or 'mask'"):
+        onnxray.explain(model, text, "ablation", fill="drop")
