@@ -272,6 +272,8 @@ def _continued(row: Encoded, end: int) -> Encoded:
     ]
     if row.cut or not any(t.side == 1 for t in sides):
         raise TextError("the prompt leaves no room for the continuation: shorten it")
+    if sides[0].side == 1:
+        raise TextError("no token stands before the continuation, so that nothing says it: give the prompt more text")
     return replace(row, tokens=tuple(sides))
 
 

@@ -158,3 +158,8 @@ def test_an_export_with_a_cache_reads_everything_from_its_beginning(tmp_path: Pa
 def test_words_are_not_cut_out_where_the_target_is_at_a_place(model: onnxray.Model, text: str | Text) -> None:
     with pytest.raises(MethodError, match="shorter.*'pad' or 'mask'"):
         onnxray.explain(model, text, "ablation", fill="drop")
+
+
+def test_a_token_stands_before_the_continuation(model: onnxray.Model) -> None:
+    with pytest.raises(TextError, match="give the prompt more text"):
+        onnxray.explain(model, Text("ca", continuation="t sun"))
