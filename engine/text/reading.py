@@ -19,7 +19,7 @@ from .find import reader_of
 from .given import Text
 from .reader import STAND_INS, Reader, Simple
 from .roles import Roles, roles_of
-from .words import Unit, units_of
+from .words import Unit, units_of, words
 
 # A text in place of a fill or a baseline, and how the choices of an option name it.
 TEXT_PREFIX, ANY_TEXT = "text:", "text:WORDS"
@@ -86,15 +86,21 @@ class Reading:
         return tuple(number for number, unit in enumerate(self.units) if unit.tokens or self.strings)
 
     @property
+    def cut(self) -> bool:
+        """Whether the model reads less than the whole text."""
+        return any(row.cut for row in self.rows)
+
+    @cached_property
     def unread(self) -> int:
-        """How many words at the end the model does not read."""
-        if not any(row.cut for row in self.rows):
+        """How many words at the end the model does not read, whatever has a value; 0 where it reads a part of the last
+        one."""
+        if not self.cut:
             return 0
         ends: dict[int, int] = {}
         for token in self.tokens:
             if token is not None and not token.special:
                 ends[token.side] = max(ends.get(token.side, 0), token.end)
-        return sum(unit.start >= ends.get(unit.side, 0) for unit in self.units if not unit.tokens)
+        return sum(start >= ends.get(side, 0) for side, text in enumerate(self.given.parts) for start, _ in words(text))
 
     def ids(self) -> NDArray[np.int64]:
         """(1, ...) of `shape`."""
@@ -337,11 +343,13 @@ def _strings(model: Model, name: str, texts: Sequence[str]) -> NDArray[Any]:
 def notes_of(reading: Reading) -> tuple[str, ...]:
     """What to say of how a text was read."""
     found = []
-    if reading.unread:
+    if reading.cut:
+        count = reading.unread
+        plural = "s at the end were" if count != 1 else " at the end was"
+        rest = f"{count} word{plural} not read" if count else "its last word was cut"
         read_of = sum(map(len, (row.tokens for row in reading.rows)))
         found.append(
-            f"the text is longer than the {read_of} tokens that the model reads: {reading.unread} words at the end "
-            "were not read"
+            f"the text is longer than the {read_of} tokens that the model reads: {rest}"
         )
     reader = reading.reader
     if reader is not None and reader.stand_in("pad") is None and not isinstance(reader, Simple):

@@ -118,3 +118,21 @@ def test_words_are_cut_out_and_the_text_is_read_anew(path: Path) -> None:
     ids = found.feeds(model)["input_ids"][0]
     assert feeds["input_ids"][0].tolist() == [*ids[:3], ids[4], ids[5], 0]
     assert feeds["attention_mask"].tolist() == [[1, 1, 1, 1, 1, 0], [1, 1, 1, 0, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        Text("the film was very very long", unit="token"),
+        Text("the film was very very long", unit="sentence"),
+        Text("the film was very very long", spans=((0, 8),)),
+    ],
+)
+def test_what_is_cut_is_said_whatever_has_a_value(tmp_path: Path, given: Text) -> None:
+    model = onnxray.load(small.encoder(tmp_path, small.wordpiece(), small.weights(COUNT), length=6))
+    found = read(model, given)
+    assert found.unread == 2
+    assert "2 words at the end were not read" in notes_of(found)[0]
+    inside = read(model, Text("the film was unforgettable"))
+    assert inside.unread == 0
+    assert "its last word was cut" in notes_of(inside)[0]
