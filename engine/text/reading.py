@@ -314,7 +314,9 @@ def _units(made: Reading) -> tuple[Unit, ...]:
                 key = (unit.side, unit.start, -moved[0])
             before = found[key].tokens if key in found else ()
             found[key] = replace(unit, tokens=(*before, *moved))
-    if not found:
+    if not any(unit.tokens for unit in found.values()):
+        if given.spans:
+            raise TextError("the spans cover no token that the model reads: give others")
         raise TextError("the tokenizer makes no token of the text: there is no word to explain the answer by")
     return tuple(sorted(found.values(), key=lambda u: (u.side, u.start, u.tokens)))
 

@@ -138,7 +138,9 @@ class AnswerEdge(Target):
         scores = scores if channel is None else scores[:, channel]
         side = 0 if self.edge == "start" else -1
         units = [n for n, u in enumerate(reading.units) if u.tokens and (u.side or len(reading.given.parts) < 2)]
-        best = max(units, key=lambda n: float(scores[reading.units[n].tokens[side]]))
+        if self.word == "" and not units:
+            raise TargetError("no word or span of the passage has a value: name a word, or give no spans")
+        best = max(units, key=lambda n: float(scores[reading.units[n].tokens[side]]), default=-1)
         number = best if self.word == "" else unit_of(reading, self.word)
         unit = reading.units[number]
         token = unit.tokens[side]

@@ -136,3 +136,11 @@ def test_what_is_cut_is_said_whatever_has_a_value(tmp_path: Path, given: Text) -
     inside = read(model, Text("the film was unforgettable"))
     assert inside.unread == 0
     assert "its last word was cut" in notes_of(inside)[0]
+
+
+def test_a_text_of_which_no_token_is_made_is_refused(path: Path, tmp_path: Path) -> None:
+    with pytest.raises(TextError, match="the spans cover no token"):
+        read(onnxray.load(path), Text("the film", spans=((3, 4),)))
+    bare = onnxray.load(small.encoder(tmp_path, None, small.weights(9)), tokenizer={"kind": "words", "vocab": ["old"]})
+    with pytest.raises(TextError, match="makes no token of the text"):
+        read(bare, Text("new things"))

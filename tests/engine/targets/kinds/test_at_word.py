@@ -121,3 +121,9 @@ def test_words_are_not_cut_out_where_the_target_is_at_a_place(tagger: onnxray.Mo
     for model, target in ((tagger, "B-PER@2"), (tagger, "predicted"), (marker, "start:")):
         with pytest.raises(MethodError, match="shorter.*'pad' or 'mask'"):
             onnxray.explain(model, TEXT, "ablation", target, fill="drop")
+
+
+def test_an_answer_needs_a_word_of_the_passage(marker: onnxray.Model) -> None:
+    text = onnxray.Text("was it bad?", "The river city was old", spans=((0, 3),))
+    with pytest.raises(TargetError, match="no word or span of the passage"):
+        onnxray.explain(marker, text, target="start:")
