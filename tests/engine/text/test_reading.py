@@ -144,3 +144,28 @@ def test_a_text_of_which_no_token_is_made_is_refused(path: Path, tmp_path: Path)
     bare = onnxray.load(small.encoder(tmp_path, None, small.weights(9)), tokenizer={"kind": "words", "vocab": ["old"]})
     with pytest.raises(TextError, match="makes no token of the text"):
         read(bare, Text("new things"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("vocab.txt", "[PAD]\n[UNK]\nthe\n##s\n", r"vocab.txt has word pieces and no \[CLS\], \[SEP\]"),
+        ("v.json", '"film"', "v.json' is neither"),
+        ("v.json", '{"film": -1}', "the id of 'film' in the vocabulary of .*v.json is -1"),
+    ],
+)
+def test_a_vocabulary_that_is_none_is_said(tmp_path: Path, name: str, content: str, said: str) -> None:
+    path = small.encoder(tmp_path, None, small.weights(COUNT))
+    (tmp_path / name).write_text(content)
+    with pytest.raises(TextError, match=said):
+        read(onnxray.load(path, tokenizer=str(tmp_path / name)), Text("the film"))
+
+
+def test_the_vocabulary_of_a_card_holds_whole_numbers(tmp_path: Path) -> None:
+    path = small.encoder(tmp_path, None, small.weights(COUNT))
+    for vocab in ({"film": "x"}, {"film": 1.5}, {"film": -2}):
+        with pytest.raises(TextError, match="give a whole number from 0"):
+            read(onnxray.load(path, tokenizer={"kind": "words", "vocab": vocab}), Text("film"))
+    (tmp_path / "v.json").write_text('["old", "film"]')
+    model = onnxray.load(path, tokenizer={"kind": "words", "vocab": str(tmp_path / "v.json")})
+    assert read(model, Text("film")).ids().tolist() == [[1]]
