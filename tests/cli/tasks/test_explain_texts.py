@@ -172,3 +172,23 @@ def test_what_a_language_model_says_is_a_matrix(run: Run, tmp_path: Path) -> Non
     )
     assert given.exit_code == 0, given.stderr
     assert "exclude each other" in run("explain", path, "--text", "a", "--continue", "b", "--generate", "2").stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.jsonl", '{"text": "a"}\n{"txt": "b"}\n', "row 2 of .* has no 'text'"),
+        ("b.jsonl", '{}\n{"text": "b"}\n', "names no column"),
+        ("c.csv", "\n\na film\n", "names no column"),
+    ],
+)
+def test_rows_without_a_text_are_said(tmp_path: Path, name: str, content: str, said: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(TextError, match=said):
+        list(texts_in(tmp_path / name, False, None, None))
+
+
+def test_a_cell_may_be_long(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("text\n" + "a" * 200_000 + "\n")
+    ((text, _),) = texts_in(tmp_path / "t.csv", False, None, None)
+    assert len(text) == 200_000
