@@ -155,10 +155,11 @@ class TextExplainer:
         from ...engine.explain import problem_of, solve
         from ...engine.inference.batches import RunOptions
 
-        read = read_given(self.model, text)  # once for all targets: what is generated stays the same
+        runtime = RunOptions(**self.options.common.runtime, batch=self.options.batch)
+        # Once for all targets: what is generated stays the same. The text needs no name.
+        read = read_given(self.model, {"": text, **self.fed}, runtime)
         assert read is not None
         given: Any = {next(iter(read[1])): read[0], **self.fed} if self.fed else read[0]
-        runtime = RunOptions(**self.options.common.runtime, batch=self.options.batch)
         made = functools.partial(problem_of, self.model, given, runtime=runtime, at=self.options.at)
         any_fits, layers = False, list(self.options.layers)
         for target in self.targets:

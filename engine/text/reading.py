@@ -35,7 +35,8 @@ class Reading:
 
     given: the text. rows: the tokens of every row that the model reads, several for choices and for pairs in inputs of
     their own. units: what has a value each; their tokens are numbers over all rows, padding counted. roles: of the
-    model's inputs. length: of every row, padding counted. extra: axes between samples and tokens.
+    model's inputs. lengths: of every row, padding counted. short: how many tokens were to be generated and were not,
+    because the model reads no more.
     """
 
     given: Text
@@ -46,6 +47,7 @@ class Reading:
     reader: Reader | None = None
     chosen: bool = False
     batched: bool = True
+    short: int = 0
 
     @property
     def strings(self) -> bool:
@@ -226,6 +228,8 @@ def read(model: Model, given: Text) -> Reading:
         raise TextError(f"a text was given and the model takes none: its inputs are {inputs}")
     if sum(map(len, given.parts)) > MOST_CHARACTERS:
         raise TextError(f"the text has more than {MOST_CHARACTERS:,} characters: give a part of it")
+    if roles.strings and len(given.parts) > 1:
+        raise TextError("the model takes one text as a string: give it without a pair, choices or a continuation")
     if roles.strings:
         units = tuple(replace(u, tokens=()) for u in units_of(given.parts[:1], [], given.unit, given.spans))
         if given.unit == "token":
@@ -350,8 +354,12 @@ def notes_of(reading: Reading) -> tuple[str, ...]:
         plural = "s at the end were" if count != 1 else " at the end was"
         rest = f"{count} word{plural} not read" if count else "its last word was cut"
         read_of = sum(map(len, (row.tokens for row in reading.rows)))
+        found.append(f"the text is longer than the {read_of} tokens that the model reads: {rest}")
+    if reading.short:
+        count = len(reading.output)
         found.append(
-            f"the text is longer than the {read_of} tokens that the model reads: {rest}"
+            f"{count} tokens were generated of {count + reading.short}: the model reads no more than "
+            f"{len(reading.rows[0].tokens)}"
         )
     reader = reading.reader
     if reader is not None and reader.stand_in("pad") is None and not isinstance(reader, Simple):

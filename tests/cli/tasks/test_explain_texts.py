@@ -192,3 +192,14 @@ def test_a_cell_may_be_long(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("text\n" + "a" * 200_000 + "\n")
     ((text, _),) = texts_in(tmp_path / "t.csv", False, None, None)
     assert len(text) == 200_000
+
+
+def test_options_about_texts_without_effect_are_refused(run: Run, model: Path, tmp_path: Path) -> None:
+    for name, *more in (["--unit", "token"], ["--spans", "0:1"], ["--lines"], ["--column", "a"], ["--choice", "a"]):
+        done = run("explain", "builtin", name, *more, "-o", tmp_path / "out")
+        assert (done.exit_code, f"{name} is about texts" in done.stderr) == (2, True), done.stderr
+    for name, *more in (["--lines"], ["--column", "a"]):
+        done = run("explain", model, "--text", "bad", name, *more, "-o", tmp_path / "out")
+        assert (done.exit_code, f"{name} is about files" in done.stderr) == (2, True), done.stderr
+    done = run("explain", model, "--text", "bad", "--continue", " film", "-o", tmp_path / "out")
+    assert (done.exit_code, "says no next token" in done.stderr) == (1, True), done.stderr

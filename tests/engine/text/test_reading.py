@@ -169,3 +169,23 @@ def test_the_vocabulary_of_a_card_holds_whole_numbers(tmp_path: Path) -> None:
     (tmp_path / "v.json").write_text('["old", "film"]')
     model = onnxray.load(path, tokenizer={"kind": "words", "vocab": str(tmp_path / "v.json")})
     assert read(model, Text("film")).ids().tolist() == [[1]]
+
+
+def test_a_model_of_strings_takes_one_text() -> None:
+    from onnx import TensorProto, helper
+
+    text = helper.make_tensor_value_info("text", TensorProto.STRING, ["n"])
+    nodes = [
+        helper.make_node("StringNormalizer", ["text"], ["low"], case_change_action="LOWER"),
+        helper.make_node("TfIdfVectorizer", ["low"], ["y"], max_gram_length=1, max_skip_count=0, min_gram_length=1,
+            mode="TF", ngram_counts=[0], ngram_indexes=[0], pool_strings=["a"]),
+    ]  # fmt: skip
+    out = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])
+    opset = helper.make_opsetid("", 17)
+    model = onnxray.load(
+        helper.make_model(helper.make_graph(nodes, "g", [text], [out]), opset_imports=[opset], ir_version=8)
+    )
+    assert len(read(model, Text("a b")).units) == 2
+    for given in (Text("a", "b"), Text("a", choices=("b", "c")), Text("a", continuation="b")):
+        with pytest.raises(TextError, match="one text as a string"):
+            read(model, given)
