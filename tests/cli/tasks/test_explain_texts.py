@@ -203,3 +203,13 @@ def test_options_about_texts_without_effect_are_refused(run: Run, model: Path, t
         assert (done.exit_code, f"{name} is about files" in done.stderr) == (2, True), done.stderr
     done = run("explain", model, "--text", "bad", "--continue", " film", "-o", tmp_path / "out")
     assert (done.exit_code, "says no next token" in done.stderr) == (1, True), done.stderr
+
+
+def test_no_text_of_a_table_is_a_formula(
+    run: Run, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = {"word": "\t=1", "target": "=2", "positions": "@a.txt:0:0"}
+    assert csv_of([row]).splitlines()[1] == "'\t=1,'=2,'@a.txt:0:0"
+    monkeypatch.setattr("onnxray.cli.tasks.explain_texts._MOST_ON_PAGE", 1)
+    assert run("explain", model, "--text", "bad", "--text", "film", "-o", tmp_path / "out", "-q").exit_code == 0
+    assert "1 of 2 texts, integrated-gradients" in (tmp_path / "out" / "index.html").read_text()
