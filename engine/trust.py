@@ -149,7 +149,9 @@ class Examiner:
         if self._errors is None:
             self._errors = layer_errors(self.model, case.problem, other, there, self.runtime)
         name = other.path.name if other.path is not None else "the other model"
-        return Against(name, (answers[0][1], answers[1][1]), answers[0][0] == answers[1][0], alike, self._errors, same_place)
+        return Against(
+            name, (answers[0][1], answers[1][1]), answers[0][0] == answers[1][0], alike, self._errors, same_place
+        )
 
 
 def _layers_of(model: Model, names: Sequence[str]) -> tuple[str, ...] | None:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from ..parameters.inputs import card_of, find_labelled_images, open_model
-from ..parameters.judging import chosen_metrics
+from ..parameters.judging import chosen_metrics, with_settings
 from ..parameters.methods import chosen_methods
 from ..terminal.table import Column, table, terminal_width
 
@@ -47,19 +49,21 @@ def choose(options: ChooseOptions) -> Choice:
     Raises UnknownName (method, metric), MethodError, TargetError, ImageError (no image that can be read, no masks).
     """
     from ...engine.choose import choose as chosen
-    from ...engine.evaluate.registry import USUAL_WITH_MASKS
+    from ...engine.choose import usual
     from ..files.masks import with_objects
     from ..terminal.progress import Progress
 
+    if options.settings and not options.methods:
+        raise click.UsageError("--option is about methods that are named: give --method as well")
     model = open_model(options.model, options.card)
     card = card_of(model, options.quiet)
     methods = chosen_methods(options.methods, options.settings)[0] if options.methods else None
     files = find_labelled_images(options.images, options.model, options.quiet)
     metrics: Any = None
-    if options.metrics or options.metric_settings:
-        masks_too = () if options.masks is None else USUAL_WITH_MASKS
-        names = options.metrics or ",".join(("insertion", "deletion", "average-drop", *masks_too))
-        metrics = chosen_metrics(names, options.masks is not None, options.metric_settings)
+    if options.metrics:
+        metrics = chosen_metrics(options.metrics, options.masks is not None, options.metric_settings)
+    elif options.metric_settings:
+        metrics = with_settings(usual(model, options.masks is not None), options.metric_settings)
     with Progress(len(files), quiet=options.quiet, bar=options.progress) as bar:
         pictures: Iterator[Picture] = _read([path for path, _ in files], card, bar)
         masks: Any = None
