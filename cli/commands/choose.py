@@ -37,5 +37,7 @@ def command(as_json: bool, **asked: Any) -> None:
     """
     from ..tasks.choose import ChooseOptions, as_text, choose
 
+    if asked["settings"] and not asked["methods"]:
+        raise click.UsageError("--option is about methods that are named: give --method as well")
     found = choose(ChooseOptions(**asked))
     echo_json(found.to_mapping()) if as_json else echo(as_text(found))

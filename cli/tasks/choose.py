@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from ..parameters.inputs import card_of, find_labelled_images, open_model
 from ..parameters.judging import chosen_metrics, with_settings
 from ..parameters.methods import chosen_methods
@@ -53,8 +51,6 @@ def choose(options: ChooseOptions) -> Choice:
     from ..files.masks import with_objects
     from ..terminal.progress import Progress
 
-    if options.settings and not options.methods:
-        raise click.UsageError("--option is about methods that are named: give --method as well")
     model = open_model(options.model, options.card)
     card = card_of(model, options.quiet)
     methods = chosen_methods(options.methods, options.settings)[0] if options.methods else None
