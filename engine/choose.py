@@ -241,12 +241,16 @@ class Chooser:
             raise MethodError(f"no method makes a map in {self.map_seconds:g} s: give more time")
 
     def result(self) -> Choice:
-        """What came out. Raises ShapeError where there was no image."""
+        """What came out. Raises ShapeError where there was no image, MethodError where no method has a rank."""
         if not self.judged:
             raise ShapeError("there is no image: give at least one")
         evaluation = Evaluation(tuple(self.kept), self.metrics, tuple(self.judged))
         medians = {name: float(np.median(self.seconds[name])) for name in self.kept}
-        return Choice(evaluation, medians, dict(self.left_out), self.spent)
+        ranked = evaluation.ranking.mean_rank
+        unranked = {name: "has too few values to be ranked" for name in self.kept if name not in ranked}
+        if not ranked:
+            raise MethodError(f"no metric gives a value to {', '.join(unranked)}: name other metrics, or other images")
+        return Choice(evaluation, medians, self.left_out | unranked, self.spent)
 
 
 def _joined(parts: Sequence[Judged]) -> Judged:

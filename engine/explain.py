@@ -134,7 +134,7 @@ def problem_of(
     card: the model's card where the caller has it already; else it is looked for where it is needed.
     """
     model = with_tensor_scores(load(model))
-    read = read_given(model, image)
+    read = read_given(model, image, runtime)
     reading, image = (None, image) if read is None else read
     if reading is not None:
         model = text_model(model)

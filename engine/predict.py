@@ -117,7 +117,7 @@ def predict(model: Source, images: ArrayLike | Mapping[str, ArrayLike], top: int
 
 def _of_text(model: Model, answer: Answer, text: Any, top: int, runtime: RunOptions) -> Prediction:
     """The answer for one text. Raises TextError."""
-    read = read_given(model, text)
+    read = read_given(model, text, runtime)
     assert read is not None
     model = text_model(model)
     given = with_reading(model, input_of(model, read[1]), read[0])

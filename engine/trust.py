@@ -13,14 +13,14 @@ from .activations import activations
 from .attribution.explanation import Explanation
 from .attribution.inputs import CARD_OPTIONS
 from .attribution.problem import Problem
-from .errors import GradientError, MethodError, TargetError
+from .errors import GradientError, MethodError, TargetError, UnknownName
 from .evaluate.case import Case, relevance_of
 from .evaluate.trust import Against, Trust, checks_of, likeness
 from .evaluation import remaking
 from .explain import RUN_OPTIONS, USUAL_METHOD, problem_of, solve
 from .graph.model import Model, Source
 from .inference.batches import RunOptions
-from .inspect.layers import Layer, layer_names
+from .inspect.layers import Layer, find_layer, layer_names
 from .load import load
 from .methods.registry import Method, make
 from .preprocess.card import Card
@@ -95,7 +95,7 @@ class Examiner:
         def ask(image: Any = None, target: Target | None = None, model: Model | None = None) -> Problem:
             card = self.card if model is None else None
             given = self.pixels if image is None else image
-            layers = self.layers if method.at_layer and model is None else ()
+            layers = (_layers_of(model, self.layers) or () if model else self.layers) if method.at_layer else ()
             asked = target or explanation.target
             return problem_of(model or self.model, given, asked, layers, card=card, runtime=self.runtime)
 
@@ -105,7 +105,7 @@ class Examiner:
             self._problems[key] = ask()
         case = Case(self._problems[key], explanation, remaking(method), ask, pixels=pixels)
         checks = checks_of(case, self._second(case.problem, method, str(explanation.target)))
-        against = self._compared(case)
+        against = self._compared(case, method)
         if against is not None:
             checks = (*checks, against.check())
         return Trust(method.name, explanation.label, checks, against)
@@ -132,21 +132,38 @@ class Examiner:
 
     # --- another version of the model ---
 
-    def _compared(self, case: Case) -> Against | None:
+    def _compared(self, case: Case, method: Method) -> Against | None:
         """Raises ShapeError, TargetError, UnknownName where the other model takes no such image or target."""
         other = self.against
         if other is None or case.ask is None:
             return None
         there = case.ask(model=other)
+        same_place = not method.at_layer or _layers_of(other, self.layers) is not None
+        alike = None
         try:
-            alike = likeness(case.relevance, relevance_of(case.again(model=other), case.plane))
+            if same_place:
+                alike = likeness(case.relevance, relevance_of(case.again(model=other), case.plane))
         except (MethodError, GradientError):
-            alike = None  # no gradient of a quantised model
+            pass  # no gradient of a quantised model
         answers = _answer(self.model, case.problem), _answer(other, there)
         if self._errors is None:
             self._errors = layer_errors(self.model, case.problem, other, there, self.runtime)
         name = other.path.name if other.path is not None else "the other model"
-        return Against(name, (answers[0][1], answers[1][1]), answers[0][0] == answers[1][0], alike, self._errors)
+        return Against(
+            name, (answers[0][1], answers[1][1]), answers[0][0] == answers[1][0], alike, self._errors, same_place
+        )
+
+
+def _layers_of(model: Model, names: Sequence[str]) -> tuple[str, ...] | None:
+    """The layers of another version of a model; None where it lacks one."""
+    known = {layer.name for layer in model.layers}
+    found = []
+    for name in names:
+        try:
+            found.append(next((name + s for s in _SUFFIXES if name + s in known), None) or find_layer(model, name).name)
+        except UnknownName:
+            return None
+    return tuple(found)
 
 
 def _answer(model: Model, problem: Problem) -> tuple[Any, str]:

@@ -32,10 +32,12 @@ def command(as_json: bool, **asked: Any) -> None:
     """Rank the explanation methods that fit a model within a time budget, and say why.
 
     The short version of `onnxray evaluate`, which writes no files. Every method is tried on the first image; those
-    that are too slow for ten images within the budget are left out, the others are judged on as many images as there
+    that are too slow for four images within the budget are left out, the others are judged on as many images as there
     is time for. Default metrics: insertion and deletion in 16 steps, average drop, with --masks also localisation.
     """
     from ..tasks.choose import ChooseOptions, as_text, choose
 
+    if asked["settings"] and not asked["methods"]:
+        raise click.UsageError("--option is about methods that are named: give --method as well")
     found = choose(ChooseOptions(**asked))
     echo_json(found.to_mapping()) if as_json else echo(as_text(found))

@@ -186,6 +186,7 @@ def command(common: options.Common, **asked: Any) -> None:
             raise click.UsageError(f"{name} is about runs with --to: give it as well")
     wanted = ExplainOptions(common=common, **asked)
     of_texts = takes_texts(wanted)
+    _check_texts(of_texts, bool(wanted.images))
     is_line = bool(to) or inspection != line.NO_INSPECTION
     if wanted.trust and (wanted.at or wanted.feeds or of_texts or takes_arrays(wanted)):
         raise click.UsageError("--trust is about maps of images: it goes with no --at, no --with and no arrays")
@@ -200,6 +201,21 @@ def command(common: options.Common, **asked: Any) -> None:
         _to_sinks({"common": common, "to": to, "drift": drift, "metrics": metrics}, asked)
         return
     finish_run(explain_arrays(wanted) if takes_arrays(wanted) else explain(wanted), common.as_json)
+
+
+# Parameters that are about texts, and those of them that are about files.
+_OF_TEXTS, _OF_FILES = ("unit", "spans", "choices", "generate"), ("lines", "column", "pair_column")
+
+
+def _check_texts(of_texts: bool, files: bool) -> None:
+    """Raises click.UsageError for options that would have no effect."""
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        given = context.get_parameter_source(parameter.name or "") == ParameterSource.COMMANDLINE
+        if given and not of_texts and parameter.name in (*_OF_TEXTS, *_OF_FILES):
+            raise click.UsageError(f"{parameter.opts[-1]} is about texts, and none is given: leave it out")
+        if given and not files and parameter.name in _OF_FILES:
+            raise click.UsageError(f"{parameter.opts[-1]} is about files of texts, and none is given: leave it out")
 
 
 # Parameters that are about the folder, or that sinks have no use for.

@@ -6,6 +6,7 @@ same everywhere; the PNG is drawn with the font that Pillow brings, which has La
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 # In pixels: of the picture, of letters, between lines, around everything.
 _WIDTH, _SIZE, _LINE, _MARGIN = 900, 18, 34, 28
 _SMALL = 14
+# Pillow and browsers draw pictures of some ten thousand pixels.
+_MOST_LINES = 1000
+# What XML 1.0 does not allow, not even as a reference.
+_FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _INK, _MUTED = (28, 33, 40), (95, 103, 115)
 _SHARE = 0.92
 
@@ -50,7 +55,7 @@ def svg(e: Explanation) -> str:
     ]
     for number, line in enumerate(_head(e)):
         weight = ' font-weight="bold"' if not number else f' fill="{_hex(_MUTED)}" font-size="{_SMALL}"'
-        parts.append(f'<text x="{_MARGIN}" y="{_MARGIN + 16 + 24 * number}"{weight}>{escape(line)}</text>')
+        parts.append(f'<text x="{_MARGIN}" y="{_MARGIN + 16 + 24 * number}"{weight}>{_escaped(line)}</text>')
     for p in placed:
         ground, ink = _colours(p.word, most)
         if p.word is not None:
@@ -60,9 +65,13 @@ def svg(e: Explanation) -> str:
             parts.append(f'<rect {box} rx="3" fill="{_hex(ground)}">{title}</rect>')
         if p.text.strip():
             at = f'x="{p.x:.1f}" y="{p.y + 19:.1f}" textLength="{p.width:.1f}" lengthAdjust="spacingAndGlyphs"'
-            parts.append(f'<text {at} fill="{_hex(ink)}" pointer-events="none">{escape(p.text)}</text>')
+            parts.append(f'<text {at} fill="{_hex(ink)}" pointer-events="none">{_escaped(p.text)}</text>')
     parts += [_svg_scale(e, most, height - _MARGIN - 8), "</svg>"]
     return "\n".join(parts) + "\n"
+
+
+def _escaped(text: str) -> str:
+    return escape(_FORBIDDEN.sub("\ufffd", text))
 
 
 def _svg_scale(e: Explanation, most: float, y: int) -> str:
@@ -128,6 +137,13 @@ def _laid(e: Explanation, width: Callable[[str], float]) -> tuple[list[_Placed],
     found: list[_Placed] = []
     for side, text in enumerate(e.reading.given.parts):
         y = _paragraph(text, [w for w in e.words if w.side == side], width, space, y, found) + _LINE + 6
+    end = _MARGIN + 58 + _LINE * _MOST_LINES
+    if y > end + _LINE:
+        drawn = {p.word for p in found if p.y < end}
+        found = [p for p in found if p.y < end]
+        rest = f"... {sum(w not in drawn for w in e.words)} more words, see index.html"
+        found.append(_Placed(rest, float(_MARGIN), float(end), width(rest), None))
+        y = float(end + _LINE + 6)
     return found, int(y) + 44
 
 
@@ -136,8 +152,9 @@ def _paragraph(
 ) -> float:
     x, at = float(_MARGIN), 0
     for part, word in _pieces(text, words):
-        gap = text[at : text.find(part, at)] if part in text[at:] else ""
-        at = max(at, text.find(part, at)) + len(part)
+        start = text.find(part, at)
+        gap = text[at:start] if start >= 0 else ""
+        at = max(at, start) + len(part)
         lines = gap.count("\n")
         if lines and found:
             x, y = float(_MARGIN), y + _LINE * min(lines, 2)

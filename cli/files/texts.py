@@ -77,6 +77,7 @@ def _rows(path: Path, column: str | None, pair_column: str | None) -> Iterator[t
     if path.suffix.lower() == ".jsonl":
         rows = [_row(path, number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     else:
+        csv.field_size_limit(max(csv.field_size_limit(), MOST_BYTES))
         delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
         try:
             rows = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
@@ -84,12 +85,16 @@ def _rows(path: Path, column: str | None, pair_column: str | None) -> Iterator[t
             raise TextError(f"{str(path)!r} is no table: {error}") from None
     if not rows:
         raise TextError(f"{str(path)!r} has no row: there is no text in it")
-    names = [str(name) for name in rows[0]]
+    names = [str(name) for name in rows[0] if name is not None]
+    if not names:
+        raise TextError(f"the first row of {str(path)!r} names no column: write the names there")
     wanted = column or ("text" if "text" in names else names[0])
     for name in (wanted, *([pair_column] if pair_column else [])):
         if name not in names:
             raise TextError(f"{str(path)!r} has no column {name!r} but {', '.join(names)}")
-    for row in rows:
+    for number, row in enumerate(rows, 1):
+        if lacking := [name for name in (wanted, *([pair_column] if pair_column else [])) if name not in row]:
+            raise TextError(f"row {number} of {str(path)!r} has no {lacking[0]!r}: each row names its text so")
         yield str(row[wanted] or ""), str(row[pair_column] or "") if pair_column else None
 
 

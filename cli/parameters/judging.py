@@ -63,10 +63,19 @@ def chosen_metrics(names: str | None, masks: bool, settings: Sequence[str]) -> l
 
     Raises UnknownName (metric, option), MethodError (metrics that need masks); click.UsageError for an option's text.
     """
-    from ...engine.errors import MethodError
-    from ...engine.evaluate.registry import chosen, with_options
+    from ...engine.evaluate.registry import chosen
 
-    made = chosen(names, masks)
+    return with_settings(chosen(names, masks), settings)
+
+
+def with_settings(made: Sequence[Metric], settings: Sequence[str]) -> list[Metric]:
+    """Metrics with the options of the command line.
+
+    Raises UnknownName (metric, option); click.UsageError for an option's text.
+    """
+    from ...engine.errors import MethodError
+    from ...engine.evaluate.registry import with_options
+
     try:
         return with_options(made, settings)
     except MethodError as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..parameters.inputs import card_of, find_labelled_images, open_model
-from ..parameters.judging import chosen_metrics
+from ..parameters.judging import chosen_metrics, with_settings
 from ..parameters.methods import chosen_methods
 from ..terminal.table import Column, table, terminal_width
 
@@ -47,7 +47,7 @@ def choose(options: ChooseOptions) -> Choice:
     Raises UnknownName (method, metric), MethodError, TargetError, ImageError (no image that can be read, no masks).
     """
     from ...engine.choose import choose as chosen
-    from ...engine.evaluate.registry import USUAL_WITH_MASKS
+    from ...engine.choose import usual
     from ..files.masks import with_objects
     from ..terminal.progress import Progress
 
@@ -56,10 +56,10 @@ def choose(options: ChooseOptions) -> Choice:
     methods = chosen_methods(options.methods, options.settings)[0] if options.methods else None
     files = find_labelled_images(options.images, options.model, options.quiet)
     metrics: Any = None
-    if options.metrics or options.metric_settings:
-        masks_too = () if options.masks is None else USUAL_WITH_MASKS
-        names = options.metrics or ",".join(("insertion", "deletion", "average-drop", *masks_too))
-        metrics = chosen_metrics(names, options.masks is not None, options.metric_settings)
+    if options.metrics:
+        metrics = chosen_metrics(options.metrics, options.masks is not None, options.metric_settings)
+    elif options.metric_settings:
+        metrics = with_settings(usual(model, options.masks is not None), options.metric_settings)
     with Progress(len(files), quiet=options.quiet, bar=options.progress) as bar:
         pictures: Iterator[Picture] = _read([path for path, _ in files], card, bar)
         masks: Any = None

@@ -155,10 +155,11 @@ class TextExplainer:
         from ...engine.explain import problem_of, solve
         from ...engine.inference.batches import RunOptions
 
-        read = read_given(self.model, text)  # once for all targets: what is generated stays the same
+        runtime = RunOptions(**self.options.common.runtime, batch=self.options.batch)
+        # Once for all targets: what is generated stays the same. The text needs no name.
+        read = read_given(self.model, {"": text, **self.fed}, runtime)
         assert read is not None
         given: Any = {next(iter(read[1])): read[0], **self.fed} if self.fed else read[0]
-        runtime = RunOptions(**self.options.common.runtime, batch=self.options.batch)
         made = functools.partial(problem_of, self.model, given, runtime=runtime, at=self.options.at)
         any_fits, layers = False, list(self.options.layers)
         for target in self.targets:
@@ -239,25 +240,28 @@ def _plain(text: str) -> str:
     return "".join(char if char.isprintable() or char == "\n" else " " for char in text)
 
 
+def _cell(text: str) -> str:
+    """A text as a cell of a table; what a spreadsheet would take for a formula begins with a quote."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
 def matrix_csv(parts: Sequence[Explanation]) -> str:
     """Words (rows) by what the model says (columns)."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["word", "start", "side", *(e.label for e in parts)])
+    writer.writerow(["word", "start", "side", *(_cell(e.label) for e in parts)])
     for number, word in enumerate(parts[0].words):
-        text = f"'{word.text}" if word.text[:1] in ("=", "+", "-", "@") else word.text
-        writer.writerow([text, word.start, word.side, *(e.words[number].value for e in parts)])
+        writer.writerow([_cell(word.text), word.start, word.side, *(e.words[number].value for e in parts)])
     return out.getvalue()
 
 
 def csv_of(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows as a table; what a spreadsheet would take for a formula begins with a quote."""
+    """Rows as a table, their texts as cells that are no formulas."""
     out = io.StringIO()
     writer = csv.DictWriter(out, list(rows[0]) if rows else ["word"], lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        word = str(row["word"])
-        writer.writerow({**row, "word": f"'{word}" if word[:1] in ("=", "+", "-", "@", "\t") else word})
+        writer.writerow({name: _cell(value) if isinstance(value, str) else value for name, value in row.items()})
     return out.getvalue()
 
 
@@ -292,7 +296,8 @@ def explain_texts(options: ExplainOptions, page: Page, draw: Callable[[Sequence[
         rows = work.table()
         if work.fragments:
             title = f"Words that {Path(options.model).name} goes by"
-            said = f"{len(items)} text{'s' * (len(items) != 1)}, {', '.join(m.name for m in methods)}"
+            shown = f"{len(work.fragments)} of " * (len(work.fragments) < len(items))
+            said = f"{shown}{len(items)} text{'s' * (len(items) != 1)}, {', '.join(m.name for m in methods)}"
             run.text(PAGE, page(title, said, work.fragments, rows))
             run.text(WORDS, csv_of(rows))
             run.manifest["files"] = [PAGE, WORDS]

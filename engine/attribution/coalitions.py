@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ...kernels.masks import coalitions
 from ..errors import MethodError
+from ..targets.resolved import FixedTarget
 from .baselines import DROP, INPAINT, baseline, inpainted
 from .segments import Features
 
@@ -34,6 +35,11 @@ def fills_of(
     if isinstance(fill, str) and fill == DROP:
         if problem.input.reading is None or problem.input.at:
             raise MethodError("the fill 'drop' is for words of a text: use 'zero', a number or an array")
+        said = isinstance(problem.target, FixedTarget) and problem.target.target.at_token
+        if problem.asked.at_token or said or problem.input.reading.output:
+            raise MethodError(
+                "the fill 'drop' makes the text shorter and the target is at one place of it: use 'pad' or 'mask'"
+            )
         return [None] * len(features)
     if isinstance(fill, str) and fill == INPAINT:
         if not features[0].on_plane:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,9 +30,11 @@ def text_model(model: Model) -> Model:
     return one_input(model, roles.ids[0])
 
 
-def generated(model: Model, reading: Reading, runtime: RunOptions | None = None) -> Reading:
+def generated(
+    model: Model, reading: Reading, runtime: RunOptions | None = None, more: Mapping[str, Any] | None = None
+) -> Reading:
     """The text with `given.generate` tokens of the model behind it, fewer where it ends by itself. Everything is read
-    anew for each of them, without a cache.
+    anew for each of them, without a cache. more: further inputs of the model.
 
     Raises TextError for a model that says no next token, or a prompt that leaves no room.
     """
@@ -45,18 +48,21 @@ def generated(model: Model, reading: Reading, runtime: RunOptions | None = None)
     fixed = _fixed(model, reading)
     limit = reading.reader.length if fixed is None else fixed
     ends, ids = _ends(model, reading), list[int]()
+    full = False
     for _ in range(reading.given.generate):
         tokens = [*prompt, *(Token(number, 1, 0, 0, "") for number in ids)]
-        if limit is not None and len(tokens) >= limit:
+        full = limit is not None and len(tokens) >= limit
+        if full:
             break
         now = replace(reading, rows=(Encoded(tuple(tokens)),), lengths=(fixed or len(tokens),), units=())
-        scores = values_at(model, input_of(model, now.feeds(model)), [value], runtime)[value]
+        scores = values_at(model, input_of(model, {**now.feeds(model), **(more or {})}), [value], runtime)[value]
         ids.append(int(np.argmax(scores[0, len(tokens) - 1])))
         if ids[-1] in ends:
             break
     if not ids:
         raise TextError(f"the model reads {limit} tokens and the prompt has {len(prompt)}: it leaves no room")
-    return _behind(reading, prompt, ids, fixed)
+    made = _behind(reading, prompt, ids, fixed)
+    return replace(made, short=reading.given.generate - len(ids)) if full else made
 
 
 def _behind(reading: Reading, prompt: Sequence[Token], ids: Sequence[int], fixed: int | None) -> Reading:
@@ -75,7 +81,7 @@ def _behind(reading: Reading, prompt: Sequence[Token], ids: Sequence[int], fixed
         tokens.append(Token(number, 1, start, end, said[at:end] or f"#{number}"))
         at = end
     given = replace(reading.given, continuation=said if said.strip() else " ".join(f"#{n}" for n in ids), generate=0)
-    row = Encoded(tuple(tokens))
+    row = Encoded(tuple(tokens), reading.cut)
     return with_units(replace(reading, given=given, rows=(row,), lengths=(fixed or len(tokens),), units=()))
 
 

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import TextError
 from ..graph.model import Model
+from ..inference.batches import RunOptions
 from ..preprocess.answers import labels_said
+from ..targets.token_scores import next_tokens
 from ..text.given import Text, as_text
 from ..text.reading import Reading, made_for, notes_of, read
 from ..text.roles import roles_of
-from .generation import generated
+from .generation import generated, text_model
 from .inputs import Input
 
 if TYPE_CHECKING:
@@ -49,11 +52,11 @@ class TokenValue:
     special: bool
 
 
-def read_given(model: Model, given: Any) -> tuple[Reading, dict[str, Any]] | None:
+def read_given(model: Model, given: Any, runtime: RunOptions | None = None) -> tuple[Reading, dict[str, Any]] | None:
     """The text in what is given, as the model reads it, and the feeds of all inputs; None where it holds none.
 
     given: a `Text`, a str for a model of texts, what `read` makes of one, or {input: one of these, further inputs}.
-    Raises TextError.
+    runtime: of runs that generate tokens. Raises TextError.
     """
     more: dict[str, Any] = {}
     if isinstance(given, Mapping):
@@ -68,7 +71,9 @@ def read_given(model: Model, given: Any) -> tuple[Reading, dict[str, Any]] | Non
         return None
     reading = read(model, as_text(given))
     if reading.given.generate:
-        reading = generated(model, reading)
+        reading = generated(model, reading, runtime, more)
+    elif reading.given.continuation is not None and next_tokens(text_model(model)) is None:
+        raise TextError("the model says no next token, so that no continuation can be explained: give the text alone")
     return reading, {**reading.feeds(model), **more}
 
 

@@ -59,7 +59,7 @@ class Against:
     name: of the other model. answers: of this model and of the other, in words. same: whether they name the same class.
     alike: the rank correlation of the two maps, None where the other model has none. layers: the relative error of each
     layer that both have, in the order of the graph: |a - b| / |a|; integers of a quantised layer are first fitted to
-    the floats by a line.
+    the floats by a line. comparable: whether the other model has the layer that the map is made at.
     """
 
     name: str
@@ -67,6 +67,7 @@ class Against:
     same: bool
     alike: float | None
     layers: Mapping[str, float] = field(default_factory=dict)
+    comparable: bool = True
 
     @property
     def first_drift(self) -> str | None:
@@ -90,6 +91,8 @@ class Against:
         parts = [f"both answer {here}" if here == there else f"{here} here, {there} in {self.name}"]
         if self.alike is not None:
             parts.append(f"rank correlation of the maps {self.alike:.2f}")
+        if not self.comparable:
+            parts.append("the maps are not comparable, as the layer of the map is in one model only")
         if not self.layers:
             parts.append("no layer of both has the same name and shape")
         elif self.first_drift is None:

@@ -75,6 +75,11 @@ class Target:
         return self.of_classes
 
     @property
+    def at_token(self) -> bool:
+        """Whether it stands at one place of a text, which another one is once words are cut out of the text."""
+        return False
+
+    @property
     def is_several(self) -> bool:
         """Whether it stands for more than one target of each sample."""
         return False

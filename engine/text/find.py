@@ -20,6 +20,8 @@ _CONFIGS = ("config.json", "special_tokens_map.json", "tokenizer_config.json")
 _KINDS = ("bytes", "characters", "words")
 # The library's longest tokenizers have 20 MB.
 _MOST_BYTES = 256 << 20
+# Ids are int32 or int64 in models; no table has more rows.
+_MOST_IDS = 1 << 31
 
 
 @of_model
@@ -81,8 +83,8 @@ def _from_file(path: Path) -> Reader:
         content = parse_json(text, repr(str(path)))
         if isinstance(content, dict) and "model" in content:
             return from_json(text, str(path), _said(path.parent))
-        if isinstance(content, dict) and content and all(isinstance(v, int) for v in content.values()):
-            return simple({"kind": "words"}, content, str(path))
+        if isinstance(content, dict) and any(isinstance(code, int) for code in content.values()):
+            return simple({"kind": "words"}, _codes(content, str(path)), str(path))
         raise TextError(f"{str(path)!r} is neither a tokenizer.json nor a vocabulary {{word: id}}")
     vocab = vocabulary(text, str(path))
     if "[UNK]" in vocab or any(piece.startswith("##") for piece in vocab):
@@ -108,6 +110,18 @@ def vocabulary(text: str, where: str) -> dict[str, int]:
     return found
 
 
+def _codes(content: Any, where: str) -> dict[str, int]:
+    """Pieces and their ids, from {piece: id} or a list of pieces. Raises TextError."""
+    if isinstance(content, list):
+        content = {str(piece): number for number, piece in enumerate(content)}
+    if not isinstance(content, Mapping):
+        raise TextError(f"the vocabulary of {where} is neither {{piece: id}} nor a list of pieces: write one of them")
+    for piece, code in content.items():
+        if not isinstance(code, int) or isinstance(code, bool) or not 0 <= code < _MOST_IDS:
+            raise TextError(f"the id of {piece!r} in the vocabulary of {where} is {code!r}: give a whole number from 0")
+    return {str(piece): code for piece, code in content.items()}
+
+
 def _described(said: Mapping[str, Any], model: Model) -> Reader:
     where = "the model card"
     kind = str(said.get("kind", "words"))
@@ -116,7 +130,7 @@ def _described(said: Mapping[str, Any], model: Model) -> Reader:
     given = said.get("vocab")
     vocab: dict[str, int] = {}
     if isinstance(given, Mapping):
-        vocab = {str(piece): int(code) for piece, code in given.items()}
+        vocab = _codes(given, where)
     elif isinstance(given, list | tuple):
         vocab = {str(piece): number for number, piece in enumerate(given)}
     elif isinstance(given, str) and kind == "characters" and not _is_file(given, model):
@@ -124,7 +138,8 @@ def _described(said: Mapping[str, Any], model: Model) -> Reader:
     elif isinstance(given, str):
         path = _named(given, model)
         text = _read(path)
-        vocab = dict(parse_json(text, repr(str(path)))) if path.suffix == ".json" else vocabulary(text, str(path))
+        json = path.suffix.lower() == ".json"
+        vocab = _codes(parse_json(text, repr(str(path))), str(path)) if json else vocabulary(text, str(path))
     if kind != "bytes" and not vocab:
         raise TextError(f"the tokenizer of {where} has no vocabulary: give `vocab`, a file or a list")
     return simple(said, vocab, where)

@@ -77,6 +77,11 @@ def from_wordpieces(vocab: Mapping[str, int], where: str, said: Mapping[str, Any
     """The tokenizer of BERT's vocab.txt. Lower case where the configuration says so, else where no whole word of the
     vocabulary has capitals."""
     library = _library()
+    if missing := [piece for piece in ("[CLS]", "[SEP]") if piece not in vocab]:
+        raise TextError(
+            f"{where} has word pieces and no {', '.join(missing)}: add them, as BERT's vocab.txt has them, or give a "
+            "tokenizer.json"
+        )
     lower = said.get("do_lower_case")
     if lower is None:
         lower = not any(p != p.lower() for p in vocab if not p.startswith(("[", "<")))

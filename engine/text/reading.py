@@ -19,7 +19,7 @@ from .find import reader_of
 from .given import Text
 from .reader import STAND_INS, Reader, Simple
 from .roles import Roles, roles_of
-from .words import Unit, units_of
+from .words import Unit, units_of, words
 
 # A text in place of a fill or a baseline, and how the choices of an option name it.
 TEXT_PREFIX, ANY_TEXT = "text:", "text:WORDS"
@@ -35,7 +35,8 @@ class Reading:
 
     given: the text. rows: the tokens of every row that the model reads, several for choices and for pairs in inputs of
     their own. units: what has a value each; their tokens are numbers over all rows, padding counted. roles: of the
-    model's inputs. length: of every row, padding counted. extra: axes between samples and tokens.
+    model's inputs. lengths: of every row, padding counted. short: how many tokens were to be generated and were not,
+    because the model reads no more.
     """
 
     given: Text
@@ -46,6 +47,7 @@ class Reading:
     reader: Reader | None = None
     chosen: bool = False
     batched: bool = True
+    short: int = 0
 
     @property
     def strings(self) -> bool:
@@ -86,15 +88,21 @@ class Reading:
         return tuple(number for number, unit in enumerate(self.units) if unit.tokens or self.strings)
 
     @property
+    def cut(self) -> bool:
+        """Whether the model reads less than the whole text."""
+        return any(row.cut for row in self.rows)
+
+    @cached_property
     def unread(self) -> int:
-        """How many words at the end the model does not read."""
-        if not any(row.cut for row in self.rows):
+        """How many words at the end the model does not read, whatever has a value; 0 where it reads a part of the last
+        one."""
+        if not self.cut:
             return 0
         ends: dict[int, int] = {}
         for token in self.tokens:
             if token is not None and not token.special:
                 ends[token.side] = max(ends.get(token.side, 0), token.end)
-        return sum(unit.start >= ends.get(unit.side, 0) for unit in self.units if not unit.tokens)
+        return sum(start >= ends.get(side, 0) for side, text in enumerate(self.given.parts) for start, _ in words(text))
 
     def ids(self) -> NDArray[np.int64]:
         """(1, ...) of `shape`."""
@@ -220,6 +228,8 @@ def read(model: Model, given: Text) -> Reading:
         raise TextError(f"a text was given and the model takes none: its inputs are {inputs}")
     if sum(map(len, given.parts)) > MOST_CHARACTERS:
         raise TextError(f"the text has more than {MOST_CHARACTERS:,} characters: give a part of it")
+    if roles.strings and len(given.parts) > 1:
+        raise TextError("the model takes one text as a string: give it without a pair, choices or a continuation")
     if roles.strings:
         units = tuple(replace(u, tokens=()) for u in units_of(given.parts[:1], [], given.unit, given.spans))
         if given.unit == "token":
@@ -272,6 +282,8 @@ def _continued(row: Encoded, end: int) -> Encoded:
     ]
     if row.cut or not any(t.side == 1 for t in sides):
         raise TextError("the prompt leaves no room for the continuation: shorten it")
+    if sides[0].side == 1:
+        raise TextError("no token stands before the continuation, so that nothing says it: give the prompt more text")
     return replace(row, tokens=tuple(sides))
 
 
@@ -306,7 +318,9 @@ def _units(made: Reading) -> tuple[Unit, ...]:
                 key = (unit.side, unit.start, -moved[0])
             before = found[key].tokens if key in found else ()
             found[key] = replace(unit, tokens=(*before, *moved))
-    if not found:
+    if not any(unit.tokens for unit in found.values()):
+        if given.spans:
+            raise TextError("the spans cover no token that the model reads: give others")
         raise TextError("the tokenizer makes no token of the text: there is no word to explain the answer by")
     return tuple(sorted(found.values(), key=lambda u: (u.side, u.start, u.tokens)))
 
@@ -335,11 +349,17 @@ def _strings(model: Model, name: str, texts: Sequence[str]) -> NDArray[Any]:
 def notes_of(reading: Reading) -> tuple[str, ...]:
     """What to say of how a text was read."""
     found = []
-    if reading.unread:
+    if reading.cut:
+        count = reading.unread
+        plural = "s at the end were" if count != 1 else " at the end was"
+        rest = f"{count} word{plural} not read" if count else "its last word was cut"
         read_of = sum(map(len, (row.tokens for row in reading.rows)))
+        found.append(f"the text is longer than the {read_of} tokens that the model reads: {rest}")
+    if reading.short:
+        count = len(reading.output)
         found.append(
-            f"the text is longer than the {read_of} tokens that the model reads: {reading.unread} words at the end "
-            "were not read"
+            f"{count} tokens were generated of {count + reading.short}: the model reads no more than "
+            f"{len(reading.rows[0].tokens)}"
         )
     reader = reading.reader
     if reader is not None and reader.stand_in("pad") is None and not isinstance(reader, Simple):

@@ -8,7 +8,9 @@ import pytest
 from onnxray.engine import choose as module
 from onnxray.engine.choose import Choice, choose, usual
 from onnxray.engine.errors import MethodError, ShapeError, UnknownName
-from onnxray.engine.evaluation import evaluate
+from onnxray.engine.evaluate.results import Judged
+from onnxray.engine.evaluation import evaluate, methods_of
+from onnxray.engine.inference.batches import RunOptions
 from onnxray.engine.load import load
 from onnxray.models.surface import render
 
@@ -73,3 +75,19 @@ def test_bad_input() -> None:
         choose("builtin", IMAGES, secnods=3)
     with pytest.raises(MethodError, match="no method can be judged"):
         choose("builtin", IMAGES, methods="attention-rollout")
+
+
+def test_methods_without_a_rank_are_left_out() -> None:
+    model = load("builtin")
+    chooser = module.Chooser(
+        model, methods_of("grad-cam,gradient"), usual(model, False), None, RunOptions(), 0, 600, None
+    )
+    values = {name: {"insertion": 0.5} for name in ("grad-cam",)}
+    chooser.seconds = {name: [1.0] for name in ("grad-cam", "gradient")}
+    chooser.judged = [Judged("a", "pit", values, {}, {}, {}, ())]
+    found = chooser.result()
+    assert found.order == ("grad-cam",)
+    assert "too few values" in found.left_out["gradient"]
+    chooser.judged = [Judged("a", "pit", {}, {}, {}, {}, ())]
+    with pytest.raises(MethodError, match="name other metrics"):
+        chooser.result()

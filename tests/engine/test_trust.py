@@ -117,3 +117,20 @@ def test_bad_input() -> None:
         trust("builtin", SAMPLE.image, stpes=3)
     with pytest.raises(MethodError, match="not a list"):
         onnxray.trust("builtin", [*map(str, onnxray.samples()[:2])])
+
+
+def test_maps_at_a_layer_are_compared_at_the_same_layer() -> None:
+    original = onnx.load(models.path(models.BUILTIN))
+    found = trust(original, SAMPLE.image, "grad-cam", layer="stage2/relu1", against=original, **CARD).against
+    assert found is not None
+    assert found.alike == pytest.approx(1)
+    other = onnx.load(models.path(models.BUILTIN))
+    for node in other.graph.node:
+        node.name = f"new/{node.name}"
+        for names in (node.input, node.output):
+            names[:] = [f"new/{name}" if "relu" in name else name for name in names]
+    unlike = trust(original, SAMPLE.image, "grad-cam", layer="stage2/relu1", against=other, **CARD).against
+    assert unlike is not None
+    assert unlike.alike is None
+    assert "not comparable" in unlike.check().words
+    assert unlike.check().light == "yellow"

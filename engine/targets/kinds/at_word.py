@@ -48,6 +48,10 @@ class AtWord(Target):
     def of_answer(self) -> bool:
         return True
 
+    @property
+    def at_token(self) -> bool:
+        return True
+
     def resolve(self, place: Place) -> Resolved:
         found = token_scores(place.model)
         if found is None:
@@ -112,6 +116,10 @@ class AnswerEdge(Target):
     def of_answer(self) -> bool:
         return True
 
+    @property
+    def at_token(self) -> bool:
+        return True
+
     def resolve(self, place: Place) -> Resolved:
         found = marks_answers(place.model)
         if found is None:
@@ -130,7 +138,9 @@ class AnswerEdge(Target):
         scores = scores if channel is None else scores[:, channel]
         side = 0 if self.edge == "start" else -1
         units = [n for n, u in enumerate(reading.units) if u.tokens and (u.side or len(reading.given.parts) < 2)]
-        best = max(units, key=lambda n: float(scores[reading.units[n].tokens[side]]))
+        if self.word == "" and not units:
+            raise TargetError("no word or span of the passage has a value: name a word, or give no spans")
+        best = max(units, key=lambda n: float(scores[reading.units[n].tokens[side]]), default=-1)
         number = best if self.word == "" else unit_of(reading, self.word)
         unit = reading.units[number]
         token = unit.tokens[side]

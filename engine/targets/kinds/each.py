@@ -41,6 +41,10 @@ class Each(Target):
         return all(part.of_answer for part in self.parts)
 
     @property
+    def at_token(self) -> bool:
+        return any(part.at_token for part in self.parts)
+
+    @property
     def samples(self) -> int:
         return len(self.parts)
 

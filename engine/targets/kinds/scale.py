@@ -79,6 +79,10 @@ class Logit(Target):
     def of_answer(self) -> bool:
         return self.inner.of_answer
 
+    @property
+    def at_token(self) -> bool:
+        return self.inner.at_token
+
     def __str__(self) -> str:
         return f"logit:{self.inner}"
 

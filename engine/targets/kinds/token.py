@@ -65,6 +65,10 @@ class SaidToken(Target):
         return True
 
     @property
+    def at_token(self) -> bool:
+        return True
+
+    @property
     def is_several(self) -> bool:
         return self.place is None and not self.text
 

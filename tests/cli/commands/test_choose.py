@@ -29,12 +29,14 @@ def test_json_with_options_of_metrics(run: Callable[..., Result]) -> None:
     assert found["best"] in ("grad-cam", "gradient")
     assert found["evaluation"]["metrics"]["insertion"]["options"]["step"] == 6400
     assert found["images"] == 2
+    assert found["evaluation"]["metrics"]["deletion"]["options"]["step"] == 1600
 
 
 @pytest.mark.parametrize(
     ("more", "code", "said"),
     [
         (["--seconds", "0"], 2, "--seconds"),
+        (["--option", "samples=3"], 2, "give --method as well"),
         (["-M", "insertion:stpe=3"], 2, "'stpe'"),
         (["-M", "insertion"], 2, "is not [METRIC:]NAME=VALUE"),
         (["-M", "rode:step=3"], 1, "'rode'"),

@@ -172,3 +172,44 @@ def test_what_a_language_model_says_is_a_matrix(run: Run, tmp_path: Path) -> Non
     )
     assert given.exit_code == 0, given.stderr
     assert "exclude each other" in run("explain", path, "--text", "a", "--continue", "b", "--generate", "2").stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.jsonl", '{"text": "a"}\n{"txt": "b"}\n', "row 2 of .* has no 'text'"),
+        ("b.jsonl", '{}\n{"text": "b"}\n', "names no column"),
+        ("c.csv", "\n\na film\n", "names no column"),
+    ],
+)
+def test_rows_without_a_text_are_said(tmp_path: Path, name: str, content: str, said: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(TextError, match=said):
+        list(texts_in(tmp_path / name, False, None, None))
+
+
+def test_a_cell_may_be_long(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("text\n" + "a" * 200_000 + "\n")
+    ((text, _),) = texts_in(tmp_path / "t.csv", False, None, None)
+    assert len(text) == 200_000
+
+
+def test_options_about_texts_without_effect_are_refused(run: Run, model: Path, tmp_path: Path) -> None:
+    for name, *more in (["--unit", "token"], ["--spans", "0:1"], ["--lines"], ["--column", "a"], ["--choice", "a"]):
+        done = run("explain", "builtin", name, *more, "-o", tmp_path / "out")
+        assert (done.exit_code, f"{name} is about texts" in done.stderr) == (2, True), done.stderr
+    for name, *more in (["--lines"], ["--column", "a"]):
+        done = run("explain", model, "--text", "bad", name, *more, "-o", tmp_path / "out")
+        assert (done.exit_code, f"{name} is about files" in done.stderr) == (2, True), done.stderr
+    done = run("explain", model, "--text", "bad", "--continue", " film", "-o", tmp_path / "out")
+    assert (done.exit_code, "says no next token" in done.stderr) == (1, True), done.stderr
+
+
+def test_no_text_of_a_table_is_a_formula(
+    run: Run, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = {"word": "\t=1", "target": "=2", "positions": "@a.txt:0:0"}
+    assert csv_of([row]).splitlines()[1] == "'\t=1,'=2,'@a.txt:0:0"
+    monkeypatch.setattr("onnxray.cli.tasks.explain_texts._MOST_ON_PAGE", 1)
+    assert run("explain", model, "--text", "bad", "--text", "film", "-o", tmp_path / "out", "-q").exit_code == 0
+    assert "1 of 2 texts, integrated-gradients" in (tmp_path / "out" / "index.html").read_text()

@@ -118,3 +118,74 @@ def test_words_are_cut_out_and_the_text_is_read_anew(path: Path) -> None:
     ids = found.feeds(model)["input_ids"][0]
     assert feeds["input_ids"][0].tolist() == [*ids[:3], ids[4], ids[5], 0]
     assert feeds["attention_mask"].tolist() == [[1, 1, 1, 1, 1, 0], [1, 1, 1, 0, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        Text("the film was very very long", unit="token"),
+        Text("the film was very very long", unit="sentence"),
+        Text("the film was very very long", spans=((0, 8),)),
+    ],
+)
+def test_what_is_cut_is_said_whatever_has_a_value(tmp_path: Path, given: Text) -> None:
+    model = onnxray.load(small.encoder(tmp_path, small.wordpiece(), small.weights(COUNT), length=6))
+    found = read(model, given)
+    assert found.unread == 2
+    assert "2 words at the end were not read" in notes_of(found)[0]
+    inside = read(model, Text("the film was unforgettable"))
+    assert inside.unread == 0
+    assert "its last word was cut" in notes_of(inside)[0]
+
+
+def test_a_text_of_which_no_token_is_made_is_refused(path: Path, tmp_path: Path) -> None:
+    with pytest.raises(TextError, match="the spans cover no token"):
+        read(onnxray.load(path), Text("the film", spans=((3, 4),)))
+    bare = onnxray.load(small.encoder(tmp_path, None, small.weights(9)), tokenizer={"kind": "words", "vocab": ["old"]})
+    with pytest.raises(TextError, match="makes no token of the text"):
+        read(bare, Text("new things"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("vocab.txt", "[PAD]\n[UNK]\nthe\n##s\n", r"vocab.txt has word pieces and no \[CLS\], \[SEP\]"),
+        ("v.json", '"film"', "v.json' is neither"),
+        ("v.json", '{"film": -1}', "the id of 'film' in the vocabulary of .*v.json is -1"),
+    ],
+)
+def test_a_vocabulary_that_is_none_is_said(tmp_path: Path, name: str, content: str, said: str) -> None:
+    path = small.encoder(tmp_path, None, small.weights(COUNT))
+    (tmp_path / name).write_text(content)
+    with pytest.raises(TextError, match=said):
+        read(onnxray.load(path, tokenizer=str(tmp_path / name)), Text("the film"))
+
+
+def test_the_vocabulary_of_a_card_holds_whole_numbers(tmp_path: Path) -> None:
+    path = small.encoder(tmp_path, None, small.weights(COUNT))
+    for vocab in ({"film": "x"}, {"film": 1.5}, {"film": -2}):
+        with pytest.raises(TextError, match="give a whole number from 0"):
+            read(onnxray.load(path, tokenizer={"kind": "words", "vocab": vocab}), Text("film"))
+    (tmp_path / "v.json").write_text('["old", "film"]')
+    model = onnxray.load(path, tokenizer={"kind": "words", "vocab": str(tmp_path / "v.json")})
+    assert read(model, Text("film")).ids().tolist() == [[1]]
+
+
+def test_a_model_of_strings_takes_one_text() -> None:
+    from onnx import TensorProto, helper
+
+    text = helper.make_tensor_value_info("text", TensorProto.STRING, ["n"])
+    nodes = [
+        helper.make_node("StringNormalizer", ["text"], ["low"], case_change_action="LOWER"),
+        helper.make_node("TfIdfVectorizer", ["low"], ["y"], max_gram_length=1, max_skip_count=0, min_gram_length=1,
+            mode="TF", ngram_counts=[0], ngram_indexes=[0], pool_strings=["a"]),
+    ]  # fmt: skip
+    out = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])
+    opset = helper.make_opsetid("", 17)
+    model = onnxray.load(
+        helper.make_model(helper.make_graph(nodes, "g", [text], [out]), opset_imports=[opset], ir_version=8)
+    )
+    assert len(read(model, Text("a b")).units) == 2
+    for given in (Text("a", "b"), Text("a", choices=("b", "c")), Text("a", continuation="b")):
+        with pytest.raises(TextError, match="one text as a string"):
+            read(model, given)

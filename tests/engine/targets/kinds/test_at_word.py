@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import onnxray
 from onnxray import Target
-from onnxray.engine.errors import TargetError
+from onnxray.engine.errors import MethodError, TargetError
 from onnxray.tests.engine.text import small
 
 VOCAB = list(dict.fromkeys([*small.SPECIAL, *small.WORDS]))
@@ -115,3 +115,15 @@ def test_what_cannot_be_is_said(tagger: onnxray.Model, tmp_path: Path) -> None:
     plain = onnxray.load(small.encoder(tmp_path, small.wordpiece(), W))
     with pytest.raises(TargetError, match="models that label every token"):
         onnxray.explain(plain, TEXT, target="1@evening")
+
+
+def test_words_are_not_cut_out_where_the_target_is_at_a_place(tagger: onnxray.Model, marker: onnxray.Model) -> None:
+    for model, target in ((tagger, "B-PER@2"), (tagger, "predicted"), (marker, "start:")):
+        with pytest.raises(MethodError, match="shorter.*'pad' or 'mask'"):
+            onnxray.explain(model, TEXT, "ablation", target, fill="drop")
+
+
+def test_an_answer_needs_a_word_of_the_passage(marker: onnxray.Model) -> None:
+    text = onnxray.Text("was it bad?", "The river city was old", spans=((0, 3),))
+    with pytest.raises(TargetError, match="no word or span of the passage"):
+        onnxray.explain(marker, text, target="start:")

@@ -10,7 +10,7 @@ import pytest
 
 import onnxray
 from onnxray import Target, Text
-from onnxray.engine.errors import TargetError, TextError
+from onnxray.engine.errors import MethodError, TargetError, TextError
 from onnxray.tests.engine.text import small
 
 WORDS = "red blue green cat dog bird sun moon star tree river stone".split()
@@ -152,3 +152,39 @@ def test_an_export_with_a_cache_reads_everything_from_its_beginning(tmp_path: Pa
     ):
         assert e.label == due.label
         np.testing.assert_allclose(e.values, due.values, atol=1e-5 * np.abs(due.values).max())
+
+
+@pytest.mark.parametrize(
+    "text", ["cat sun moon cat", Text("cat sun", continuation=" moon"), Text("cat sun", generate=1)]
+)
+def test_words_are_not_cut_out_where_the_target_is_at_a_place(model: onnxray.Model, text: str | Text) -> None:
+    with pytest.raises(MethodError, match="shorter.*'pad' or 'mask'"):
+        onnxray.explain(model, text, "ablation", fill="drop")
+
+
+def test_a_token_stands_before_the_continuation(model: onnxray.Model) -> None:
+    with pytest.raises(TextError, match="give the prompt more text"):
+        onnxray.explain(model, Text("ca", continuation="t sun"))
+
+
+def test_the_length_of_the_model_ends_what_it_generates_and_says_so(tmp_path: Path) -> None:
+    fixed = onnxray.load(small.copying(tmp_path, WORDS, length=9))
+    e = onnxray.explain(fixed, Text("cat sun moon cat", generate=99), "input-x-gradient")[0]
+    assert "5 tokens were generated of 99" in " ".join(e.warnings)
+
+
+def test_what_is_generated_runs_with_the_options_and_further_inputs(
+    model: onnxray.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from onnxray.engine.attribution import generation
+
+    seen = []
+    whole = generation.values_at
+
+    def kept(model: onnxray.Model, given: object, names: list[str], runtime: object) -> object:
+        seen.append(runtime)
+        return whole(model, given, names, runtime)
+
+    monkeypatch.setattr(generation, "values_at", kept)
+    onnxray.explain(model, Text("cat sun", generate=1), "gradient", threads=1)
+    assert [one.threads for one in seen] == [1]
