@@ -22,7 +22,7 @@ Run = Callable[..., Result]
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`good/`, `test/` with a defect and a good part, and `memory.npz`."""
     place = tmp_path_factory.mktemp("parts")
-    for name, images in (("good", GOOD), ("test", [surface(99, defect=True), surface(98)])):
+    for name, images in (("good", GOOD), ("test", [surface(99, defect=True), surface(96)])):
         (place / name).mkdir()
         for number, image in enumerate(images):
             write(place / name / f"{number:02}.png", image)
@@ -153,7 +153,7 @@ def test_rules_know_the_novelty(folder: Path, run: Run, tmp_path: Path) -> None:
 
 def test_rules_say_what_speaks_against_the_novelty(folder: Path, run: Run, tmp_path: Path) -> None:
     pytest.importorskip("simpleeval")
-    write(tmp_path / "small.png", surface(98)[:80])
+    write(tmp_path / "small.png", surface(96)[:80])
     asked = ("builtin", tmp_path / "small.png", folder / "test" / "01.png", "--memory", folder / "memory.npz")
     for rule in ("novelty >= 0", "novelty < 0"):
         for command, to in (("predict", ("--json",)), ("explain", ("--json", "-o", tmp_path / rule[-4:]))):
