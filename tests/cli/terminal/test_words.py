@@ -28,7 +28,8 @@ def test_keyword_arguments_become_options(text: str, wanted: str) -> None:
 
 
 def test_they_are_options() -> None:
-    from onnxray.cli.commands import compile, explain
+    from onnxray.cli.commands import compile, dream, explain
 
-    known = {name for command in (explain.command, compile.command) for p in command.params for name in p.opts}
+    commands = (explain.command, compile.command, dream.command)
+    known = {name for command in commands for p in command.params for name in p.opts}
     assert {f"--{name.replace('_', '-')}" for name in _NAMES} <= known
