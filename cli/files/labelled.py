@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,4 +49,5 @@ def pictures(files: Iterable[tuple[Path, str | None]], card: Card | None = None)
     from .photos import read_photo
 
     for path, label in files:
-        yield Picture(str(path), read_photo(path, card), label)
+        again = partial(read_photo, path, card)
+        yield Picture(str(path), again(), label, again)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from ...engine.preprocess.card import Card
 from ...engine.survey.pictures import Picture, pictures_of
 from .given import pixels_of
 from .labelled import find_labelled, pictures
+from .photos import read_photo
 
 
 def surveyed(images: Any, card: Card | None) -> Iterator[Picture]:
@@ -24,4 +26,4 @@ def surveyed(images: Any, card: Card | None) -> Iterator[Picture]:
 def _decoded_each(images: Iterable[Any], card: Card | None) -> Iterator[Any]:
     for item in images:
         pixels, source, _ = pixels_of(item, card)
-        yield (source, pixels) if source is not None else pixels
+        yield pixels if source is None else Picture(source, pixels, again=partial(read_photo, source, card))

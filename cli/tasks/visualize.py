@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -271,12 +272,11 @@ class _Pictures:
         entries = [self.entries[n] for n in order]
         paths = [self.run.folder / entry["files"][0] for entry in entries]
         pictures = [decode(read_bytes(path), where=repr(str(path))) for path in paths]
-        shown = {n: [(image.pixels, image.value) for image in found] for n, found in examples.items()}
         model = self.jobs[0].model
         name = model.path.name if model.path else "the model"
         columns = len(self.jobs) if len(self.jobs) > 1 else None
         self.run.manifest["files"].append(
-            self.run.picture("sheet.png", sheet(name, entries, pictures, shown, columns, self.options.minimise))
+            self.run.picture("sheet.png", sheet(name, entries, pictures, examples, columns, self.options.minimise))
         )
         if examples:
             self.run.manifest["examples"] = [
@@ -312,12 +312,13 @@ def _pictures_in(paths: Sequence[Path], model: Model, bar: Progress) -> Iterator
 
     card = find_card(model)
     for path in paths:
+        again = functools.partial(read_photo, path, card)
         try:
-            pixels = read_photo(path, card)
+            pixels = again()
         except ImageError as error:
             bar.say(str(error))
             continue
-        yield Picture(str(path), pixels)
+        yield Picture(str(path), pixels, again=again)
 
 
 def listing() -> str:

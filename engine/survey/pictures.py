@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import queue
 import threading
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -22,12 +22,14 @@ T = TypeVar("T")
 class Picture:
     """An image of a data set: its name, its class where that is known, and `pixels`.
 
-    These are uint8 (H, W, 3) RGB or (H, W), or what else the model's card reads.
+    These are uint8 (H, W, 3) RGB or (H, W), or what else the model's card reads. `again` reads them once more, so that
+    they need not be kept; None where there is no file.
     """
 
     name: str
     pixels: NDArray[Any]
     label: str | None = None
+    again: Callable[[], NDArray[Any]] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
