@@ -21,6 +21,7 @@ from ..inspect.concrete_shapes import concrete_shapes
 from ..inspect.receptive_field import spatial_axes
 from ..inspect.recurrent_state import state_inputs
 from ..inspect.signature import image_input
+from ..preprocess.answers import labels_said
 from ..preprocess.card import OPTION_FIELDS, Card
 from ..preprocess.depth import shown
 from ..preprocess.image import pixels_of, prepare_batch
@@ -286,14 +287,14 @@ def _image_name(model: Model) -> str:
 
 
 def read_labels_of(model: Model) -> tuple[str, ...] | None:
-    """The labels of a model, from its card where it takes images, else from its options. Raises CardError."""
+    """The labels of a model, from its card where it takes images, else from its options and files. Raises CardError."""
     card = card_or_none(model)
     return _labels(model) if card is None else card.labels
 
 
 def _labels(model: Model) -> tuple[str, ...] | None:
     given = model.overrides.get("labels")
-    return read_labels(given, "the options given") if given is not None else None
+    return read_labels(given, "the options given") if given is not None else labels_said(model)
 
 
 def explained_input(model: Model) -> str:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from ..errors import TextError
 from ..graph.model import Model
 from ..inference.batches import RunOptions
-from ..preprocess.answers import labels_said
 from ..targets.token_scores import next_tokens
 from ..text.given import Text, as_text
 from ..text.reading import Reading, made_for, notes_of, read
@@ -89,8 +88,7 @@ def is_text(model: Model, given: Any) -> bool:
 def with_reading(model: Model, given: Input, reading: Reading) -> Input:
     """The input of a text, with the text, its model's labels, and what is to be said of how it was read."""
     each = tuple((one, replace(single, reading=None)) for one, single in given.each)
-    labels = given.labels if given.labels is not None else labels_said(model)
-    return replace(given, reading=reading, labels=labels, notes=(*given.notes, *notes_of(reading)), each=each)
+    return replace(given, reading=reading, notes=(*given.notes, *notes_of(reading)), each=each)
 
 
 def words_of(e: Explanation) -> tuple[Word, ...]:

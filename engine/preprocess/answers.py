@@ -19,6 +19,7 @@ def answer_of(model: Model) -> Answer:
     return find_answer(model, find_hints(model))
 
 
+@of_model
 def labels_said(model: Model) -> tuple[str, ...] | None:
     """The names of the classes that the sources of a card say, of models without an image input as well; None where
     none does. Raises CardError."""

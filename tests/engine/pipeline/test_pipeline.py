@@ -14,10 +14,12 @@ import onnx
 import pytest
 
 import onnxray
+from onnxray.engine.attribution.inputs import read_labels_of
 from onnxray.engine.errors import ImageError, MethodError, ModelError, RuleError, ShapeError, TargetError, UnknownName
 from onnxray.engine.inference.batches import RunOptions
 from onnxray.engine.pipeline.judge import judge_of
 from onnxray.engine.pipeline.pipeline import Unexplained
+from onnxray.tests.engine.text import small
 
 
 @pytest.fixture(scope="module")
@@ -214,3 +216,26 @@ def test_a_rule_is_about_one_image(model: onnxray.Model, photos: list[np.ndarray
         for one, kind in (({name: tensor[:1]}, "dict"), ([photo], "list")):
             with pytest.raises(ShapeError, match=f"a memory is about images, and a {kind} was given"):
                 pipeline.submit(one).result(60)
+
+
+def test_rules_about_texts_know_the_names_of_the_classes(tmp_path: Path) -> None:
+    vocabulary = list(dict.fromkeys([*small.SPECIAL, *small.WORDS]))
+    weights = small.weights(len(vocabulary))
+    path = small.encoder(tmp_path, small.wordpiece(), weights, labels=["negative", "positive"])
+    text = "The film was unforgettable, not bad!"
+    answer = onnxray.predict(path, text)
+    rule = f"label == '{answer.top[0].label}'"
+    with onnxray.Pipeline(path, "gradient", when=rule, warm=False, render=lambda e: e) as pipeline:
+        found = pipeline.submit(onnxray.Text(text)).result(60)
+    assert found.label == f"{answer.top[0].label} ({answer.top[0].index})"
+    judge = judge_of(onnxray.load(path), read_labels_of(onnxray.load(path)), "score > 0", None, {})
+    assert judge.of(text, "text")[0]["prediction"]["label"] == answer.top[0].label
+
+
+def test_labels_of_a_model_without_images_are_those_of_its_card(parse: Any, tmp_path: Path) -> None:
+    weights = np.eye(3, dtype=np.float32)
+    onnx.save(parse("g (float[n, 3] x) => (float[n, 3] y) { y = MatMul (x, w) }", w=weights), tmp_path / "net.onnx")
+    (tmp_path / "net.card.json").write_text(json.dumps({"labels": ["low", "middle", "high"]}))
+    row = np.array([[0, 0, 4]], np.float32)
+    assert onnxray.explain(tmp_path / "net.onnx", row, "gradient").label == "high (2)"
+    assert onnxray.predict(tmp_path / "net.onnx", row).top[0].label == "high"
