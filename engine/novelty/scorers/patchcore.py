@@ -60,6 +60,13 @@ class Patches:
         return frozenset(self.sources[:, 0].tolist()) | {image for _, image in self._waiting}
 
 
+def together(parts: Sequence[Patches]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The patches (M, D) of all parts and their sources (M, 2)."""
+    for part in parts:
+        part.joined()
+    return np.concatenate([part.found for part in parts]), np.concatenate([part.sources for part in parts])
+
+
 @dataclass(frozen=True, eq=False)
 class PatchMemory:
     """rows: float32 (M, D), patches of good images. sources: int64 (M, 2), the image and the place of each."""
@@ -104,10 +111,7 @@ class PatchCore:
 
     def fitted(self, parts: Sequence[Patches], rows: int) -> Fitted:
         """At most `rows` patches, chosen out of those of all parts."""
-        for part in parts:
-            part.joined()
-        found = np.concatenate([part.found for part in parts])
-        sources = np.concatenate([part.sources for part in parts])
+        found, sources = together(parts)
         kept = farthest_points(found, rows)
         return PatchMemory(found[kept], sources[kept])
 

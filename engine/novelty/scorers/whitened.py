@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ....kernels.coreset import farthest_points
 from ....kernels.neighbours import nearest
 from ...emitter.emitter import Emitter
-from .patchcore import Patches, emit_nearest
+from .patchcore import Patches, emit_nearest, together
 from .registry import Distances, Fitted, scorer
 
 # What is added to the covariance, as a share of its mean variance.
@@ -112,11 +112,9 @@ class Whitened:
 
     def fitted(self, parts: Sequence[SpreadPatches], rows: int) -> Fitted:
         """At most `rows` patches, chosen out of those of all parts."""
-        for part in parts:
-            part.joined()
-        mean, whitening = (part.astype(np.float32) for part in spread_of(parts))
-        white = _white(np.concatenate([part.found for part in parts]), mean, whitening)
-        sources = np.concatenate([part.sources for part in parts])
+        found, sources = together(parts)
+        mean, whitening = (array.astype(np.float32) for array in spread_of(parts))
+        white = _white(found, mean, whitening)
         kept = farthest_points(white, rows)
         return WhitenedMemory(mean, np.ascontiguousarray(whitening), white[kept], sources[kept])
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import TargetError, nearest
+from ..at_token import AtToken, nothing, reading_in
 from ..classes import class_index
 from ..registry import form, is_number, kind
 from ..resolved import FixedTarget, Place, Resolved
@@ -20,12 +21,11 @@ if TYPE_CHECKING:
     from ...text.reading import Reading
 
 PREDICTED = "predicted"
-_NO_TEXT = "words are those of a text, and none is given: explain a text"
 
 
 @kind
 @dataclass(frozen=True)
-class AtWord(Target):
+class AtWord(AtToken):
     """The score of a class at a word, of a model that labels every token: at the word's first token, as labels are
     given in training.
 
@@ -40,18 +40,6 @@ class AtWord(Target):
     def __str__(self) -> str:
         return f"{self.which}@{self.word}"
 
-    @property
-    def title(self) -> str:
-        return self.shown or str(self)
-
-    @property
-    def of_answer(self) -> bool:
-        return True
-
-    @property
-    def at_token(self) -> bool:
-        return True
-
     def resolve(self, place: Place) -> Resolved:
         found = token_scores(place.model)
         if found is None:
@@ -61,12 +49,11 @@ class AtWord(Target):
             )
         model, value, reason = found
         if place.run is None:
-            return FixedTarget(model, value, self, _nothing, False, None, reason)
-        if place.reading is None:
-            raise TargetError(_NO_TEXT)
+            return FixedTarget(model, value, self, nothing, False, None, reason)
+        reading = reading_in(place)
         scores = np.asarray(place.run(model, [value])[value])[0]
-        number, code = self._chosen(place, place.reading, scores)
-        unit = place.reading.units[number]
+        number, code = self._chosen(place, reading, scores)
+        unit = reading.units[number]
         name = place.labels[code] if place.labels and code < len(place.labels) else f"class {code}"
         named = replace(self, which=code, word=number + 1, shown=f"{name} at {unit.text!r} ({number + 1})")
 
@@ -97,7 +84,7 @@ class AtWord(Target):
 
 @kind
 @dataclass(frozen=True)
-class AnswerEdge(Target):
+class AnswerEdge(AtToken):
     """The score of a word as the first ("start") or the last ("end") of the answer that a model marks in a passage;
     "" for the word that it marks."""
 
@@ -107,18 +94,6 @@ class AnswerEdge(Target):
 
     def __str__(self) -> str:
         return f"{self.edge}:{self.word}"
-
-    @property
-    def title(self) -> str:
-        return self.shown or str(self)
-
-    @property
-    def of_answer(self) -> bool:
-        return True
-
-    @property
-    def at_token(self) -> bool:
-        return True
 
     def resolve(self, place: Place) -> Resolved:
         found = marks_answers(place.model)
@@ -130,10 +105,8 @@ class AnswerEdge(Target):
         value, channel = found[self.edge == "end"]
         reason = f"{value!r} scores every token as the {self.edge} of the answer"
         if place.run is None:
-            return FixedTarget(place.model, value, self, _nothing, False, None, reason)
-        if place.reading is None:
-            raise TargetError(_NO_TEXT)
-        reading = place.reading
+            return FixedTarget(place.model, value, self, nothing, False, None, reason)
+        reading = reading_in(place)
         scores = np.asarray(place.run(place.model, [value])[value])[0]
         scores = scores if channel is None else scores[:, channel]
         side = 0 if self.edge == "start" else -1
@@ -176,10 +149,6 @@ def unit_of(reading: Reading, word: int | str) -> int:
     if not units[number].tokens:
         raise TargetError(f"the model does not read the word {units[number].text!r} ({number + 1}): name another one")
     return number
-
-
-def _nothing(y: NDArray[Any]) -> NDArray[np.float32]:
-    raise TargetError(_NO_TEXT)
 
 
 def _word(text: str) -> int | str:

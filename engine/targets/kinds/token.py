@@ -12,6 +12,7 @@ from ...errors import TargetError
 from ...graph.model import Model
 from ...proto.writer import Writer
 from ..appended import appended
+from ..at_token import AtToken, nothing, reading_in
 from ..registry import form, is_number, kind
 from ..resolved import FixedTarget, Place, Resolved
 from ..target import Target
@@ -38,7 +39,7 @@ class _Step:
 
 @kind
 @dataclass(frozen=True)
-class SaidToken(Target):
+class SaidToken(AtToken):
     """The score of a token that a language model says, minus the mean of the scores of all tokens there.
 
     place: which one of the continuation, from 1; None for all. Without a continuation, the one behind the prompt. text:
@@ -57,18 +58,6 @@ class SaidToken(Target):
         return f"token{'-log' * self.log}:{which}" + (f"{_AGAINST}{self.against}" if self.against else "")
 
     @property
-    def title(self) -> str:
-        return self.shown or str(self)
-
-    @property
-    def of_answer(self) -> bool:
-        return True
-
-    @property
-    def at_token(self) -> bool:
-        return True
-
-    @property
     def is_several(self) -> bool:
         return self.place is None and not self.text
 
@@ -80,10 +69,8 @@ class SaidToken(Target):
                 f"vocabulary): {'; '.join(map(str, place.model.outputs))}"
             )
         if place.run is None:
-            return FixedTarget(place.model, value, self, _nothing, False, None, f"{value!r} scores the next token")
-        if place.reading is None:
-            raise TargetError("tokens are those behind a text, and none is given: explain a text")
-        steps = self._steps(place, place.reading, value)
+            return FixedTarget(place.model, value, self, nothing, False, None, f"{value!r} scores the next token")
+        steps = self._steps(place, reading_in(place), value)
         model, name = _said(place.model, value, steps, self.log)
         count = len(steps)
         alone = None if self.is_several else self.place
@@ -132,10 +119,6 @@ class SaidToken(Target):
         if not found:
             raise TargetError(f"the tokenizer makes no token of {text!r}: give another one")
         return found[0].id
-
-
-def _nothing(y: NDArray[Any]) -> NDArray[np.float32]:
-    raise TargetError("tokens are those behind a text, and none is given: explain a text")
 
 
 def _said(model: Model, value: str, steps: list[_Step], log: bool) -> tuple[Model, str]:
