@@ -24,6 +24,7 @@ from .inspecting import judge_of
 from .measures import Measures, asked_measures
 from .over_images import Outcome, Pixels, over_images, side_by_side
 from .ranges import SHARED, Ranges
+from .solving import Question, both, solutions
 from .trust import examine_with
 
 if TYPE_CHECKING:
@@ -280,38 +281,29 @@ class Explainer:
         The next image is tried with them again: it may be this one alone that they do not fit. Raises MethodError where
         no method fits.
         """
-        from ...engine.errors import GradientError, MethodError
-        from ...engine.explain import problem_of, solve
+        from ...engine.explain import problem_of
         from ...engine.inference.batches import RunOptions
 
-        layers, any_fits = list(self.options.layers), False
-        of_image = [target.of_sample(self._places.get(path, 0)) for target in self.targets]
-        for number, target in enumerate(of_image):
-            now: list[Any] = [0, ""]
-            progress = functools.partial(self._report, number, now)
+        now: list[Any] = [0, 0, ""]
+
+        def questions() -> Iterator[Question]:
             given_runtime = self.runtime or self.options.common.runtime
-            runtime = RunOptions(**given_runtime, batch=self.options.batch, progress=progress)
-            given = self._given(pixels)
-            with_layers = problem_of(self.model, given, target, layers, card=self.card, runtime=runtime)
-            plain = with_layers
-            if layers:
-                plain = problem_of(self.model, given, target, card=self.card, runtime=runtime)
-            for place, method in enumerate(self.methods):
-                if method.name in left_out:
-                    continue
-                now[:] = place, method.name
-                try:
-                    found = solve(with_layers if method.at_layer else plain, method)
-                except (MethodError, GradientError) as error:
-                    if not self.every:
-                        raise
-                    left_out[method.name] = str(error)
-                    self._warn(f"{method.name} left out: {error}", "")
-                else:
-                    any_fits = True
-                    yield from (self.options.selection.placed(e, pixels) for e in found)
-        if not any_fits:
-            raise MethodError("no method fits this model: `onnxray methods` lists them")
+            for number, target in enumerate(self.targets):
+                now[0] = number
+                progress = functools.partial(self._report, now)
+                runtime = RunOptions(**given_runtime, batch=self.options.batch, progress=progress)
+                given, asked = self._given(pixels), target.of_sample(self._places.get(path, 0))
+                made = functools.partial(problem_of, self.model, given, asked, card=self.card, runtime=runtime)
+                yield both(made, self.options.layers)
+
+        def begun(place: int, name: str) -> None:
+            now[1:] = place, name
+
+        def say(text: str) -> None:
+            self._warn(text, "")
+
+        for _, found in solutions(questions(), self.methods, self.every, left_out, say, begun):
+            yield from (self.options.selection.placed(e, pixels) for e in found)
 
     def _given(self, pixels: Pixels) -> Any:
         """What the model is given of an image."""
@@ -338,10 +330,11 @@ class Explainer:
             files.append(self.run.picture(self.run.name("own-map-overlay.png", folder), picture))
         return files, {"own_map": {**own.to_mapping(), "files": files}}
 
-    def _report(self, target: int, now: Sequence[Any], done: int, total: int) -> None:
-        """How far the method that runs now has come with this target: see `RunOptions.progress`."""
+    def _report(self, now: Sequence[Any], done: int, total: int) -> None:
+        """How far the method that runs now, by the numbers of target and method and by its name, has come: see
+        `RunOptions.progress`."""
         if self.progress is not None:
-            place, name = now
+            target, place, name = now
             maps = len(self.targets) * len(self.methods)
             self.progress((target * len(self.methods) + place + done / total) / maps, name)
 

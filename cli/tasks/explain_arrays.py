@@ -14,6 +14,7 @@ from ..terminal.words import as_options
 from .explain import check_options, target_of
 from .explain_entries import about_of, decisive_of, entry_of, file_name, left_out_of_all
 from .over_images import Outcome, over_images
+from .solving import both, solutions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -78,32 +79,17 @@ class ArrayExplainer:
 
         Raises MethodError where no method fits.
         """
-        from ...engine.errors import GradientError, MethodError
-        from ...engine.explain import problem_of, solve
+        from ...engine.explain import problem_of
         from ...engine.inference.batches import RunOptions
 
-        any_fits, layers = False, list(self.options.layers)
         runtime = RunOptions(**self.options.common.runtime, batch=self.options.batch)
         made = functools.partial(problem_of, self.model, given, card=self.card, runtime=runtime, at=self.options.at)
-        for target in self.targets:
-            with_layers = made(target, layers)
-            plain = made(target) if layers else with_layers
-            for method in self.methods:
-                problem = with_layers if method.at_layer else plain
-                try:
-                    found = solve(problem, method)
-                except (MethodError, GradientError) as error:
-                    if not self.every:
-                        raise
-                    left_out[method.name] = str(error)
-                    continue
-                any_fits = True
-                several = len(problem.input.x) > 1
-                for row, e in enumerate(found):
-                    sample = int(problem.sample[row])
-                    yield sample if several else None, e, problem.input.x[sample]
-        if not any_fits:
-            raise MethodError("no method fits this model: `onnxray methods` lists them")
+        questions = (both(functools.partial(made, target), self.options.layers) for target in self.targets)
+        for problem, found in solutions(questions, self.methods, self.every, left_out, self._warn):
+            several = len(problem.input.x) > 1
+            for row, e in enumerate(found):
+                sample = int(problem.sample[row])
+                yield sample if several else None, e, problem.input.x[sample]
 
     def _write(
         self, e: Explanation, x: NDArray[Any] | None, folder: str, name: str, number: int, sample: int | None
@@ -127,10 +113,10 @@ class ArrayExplainer:
         news, self._news = self._news, []
         return news
 
-    def _warn(self, text: str, method: str) -> None:
+    def _warn(self, text: str, method: str = "") -> None:
         if text not in self._said:
             self._said.add(text)
-            self._news.append(f"warning: {method}: {as_options(text)}")
+            self._news.append(f"warning: {f'{method}: ' * bool(method)}{as_options(text)}")
 
 
 def _fits(entry: dict[str, Any]) -> None:

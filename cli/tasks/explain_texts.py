@@ -20,6 +20,7 @@ from ..terminal.text_colours import coloured
 from ..terminal.words import as_options
 from .explain import check_options
 from .explain_entries import about_of, decisive_of, entry_of, file_name
+from .solving import both, solutions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -128,14 +129,20 @@ class TextExplainer:
         left_out: dict[str, str] = {}
         news: list[str] = []
         shown: dict[str, list[Explanation]] = {}
-        for e in self.explanations(self.text_of(item), left_out):
+
+        def say(text: str, method: str = "") -> None:
+            if text not in self._said:
+                self._said.add(text)
+                news.append(f"warning: {f'{method}: ' * bool(method)}{as_options(text)}")
+
+        for e in self.explanations(self.text_of(item), left_out, say):
             entry = self._write(e, folder)
             maps.append(entry)
             files += entry["files"]
             shown.setdefault(e.method, []).append(e)
             self._count(e, item)
-            news += [f"warning: {e.method}: {as_options(t)}" for t in e.warnings if t not in self._said]
-            self._said.update(e.warnings)
+            for warning in e.warnings:
+                say(warning, e.method)
             if len(self.fragments) < _MOST_SHOWN:
                 news += quick_look(e)
         fragments = []
@@ -148,11 +155,10 @@ class TextExplainer:
             self.fragments.append((item.path.name, fragments))
         return {"maps": maps, **({"left_out": left_out} if left_out else {})}, files, news
 
-    def explanations(self, text: Text, left_out: dict[str, str]) -> Iterator[Explanation]:
+    def explanations(self, text: Text, left_out: dict[str, str], say: Callable[[str], None]) -> Iterator[Explanation]:
         """Of every target by every method. Raises MethodError where no method fits."""
         from ...engine.attribution.texts import read_given
-        from ...engine.errors import GradientError, MethodError
-        from ...engine.explain import problem_of, solve
+        from ...engine.explain import problem_of
         from ...engine.inference.batches import RunOptions
 
         runtime = RunOptions(**self.options.common.runtime, batch=self.options.batch)
@@ -161,22 +167,9 @@ class TextExplainer:
         assert read is not None
         given: Any = {next(iter(read[1])): read[0], **self.fed} if self.fed else read[0]
         made = functools.partial(problem_of, self.model, given, runtime=runtime, at=self.options.at)
-        any_fits, layers = False, list(self.options.layers)
-        for target in self.targets:
-            plain = made(target)
-            with_layers = made(target, layers) if layers else plain
-            for method in self.methods:
-                try:
-                    found = solve(with_layers if method.at_layer else plain, method)
-                except (MethodError, GradientError) as error:
-                    if not self.every:
-                        raise
-                    left_out[method.name] = str(error)
-                    continue
-                any_fits = True
-                yield from found
-        if not any_fits:
-            raise MethodError("no method fits this model: `onnxray methods` lists them")
+        questions = (both(functools.partial(made, target), self.options.layers) for target in self.targets)
+        for _, found in solutions(questions, self.methods, self.every, left_out, say):
+            yield from found
 
     def _write(self, e: Explanation, folder: str) -> dict[str, Any]:
         from ..figures import text_layout
