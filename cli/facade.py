@@ -170,16 +170,17 @@ def activations(
 
     model: as `explain` takes it. x: the path of an image file, a Pillow image or uint8 (H, W, 3) RGB, several in a
     list, prepared as the model's card says; or a tensor (N, ...) in the model's own layout; or {input name: array} for
-    several inputs. layers: names of layers (see `Model.layers`), of modules or of any values of the graph: inputs,
-    outputs, intermediate values, initializers; or `Layer` objects.
+    several inputs; or a text, for a model of texts. layers: names of layers (see `Model.layers`), of modules or of any
+    values of the graph: inputs, outputs, intermediate values, initializers; or `Layer` objects.
 
-    Raises ImageError, UnknownName (nearest names offered), ShapeError (an input is missing or does not fit),
+    Raises ImageError, TextError, UnknownName (nearest names offered), ShapeError (an input is missing or does not fit),
     ModelError, RuntimeUnavailable (providers that cannot be had here).
     """
     model, given, _ = given_of(model, x, {})
-    read = read_given(load(model), given.value)
+    ready = load(model)
+    read = read_given(ready, given.value)
     return _engine_activations.activations(
-        model, given.value if read is None else read[1], layers, providers=providers, threads=threads
+        ready, given.value if read is None else read[1], layers, providers=providers, threads=threads
     )
 
 

@@ -189,16 +189,8 @@ def layer_errors(
         for name in health_layers(model)
         if name != CLASSES and any(name + suffix in known for suffix in _SUFFIXES)
     }
-    mine = activations(
-        model, {problem.input.name: problem.input.x}, list(pairs), providers=runtime.providers, threads=runtime.threads
-    )
-    theirs = activations(
-        other,
-        {there.input.name: there.input.x},
-        list(pairs.values()),
-        providers=runtime.providers,
-        threads=runtime.threads,
-    )
+    mine = _values(model, problem, list(pairs), runtime)
+    theirs = _values(other, there, list(pairs.values()), runtime)
     found = ((name, mine[name], theirs[pair]) for name, pair in pairs.items())
     return {name: _error(a, b) for name, a, b in found if a.shape == b.shape and a.size > 1}
 

@@ -35,9 +35,9 @@ class TextOptions:
         return bool(self.texts)
 
     def to_mapping(self) -> dict[str, Any]:
-        """Those that decide results, for a manifest; none where no text was asked for."""
+        """Those that decide results, for a manifest, where they are not the usual ones: none of runs about images."""
         found = {
-            "unit": self.unit,
+            "unit": "" if self.unit == TextOptions.unit else self.unit,
             "spans": [list(span) for span in self.spans],
             "lines": self.lines,
             "column": self.column,

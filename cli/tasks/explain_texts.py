@@ -19,7 +19,7 @@ from ..terminal.echo import one_line
 from ..terminal.text_colours import coloured
 from ..terminal.words import as_options
 from .explain import check_options
-from .explain_entries import about_of, decisive_of, entry_of, file_name
+from .explain_entries import about_of, decisive_of, entry_of, file_name, left_out_of_all
 from .solving import both, solutions
 
 if TYPE_CHECKING:
@@ -55,10 +55,13 @@ def takes_texts(options: ExplainOptions) -> bool:
     """Whether a run is about texts: those on the command line, or files that are no arrays for a model of texts."""
     from ...engine.preprocess.arrays import is_array_file
     from ...engine.text.roles import roles_of
+    from ..files.find import SUFFIXES
 
     if options.texts.given:
         return True
-    if not options.images or any(Path(p).suffix.lower() in (".npy", ".npz") for p in options.images):
+    if all(Path(p).suffix.lower() in SUFFIXES for p in options.images):  # the model is not read for this
+        return False
+    if any(Path(p).suffix.lower() in (".npy", ".npz") for p in options.images):
         return False
     if all(is_array_file(Path(p)) for p in options.images if Path(p).is_file()) and any(map(_is_file, options.images)):
         return False
@@ -172,6 +175,7 @@ class TextExplainer:
             yield from found
 
     def _write(self, e: Explanation, folder: str) -> dict[str, Any]:
+        from ...engine.attribution.texts import about_text
         from ..figures import text_layout
 
         several = len(self.targets) > 1 or self._several or (e.reading is not None and bool(e.reading.output))
@@ -183,7 +187,7 @@ class TextExplainer:
         if {"heatmap", "overlay", "sheet"} & set(self.options.formats):
             files.append(self.run.text(f"{stem}.svg", text_layout.svg(e)))
             files.append(self.run.picture(f"{stem}.png", text_layout.pixels(e)))
-        return {**entry_of(e), "text": e.manifest()["text"], "files": files}
+        return {**entry_of(e), "text": about_text(e), "files": files}
 
     @property
     def _several(self) -> bool:
@@ -217,9 +221,11 @@ class TextExplainer:
 
 def quick_look(e: Explanation) -> list[str]:
     """The text for people: coloured where stderr is a terminal, else its strongest words with their values."""
+    from ...engine.attribution.text_html import greatest
+
     head = f"{e.method}: {one_line(e.label)}, {e.score_text}"
     assert e.reading is not None
-    most = max((abs(w.value) for w in e.words), default=0.0) or 1.0
+    most = greatest(e.words) or 1.0
     if sys.stderr.isatty():
         parts = e.reading.given.parts
         spans = [[(w.start, w.end, w.value / most) for w in e.words if w.side == side] for side in range(len(parts))]
@@ -261,12 +267,15 @@ def csv_of(rows: Sequence[Mapping[str, Any]]) -> str:
 def explain_texts(options: ExplainOptions, page: Page, draw: Callable[[Sequence[Explanation]], str]) -> Run:
     """Explain every text; the run, at its end. page: makes the page of the run, draw: the part of it that shows one
     text by one method. Raises as `explain` does, TextError."""
+    from ...engine.errors import OutputError
     from ...engine.explain import for_text, usual_method_of_texts
     from ..files.arrays import fed
     from ..files.run import Run
     from ..terminal.progress import Progress
 
     common = options.common
+    if options.output.resume:
+        raise OutputError("texts are explained anew each time: give --force in place of --resume")
     refuse_crop(options.selection)
     model = open_model(options.model, common.card)
     items = items_of(options, model)
@@ -294,6 +303,8 @@ def explain_texts(options: ExplainOptions, page: Page, draw: Callable[[Sequence[
             run.text(PAGE, page(title, said, work.fragments, rows))
             run.text(WORDS, csv_of(rows))
             run.manifest["files"] = [PAGE, WORDS]
+        if left_out := left_out_of_all(run.entries):
+            run.manifest["left_out"] = left_out
     return run
 
 

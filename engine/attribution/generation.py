@@ -15,7 +15,7 @@ from ..graph.model import Model
 from ..inference.batches import RunOptions
 from ..targets.token_scores import next_tokens
 from ..text.encoded import Encoded, Token
-from ..text.reading import Reading, with_units
+from ..text.reading import Reading, fixed_length, with_units
 from ..text.roles import roles_of
 from .inputs import explained_input, input_of, values_at
 from .photos import one_input
@@ -45,7 +45,7 @@ def generated(
     prompt = list(reading.rows[0].tokens)
     while prompt and prompt[-1].special and len(prompt) > 1:
         prompt.pop()
-    fixed = _fixed(model, reading)
+    fixed = fixed_length(model, reading.roles.ids[0])
     limit = reading.reader.length if fixed is None else fixed
     ends, ids = _ends(model, reading), list[int]()
     full = False
@@ -83,11 +83,6 @@ def _behind(reading: Reading, prompt: Sequence[Token], ids: Sequence[int], fixed
     given = replace(reading.given, continuation=said if said.strip() else " ".join(f"#{n}" for n in ids), generate=0)
     row = Encoded(tuple(tokens), reading.cut)
     return with_units(replace(reading, given=given, rows=(row,), lengths=(fixed or len(tokens),), units=()))
-
-
-def _fixed(model: Model, reading: Reading) -> int | None:
-    shape = model.value(reading.roles.ids[0]).shape
-    return shape[-1] if shape and isinstance(shape[-1], int) else None
 
 
 def _ends(model: Model, reading: Reading) -> set[int]:

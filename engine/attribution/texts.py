@@ -128,12 +128,12 @@ def about_text(e: Explanation) -> dict[str, Any]:
             "value": w.value,
             **({} if w.read else {"read": False}),
         }
-        for w in words_of(e)
+        for w in e.words
     ]
     return {
         "unit": "span" if reading.given.spans else reading.given.unit,
         "words": words,
-        "tokens": [{"piece": t.piece, "id": t.id, "value": t.value} for t in tokens_of(e)],
+        "tokens": [{"piece": t.piece, "id": t.id, "value": t.value} for t in e.tokens],
         "tokenizer": None if reading.reader is None else reading.reader.where,
         "unread": reading.unread,
         "made_inputs": dict(made_for(reading)),

@@ -129,10 +129,8 @@ def _described(said: Mapping[str, Any], model: Model) -> Reader:
         raise TextError(f"the tokenizer of {where} is of kind {kind!r}: known are {', '.join(_KINDS)}")
     given = said.get("vocab")
     vocab: dict[str, int] = {}
-    if isinstance(given, Mapping):
+    if isinstance(given, Mapping | list):
         vocab = _codes(given, where)
-    elif isinstance(given, list | tuple):
-        vocab = {str(piece): number for number, piece in enumerate(given)}
     elif isinstance(given, str) and kind == "characters" and not _is_file(given, model):
         vocab = {char: number for number, char in enumerate(given)}
     elif isinstance(given, str):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
@@ -86,6 +85,6 @@ def spans_of(text: str) -> tuple[tuple[int, int], ...]:
     return tuple(found)
 
 
-def as_text(given: str | Text, unit: str = "word", spans: Sequence[tuple[int, int]] = ()) -> Text:
+def as_text(given: str | Text) -> Text:
     """A str as a `Text`; a Text as it is."""
-    return given if isinstance(given, Text) else Text(given, unit=unit, spans=tuple(spans))  # type: ignore[arg-type]
+    return given if isinstance(given, Text) else Text(given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,8 @@ from .encoded import Encoded, Token
 from .reader import Reader, special_ids
 
 NEEDED = "tokenizer.json is read by the library tokenizers, which is not installed: pip install 'onnxray[text]'"
+# A tokenizer is set up for each text, and texts are read by several threads.
+_LOCK = threading.Lock()
 # Bounds of an array of tokens that a configuration may state and that mean "any".
 _ANY = 10**6
 
@@ -22,6 +25,14 @@ class HuggingFace(Reader):
     tokenizer: Any = field(default=None, compare=False)
 
     def encode(self, first: str, second: str | None, most: int | None) -> Encoded:
+        with _LOCK:
+            found = self._encoded(first, second, most)
+        texts = (first, second or "")
+        rows = zip(found.ids, found.sequence_ids, found.offsets, found.tokens, found.type_ids, strict=True)
+        tokens = tuple(_token(number, side, span, piece, kind, texts) for number, side, span, piece, kind in rows)
+        return Encoded(tokens, bool(found.overflowing))
+
+    def _encoded(self, first: str, second: str | None, most: int | None) -> Any:
         tokenizer = self.tokenizer
         tokenizer.no_padding()
         tokenizer.no_truncation()
@@ -33,15 +44,11 @@ class HuggingFace(Reader):
         if most is not None:
             tokenizer.enable_truncation(most, strategy="longest_first")
         try:
-            found = tokenizer.encode(first) if second is None else tokenizer.encode(first, second)
+            return tokenizer.encode(first) if second is None else tokenizer.encode(first, second)
         except BaseException as error:  # the library raises a bare exception, and panics, which are no Exception
             if isinstance(error, KeyboardInterrupt):
                 raise
             raise TextError(f"the tokenizer {self.where} cannot read the text: {_line(error)}") from None
-        texts = (first, second or "")
-        rows = zip(found.ids, found.sequence_ids, found.offsets, found.tokens, found.type_ids, strict=True)
-        tokens = tuple(_token(number, side, span, piece, kind, texts) for number, side, span, piece, kind in rows)
-        return Encoded(tokens, bool(found.overflowing))
 
     def decode(self, ids: Sequence[int]) -> str:
         return str(self.tokenizer.decode([int(number) for number in ids], skip_special_tokens=False))

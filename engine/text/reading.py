@@ -250,7 +250,7 @@ def read(model: Model, given: Text) -> Reading:
 
 
 def _rows(model: Model, given: Text, reader: Reader, roles: Roles) -> tuple[tuple[Encoded, ...], tuple[int, ...]]:
-    fixed = [_length(model, name) for name in roles.ids]
+    fixed = [fixed_length(model, name) for name in roles.ids]
     most = [n if reader.length is None or n is not None else reader.length for n in fixed]
     if given.choices:
         rows = [reader.encode(given.text, choice, most[0]) for choice in given.choices]
@@ -292,7 +292,8 @@ def _on_sides(row: Encoded, first: int, second: int) -> Encoded:
     return replace(row, tokens=tuple(replace(t, side=sides.get(t.side, t.side)) for t in row.tokens))
 
 
-def _length(model: Model, name: str) -> int | None:
+def fixed_length(model: Model, name: str) -> int | None:
+    """How many tokens the input takes, None where any number."""
     shape = model.value(name).shape
     return shape[-1] if shape and isinstance(shape[-1], int) else None
 

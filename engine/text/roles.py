@@ -9,14 +9,12 @@ from ..graph.model import Model
 from ..inspect.embedding import embedding_of, table_of
 from ..inspect.input_sets import input_set
 from ..inspect.recurrent_state import state_inputs
-from ..proto.operators import ML
 from ..proto.values import Value
 
 # Parts of the names of inputs, as exporters write them.
 _MASK, _SEGMENTS, _POSITIONS = ("mask",), ("type", "segment"), ("position",)
 _IDS = ("input_ids", "ids", "token", "word")
 _TEXT_OPERATORS = {("", "StringNormalizer"), ("", "TfIdfVectorizer"), ("com.microsoft", "Tokenizer")}
-_READS_STRINGS = {*_TEXT_OPERATORS, (ML, "LabelEncoder")}
 
 
 @dataclass(frozen=True)

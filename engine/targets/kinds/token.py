@@ -129,14 +129,19 @@ def _said(model: Model, value: str, steps: list[_Step], log: bool) -> tuple[Mode
     scores = _at_positions(model, writer, value, at)
     if log:
         scores = writer.node("LogSoftmax", [scores], [writer.numbered(f"{_STEM}/log")], axis=-1)
-    mean = writer.node("ReduceMean", [scores], [writer.numbered(f"{_STEM}/mean")], keepdims=1, **_last(model, writer))
+    mean = _mean(model, writer, scores)
     parts = [_of_step(writer, scores, mean, k, step, log) for k, step in enumerate(steps)]
     name = writer.node("Concat", parts, [f"{_STEM}/said"], axis=1)
     return appended(model, writer, name), name
 
 
-def _last(model: Model, writer: Writer) -> dict[str, Any]:
-    return {"axes": [-1]} if model.opset < 18 else {}
+def _mean(model: Model, writer: Writer, scores: str) -> str:
+    """(N, K, 1): the mean over the vocabulary. The axes of ReduceMean are an input from opset 18 on."""
+    name = writer.numbered(f"{_STEM}/mean")
+    if model.opset < 18:
+        return writer.node("ReduceMean", [scores], [name], keepdims=1, axes=[-1])
+    last = writer.initializer(writer.numbered(f"{_STEM}/axes"), np.array([-1], np.int64))
+    return writer.node("ReduceMean", [scores, last], [name], keepdims=1)
 
 
 def _of_step(writer: Writer, scores: str, mean: str, k: int, step: _Step, log: bool) -> str:

@@ -43,6 +43,21 @@ def test_texts_of_the_command_line_are_those_of_python(run: Run, model: Path, tm
     assert "wonderful +" in result.stderr
 
 
+def test_all_methods_say_what_is_left_out_and_resume_is_refused(run: Run, model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    given = ("explain", model, "--text", "A bad film!", "-m", "gradient,grad-cam", "-o", out)
+    assert run(*given).exit_code == 1  # by name
+    done = run("explain", model, "--text", "A bad film!", "-m", "all", "-o", out, "--force")
+    assert done.exit_code == 0, done.stderr
+    assert "warning: grad-cam left out:" in done.stderr
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert "grad-cam" in manifest["left_out"]
+    assert "unit" not in manifest["options"]
+    again = run("explain", model, "--text", "A bad film!", "-o", out, "--resume")
+    assert again.exit_code == 1
+    assert "texts are explained anew each time: give --force in place of --resume" in again.stderr
+
+
 def test_a_folder_of_texts_has_a_page_and_a_table_of_words(run: Run, model: Path, tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()

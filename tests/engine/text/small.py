@@ -196,7 +196,9 @@ def forward(w: dict[str, np.ndarray], ids: np.ndarray, mask: np.ndarray) -> np.n
     return (h * mask[..., None]).sum(1) / mask.sum(1, keepdims=True) @ w["head"]
 
 
-def copying(folder: Path, words: list[str], length: int | str = "t", noise: float = 0.05, seed: int = 0) -> Path:
+def copying(
+    folder: Path, words: list[str], length: int | str = "t", noise: float = 0.05, seed: int = 0, opset: int = 17
+) -> Path:
     """A language model of two attentions, whose weights are made to copy: behind a word that stood before, it says the
     word that followed it then (an induction head), as transformers learn to. Saved with its tokenizer."""
     vocab = {word: number for number, word in enumerate(["<unk>", "<pad>", *words])}
@@ -254,7 +256,7 @@ def copying(folder: Path, words: list[str], length: int | str = "t", noise: floa
     outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", length, count])]
     kept = [numpy_helper.from_array(np.asarray(a), n) for n, a in constants.items()]
     graph = helper.make_graph(nodes, "copying", inputs, outputs, kept)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.onnx").write_bytes(model.SerializeToString())
     made = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))

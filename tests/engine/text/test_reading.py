@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 
 import onnxray
 from onnxray.engine.errors import TextError
+from onnxray.engine.text.find import reader_of
 from onnxray.engine.text.given import Text
 from onnxray.engine.text.reading import notes_of, read
 from onnxray.tests.engine.text import small
@@ -189,3 +192,19 @@ def test_a_model_of_strings_takes_one_text() -> None:
     for given in (Text("a", "b"), Text("a", choices=("b", "c")), Text("a", continuation="b")):
         with pytest.raises(TextError, match="one text as a string"):
             read(model, given)
+
+
+def test_several_threads_read_with_one_tokenizer(path: Path) -> None:
+    """What is cut is set up in the tokenizer for each text: one thread took it away from another."""
+    reader = reader_of(onnxray.load(path))
+    assert reader is not None
+    text, before = " ".join(small.WORDS * 4), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda n: reader.encode(text, None, 8 if n % 2 else None), range(400)))
+    finally:
+        sys.setswitchinterval(before)
+    whole, cut = reader.encode(text, None, None), reader.encode(text, None, 8)
+    assert (len(cut.tokens), cut.cut) == (8, True)
+    assert all(made == (cut if n % 2 else whole) for n, made in enumerate(found))

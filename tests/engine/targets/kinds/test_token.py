@@ -16,9 +16,10 @@ from onnxray.tests.engine.text import small
 WORDS = "red blue green cat dog bird sun moon star tree river stone".split()
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> onnxray.Model:
-    return onnxray.load(small.copying(tmp_path_factory.mktemp("lm"), WORDS))
+@pytest.fixture(scope="module", params=[17, 18])
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> onnxray.Model:
+    """Of both forms of the axes of ReduceMean."""
+    return onnxray.load(small.copying(tmp_path_factory.mktemp("lm"), WORDS, opset=request.param))
 
 
 def logits(model: onnxray.Model, ids: list[int]) -> np.ndarray:
