@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..parameters.inputs import card_of, find_labelled_images, open_model
 from ..parameters.shards import part_of
-from .top import RESULT, names_digest
+from .saved_pass import Files, Pass, Saving, names_digest
+from .top import RESULT
 
 if TYPE_CHECKING:
     from ...engine.graph.model import Model
     from ...engine.health import HealthSurvey
     from ...engine.survey.health import Health
     from ...engine.survey.measure import Measure
-    from ...engine.survey.pictures import Picture
     from ..files.output import Output
     from ..files.run import Run
     from ..parameters.options import Common
-    from ..terminal.progress import Progress
 
-_PART = "unfinished.npz"
 TEXT, NUMBERS, SIMILARITY = "health.txt", "health.json", "similarity.png"
-# Seconds between two savings of what is unfinished, at least, and how many times as long as the last one took.
-_SAVE, _SAVE_TIMES = 20.0, 20
 # Layers whose histograms are drawn on one page.
 _PER_PAGE = 12
 
@@ -66,18 +61,22 @@ def health(options: HealthOptions) -> Run:
     measures = [Measure(model, list(options.layers) or None, runtime) for model in models]
     files = find_labelled_images(options.images, options.model, common.quiet)
     paths = [path for path, _ in part_of(files, options.shard, GROUP)]
+    unlabelled: Files = [(path, None) for path in paths]
 
     def survey(start: Health | None = None) -> HealthSurvey:
         return HealthSurvey(models, measures, len(options.checkpoints), start)
 
     with (
         Progress(len(paths), "images", quiet=common.quiet, bar=common.progress) as bar,
-        Run(options.output, "health", _decisive(options), _about(models, measures, paths), paths) as run,
+        Run(
+            options.output, "health", _decisive(options), _about(models, measures, files), [path for path, _ in files]
+        ) as run,
     ):
-        found = _Pass(run, bar, paths, measures, options.output.resume).finish(survey)
+        work = Pass(run, bar, unlabelled, measures[0].card)
+        found = _survey(work, survey, options.output.resume)
         found.save(run.folder / RESULT)
         run.manifest["files"] += [f"{RESULT}/health.npz", f"{RESULT}/manifest.json"]
-        (run.folder / _PART).unlink(missing_ok=True)
+        work.part.unlink(missing_ok=True)
         run.manifest["findings"] = [vars(entry) for entry in found.findings()]
         run.manifest["files"] += write_readable(found, run.folder)
     return run
@@ -98,7 +97,7 @@ def _decisive(options: HealthOptions) -> dict[str, Any]:
     }
 
 
-def _about(models: Sequence[Model], measures: Sequence[Measure], paths: Sequence[Path]) -> dict[str, Any]:
+def _about(models: Sequence[Model], measures: Sequence[Measure], files: Files) -> dict[str, Any]:
     from ..files.run import describe, describe_card
 
     return {
@@ -106,92 +105,21 @@ def _about(models: Sequence[Model], measures: Sequence[Measure], paths: Sequence
         "others": [describe(model) for model in models[1:]],
         "card": describe_card(measures[0].card),
         "layers": [layer.name for layer in measures[0].layers],
-        "given": {"images": len(paths), "names_sha256": names_digest([(path, None) for path in paths])},
+        "given": {"images": len(files), "names_sha256": names_digest(files)},
     }
 
 
-@dataclass
-class _Pass:
-    """The pass over the images. resume: whether an unfinished one is gone on with; at: how many are done; failures:
-    messages by the place in the list, added on another thread."""
+def _survey(work: Pass, survey_of: Callable[[Health | None], HealthSurvey], resume: bool) -> Health:
+    """The result, from where an earlier run of the folder was cut off. Raises ImageError, OutputError."""
+    from ...engine.survey.health import load_part, save_part
 
-    run: Run
-    bar: Progress
-    paths: Sequence[Path]
-    measures: Sequence[Measure]
-    resume: bool
-    at: int = 0
-    failures: dict[int, str] = field(default_factory=dict)
-
-    def finish(self, survey_of: Callable[[Health | None], HealthSurvey]) -> Health:
-        """The result, from where an earlier run of the folder was cut off. Raises ImageError, OutputError."""
-        from ...engine.errors import ImageError
-        from ...engine.survey.health import load_part
-
-        if not self.resume:  # what a run that is replaced has left
-            (self.run.folder / _PART).unlink(missing_ok=True)
-        earlier = load_part(self.run.folder / _PART)
-        survey = survey_of(None if earlier is None else earlier[0])
-        if earlier is not None:
-            self._resume(earlier[1])
-        self.bar.done = self.at
-        due = time.monotonic() + _SAVE
-        for given in survey.run(self._pictures(self.at)):
-            self.at += given
-            self.bar.done = self.at - 1
-            self.bar.step()
-            if time.monotonic() > due:
-                due = self._save(survey)
-        for place, text in sorted(self.failures.items()):
-            self.run.add({"path": str(self.paths[place]), "status": "failed", "error": text})
-        if not survey.count:
-            first = next(iter(self.failures.values()))
-            raise ImageError(f"none of the {len(self.paths)} images can be read; the first: {first}")
-        return survey.result()
-
-    def _names(self) -> str:
-        return names_digest([(path, None) for path in self.paths])
-
-    def _resume(self, done: Mapping[str, Any]) -> None:
-        from ...engine.errors import OutputError
-
-        if done.get("names_sha256") != self._names():
-            raise OutputError(
-                f"{str(self.run.folder)!r} holds an unfinished run over other images: give the same ones, --force to "
-                "replace it, or another folder with --out"
-            )
-        self.at = int(done["at"])
-        self.failures = {int(place): str(text) for place, text in done["failures"].items()}
-
-    def _pictures(self, start: int) -> Iterator[Picture | None]:
-        """The files from `start` on, decoded on another thread; None for one that cannot be read, which is named."""
-        from ...engine.errors import ImageError
-        from ...engine.survey.pictures import Picture
-        from ..files.photos import read_photo
-
-        for place in range(start, len(self.paths)):
-            try:
-                pixels = read_photo(self.paths[place], self.measures[0].card)
-            except (ImageError, MemoryError) as error:
-                self.failures[place] = " ".join(str(error).split()) or "there is not enough memory for it"
-                self.bar.say(self.failures[place], error=True)
-                yield None
-                continue
-            yield Picture(str(self.paths[place]), pixels)
-
-    def _save(self, survey: HealthSurvey) -> float:
-        """Save what there is; when the next time comes."""
-        from ...engine.survey.health import save_part
-
-        begun = time.monotonic()
-        done = {
-            "at": self.at,
-            "names_sha256": self._names(),
-            "failures": {str(place): text for place, text in self.failures.copy().items() if place < self.at},
-        }
-        save_part(survey.result(), self.run.folder / _PART, done)
-        now = time.monotonic()
-        return now + max(_SAVE, _SAVE_TIMES * (now - begun))
+    survey = survey_of(work.earlier(load_part, resume))
+    saving = Saving(lambda: save_part(survey.result(), work.part, work.done()))
+    for given in survey.run(work.pictures(work.at)):
+        work.step(work.at + given)
+        saving.if_due()
+    work.end(survey.count)
+    return survey.result()
 
 
 def write_readable(found: Health, folder: Path) -> list[str]:

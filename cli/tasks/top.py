@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ...engine.caches import Kept
 from ..parameters.inputs import card_of, find_labelled_images, open_model
 from ..parameters.shards import part_of
+from .saved_pass import Pass, Saving, names_digest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,9 +29,7 @@ if TYPE_CHECKING:
     from ..parameters.options import Common
     from ..terminal.progress import Progress
 
-RESULT, _PART = "result", "unfinished.npz"
-# Seconds between two savings of what is unfinished, at least, and how many times as long as the last one took.
-_SAVE, _SAVE_TIMES = 20.0, 20
+RESULT = "result"
 # Units of a layer that are drawn without --channel, and units of one sheet.
 _DRAWN, _PER_SHEET = 12, 12
 # Images kept decoded while sheets are drawn, those of them that are large, and the bytes from which on one is.
@@ -92,11 +89,11 @@ def top(options: TopOptions) -> Run:
         Progress(len(files), "images", quiet=common.quiet, bar=common.progress) as bar,
         Run(options.output, "top", _decisive(options, labels), about, [path for path, _ in files]) as run,
     ):
-        survey = _Survey(run, bar, scan, files, options.output.resume)
-        found = survey.finish(lambda start: Scan(model, layers, wanted, runtime, start))
+        work = Pass(run, bar, files, scan.card)
+        found = _survey(work, scan, lambda start: Scan(model, layers, wanted, runtime, start), options.output.resume)
         found.save(run.folder / RESULT)
         run.manifest["files"] += [f"{RESULT}/top.npz", f"{RESULT}/manifest.json"]
-        (run.folder / _PART).unlink(missing_ok=True)
+        work.part.unlink(missing_ok=True)
         _Drawing(options, run, bar, found, chosen, runtime).draw(model)
     return run
 
@@ -117,14 +114,6 @@ def _about(model: Model, scan: Scan, files: Sequence[tuple[Path, str | None]]) -
     }
 
 
-def names_digest(files: Sequence[tuple[Path, str | None]]) -> str:
-    """sha256 of the names of the files and their classes, in order."""
-    digest = hashlib.sha256()
-    for path, label in files:
-        digest.update(f"{path}\0{label or ''}\n".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
-
-
 def _channels(model: Model, layer: UnitLayer, given: Sequence[str]) -> list[int]:
     """The units that are drawn. Raises TargetError for one that does not exist."""
     from ...engine.optimize.units import channels_of
@@ -134,90 +123,27 @@ def _channels(model: Model, layer: UnitLayer, given: Sequence[str]) -> list[int]
     return list(range(layer.units)) if "all" in given else channels_of(model, layer.value, ",".join(given))
 
 
-@dataclass
-class _Survey:
-    """The pass over the images. resume: whether an unfinished one is gone on with; at: how many files are done;
-    failures: messages by the place in the list, added on another thread."""
+def _survey(work: Pass, scan: Scan, again: Callable[[Top], Scan], resume: bool) -> Top:
+    """The result, from where an earlier run of the folder was cut off. again: a scan that starts from a result."""
+    from ...engine.survey.top import load_part, save_part
 
-    run: Run
-    bar: Progress
-    scan: Scan
-    files: Sequence[tuple[Path, str | None]]
-    resume: bool
-    at: int = 0
-    failures: dict[int, str] = field(default_factory=dict)
-    places: list[int] = field(default_factory=list)
+    found = work.earlier(load_part, resume)
+    scan = scan if found is None else again(found)
+    before, start, places = scan.count, work.at, list[int]()
 
-    def finish(self, again: Any) -> Top:
-        """The result, from where an earlier run of the folder was cut off."""
-        from ...engine.errors import ImageError
-        from ...engine.survey.top import load_part
+    def pictures() -> Iterator[Picture]:
+        for place, picture in enumerate(work.pictures(start), start):
+            if picture is not None:
+                places.append(place)
+                yield picture
 
-        if not self.resume:  # what a run that is replaced has left
-            (self.run.folder / _PART).unlink(missing_ok=True)
-        earlier = load_part(self.run.folder / _PART)
-        if earlier is not None:
-            self._resume(*earlier, again)
-        self.bar.done = self.at
-        start, due = self.at, time.monotonic() + _SAVE
-        before = self.scan.count
-        for count in self.scan.run(self._pictures(start)):
-            done = count - before
-            self.at = self.places[done - 1] + 1
-            self.bar.done = self.at - 1
-            self.bar.step(self.files[self.at - 1][0].name)
-            if time.monotonic() > due:
-                due = self._save()
-        self.at = len(self.files)
-        for place, text in sorted(self.failures.items()):
-            self.run.add({"path": str(self.files[place][0]), "status": "failed", "error": text})
-        if not self.scan.count:
-            first = next(iter(self.failures.values()))
-            raise ImageError(f"none of the {len(self.files)} images can be read; the first: {first}")
-        return self.scan.result()
-
-    def _resume(self, found: Top, done: Mapping[str, Any], again: Any) -> None:
-        from ...engine.errors import OutputError
-
-        if done.get("names_sha256") != names_digest(self.files):
-            raise OutputError(
-                f"{str(self.run.folder)!r} holds an unfinished run over other images: give the same ones, --force to "
-                "replace it, or another folder with --out"
-            )
-        self.scan = again(found)
-        self.at = int(done["at"])
-        self.failures = {int(place): str(text) for place, text in done["failures"].items()}
-
-    def _pictures(self, start: int) -> Iterator[Picture]:
-        """The files from `start` on, decoded on another thread; those that cannot be read are named and left out."""
-        from ...engine.errors import ImageError
-        from ...engine.survey.pictures import Picture
-        from ..files.photos import read_photo
-
-        for place in range(start, len(self.files)):
-            path, label = self.files[place]
-            try:
-                pixels = read_photo(path, self.scan.card)
-            except (ImageError, MemoryError) as error:
-                self.failures[place] = " ".join(str(error).split()) or "there is not enough memory for it"
-                self.bar.say(self.failures[place], error=True)
-                continue
-            self.places.append(place)
-            yield Picture(str(path), pixels, label)
-
-    def _save(self) -> float:
-        """Save what there is; when the next time comes."""
-        from ...engine.survey.top import save_part
-
-        begun = time.monotonic()
-        done = {
-            "at": self.at,
-            "names_sha256": names_digest(self.files),
-            "failures": {str(place): text for place, text in self.failures.copy().items() if place < self.at},
-        }
-        save_part(self.scan.result(), self.run.folder / _PART, done)
-        now = time.monotonic()
-        return now + max(_SAVE, _SAVE_TIMES * (now - begun))
+    saving = Saving(lambda: save_part(scan.result(), work.part, work.done()))
+    for count in scan.run(pictures()):
+        at = places[count - before - 1] + 1
+        work.step(at, work.files[at - 1][0].name)
+        saving.if_due()
+    work.end(scan.count)
+    return scan.result()
 
 
 @dataclass(frozen=True)

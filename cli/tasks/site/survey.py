@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..top import names_digest
+from ..saved_pass import Saving, names_digest
 from .plan import SHEET, SiteLayer
 
 if TYPE_CHECKING:
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
 BEST, LEVELS, CROP, THUMB = 9, (0.0, 0.25, 0.5, 0.75, 1.0), 64, 96
 # Units most like another that are named, columns of histograms.
 _ALIKE, BINS = 6, 20
-# Seconds between two savings of an unfinished survey, at least, and how many times as long as the last one took.
-_SAVE, _SAVE_TIMES = 20.0, 20
 # Images below which likeness of units is no more than chance.
 LEAST_IMAGES = 8
 
@@ -73,20 +70,19 @@ class Survey:
             self.at = len(self.files)
             return
         scan = self._scan(model, names, runtime)
-        before, places, due = scan.count, list[int](), time.monotonic() + _SAVE
+        before, places, saving = scan.count, list[int](), Saving(lambda: self._save(scan))
         for count in scan.run(self._pictures(scan.card, places)):
             self.at = places[count - before - 1] + 1
             on_image(f"{count} images")
             if late() and self.at < len(self.files):
-                self._save(scan)
+                saving.now()
                 return
-            if time.monotonic() > due:
-                due = self._save(scan)
+            saving.if_due()
         self.was_whole, self.at = before > 0 and not places, len(self.files)
         if not scan.count:
             raise _none_of(len(self.files), next(iter(self.failures.values())))
         if not self.was_whole:
-            self._save(scan)  # what is made of it may take longer than the time that is left
+            saving.now()  # what is made of it may take longer than the time that is left
         self.top = scan.result()
 
     def _scan(self, model: Model, names: Sequence[str], runtime: RunOptions) -> Scan:
@@ -107,16 +103,13 @@ class Survey:
             return scan
         return Scan(model, names, options, runtime)
 
-    def _save(self, scan: Scan) -> float:
-        """Save what there is; when the next time comes."""
+    def _save(self, scan: Scan) -> None:
         from ....engine.survey.top import save_part
 
-        begun, seen = time.monotonic(), {str(path) for path, _ in self.files[: self.at]}
-        failures = {path: text for path, text in self.failures.items() if path in seen}
+        seen = {str(path) for path, _ in self.files[: self.at]}
+        failures = {path: text for path, text in self.failures.copy().items() if path in seen}
         done = {"at": self.at, "names_sha256": names_digest(self.files), "failures": failures}
         save_part(scan.result(), self.part, done)
-        now = time.monotonic()
-        return now + max(_SAVE, _SAVE_TIMES * (now - begun))
 
     def _pictures(self, card: Card | None, places: list[int]) -> Iterator[Picture]:
         """The files still to be looked at, decoded, their places put into `places`; those that cannot be read are kept

@@ -17,7 +17,7 @@ from click.testing import Result
 from onnx import numpy_helper
 
 from onnxray.cli.files.images import read, write
-from onnxray.cli.tasks import health as task
+from onnxray.cli.tasks import saved_pass
 from onnxray.engine.survey.health import load_health
 from onnxray.tests.engine.survey.test_health import ALWAYS, DEAD, DOUBLE, images, planted
 
@@ -149,9 +149,9 @@ _KILLED = """
 import os, signal, sys
 from onnxray.cli.files import photos
 from onnxray.cli.main import main
-from onnxray.cli.tasks import health
+from onnxray.cli.tasks import saved_pass
 
-health._SAVE, health._SAVE_TIMES = 0.0, 0
+saved_pass.SAVE, saved_pass.SAVE_TIMES = 0.0, 0
 read, reads = photos.read_photo, []
 
 def killing(path, card):
@@ -196,8 +196,8 @@ def test_the_cut_run_goes_on(
         return read(path)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(task, "_SAVE", 0.0)
-        patch.setattr(task, "_SAVE_TIMES", 0)
+        patch.setattr(saved_pass, "SAVE", 0.0)
+        patch.setattr(saved_pass, "SAVE_TIMES", 0)
         patch.setattr("onnxray.cli.files.photos.read_photo", stopping)
         assert run("health", *given, "-o", cut).exit_code == 130
     assert (cut / "unfinished.npz").is_file()

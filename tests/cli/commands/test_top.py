@@ -14,6 +14,7 @@ from click.testing import Result
 
 import onnxray
 from onnxray.cli.files.images import read, write
+from onnxray.cli.tasks import saved_pass
 from onnxray.cli.tasks import top as task
 from onnxray.engine.survey.top import load_top
 from onnxray.tests.engine.survey.detectors import UNITS, detectors, noise, planted
@@ -82,8 +83,8 @@ def test_the_cut_run_goes_on(
         return read(path)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(task, "_SAVE", 0.0)
-        patch.setattr(task, "_SAVE_TIMES", 0)
+        patch.setattr(saved_pass, "SAVE", 0.0)
+        patch.setattr(saved_pass, "SAVE_TIMES", 0)
         patch.setattr("onnxray.cli.files.photos.read_photo", stopping)
         assert run("top", known, classes, *options, "-o", cut).exit_code != 0
     assert (cut / "unfinished.npz").is_file()
