@@ -235,7 +235,7 @@ class Chooser:
             if self.map_seconds is not None and took > self.map_seconds:
                 self._leave(name, f"too slow: {took:.2g} s a map, more than {self.map_seconds:g} s")
             elif place and total > budget:
-                text = f"{_LEAST} images do not fit into {self.budget:g} s"
+                text = f"with the quicker methods, {_LEAST} images do not fit into {self.budget:g} s"
                 self._leave(name, f"too slow: {took:.2g} s a map, {self._cost[name]:.2g} s to judge it: {text}")
         if not self.kept:
             raise MethodError(f"no method makes a map in {self.map_seconds:g} s: give more time")

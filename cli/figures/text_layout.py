@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...engine.attribution.text_html import AGAINST, FOR, greatest
+from ...engine.attribution.text_html import AGAINST, FOR, STRENGTH, WHITE_FROM, greatest
 
 if TYPE_CHECKING:
     from ...engine.attribution.explanation import Explanation
@@ -30,7 +30,6 @@ _MOST_LINES = 1000
 # What XML 1.0 does not allow, not even as a reference.
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _INK, _MUTED = (28, 33, 40), (95, 103, 115)
-_SHARE = 0.92
 
 
 @dataclass(frozen=True)
@@ -216,12 +215,12 @@ def _colours(word: Word | None, most: float) -> tuple[tuple[int, int, int], tupl
     if word is None or not word.read:
         return (255, 255, 255), _INK if word is None else (150, 156, 165)
     share = word.value / most if most else 0.0
-    return _mixed(share), (255, 255, 255) if abs(share) > 0.6 else _INK
+    return _mixed(share), (255, 255, 255) if abs(share) > WHITE_FROM else _INK
 
 
 def _mixed(share: float) -> tuple[int, int, int]:
     """The colour of a share in -1..1 of the greatest magnitude, on white."""
-    colour, a = FOR if share > 0 else AGAINST, min(1.0, abs(share)) * _SHARE
+    colour, a = FOR if share > 0 else AGAINST, min(1.0, abs(share)) * STRENGTH
     red, green, blue = (round(255 + (c - 255) * a) for c in colour)
     return red, green, blue
 

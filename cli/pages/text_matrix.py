@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ...engine.attribution.text_html import AGAINST, FOR, greatest
+from ...engine.attribution.text_html import AGAINST, FOR, STRENGTH, WHITE_FROM, greatest, ground_of
 
 if TYPE_CHECKING:
     from ...engine.attribution.explanation import Explanation
@@ -27,11 +27,17 @@ SCRIPT = """
 for(const m of document.querySelectorAll('.oxm')){const v=JSON.parse(m.dataset.v),top=+m.dataset.m,
 words=m.querySelectorAll('.w'),says=m.querySelectorAll('button');
 const show=k=>{says.forEach((b,i)=>b.setAttribute('aria-pressed',i==k));words.forEach((w,i)=>{const x=v[k][i],
-s=Math.min(1,Math.abs(x)/(top||1));w.style.background=`rgba(${x>0?'FOR':'AGAINST'},${(s*.92).toFixed(3)})`;
-w.style.color=s>.6?'#fff':'';w.title=(x>0?'+':'')+x.toPrecision(4)})};
+s=Math.min(1,Math.abs(x)/(top||1));w.style.background=`rgba(${x>0?'FOR':'AGAINST'},${(s*STRENGTH).toFixed(3)})`;
+w.style.color=s>WHITE_FROM?'#fff':'';w.title=(x>0?'+':'')+x.toPrecision(4)})};
 says.forEach((b,k)=>{b.onclick=b.onfocus=b.onmouseenter=()=>show(k)});show(0)}
 """.strip()
-SCRIPT = SCRIPT.replace("AGAINST", ",".join(map(str, AGAINST))).replace("FOR", ",".join(map(str, FOR)))
+for _name, _value in (
+    ("AGAINST", ",".join(map(str, AGAINST))),
+    ("FOR", ",".join(map(str, FOR))),
+    ("STRENGTH", str(STRENGTH)),
+    ("WHITE_FROM", str(WHITE_FROM)),
+):
+    SCRIPT = SCRIPT.replace(_name, _value)
 
 
 def matrix_html(parts: Sequence[Explanation]) -> str:
@@ -81,9 +87,7 @@ def _table(parts: Sequence[Explanation], says: Sequence[str], most: float) -> st
 
 
 def _cell(value: float, most: float) -> str:
-    share = min(1.0, abs(value) / most) if most else 0.0
-    red, green, blue = FOR if value > 0 else AGAINST
-    ink = ";color:#fff" if share > 0.6 else ""
-    shown = f"{value:+.3g}" if share >= 5e-4 else "0"
-    ground = f"background:rgba({red},{green},{blue},{share * 0.92:.3f}){ink}"
-    return f'<td style="{ground}" title="{value:+.4g}">{shown}</td>'
+    ground, is_strong = ground_of(value, most)
+    ink = ";color:#fff" if is_strong else ""
+    shown = f"{value:+.3g}" if most and abs(value) >= 5e-4 * most else "0"
+    return f'<td style="{ground}{ink}" title="{value:+.4g}">{shown}</td>'

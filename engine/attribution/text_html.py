@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 # Hues of what speaks for the target and against it, as (red, green, blue): the ends of the diverging map.
 FOR, AGAINST = (178, 24, 43), (33, 102, 172)
+# How much of the colour the greatest value has, and the share of it from which letters are white: below, dark ones have
+# more contrast on the ground.
+STRENGTH, WHITE_FROM = 0.92, 0.8
 STYLE = """
 .oxt{font:16px/2 system-ui,sans-serif;max-width:48em;margin:.6em 0;overflow-wrap:anywhere}
 .oxt p{margin:.3em 0;white-space:pre-wrap}
@@ -65,16 +68,21 @@ def _marked(word: Word, shown: str, most: float) -> str:
         return ""
     if not word.read:
         return f'<span class="w u" title="not read by the model">{html.escape(shown)}</span>'
-    share = 0.0 if not most else min(1.0, abs(word.value) / most)
-    red, green, blue = FOR if word.value > 0 else AGAINST
-    strong = " s" if share > 0.6 else ""
-    ground = f"background:rgba({red},{green},{blue},{share * 0.92:.3f})"
+    ground, is_strong = ground_of(word.value, most)
+    strong = " s" if is_strong else ""
     return f'<span class="w{strong}" style="{ground}" title="{word.value:+.4g}">{html.escape(shown)}</span>'
+
+
+def ground_of(value: float, most: float) -> tuple[str, bool]:
+    """The style of the ground under a value, and whether letters on it are white. most: the ends of the colours."""
+    share = min(1.0, abs(value) / most) if most else 0.0
+    red, green, blue = FOR if value > 0 else AGAINST
+    return f"background:rgba({red},{green},{blue},{share * STRENGTH:.3f})", share > WHITE_FROM
 
 
 def scale(e: Explanation, most: float) -> str:
     """The colour scale with both of its ends, symmetric unless nothing can be negative."""
-    red, blue = (f"rgba({r},{g},{b},.92)" for r, g, b in (FOR, AGAINST))
+    red, blue = (f"rgba({r},{g},{b},{STRENGTH})" for r, g, b in (FOR, AGAINST))
     if e.display == "positive":
         ends = f"background:linear-gradient(90deg,transparent,{red})"
         return f'<p class=k>0<span class=b style="{ends}"></span>{most:.4g}</p>'
