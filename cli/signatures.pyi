@@ -56,6 +56,7 @@ class CardOptions(TypedDict, total=False):
     kind: Literal["image", "text", "table", "sound", "series", "volume"] | None
     axes: str | None
     tokenizer: str | Mapping[str, Any] | None
+    decoder: str | Path | None
     size: int | tuple[int, int] | str | None
     mean: float | Sequence[float] | None
     std: float | Sequence[float] | None

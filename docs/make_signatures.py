@@ -31,6 +31,7 @@ _CARD = {
     "kind": literal(tuple(CARD_KINDS)),
     "axes": "str",
     "tokenizer": "str | Mapping[str, Any]",
+    "decoder": "str | Path",
     "size": "int | tuple[int, int] | str",
     "mean": "float | Sequence[float]",
     "std": "float | Sequence[float]",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
-from .errors import CardError
+from .errors import CardError, ModelError
+from .graph.encoder_decoder import pair_in, with_decoder
 from .graph.model import Model, Source
 from .graph.read import read
 from .preprocess.card import check
@@ -20,7 +23,8 @@ def load(source: Source, **card: Any) -> Model:
     `onnxray.engine.preprocess.card.Card`), those among them that say what the model answers: `output` (its name),
     `answer` ("classes", "two", "labels", "number", ...), `scores` ("logits", "probabilities" or "log-probabilities")
     and `decision_threshold`. `kind`, `axes` and `tokenizer`, which say what the input is, are taken from a card beside
-    the model as well.
+    the model as well. `decoder`: the file of the decoder where `source` is an encoder, see
+    `graph/encoder_decoder.py`; `source` may also be the folder of both, as Optimum writes it.
 
     External data up to 1 GiB in all is read in; beyond that it stays where it is and is memory-mapped.
 
@@ -28,7 +32,7 @@ def load(source: Source, **card: Any) -> Model:
     model's folder), OpsetError (older than opset 7 and not convertible), CardError (unknown field), UnknownName (no
     such model or file).
     """
-    model = read(source)
+    model = _with_decoder(source, card.pop("decoder", None))
     for name in ("warnings", "about"):
         if card.get(name) is not None:
             raise CardError(f"{name} describes a card file and has no effect as an option: leave it out")
@@ -45,3 +49,20 @@ def load(source: Source, **card: Any) -> Model:
         overrides={**model.overrides, **options},
         sha256=model._sha256,
     )
+
+
+def _with_decoder(source: Source, decoder: Any) -> Model:
+    """The model in `source`; where that is an encoder and a decoder, both as one. Raises what `load` raises."""
+    if isinstance(source, str | os.PathLike) and Path(source).is_dir():
+        pair = pair_in(Path(source))
+        if pair is not None:
+            return with_decoder(read(pair[0]), read(pair[1] if decoder is None else decoder))
+    model = read(source)
+    if decoder is None and not isinstance(source, Model) and model.path is not None:
+        said = said_beside(model).get("decoder")
+        decoder = None if said is None else Path(model.path).resolve().parent / str(said)
+    if decoder is None:
+        return model
+    if not isinstance(decoder, str | os.PathLike | Model):
+        raise ModelError(f"a decoder was given as {type(decoder).__name__}: give the path of its .onnx file")
+    return with_decoder(model, read(decoder))

@@ -79,7 +79,7 @@ def items_of(options: ExplainOptions, model: Model) -> list[Item]:
 
     asked = options.texts
     roles, texts, pairs = roles_of(model), asked.texts, asked.pairs
-    if roles is not None and len(roles.ids) > 1 and not pairs and len(texts) == len(roles.ids):
+    if roles is not None and len(roles.ids) > 1 and not roles.decoder and not pairs and len(texts) == len(roles.ids):
         texts, pairs = texts[:1], texts[1:]  # a model that compares texts: they are one pair
     found = [
         Item(Path(f"text-{n}"), text, pair, behind)

@@ -13,7 +13,6 @@ import numpy as np
 from ..errors import TextError
 from ..graph.model import Model
 from ..inference.batches import RunOptions
-from ..targets.token_scores import next_tokens
 from ..text.encoded import Encoded, Token
 from ..text.reading import Reading, fixed_length, with_units
 from ..text.roles import roles_of
@@ -39,22 +38,27 @@ def generated(
     Raises TextError for a model that says no next token, or a prompt that leaves no room.
     """
     model = text_model(model)
-    value = next_tokens(model)
+    value = reading.says
     if value is None or reading.reader is None or reading.strings:
         raise TextError("the model says no next token, so that nothing can be generated: give a text alone")
-    prompt = list(reading.rows[0].tokens)
+    prompt = list(reading.rows[-1].tokens)
     while prompt and prompt[-1].special and len(prompt) > 1:
         prompt.pop()
-    fixed = fixed_length(model, reading.roles.ids[0])
+    fixed = fixed_length(model, reading.roles.ids[-1])
     limit = reading.reader.length if fixed is None else fixed
-    ends, ids = _ends(model, reading), list[int]()
+    said = _said_of_generation(model)
+    ends, ids = _ends(reading, said), list[int]()
+    forced = said.get("forced_bos_token_id") if reading.roles.decoder else None
     full = False
     for _ in range(reading.given.generate):
         tokens = [*prompt, *(Token(number, 1, 0, 0, "") for number in ids)]
         full = limit is not None and len(tokens) >= limit
         if full:
             break
-        now = replace(reading, rows=(Encoded(tuple(tokens)),), lengths=(fixed or len(tokens),), units=())
+        if isinstance(forced, int) and not ids:
+            ids.append(forced)
+            continue
+        now = _with_last(reading, tuple(tokens), fixed)
         scores = values_at(model, input_of(model, {**now.feeds(model), **(more or {})}), [value], runtime)[value]
         ids.append(int(np.argmax(scores[0, len(tokens) - 1])))
         if ids[-1] in ends:
@@ -65,10 +69,16 @@ def generated(
     return replace(made, short=reading.given.generate - len(ids)) if full else made
 
 
+def _with_last(reading: Reading, tokens: tuple[Token, ...], fixed: int | None) -> Reading:
+    """The reading with these tokens in its last row, which scores of the next token belong to."""
+    rows, lengths = (*reading.rows[:-1], Encoded(tokens, reading.rows[-1].cut)), (fixed or len(tokens),)
+    return replace(reading, rows=rows, lengths=(*reading.lengths[:-1], *lengths), units=())
+
+
 def _behind(reading: Reading, prompt: Sequence[Token], ids: Sequence[int], fixed: int | None) -> Reading:
     """The prompt with the tokens `ids` behind it, each where it stands in the text that they make."""
     assert reading.reader is not None
-    codes = [token.id for token in prompt]
+    codes = [] if reading.roles.decoder else [token.id for token in prompt]
     texts = [reading.reader.decode([*codes, *ids[:count]]) for count in range(len(ids) + 1)]
     base = len(texts[0])
     said = texts[-1][base:]
@@ -81,20 +91,24 @@ def _behind(reading: Reading, prompt: Sequence[Token], ids: Sequence[int], fixed
         tokens.append(Token(number, 1, start, end, said[at:end] or f"#{number}"))
         at = end
     given = replace(reading.given, continuation=said if said.strip() else " ".join(f"#{n}" for n in ids), generate=0)
-    row = Encoded(tuple(tokens), reading.cut)
-    return with_units(replace(reading, given=given, rows=(row,), lengths=(fixed or len(tokens),), units=()))
+    return with_units(_with_last(replace(reading, given=given), tuple(tokens), fixed))
 
 
-def _ends(model: Model, reading: Reading) -> set[int]:
+def _ends(reading: Reading, said: Mapping[str, Any]) -> set[int]:
     """The tokens that end a text: the tokenizer's, and those of generation_config.json."""
     assert reading.reader is not None
     found = {reading.reader.named[name] for name in ("end",) if name in reading.reader.named}
+    ends = said.get("eos_token_id")
+    return found | {int(n) for n in (ends if isinstance(ends, list) else [ends]) if isinstance(n, int)}
+
+
+def _said_of_generation(model: Model) -> dict[str, Any]:
+    """generation_config.json next to the model or above it; empty where there is none."""
     path = None if model.path is None else Path(model.path).resolve().parent
     for folder in () if path is None else (path, path.parent):
         try:
-            said = json.loads((folder / "generation_config.json").read_text(encoding="utf-8")).get("eos_token_id")
-        except (OSError, ValueError, AttributeError):
+            said = json.loads((folder / "generation_config.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
             continue
-        found |= {int(n) for n in (said if isinstance(said, list) else [said]) if isinstance(n, int)}
-        break
-    return found
+        return said if isinstance(said, dict) else {}
+    return {}

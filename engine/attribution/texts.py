@@ -68,10 +68,11 @@ def read_given(model: Model, given: Any, runtime: RunOptions | None = None) -> t
         return given, {**given.feeds(model), **more}
     if not isinstance(given, Text) and not (isinstance(given, str) and roles_of(model) is not None):
         return None
-    reading = read(model, as_text(given))
+    says = next_tokens(text_model(model))
+    reading = replace(read(model, as_text(given)), says=says)
     if reading.given.generate:
         reading = generated(model, reading, runtime, more)
-    elif reading.given.continuation is not None and next_tokens(text_model(model)) is None:
+    elif reading.given.continuation is not None and says is None:
         raise TextError("the model says no next token, so that no continuation can be explained: give the text alone")
     return reading, {**reading.feeds(model), **more}
 

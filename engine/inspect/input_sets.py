@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -62,7 +63,18 @@ def _texts(model: Model) -> InputSet | None:
     """Ids of tokens of one vocabulary; positions and the ids of sides choose rows of other tables."""
     tables = {v.name: table_of(model, v.name) for v in model.inputs if v.dtype is not None and v.dtype.kind in "iu"}
     ids = [name for name, table in tables.items() if table is not None and model.value(name).rank == 2]
+    said = decoder_ids(ids)
+    if said is not None:
+        return InputSet("texts", said, 1, None, "the ids of an encoder and a decoder")
     same = tuple(name for name in ids if tables[name] == tables[ids[0]])
     if len(same) < 2:
         return None
     return InputSet("texts", same, 1, None, f"{len(same)} inputs choose rows of tables of one size")
+
+
+def decoder_ids(ids: Sequence[str]) -> tuple[str, str] | None:
+    """Of two inputs of token ids, that of an encoder and that of a decoder, by name; None where they are no such."""
+    of_decoder = [name for name in ids if "decoder" in name.lower()]
+    if len(ids) != 2 or len(of_decoder) != 1:
+        return None
+    return next(name for name in ids if name not in of_decoder), of_decoder[0]

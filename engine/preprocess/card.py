@@ -6,6 +6,7 @@ into every manifest. Whatever it holds is checked here, once, whoever wrote it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -57,7 +58,8 @@ class Card:
             each of its axes: N samples, C channels, T time, F features, D depth, H height, W width, 1 one element.
             They override what is found by structure. tokenizer: of a model of texts, the path of its tokenizer.json or
             vocab.txt, or {"kind": "bytes", "characters" or "words", "vocab": file or list, "lower": bool, "start",
-            "unknown", "pad": ids or pieces, "length": tokens} (docs/text.md).
+            "unknown", "pad", "begin": ids or pieces, "length": tokens} (docs/text.md). decoder: path
+            of the decoder, where the model is an encoder in a file of its own.
         size: (height, width) of the model's input plane in pixels. An int and "HxW" are accepted as well.
         mean, std: the tensor holds (pixel - mean) / std, on 0..255 pixels, one number per channel in the channel order
             of the card, or one for all.
@@ -96,6 +98,7 @@ class Card:
     kind: str | None = None
     axes: str | None = None
     tokenizer: str | Mapping[str, Any] | None = None
+    decoder: str | None = None
     size: tuple[int, int] = (224, 224)
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
@@ -207,6 +210,7 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "kind": choice_of(tuple(CARD_KINDS), False, {}),
     "axes": to_axes,
     "tokenizer": to_tokenizer,
+    "decoder": lambda v: to_text(os.fspath(v) if isinstance(v, os.PathLike) else v),
     "size": to_size,
     "mean": lambda v: to_numbers(v, positive=False),
     "std": lambda v: to_numbers(v, positive=True),

@@ -85,7 +85,7 @@ DETECTOR = {
 
 
 # What a card says of a vocabulary that has no file of its own kind.
-TOKENIZER = ("kind", "vocab", "lower", "start", "unknown", "pad", "mask", "length")
+TOKENIZER = ("kind", "vocab", "lower", "start", "unknown", "pad", "mask", "begin", "length")
 
 
 def to_tokenizer(value: Any) -> str | dict[str, Any]:

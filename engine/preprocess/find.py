@@ -60,7 +60,8 @@ def find_card(model: Model, **overrides: Any) -> Card:
 
 
 def said_beside(model: Model) -> dict[str, Any]:
-    """`kind`, `axes` and `tokenizer` of the model's card file or its property, and the `input` that they describe.
+    """`kind`, `axes`, `tokenizer` and `decoder` of the model's card file or its property, and the `input` that they
+    describe.
 
     A card that makes no sense is refused where the card is looked for as a whole.
     """
@@ -69,8 +70,8 @@ def said_beside(model: Model) -> dict[str, Any]:
     except CardError:
         return {}
     for source in found:
-        if {"kind", "axes", "tokenizer"} & set(source.fields):
-            said = ("kind", "axes", "input", "tokenizer")
+        if {"kind", "axes", "tokenizer", "decoder"} & set(source.fields):
+            said = ("kind", "axes", "input", "tokenizer", "decoder")
             return {name: source.fields[name] for name in said if name in source.fields}
     return {}
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ..errors import TargetError
 from .resolved import Place
 from .target import Target
+from .token_scores import next_tokens
 
 if TYPE_CHECKING:
     from ..text.reading import Reading
@@ -40,6 +41,11 @@ def reading_in(place: Place) -> Reading:
     if place.reading is None:
         raise TargetError(_NO_TEXT)
     return place.reading
+
+
+def scores_of_next(place: Place) -> str | None:
+    """The value that scores the next token; None for models that are none of language."""
+    return next_tokens(place.model) if place.reading is None else place.reading.says
 
 
 def nothing(y: NDArray[Any]) -> NDArray[np.float32]:

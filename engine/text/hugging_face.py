@@ -106,7 +106,10 @@ def _made(tokenizer: Any, where: str, said: Mapping[str, Any]) -> HuggingFace:
     if length is not None and str(said.get("model_type")) in ("roberta", "xlm-roberta", "camembert"):
         positions = said.get("max_position_embeddings")  # counted from behind the padding id
         length = min(length, int(positions) - 2) if isinstance(positions, int) else length
-    return HuggingFace(where, 1 + max(vocab.values()), special_ids(vocab, said), length, tokenizer)
+    named, begin = special_ids(vocab, said), said.get("decoder_start_token_id")
+    if isinstance(begin, int) and not isinstance(begin, bool):
+        named["begin"] = begin
+    return HuggingFace(where, 1 + max(vocab.values()), named, length, tokenizer)
 
 
 def _library() -> Any:

@@ -30,7 +30,8 @@ STAND_INS = ("pad", "mask", "unk")
 @dataclass(frozen=True)
 class Reader:
     """What makes tokens of texts. where: the file that it is from, or the card. size: its greatest id plus one. named:
-    "pad", "mask", "unk", "start", "end" -> the token's id. length: the most tokens, where it says so."""
+    "pad", "mask", "unk", "start", "end", "begin" (of a decoder) -> the token's id. length: the most tokens, where it
+    says so."""
 
     where: str
     size: int
@@ -101,7 +102,13 @@ def simple(said: Mapping[str, object], vocab: Mapping[str, int], where: str) -> 
     """The reader that a card describes. vocab: what its file holds. Raises TextError."""
     kind = str(said.get("kind", "words"))
     named = {name: code for name, names in _NAMES.items() if (code := _first(vocab, names)) is not None}
-    for name, field_name in (("start", "start"), ("unk", "unknown"), ("pad", "pad"), ("mask", "mask")):
+    for name, field_name in (
+        ("start", "start"),
+        ("unk", "unknown"),
+        ("pad", "pad"),
+        ("mask", "mask"),
+        ("begin", "begin"),
+    ):
         if field_name in said:
             named[name] = _code(said[field_name], vocab, field_name, where)
     if kind == "bytes":

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..errors import TextError
 from ..graph.model import Model
 from ..inspect.embedding import table_of
+from .decoder import decoder_row
 from .encoded import Encoded, Token
 from .find import reader_of
 from .given import Text
@@ -36,7 +37,7 @@ class Reading:
     given: the text. rows: the tokens of every row that the model reads, several for choices and for pairs in inputs of
     their own. units: what has a value each; their tokens are numbers over all rows, padding counted. roles: of the
     model's inputs. lengths: of every row, padding counted. short: how many tokens were to be generated and were not,
-    because the model reads no more.
+    because the model reads no more. says: the output that scores the next token, of language models.
     """
 
     given: Text
@@ -48,6 +49,7 @@ class Reading:
     chosen: bool = False
     batched: bool = True
     short: int = 0
+    says: str | None = None
 
     @property
     def strings(self) -> bool:
@@ -81,6 +83,11 @@ class Reading:
         if self.given.continuation is None:
             return ()
         return tuple(n for n, token in enumerate(self.tokens) if token is not None and token.side == 1)
+
+    @property
+    def said_from(self) -> int:
+        """The place of the first token of the row that scores of the next token belong to."""
+        return self.lengths[0] if self.roles.decoder else 0
 
     @property
     def seen(self) -> tuple[int, ...]:
@@ -130,27 +137,31 @@ class Reading:
     def _fed(self, model: Model, rows: Sequence[Encoded], lengths: Sequence[int]) -> dict[str, NDArray[Any]]:
         if self.strings:
             return {self.roles.ids[0]: _strings(model, self.roles.ids[0], [self.given.text])}
-        found: dict[str, NDArray[Any]] = {}
-        starts = np.cumsum([0, *lengths])
-        flat = self._of_rows(rows, lengths)
-        if len(self.roles.ids) > 1:
-            for place, name in enumerate(self.roles.ids):
-                found[name] = self._shaped(model, name, flat[starts[place] : starts[place + 1]])
-            return found
-        found[self.roles.ids[0]] = self._shaped(model, self.roles.ids[0], flat)
-        found |= {v.name: np.zeros(1, np.bool_) for v in model.inputs if v.name == _CACHE_BRANCH}
+        found = {v.name: np.zeros(1, np.bool_) for v in model.inputs if v.name == _CACHE_BRANCH}
+        for place in range(len(self.roles.ids)):
+            mine = slice(None) if len(self.roles.ids) == 1 else slice(place, place + 1)
+            found |= self._fed_one(model, place, rows[mine], lengths[mine])
+        return found
+
+    def _fed_one(
+        self, model: Model, place: int, rows: Sequence[Encoded], lengths: Sequence[int]
+    ) -> dict[str, NDArray[Any]]:
+        """One of the inputs of ids, and the mask, segments and positions that go with it."""
+        roles = self.roles
         whole = [
             t for row, n in zip(rows, lengths, strict=True) for t in [*row.tokens[:n]] + [None] * (n - len(row.tokens))
         ]
-        sides: dict[str | None, list[Any]] = {
-            self.roles.mask: [t is not None for t in whole],
-            self.roles.segments: [0 if t is None else t.segment for t in whole],
-            self.roles.positions: [at for n in lengths for at in range(n)],
+        made: dict[str | None, Any] = {
+            roles.ids[place]: self._of_rows(rows, lengths),
+            roles.masks[place]: [t is not None for t in whole],
+            roles.segments[place]: [0 if t is None else t.segment for t in whole],
+            roles.positions[place]: [at for n in lengths for at in range(n)],
         }
-        for made, values in sides.items():
-            if made is not None:
-                found[made] = self._shaped(model, made, np.array(values, np.int64))
-        return found
+        return {
+            name: self._shaped(model, name, np.array(values, np.int64))
+            for name, values in made.items()
+            if name is not None
+        }
 
     def _shaped(self, model: Model, name: str, flat: NDArray[Any]) -> NDArray[Any]:
         value = model.value(name)
@@ -164,6 +175,8 @@ class Reading:
         if kind.startswith(TEXT_PREFIX):
             text = kind.removeprefix(TEXT_PREFIX)
             rows = [self.reader.encode(text, None, n) for n in self.lengths]
+            if self.roles.decoder:
+                rows[1] = decoder_row(self.reader, text, self.lengths[1] + 1)
             return self._of_rows(rows, self.lengths).reshape(1, *self.shape)
         code = self.stand_in(kind)
         found = self.ids()
@@ -203,6 +216,8 @@ class Reading:
     def _encoded(self, parts: Sequence[str]) -> list[Encoded]:
         assert self.reader is not None
         length = self.lengths
+        if self.roles.decoder:
+            return [self.reader.encode(parts[0], None, length[0]), *self.rows[1:]]
         if self.chosen:
             return [self.reader.encode(parts[0], part, n) for part, n in zip(parts[1:], length, strict=True)]
         if len(self.roles.ids) > 1:
@@ -257,6 +272,12 @@ def _rows(model: Model, given: Text, reader: Reader, roles: Roles) -> tuple[tupl
         rows = [_on_sides(row, 0, 1 + place) for place, row in enumerate(rows)]
         length = fixed[0] or max(len(row.tokens) for row in rows)
         return tuple(rows), (length,) * len(rows)
+    if roles.decoder:
+        if given.pair is not None:
+            raise TextError("the model reads a text and says another one: give that as continuation, not as a pair")
+        source = reader.encode(given.text, None, most[0])
+        row = decoder_row(reader, given.continuation, most[1])
+        return (source, row), (fixed[0] or len(source.tokens), fixed[1] or len(row.tokens))
     if len(roles.ids) > 1:
         if len(given.parts) != len(roles.ids):
             raise TextError(f"the model compares {len(roles.ids)} texts ({', '.join(roles.ids)}): give a pair")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..caches import of_model
 from ..graph.model import Model
 from ..inspect.embedding import embedding_of, table_of
-from ..inspect.input_sets import input_set
+from ..inspect.input_sets import decoder_ids, input_set
 from ..inspect.recurrent_state import state_inputs
 from ..proto.values import Value
 
@@ -15,25 +17,32 @@ from ..proto.values import Value
 _MASK, _SEGMENTS, _POSITIONS = ("mask",), ("type", "segment"), ("position",)
 _IDS = ("input_ids", "ids", "token", "word")
 _TEXT_OPERATORS = {("", "StringNormalizer"), ("", "TfIdfVectorizer"), ("com.microsoft", "Tokenizer")}
+# Parts that say what an input holds, not which text it is about.
+_ABOUT = frozenset(
+    "input inputs ids id attention mask token tokens type segment segments position positions word".split()
+)
 
 
 @dataclass(frozen=True)
 class Roles:
-    """ids: the inputs of token ids, two where a model takes the texts of a pair one by one. mask, segments, positions:
-    what goes with them, None where the model has none. strings: whether `ids` takes the text itself."""
+    """ids: the inputs of token ids, two where a model takes the texts of a pair one by one. masks, segments,
+    positions: what goes with each of them, None where the model has none. strings: whether `ids` takes the text itself.
+    decoder: whether the second of `ids` takes what was said so far, of an encoder and a decoder."""
 
     ids: tuple[str, ...]
-    mask: str | None = None
-    segments: str | None = None
-    positions: str | None = None
+    masks: tuple[str | None, ...] = (None,)
+    segments: tuple[str | None, ...] = (None,)
+    positions: tuple[str | None, ...] = (None,)
     strings: bool = False
+    decoder: bool = False
     reason: str = ""
 
     @property
     def made(self) -> dict[str, str]:
         """The inputs that are made without being given -> what they hold."""
-        named = {self.mask: "1 for every token", self.segments: "which text of a pair", self.positions: "0, 1, 2, ..."}
-        return {name: what for name, what in named.items() if name is not None}
+        whats = ("1 for every token", "which text of a pair", "0, 1, 2, ...")
+        kinds = zip((self.masks, self.segments, self.positions), whats, strict=True)
+        return {name: what for names, what in kinds for name in names if name is not None}
 
 
 @of_model
@@ -60,9 +69,28 @@ def roles_of(model: Model) -> Roles | None:
         ids = pair.names
     else:
         ids = (max(candidates, key=lambda n: (by_name[n] == "ids", tables[n])),)
-    rest = {role: n for n, role in reversed(list(by_name.items())) if n not in ids}
     reason = "its numbers choose rows of a table" if tables[ids[0]] else "the card says so"
-    return Roles(ids, rest.get("mask"), rest.get("segments"), rest.get("positions"), reason=reason)
+    masks, segments, positions = (
+        _beside(ids, [n for n, found in by_name.items() if found == role and n not in ids])
+        for role in ("mask", "segments", "positions")
+    )
+    return Roles(ids, masks, segments, positions, decoder=decoder_ids(ids) is not None, reason=reason)
+
+
+def _beside(ids: Sequence[str], names: Sequence[str]) -> tuple[str | None, ...]:
+    """Which of the inputs `names` goes with each of `ids`: the one about the same text by its name, else by order."""
+    if len(ids) == 1:
+        same = [name for name in names if _text_of(name) == _text_of(ids[0])]
+        return (next(iter((*same, *names)), None),)
+    found = {one: name for one in ids for name in reversed(names) if _text_of(name) == _text_of(one)}
+    if not found and len(names) == len(ids):
+        return tuple(names)
+    return tuple(found.get(one) for one in ids)
+
+
+def _text_of(name: str) -> tuple[str, ...]:
+    """The parts of the name of an input that say which text it is about."""
+    return tuple(part for part in re.findall(r"[a-z]+|\d+", name.lower()) if part not in _ABOUT)
 
 
 def _by_name(value: Value) -> str:

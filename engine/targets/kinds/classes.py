@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from ...errors import TargetError
+from ..at_token import scores_of_next
 from ..boxes import answers_with_boxes
 from ..classes import class_index, class_scores, dense_answer, the_number
 from ..dense import is_dense
 from ..registry import form, kind, parse
 from ..resolved import FixedTarget, Place, Resolved
 from ..target import Target
-from ..token_scores import marks_answers, next_tokens, token_scores
+from ..token_scores import marks_answers, token_scores
 from .at_word import AnswerEdge, AtWord
 from .box import Box, Boxes
 from .region import Region
@@ -181,7 +182,7 @@ def about_words(place: Place, which: int | str) -> Target | None:
         return None
     if marks_answers(place.model) is not None:
         return AnswerEdge("start") if which == "predicted" else None
-    if which == "predicted" and next_tokens(place.model) is not None:
+    if which == "predicted" and scores_of_next(place) is not None:
         return SaidToken()
     return None if token_scores(place.model) is None else AtWord(which)
 

@@ -12,11 +12,10 @@ from ...errors import TargetError
 from ...graph.model import Model
 from ...proto.writer import Writer
 from ..appended import appended
-from ..at_token import AtToken, nothing, reading_in
+from ..at_token import AtToken, nothing, reading_in, scores_of_next
 from ..registry import form, is_number, kind
 from ..resolved import FixedTarget, Place, Resolved
 from ..target import Target
-from ..token_scores import next_tokens
 
 if TYPE_CHECKING:
     from ...text.reading import Reading
@@ -62,7 +61,7 @@ class SaidToken(AtToken):
         return self.place is None and not self.text
 
     def resolve(self, place: Place) -> Resolved:
-        value = next_tokens(place.model)
+        value = scores_of_next(place)
         if value is None:
             raise TargetError(
                 f"the target {self} is of language models, and no output scores the next token, (samples, tokens, "
@@ -86,11 +85,12 @@ class SaidToken(AtToken):
         """What is explained. Raises TargetError for a token that is not there."""
         reader = reading.reader
         assert reader is not None
-        out, tokens = reading.output, reading.tokens
+        start, tokens = reading.said_from, reading.tokens[reading.said_from :]
+        out = [n - start for n in reading.output]
         other = self._code(reading, self.against) if self.against else None
         behind = f" against {self.against!r}" if self.against else ""
         if not out:
-            last = max(n for n, token in enumerate(tokens) if token is not None and not token.special)
+            last = max(n for n, t in enumerate(tokens) if t is not None and (start or not t.special))
             if self.text:
                 return [_Step(last, self._code(reading, self.text), other, f"{self.text!r} behind the prompt{behind}")]
             assert place.run is not None

@@ -228,3 +228,21 @@ def test_no_text_of_a_table_is_a_formula(
     monkeypatch.setattr("onnxray.cli.tasks.explain_texts._MOST_ON_PAGE", 1)
     assert run("explain", model, "--text", "bad", "--text", "film", "-o", tmp_path / "out", "-q").exit_code == 0
     assert "1 of 2 texts, integrated-gradients" in (tmp_path / "out" / "index.html").read_text()
+
+
+def test_an_encoder_and_a_decoder(run: Run, tmp_path: Path) -> None:
+    folder = small.translator(tmp_path / "translator", "the cat sat le chat est".split())
+    given = ("--text", "the cat sat", "--continue", "le chat", "-m", "gradient", "--json")
+    whole = run("explain", folder, *given, "-o", tmp_path / "a")
+    assert whole.exit_code == 0, whole.stderr
+    two = (folder / "encoder_model.onnx", "--decoder", folder / "decoder_model.onnx")
+    parts = run("explain", *two, *given, "-o", tmp_path / "b")
+    assert parts.exit_code == 0, parts.stderr
+    maps = [json.loads(result.stdout)["images"][0]["maps"] for result in (whole, parts)]
+    e = onnxray.explain(folder, onnxray.Text("the cat sat", continuation="le chat"), "gradient")
+    assert maps[0] == maps[1]
+    assert [found["text"] for found in maps[0]] == [one.manifest()["text"] for one in e]
+    rows = list(csv.reader((tmp_path / "a" / "text-1" / "gradient-matrix.csv").read_text().splitlines()))
+    assert [row[0] for row in rows[1:]] == ["the", "cat", "sat", "le", "chat"]
+    assert float(rows[4][3]) == 0  # a token has no part in itself
+    assert "oxm" in (tmp_path / "a" / "index.html").read_text()

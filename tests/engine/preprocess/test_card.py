@@ -20,6 +20,7 @@ FULL: dict[str, Any] = {
     "kind": "image",
     "axes": "NHWC",
     "tokenizer": {"kind": "words", "vocab": "vocab.txt", "lower": True},
+    "decoder": "decoder_model.onnx",
     "mean": [104.0, 117.0, 123.0],
     "std": [1.0, 2.0, 3.0],
     "order": "BGR",

@@ -263,3 +263,122 @@ def copying(
     made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     made.save(str(folder / "tokenizer.json"))
     return folder / "model.onnx"
+
+
+def translator(folder: Path, words: list[str], width: int = 6, seed: int = 0, merged: bool = False) -> Path:
+    """An encoder and a decoder in two files, as Optimum writes them, with random weights, their tokenizer and
+    config.json. merged: the decoder as the branch without a cache of `decoder_model_merged.onnx`. Returns the folder."""
+    vocab = {word: number for number, word in enumerate(["<pad>", "<unk>", "</s>", *words])}
+    w = translator_weights(len(vocab), width, seed)
+    axes = {"axis1": np.array([1], np.int64), "one": np.float32(1), "far": np.float32(-1e4)}
+
+    def masked(nodes: list[Any], mask: str) -> str:
+        nodes += [
+            helper.make_node("Cast", [mask], ["mask_f"], to=TensorProto.FLOAT),
+            helper.make_node("Sub", ["one", "mask_f"], ["hidden_f"]),
+            helper.make_node("Mul", ["hidden_f", "far"], ["bias0"]),
+            helper.make_node("Unsqueeze", ["bias0", "axis1"], ["bias"]),
+        ]
+        return "bias"
+
+    def attention(nodes: list[Any], stem: str, query: str, keys: str, bias: str) -> str:
+        nodes += [
+            helper.make_node("MatMul", [query, f"{stem}_q"], [f"{stem}_query"]),
+            helper.make_node("Transpose", [keys], [f"{stem}_keys"], perm=[0, 2, 1]),
+            helper.make_node("MatMul", [f"{stem}_query", f"{stem}_keys"], [f"{stem}_raw"]),
+            helper.make_node("Add", [f"{stem}_raw", bias], [f"{stem}_masked"]),
+            helper.make_node("Softmax", [f"{stem}_masked"], [f"{stem}_weights"], axis=-1),
+            helper.make_node("MatMul", [f"{stem}_weights", keys], [f"{stem}_mixed"]),
+            helper.make_node("MatMul", [f"{stem}_mixed", f"{stem}_v"], [f"{stem}_value"]),
+            helper.make_node("Add", [f"{stem}_value", query], [f"{stem}_sum"]),
+            helper.make_node("Tanh", [f"{stem}_sum"], [f"{stem}_out"]),
+        ]
+        return f"{stem}_out"
+
+    def saved(name: str, nodes: list[Any], inputs: list[Any], outputs: list[Any], constants: dict[str, Any]) -> None:
+        used = {n for node in nodes for n in node.input}
+        used |= {n for node in nodes for a in node.attribute for inner in a.g.node for n in inner.input}
+        kept = [numpy_helper.from_array(np.asarray(a), n) for n, a in constants.items() if n in used]
+        graph = helper.make_graph(nodes, name, inputs, outputs, kept)
+        made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        (folder / name).write_bytes(made.SerializeToString())
+
+    def tensor(name: str, kind: int, *shape: int | str) -> Any:
+        return helper.make_tensor_value_info(name, kind, shape)
+
+    folder.mkdir(parents=True, exist_ok=True)
+    nodes: list[Any] = [helper.make_node("Gather", ["table", "input_ids"], ["words"])]
+    masked(nodes, "attention_mask")
+    out = attention(nodes, "own", "words", "words", "bias")
+    nodes.append(helper.make_node("Identity", [out], ["last_hidden_state"]))
+    ids = [tensor(name, TensorProto.INT64, "n", "s") for name in ("input_ids", "attention_mask")]
+    saved("encoder_model.onnx", nodes, ids, [tensor("last_hidden_state", TensorProto.FLOAT, "n", "s", width)], w | axes)
+
+    nodes = [
+        helper.make_node("Gather", ["said_table", "input_ids"], ["words"]),
+        helper.make_node("Shape", ["input_ids"], ["sizes"]),
+        helper.make_node("Gather", ["sizes", "at1"], ["t"]),
+        helper.make_node("Range", ["at0", "t", "at1"], ["steps"]),
+        helper.make_node("Unsqueeze", ["steps", "axis0"], ["row"]),
+        helper.make_node("Unsqueeze", ["steps", "axis1"], ["column"]),
+        helper.make_node("Greater", ["row", "column"], ["later"]),
+        helper.make_node("Cast", ["later"], ["later_f"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["later_f", "far"], ["causal"]),
+    ]
+    x = attention(nodes, "said", "words", "words", "causal")
+    masked(nodes, "encoder_attention_mask")
+    x = attention(nodes, "cross", x, "encoder_hidden_states", "bias")
+    nodes.append(helper.make_node("MatMul", [x, "head"], ["logits"]))
+    constants = w | axes | {"axis0": np.array([0], np.int64), "at0": np.array(0), "at1": np.array(1)}
+    inputs = [
+        tensor("encoder_attention_mask", TensorProto.INT64, "n", "s"),
+        tensor("input_ids", TensorProto.INT64, "n", "t"),
+        tensor("encoder_hidden_states", TensorProto.FLOAT, "n", "s", width),
+    ]
+    answer = tensor("logits", TensorProto.FLOAT, "n", "t", len(vocab))
+    if merged:
+        without = helper.make_graph(nodes, "without", [], [helper.make_tensor_value_info("logits", 1, None)])
+        cached = [helper.make_node("MatMul", ["past_key_values.0.key", "head"], ["logits_of_cache"])]
+        of_cache = helper.make_graph(cached, "with", [], [helper.make_tensor_value_info("logits_of_cache", 1, None)])
+        for node in without.node:
+            node.output[:] = ["branch_logits" if name == "logits" else name for name in node.output]
+        without.output[0].name = "branch_logits"
+        chosen = helper.make_node("If", ["use_cache_branch"], ["logits"], then_branch=of_cache, else_branch=without)
+        inputs += [
+            tensor("past_key_values.0.key", TensorProto.FLOAT, "n", "p", width),
+            tensor("use_cache_branch", TensorProto.BOOL, 1),
+        ]
+        saved("decoder_model_merged.onnx", [chosen], inputs, [answer], constants)
+    else:
+        saved("decoder_model.onnx", nodes, inputs, [answer], constants)
+    made = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
+    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    made.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", vocab["</s>"])])
+    made.save(str(folder / "tokenizer.json"))
+    said = {"decoder_start_token_id": 0, "pad_token": "<pad>", "eos_token": "</s>"}
+    (folder / "config.json").write_text(json.dumps(said))
+    return folder
+
+
+def translator_weights(rows: int, width: int, seed: int) -> dict[str, np.ndarray]:
+    draw = np.random.default_rng(seed)
+    sizes = {
+        "table": rows,
+        "said_table": rows,
+        **{f"{stem}_{k}": width for stem in ("own", "said", "cross") for k in "qv"},
+    }
+    found = {name: draw.normal(size=(n, width)).astype(np.float32) * 0.7 for name, n in sizes.items()}
+    return found | {"head": draw.normal(size=(width, rows)).astype(np.float32)}
+
+
+def translated(w: dict[str, np.ndarray], source: np.ndarray, said: np.ndarray) -> np.ndarray:
+    """What `translator` computes for embeddings (S, D) and (T, D), in NumPy and float64: logits (T, V)."""
+
+    def attention(stem: str, query: np.ndarray, keys: np.ndarray, bias: np.ndarray | float) -> np.ndarray:
+        raw = query @ w[f"{stem}_q"] @ keys.T + bias
+        shares = np.exp(raw - raw.max(-1, keepdims=True))
+        return np.tanh(shares / shares.sum(-1, keepdims=True) @ keys @ w[f"{stem}_v"] + query)
+
+    hidden = attention("own", source, source, 0.0)
+    later = np.triu(np.full((len(said), len(said)), -1e4), 1)
+    return attention("cross", attention("said", said, said, later), hidden, 0.0) @ w["head"]
