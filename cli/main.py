@@ -22,6 +22,7 @@ from ..engine.version import __version__
 from .commands import COMMANDS
 from .terminal.echo import say
 from .terminal.help import Group
+from .terminal.language import translated
 from .terminal.words import as_options
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -49,8 +50,8 @@ class LazyGroup(Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        with formatter.section(translated("Commands")):
+            formatter.write_dl([(name, translated(text)) for name, text in COMMANDS.items()])
 
     def main(
         self,

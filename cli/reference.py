@@ -28,6 +28,9 @@ ranges used for display, versions. A folder that holds another run is never writ
 `onnxray` and `python -m onnxray` are the same. MODEL `builtin` is the model that comes with onnxray; IMAGES `samples`
 are its sample images, `samples/NAME` is one of them.
 
+Help, reports and pages are in English, or in Spanish (`ONNXRAY_LANG=es`, or a Spanish locale). Messages, tables on the
+terminal, text in pictures, JSON and names of files are English in every language, so that programs can read them.
+
 Shells complete commands, options, models, layers, methods and their options, labels, colour maps and files, once one
 line stands in the shell's start-up file:
 

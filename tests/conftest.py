@@ -24,6 +24,7 @@ class _RootIsNoTestPackage:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    os.environ["ONNXRAY_LANG"] = "en"  # whatever the locale of the machine is
     config.pluginmanager.register(_RootIsNoTestPackage())
 
 

@@ -58,6 +58,7 @@ CLI_ROOMS: dict[str, set[str]] = {
     "judge_facade": {"files"},
     "page_facade": {"files", "parameters", "tasks", "pages"},
     "reference": {"commands", "main", "terminal"},
+    "translations": {"commands", "main", "terminal"},
     "main": {"commands", "terminal"},
 }
 # The imports that go up, or around, on purpose: each stands in a function.

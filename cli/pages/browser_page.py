@@ -19,6 +19,7 @@ import numpy as np
 
 from ...engine.atomic import atomic
 from ...engine.errors import OutputError
+from ..terminal.translated_page import translated_page
 
 if TYPE_CHECKING:
     from onnx import NodeProto
@@ -151,7 +152,8 @@ def _filled(name: str, parts: dict[str, str]) -> str:
     """A template of the folder `site` with its marks replaced."""
     template = importlib.resources.files(__package__).joinpath(f"site/{name}").read_text(encoding="utf-8")
     # In one pass: what is put in may look like a mark itself.
-    return re.sub("|".join(map(re.escape, parts)), lambda mark: parts[mark.group()], template)
+    page = re.sub("|".join(map(re.escape, parts)), lambda mark: parts[mark.group()], template)
+    return translated_page(page)
 
 
 def needs_cpu(node: NodeProto) -> bool:

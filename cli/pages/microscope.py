@@ -18,6 +18,7 @@ from ...engine.version import __version__
 from ..figures.figure import number
 from ..tasks.site.folder import FACTS, LIVE
 from ..tasks.site.view import LayerView, SiteView, UnitView, site_view
+from ..terminal.translated_page import translated_page, translated_script
 from .browser_page import script_json
 from .site_graph import blocks_of
 from .site_health import health_of
@@ -68,7 +69,7 @@ def _write_if_new(path: Path, data: bytes) -> None:
 def _pages(site: SiteView) -> Iterator[tuple[str, str]]:
     """(name, text) of every page and what it loads; those that others lead to come first."""
     for name in _ASSETS:
-        yield f"assets/{name}", _resource(name)
+        yield f"assets/{name}", translated_script(_resource(name))
     yield "assets/search.js", _search(site)
     speakers = _speakers(site)
     for place, layer in enumerate(site.layers):
@@ -76,7 +77,7 @@ def _pages(site: SiteView) -> Iterator[tuple[str, str]]:
         around = (site.layers[n] if 0 <= n < len(site.layers) else None for n in (place - 1, place + 1))
         yield f"layers/{layer.slug}/index.html", _layer(site, layer, *around)
     if site.live:
-        yield f"{LIVE}/live.js", _resource("live.js")
+        yield f"{LIVE}/live.js", translated_script(_resource("live.js"))
         yield f"{LIVE}/index.html", _filled("live.html", site, "../")
     yield "index.html", _index(site)
 
@@ -247,7 +248,8 @@ def _filled(name: str, site: SiteView, root: str, **values: Any) -> str:
     shared["live"] = site.live
     text = _environment().get_template(name).render(**shared, **values)
     # It stands before all that comes from the model.
-    return text.replace(_STYLE, tiles.style, 1)
+    names = (*(site.facts["labels"] or ()), *(layer.name for layer in site.layers))
+    return translated_page(text.replace(_STYLE, tiles.style, 1), names)
 
 
 def _number(value: float | None) -> str:

@@ -21,6 +21,7 @@ from ..figures.figure import number, scale_stops
 from ..figures.parts import Bars, Compare, Heading, Picture, Rows, Section, Table, Tile, Tiles
 from ..tasks.subject import Subject
 from ..terminal.table import count
+from ..terminal.translated_page import translated_page
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +43,7 @@ def document(title: str, lead: str, subject: Subject, parts: Sequence[Section]) 
     body = "\n".join(_section(name, part) for name, part in zip(names, parts, strict=True))
     script, allowed = _script(parts)
     policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'{allowed}"
-    return f"""<!DOCTYPE html>
+    page = f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -67,6 +68,7 @@ def document(title: str, lead: str, subject: Subject, parts: Sequence[Section]) 
 {script}</body>
 </html>
 """
+    return translated_page(page, (*(subject.card.labels or ()), *(layer.name for layer in subject.model.layers)))
 
 
 def _facts(subject: Subject) -> str:
@@ -215,7 +217,7 @@ def _scale(scale: Scale) -> str:
 
 def _bars(part: Bars) -> str:
     rows = "".join(
-        f'<div class="bar"><span class="name" style="--share:{100 * min(1.0, max(0.0, share)):.1f}%">'
+        f'<div class="bar"><span class="name" translate="no" style="--share:{100 * min(1.0, max(0.0, share)):.1f}%">'
         f"{_text(name)}</span>"
         f"<span>{100 * share:.1f} %</span></div>"
         for name, share in part.bars

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...engine.attribution.text_html import STYLE, text_html
+from ..terminal.translated_page import translated_page
 from . import text_matrix
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def page(title: str, about: str, texts: Sequence[tuple[str, Sequence[str]]], wor
         inner = "".join(part.replace(f"<style>{STYLE}</style>", "") for part in fragments)
         parts.append(f"<article><h2>{html.escape(name)}</h2>{inner}</article>")
     script = f"<script>{text_matrix.SCRIPT}</script>" if any("class=oxm" in p for _, f in texts for p in f) else ""
-    return "".join([*parts, script, "</body></html>\n"])
+    return translated_page("".join([*parts, script, "</body></html>\n"]))
 
 
 def drawn(parts: Sequence[Explanation]) -> str:

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..terminal.language import translated
 from ..terminal.table import Column, table, terminal_width
 
 if TYPE_CHECKING:
@@ -23,9 +24,10 @@ def as_table(known: Sequence[type[Method]]) -> str:
     """A line for each method: name, other names, what it does."""
     from ...engine.methods.registry import help_of
 
-    columns = [Column("method"), Column("also", least=6, drop=1), Column("what it shows", least=30)]
-    rows = [[cls.name, ", ".join(cls.aliases), help_of(cls)] for cls in known]
-    hint = "`onnxray methods NAME` describes one with its options."
+    heads = [translated(head) for head in ("method", "also", "what it shows")]
+    columns = [Column(heads[0]), Column(heads[1], least=6, drop=1), Column(heads[2], least=30)]
+    rows = [[cls.name, ", ".join(cls.aliases), translated(help_of(cls))] for cls in known]
+    hint = translated("`onnxray methods NAME` describes one with its options.")
     return f"{table(columns, rows, terminal_width())}\n{hint}"
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import click
 
 from .echo import echo
+from .language import paragraphs, translated, translated_paragraphs
 
 # Sections of the options, in the order of the help.
 OWN, IMAGES, TEXTS, OUTPUT, RUN = "Options", "Images", "Texts", "Output", "Run"
@@ -26,6 +28,40 @@ class Option(click.Option):
             self.metavar = "NUMBER"
 
 
+def help_record(context: click.Context, parameter: click.Parameter) -> tuple[str, str] | None:
+    """Names and help of an option, in the language wanted, with its default and its range behind; None where hidden."""
+    record = parameter.get_help_record(context)
+    if record is None:
+        return None
+    names, text = record
+    said = getattr(parameter, "help", None) or ""
+    if not text.startswith(said):
+        return record
+    more = text[len(said) :]
+    for word in ("default:", "required", "env var:"):
+        more = more.replace(word, translated(word))
+    return names, f"{translated(said)}{more}"
+
+
+def short_help(command: click.Command) -> str:
+    """The first paragraph of a command's help, in the language wanted."""
+    said = paragraphs(inspect.cleandoc(command.short_help or command.help or ""))
+    return translated(said[0]) if said else ""
+
+
+def write_usage(command: click.Command, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    """The line of a command's usage."""
+    pieces = " ".join(command.collect_usage_pieces(ctx)).replace("[OPTIONS]", translated("[OPTIONS]"))
+    formatter.write_usage(ctx.command_path, pieces, prefix=f"{translated('Usage:')} ")
+
+
+def write_help(command: click.Command, formatter: click.HelpFormatter) -> None:
+    """What a command does."""
+    formatter.write_paragraph()
+    with formatter.indentation():
+        formatter.write_text(translated_paragraphs(inspect.cleandoc(command.help or "").partition("\f")[0]))
+
+
 def section_of(parameter: click.Parameter) -> str:
     """The section that the parameter stands in."""
     return parameter.section if isinstance(parameter, Option) else OWN
@@ -38,21 +74,24 @@ class Command(click.Command):
         super().__init__(*args, **kwargs)
         self.example = example
 
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        write_usage(self, ctx, formatter)
+
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        super().format_help_text(ctx, formatter)
+        write_help(self, formatter)
         if self.example:
-            with formatter.section("Example"):
+            with formatter.section(translated("Example")):
                 formatter.write_text(f"onnxray {self.example}")
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         by_section: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
+            record = help_record(ctx, parameter)
             if record is not None and parameter.param_type_name == "option":  # arguments stand in the usage
                 by_section.setdefault(section_of(parameter), []).append(record)
         for title in SECTIONS:
             if rows := by_section.get(title):
-                with formatter.section(title):
+                with formatter.section(translated(title)):
                     formatter.write_dl(rows)
 
 
@@ -60,6 +99,22 @@ class Group(click.Group):
     """A group that prints its help where no command is given, and whose commands are of `Command`."""
 
     command_class = Command
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        write_usage(self, ctx, formatter)
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        write_help(self, formatter)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        records = [help_record(ctx, parameter) for parameter in self.get_params(ctx)]
+        with formatter.section(translated(OWN)):
+            formatter.write_dl([record for record in records if record is not None])
+        self.format_commands(ctx, formatter)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section(translated("Commands")):
+            formatter.write_dl([(name, short_help(command)) for name, command in self.commands.items()])
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args and not ctx.resilient_parsing:
