@@ -7,7 +7,8 @@ default explanation (hires-cam at the layer of the box's scale) of one box again
 by the option, else a detector with random weights and the cost of a small real one is built. The maps are checked
 first: those of all boxes together equal those of each alone.
 
-Goals: D-RISE 1.1 forward passes a mask, a default explanation 4 forward passes.
+Goals: D-RISE 1.1 forward passes a mask, a default explanation 4 forward passes. Incremental inference does not help
+D-RISE: a mask changes 93 % of the pixels, and what a place of a map reads (31 pixels and more) stays the same for 1 %.
 """
 
 from __future__ import annotations

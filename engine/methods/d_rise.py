@@ -6,9 +6,10 @@ image match the explained one,
 
     match = max over candidates of  IoU(box, candidate) * similarity of their classes
 
-The paper's similarity is the cosine of both vectors of class probabilities times the candidate's objectness; here it is
-by default the candidate's probability of the explained class, which a detector of one class has as well. Candidates are
-taken before suppression, so that their best is found wherever it moves.
+The paper's similarity is the cosine of both vectors of class probabilities times the candidate's objectness (of a
+detector without objectness, its greatest probability); here it is by default the candidate's probability of the
+explained class, which a detector of one class has as well. Candidates are taken before suppression, so that their best
+is found wherever it moves.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from numpy.typing import NDArray
 from ...kernels.matches import best_matches
 from ..attribution.box_layers import is_of_box
 from ..detection.detections import Detection
-from ..detection.emit import LABELS, SCORES, SIDES
+from ..detection.emit import LABELS, OBJECTNESS, SCORES, SIDES
 from ..errors import MethodError
+from ..targets.boxes import BoxTarget
 from ..targets.kinds.box import Box
 from .options import option
 from .registry import method
@@ -69,7 +71,11 @@ class DRise(Rise):
         progress: Callable[[int], None],
     ) -> NDArray[np.float64]:
         boxes = _boxes(problem, sample)
-        names = [SIDES, SCORES, *([LABELS] if LABELS in problem.model.values else [])]
+        there, names = problem.model.values, [SIDES, SCORES]
+        if LABELS in there:
+            names.append(LABELS)
+        elif self.cosine and OBJECTNESS in there and not _is_centredness(problem):
+            names.append(OBJECTNESS)
         clean = {name: array[sample] for name, array in problem.runs.activations(names).items()}
         rows, labels = [box.candidate for box in boxes], np.array([box.label for box in boxes])
         wanted, own = clean[SIDES][rows], clean[SCORES][rows]
@@ -82,12 +88,24 @@ class DRise(Rise):
                     scores = np.where(np.rint(got[LABELS]) == label, got[SCORES], 0)
                     result[numbers, k] = best_matches(got[SIDES], scores, wanted[k : k + 1], [0])[:, 0]
             else:
-                compared = own if self.cosine else None
-                result[numbers] = best_matches(got[SIDES], got[SCORES], wanted, labels, compared)
+                compared = _compared(got, own) if self.cosine else (None, None)
+                result[numbers] = best_matches(got[SIDES], got[SCORES], wanted, labels, *compared)
             progress(len(numbers))
 
         problem.runs.values_generated(count, masked, sample, names, consume)
         return result
+
+
+def _is_centredness(problem: Problem) -> bool:
+    """Whether the number is how near the middle of an object a place is (FCOS): nothing where there is no object."""
+    return isinstance(problem.target, BoxTarget) and problem.target.table.layout.root
+
+
+def _compared(got: dict[str, NDArray[Any]], own: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float32] | None]:
+    """What the paper's cosine needs: the classes of the boxes, and the objectness of candidates where there is one."""
+    if OBJECTNESS not in got:
+        return own, None
+    return own, 1 / (1 + np.exp(-got[OBJECTNESS][..., 0]))
 
 
 def _boxes(problem: Problem, sample: int) -> list[Detection]:

@@ -42,6 +42,25 @@ def test_the_best_match_is_the_greatest_product(cosine: bool) -> None:
             assert got[b, k] == pytest.approx((overlaps(wanted[k : k + 1], sides[b])[0] * worth).max(), rel=1e-6)
 
 
+def test_objectness_stands_for_the_greatest_probability() -> None:
+    sides, scores = boxes(2, 30).astype(np.float32), RNG.uniform(0, 1, (2, 30, 3)).astype(np.float32)
+    wanted, own, sure = boxes(2), RNG.uniform(0, 1, (2, 3)), RNG.uniform(0, 1, (2, 30)).astype(np.float32)
+    got = best_matches(sides, scores, wanted, [0, 1], own, sure)
+    for b in range(2):
+        for k in range(2):
+            p = scores[b].astype(float)
+            alike = p @ own[k] / np.linalg.norm(p, axis=1) / np.linalg.norm(own[k])
+            worth = overlaps(wanted[k : k + 1], sides[b])[0] * alike * sure[b]
+            assert got[b, k] == pytest.approx(worth.max(), rel=1e-6)
+
+
+def test_boxes_without_an_area_and_edges_that_are_no_numbers_do_not_match() -> None:
+    whole = [0.0, 0.0, 10.0, 10.0]
+    wrong = [[5, 5, 5, 5], [np.nan, 0, 10, 10], [0, 0, np.nan, 10], [0, 0, np.inf, 10], [8, 8, 2, 2]]
+    got = best_matches(np.array([wrong], np.float32), np.ones((1, 5, 1)), [whole, [5, 5, 5, 5]], [0, 0])
+    assert got.tolist() == [[0.0, 0.0]]
+
+
 def test_what_is_no_number_does_not_match() -> None:
     sides, scores = boxes(1, 3).astype(np.float32), np.full((1, 3, 1), np.nan, np.float32)
     assert best_matches(sides, scores, boxes(1), [0]).tolist() == [[0.0]]
@@ -54,6 +73,7 @@ def test_shapes_that_do_not_fit() -> None:
         (sides, scores, boxes(2), [0]),
         (sides, scores, boxes(1), [2]),
         (sides, scores, boxes(1), [0], np.zeros((1, 3))),
+        (sides, scores, boxes(1), [0], np.zeros((1, 2)), np.zeros((1, 4))),
     ):
         with pytest.raises(ValueError):
             best_matches(*arguments)

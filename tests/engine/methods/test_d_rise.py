@@ -1,20 +1,20 @@
-"""D-RISE against the paper's formula in NumPy with the same masks."""
+"""D-RISE against the paper's formula in NumPy with the same masks, and on two copies of an object."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
 from onnxray.engine.detection.detections import Detection
-from onnxray.engine.detection.emit import SCORES, SIDES
-from onnxray.engine.detection.table import table_of
 from onnxray.engine.errors import MethodError
 from onnxray.engine.explain import explain, problem_of
 from onnxray.engine.graph.model import Model
 from onnxray.engine.inference.session import run
+from onnxray.engine.load import load
 from onnxray.kernels.masks import Rise as Masks
 from onnxray.tests.engine.detection import families
 
@@ -36,11 +36,18 @@ def overlap(a: np.ndarray, b: np.ndarray) -> float:
     return float(shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared))
 
 
-def by_hand(model: Model, box: Detection, cosine: bool) -> np.ndarray:
-    """The paper's sum, mask by mask and candidate by candidate."""
-    table, x = table_of(model), problem_of(model, photo(), "box").input.x
-    clean = run(table.model, {"image": x})
-    own, wanted = clean[SCORES][0, box.candidate].astype(float), clean[SIDES][0, box.candidate].astype(float)
+def by_hand(family: families.Family, model: Model, box: Detection, cosine: bool) -> np.ndarray:
+    """Equations 2 to 4 of the paper, mask by mask and candidate by candidate, of the family's own boxes and scores."""
+    x = problem_of(model, photo(), "box").input.x
+
+    def candidates(image: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, float]]:
+        """Corners, probabilities of the classes and objectness of each candidate."""
+        outputs = run(family.model, {"image": image})
+        boxes, scores = family.decode(outputs)
+        sure = outputs["output0"][0, :, 4] if family.name == "yolo5" else scores.max(axis=1)
+        return list(zip(boxes, scores, sure, strict=True))
+
+    wanted, own, _ = candidates(x)[box.candidate]
     masks = Masks((64, 96), CELLS, 0.5, 0)
     grids, shifts = masks.draw(0, MASKS)
     total = np.zeros((64, 96))
@@ -48,13 +55,10 @@ def by_hand(model: Model, box: Detection, cosine: bool) -> np.ndarray:
     full = ((CELLS + 1) * width, (CELLS + 1) * height)
     for grid, (y, left) in zip(grids, shifts, strict=True):
         mask = cv2.resize(grid, full, interpolation=cv2.INTER_LINEAR)[y : y + 64, left : left + 96]
-        got = run(table.model, {"image": x * mask})
         best = 0.0
-        for candidate, p in zip(got[SIDES][0].astype(float), got[SCORES][0].astype(float), strict=True):
-            score = p[box.label]
-            if cosine:
-                score = p @ own / np.linalg.norm(p) / np.linalg.norm(own) * p.max()
-            best = max(best, overlap(wanted, candidate) * score)
+        for corners, p, sure in candidates(x * mask):
+            alike = p @ own / np.linalg.norm(p) / np.linalg.norm(own) * sure if cosine else p[box.label]
+            best = max(best, overlap(wanted, corners) * alike)
         total += best * mask
     return total / (0.5 * MASKS)
 
@@ -65,7 +69,25 @@ def test_it_is_the_papers_formula(make: Callable[[], families.Family], cosine: b
     model = loaded(make)
     found = explain(model, photo(), "d-rise", "box:top:2", masks=MASKS, cells=CELLS, cosine=cosine)
     for e in found:
-        np.testing.assert_allclose(e.values, by_hand(model, e.target.found, cosine), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(e.values, by_hand(make(), model, e.target.found, cosine), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("method", "options"), [("hires-cam", {}), ("layer-cam", {}), ("d-rise", {"masks": 600})])
+def test_each_of_two_copies_of_an_object_has_its_own_map(zoo: Path, method: str, options: dict[str, int]) -> None:
+    """One face twice in a picture: what explains the box of one lies on that one."""
+    photograph = cv2.imread(str(zoo / "images/photos/face.jpg"))[..., ::-1]
+    face = cv2.resize(photograph, (140, 140 * photograph.shape[0] // photograph.shape[1]))
+    picture = np.full((240, 320, 3), 128, np.uint8)
+    picture[20 : 20 + len(face), 10:150] = picture[20 : 20 + len(face), 170:310] = face
+    model = load(zoo / "models/ultraface_rfb_320.onnx")
+    both = explain(model, picture, method, "box:top:2", **options)
+    places = [tuple(map(int, e.target.found.box)) for e in both]
+    assert abs(places[0][1] - places[1][1]) == pytest.approx(160, abs=2)
+    for e, (own, other) in zip(both, (places, places[::-1]), strict=True):
+        heat = np.maximum(e.heatmap, 0)
+        on_own, on_other = (float(heat[y0:y1, x0:x1].sum()) for y0, x0, y1, x1 in (own, other))
+        assert on_own > 0
+        assert on_own >= 5 * on_other
 
 
 def test_several_boxes_are_explained_as_each_alone() -> None:
