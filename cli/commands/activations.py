@@ -8,6 +8,7 @@ import click
 
 from ..parameters import options
 from ..parameters.inputs import finish_run
+from ..parameters.scale import Scale, scale
 from ..terminal.help import Command
 
 
@@ -33,10 +34,16 @@ from ..terminal.help import Command
     show_default=True,
     help="Scale the colours of all channels alike, or of each on its own, so that weak ones are seen.",
 )
+@options.option(
+    "--stats",
+    is_flag=True,
+    help="Write only statistics of the layers, of each image and of all (layers.csv): no pictures, no values.",
+)
 @options.feeds
 @options.selection
+@scale
 @options.common("onnxray-activations", resume=True)
-def command(common: options.Common, **asked: Any) -> None:
+def command(common: options.Common, scale: Scale, **asked: Any) -> None:
     """Draw layer activations for images.
 
     For each image and layer: a grid of the channels' maps, their mean over the image, the activation function with
@@ -46,4 +53,5 @@ def command(common: options.Common, **asked: Any) -> None:
     """
     from ..tasks.activations import ActivationsOptions, activations
 
-    finish_run(activations(ActivationsOptions(common=common, **asked)), common.as_json)
+    wanted = ActivationsOptions(common=common, share=scale.share, **asked)
+    finish_run(activations(wanted), common.as_json)

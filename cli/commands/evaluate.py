@@ -8,6 +8,7 @@ import click
 
 from ..parameters import judging, options
 from ..parameters.inputs import finish_run
+from ..parameters.scale import Scale, scale
 from ..terminal.echo import echo
 from ..terminal.help import Command
 
@@ -20,8 +21,9 @@ from ..terminal.help import Command
 @options.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of all that is random.")
 @options.option("--batch", type=click.IntRange(min=1), metavar="N", help="Maximum batch size.")
 @options.selection
+@scale
 @options.common("onnxray-evaluate", resume=True)
-def command(common: options.Common, **asked: Any) -> None:
+def command(common: options.Common, scale: Scale, **asked: Any) -> None:
     """Judge the maps of explanation methods by metrics, and say which method to use here.
 
     Written: a table of means with 95 % intervals (table.csv, table.md), all values (evaluation.json), curves of
@@ -32,7 +34,7 @@ def command(common: options.Common, **asked: Any) -> None:
     from ..tasks.evaluate import EvaluateOptions, as_text, evaluate
 
     asked["methods"] = tuple(asked["methods"])
-    run = evaluate(EvaluateOptions(common=common, **asked), document)
+    run = evaluate(EvaluateOptions(common=common, share=scale.share, **asked), document)
     if not common.as_json:
         echo(as_text(run))
     finish_run(run, common.as_json)

@@ -11,6 +11,7 @@ from click.core import ParameterSource
 from ..parameters import complete, line, options
 from ..parameters.inputs import finish_run
 from ..parameters.methods import BOXES, DEFAULT, listing
+from ..parameters.scale import Scale, scale
 from ..parameters.texts import texts
 from ..terminal.echo import echo, echo_json, say
 from ..terminal.help import Command
@@ -156,8 +157,9 @@ def _list_methods(context: click.Context, parameter: click.Parameter, value: boo
 @line.metrics
 @texts
 @options.selection
+@scale
 @options.common("onnxray-explain", resume=True)
-def command(common: options.Common, **asked: Any) -> None:
+def command(common: options.Common, scale: Scale, **asked: Any) -> None:
     """Show which parts of an image, or of any other input, a model's answer depends on.
 
     For each image, method and target: the map as a float32 .npy file, signed and not normalised; the map in colours;
@@ -184,7 +186,7 @@ def command(common: options.Common, **asked: Any) -> None:
     for name, given in (("--reference", drift.reference), ("--prometheus", metrics)):
         if given is not None and not to:
             raise click.UsageError(f"{name} is about runs with --to: give it as well")
-    wanted = ExplainOptions(common=common, **asked)
+    wanted = ExplainOptions(common=common, share=scale.share, **asked)
     of_texts = takes_texts(wanted)
     _check_texts(of_texts, bool(wanted.images))
     is_line = bool(to) or inspection != line.NO_INSPECTION
@@ -192,6 +194,8 @@ def command(common: options.Common, **asked: Any) -> None:
         raise click.UsageError("--trust is about maps of images: it goes with no --at, no --with and no arrays")
     if is_line and (of_texts or takes_arrays(wanted)):
         raise click.UsageError("--when, --part, --mm-per-pixel and --to are about images, and this model takes none")
+    if of_texts and not scale.share.whole:
+        raise click.UsageError("--shard is about images, and texts are given: leave it out")
     if of_texts:
         from ..pages.texts import drawn, page
 
@@ -233,6 +237,7 @@ _OF_THE_FOLDER = (
     "feeds",
     "trust",
     "against",
+    "shard",
 )
 
 

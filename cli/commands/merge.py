@@ -27,15 +27,14 @@ from ..terminal.help import OUTPUT, Command
 def command(parts: tuple[str, ...], out: Path, force: bool, as_json: bool) -> None:
     """Merge results over parts of a data set, or parts of a site, into the whole.
 
-    RESULT is a folder that `onnxray top` or `onnxray health` wrote, or the folder `result` in it; or the folder of one
-    part of a site (`onnxray microscope`). The merged result is the same, byte for byte, as that of one run over
-    everything, if the parts were made with --shard; those of `onnxray top` may be any parts.
+    RESULT is a folder that `onnxray explain`, `predict`, `activations` or `evaluate` wrote with --shard; one that
+    `onnxray top` or `onnxray health` wrote, or the folder `result` in it; or one part of a site (`onnxray microscope`).
+    The merged result is the same, byte for byte, as that of one run over everything; those of
+    `onnxray top` may be any parts, not only those of --shard.
     """
     from ..pages.microscope import write_pages
-    from ..tasks.merge import merge
-    from ..tasks.merge_sites import are_sites, merge_sites
+    from ..pages.report import document
+    from ..tasks.merge import merge_any
 
-    folders = [Path(part) for part in parts]
-    sites = are_sites(folders)
-    manifest = merge_sites(folders, out, force, write_pages) if sites else merge(folders, out, force)
+    manifest = merge_any([Path(part) for part in parts], out, force, document, write_pages)
     echo_json(manifest) if as_json else echo_path(out)

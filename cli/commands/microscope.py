@@ -10,7 +10,7 @@ import click
 
 from ..parameters import complete, options
 from ..parameters.inputs import BUILTIN, finish_run
-from ..parameters.shards import shard
+from ..parameters.scale import Scale, scale
 from ..terminal.help import OUTPUT, RUN, Command
 
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
@@ -52,7 +52,7 @@ def seconds(context: click.Context, parameter: click.Parameter, text: str | None
     section=RUN,
     help="Stop making pictures after 90s, 30m or 2h; --resume goes on. Coarse ones come first.",
 )
-@shard
+@scale
 @options.option(
     "--examples",
     type=click.Path(path_type=Path),
@@ -67,7 +67,7 @@ def seconds(context: click.Context, parameter: click.Parameter, text: str | None
     help="Add a page that runs the model in the browser. DIR: of the npm package onnxruntime-web.",
 )
 @options.common("onnxray-microscope", resume=True)
-def command(common: options.Common, **asked: Any) -> None:
+def command(common: options.Common, scale: Scale, **asked: Any) -> None:
     """Make a site over every layer and unit of a model, to be opened from disk.
 
     A page for each layer and each unit, with images optimised to excite it; search, and the model's graph to walk
@@ -78,4 +78,6 @@ def command(common: options.Common, **asked: Any) -> None:
     from ..pages.microscope import write_pages
     from ..tasks.microscope import MicroscopeOptions, microscope
 
-    finish_run(microscope(MicroscopeOptions(common=common, **asked), write_pages, prepare_live), common.as_json)
+    shard, most = (scale.share.number, scale.share.parts), scale.share.max_failures
+    wanted = MicroscopeOptions(common=common, shard=shard, max_failures=most, **asked)
+    finish_run(microscope(wanted, write_pages, prepare_live), common.as_json)

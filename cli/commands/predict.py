@@ -8,6 +8,7 @@ import click
 
 from ..parameters import line, options
 from ..parameters.inputs import finish
+from ..parameters.scale import Scale, scale
 from ..terminal.echo import echo, echo_json
 from ..terminal.help import Command
 
@@ -24,8 +25,9 @@ from ..terminal.help import Command
 @options.feeds
 @line.rules
 @options.selection
+@scale
 @options.common(None, resume=True)
-def command(common: options.Common, **asked: Any) -> None:
+def command(common: options.Common, scale: Scale, **asked: Any) -> None:
     """Classify images: print the top classes with their probabilities.
 
     Probabilities are the softmax of the model's logits, or their sigmoid where classes are independent or one number
@@ -36,6 +38,6 @@ def command(common: options.Common, **asked: Any) -> None:
     """
     from ..tasks.predict import PredictOptions, as_text, predict
 
-    found = predict(PredictOptions(common=common, **asked))
+    found = predict(PredictOptions(common=common, share=scale.share, **asked))
     echo_json(found.to_mapping()) if common.as_json else echo(as_text(found), nl=False)
     finish(found.entries)

@@ -8,7 +8,7 @@ import click
 
 from ..parameters import options
 from ..parameters.inputs import finish_run
-from ..parameters.shards import shard
+from ..parameters.scale import Scale, scale
 from ..terminal.help import Command
 
 
@@ -53,9 +53,9 @@ from ..terminal.help import Command
     "--sample", type=click.IntRange(min=1), default=1024, show_default=True, help="Images kept for quantiles."
 )
 @options.option("--batch", type=click.IntRange(min=1), metavar="N", help="Images of one run of the model.")
-@shard
+@scale
 @options.common("onnxray-top", resume=True)
-def command(common: options.Common, **asked: Any) -> None:
+def command(common: options.Common, scale: Scale, **asked: Any) -> None:
     """Find the images that excite each unit of a layer most, in one pass over any number of images.
 
     IMAGES are files, folders, patterns, samples, or a folder whose subfolders are named as the classes of the images in
@@ -64,4 +64,4 @@ def command(common: options.Common, **asked: Any) -> None:
     """
     from ..tasks.top import TopOptions, top
 
-    finish_run(top(TopOptions(common=common, **asked)), common.as_json)
+    finish_run(top(TopOptions(common=common, share=scale.share, **asked)), common.as_json)

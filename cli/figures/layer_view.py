@@ -72,6 +72,11 @@ class Statistics:
     silent: int
 
 
+def silent_channels(view: View) -> list[int]:
+    """Numbers of the channels that answer 0 everywhere."""
+    return [int(i) for i in np.flatnonzero(~np.any(view.items != 0, axis=1))]
+
+
 def view_of(model: Model, layer: Layer, array: NDArray[Any]) -> View:
     """The values of `layer` for one image (a batch of one) in the form that suits them."""
     values = np.asarray(array)

@@ -13,7 +13,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import re
 import stat
 import time
 import zlib
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from ...engine.atomic import Lock, atomic, holder_of, leftover, take_lock
 from ...engine.errors import OutputError
 from .manifest import MANIFEST, files_of, indented, listed_files, plain, read_manifest
+from .names import Names, slug
 from .output import Output
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 LOCK = ".onnxray-lock"
+# Names in a run's folder that no image has.
+RESERVED = (MANIFEST, LOCK)
 _PACKAGES = (
     "onnxray",
     "onnx",
@@ -95,7 +97,7 @@ class Run:
         self._earlier: dict[str, dict[str, Any]] = {}
         self._folders: dict[str, str] = {}
         self._due = time.monotonic() + _FLUSH
-        self._taken: set[str] = {MANIFEST, LOCK}
+        self._taken = Names(RESERVED)
         self._lock = _lock(self.folder)
         try:
             old = read_manifest(self.folder)
@@ -120,11 +122,11 @@ class Run:
                 continue
             folder = self._folder_of(files)
             # An image keeps its folder, whatever images have come since; two with one folder cannot both have it.
-            if folder is None or folder.lower() not in self._taken:
+            if folder is None or folder not in self._taken:
                 self._earlier[image["path"]] = plain(image)
             if folder is not None:
                 self._folders.setdefault(image["path"], folder)
-                self._taken.add(folder.lower())
+                self._taken.take(folder)
         _remove_leftovers(self.folder)
 
     def _folder_of(self, files: Sequence[str]) -> str | None:
@@ -235,15 +237,7 @@ class Run:
 
     def name(self, wanted: str, folder: str = "") -> str:
         """A file or folder name, made of `wanted`, that nothing else of this run has; relative to the run's folder."""
-        base = f"{folder}/{slug(wanted)}" if folder else slug(wanted)
-        stem, dot, ending = base.rpartition(".")
-        if not stem or "/" in ending or len(ending) > 5:
-            stem, dot, ending = base, "", ""
-        found, number = base, 2
-        while found.lower() in self._taken:
-            found, number = f"{stem}-{number}{dot}{ending}", number + 1
-        self._taken.add(found.lower())
-        return found
+        return self._taken.name(wanted, folder)
 
     def picture(self, name: str, image: np.ndarray) -> str:
         """Write a PNG; `name` is relative to the folder. Returns it."""
@@ -322,16 +316,6 @@ def digest_of(path: Path) -> str | None:
     except (OSError, ValueError):
         return None
     return digest.hexdigest()
-
-
-def slug(text: str) -> str:
-    """`text` as a file name that every system accepts: ASCII letters, digits and "._-", at most 80 of them."""
-    plain_text = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")
-    if len(plain_text) > 80:
-        plain_text = f"{plain_text[:38].rstrip('-.')}--{plain_text[-38:].lstrip('-.')}"
-    if re.fullmatch(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?", plain_text):
-        plain_text = f"_{plain_text}"
-    return plain_text or "unnamed"
 
 
 def made_by(folder: Path) -> str | None:

@@ -11,23 +11,20 @@ import base64
 import hashlib
 import html
 import importlib.resources
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...engine.version import __version__
 from ..figures.figure import number, scale_stops
 from ..figures.parts import Bars, Compare, Heading, Picture, Rows, Section, Table, Tile, Tiles
+from ..tasks.about import About, about_of
 from ..tasks.subject import Subject
-from ..terminal.table import count
 from ..terminal.translated_page import translated_page
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ...engine.proto.values import Value
     from ..figures.figure import Scale
 
 
@@ -35,8 +32,9 @@ if TYPE_CHECKING:
 _LARGE = 280
 
 
-def document(title: str, lead: str, subject: Subject, parts: Sequence[Section]) -> str:
+def document(title: str, lead: str, subject: Subject | About, parts: Sequence[Section]) -> str:
     """The whole page; nothing in it is loaded from anywhere, and a policy in it forbids that to browsers as well."""
+    about = subject if isinstance(subject, About) else about_of(subject)
     style = importlib.resources.files(__package__).joinpath("site/report.css").read_text(encoding="utf-8")
     names = [f"section-{number}" for number in range(1, len(parts) + 1)]
     links = "".join(f'<a href="#{name}">{_text(part.title)}</a>' for name, part in zip(names, parts, strict=True))
@@ -58,55 +56,21 @@ def document(title: str, lead: str, subject: Subject, parts: Sequence[Section]) 
 <header>
 <h1>{_text(title)}</h1>
 <p class="lead">{_text(lead)}</p>
-{_facts(subject)}
+{_facts(about)}
 <nav>{links}</nav>
 </header>
 <main>
 {body}
 </main>
-<footer>Made by onnxray {_text(__version__)}. Model sha256 <code>{_text(subject.model.sha256)}</code>.</footer>
+<footer>Made by onnxray {_text(__version__)}. Model sha256 <code>{_text(about.sha256)}</code>.</footer>
 {script}</body>
 </html>
 """
-    return translated_page(page, (*(subject.card.labels or ()), *(layer.name for layer in subject.model.layers)))
+    return translated_page(page, about.names)
 
 
-def _facts(subject: Subject) -> str:
-    from ...engine.inspection import inspect
-
-    report = inspect(subject.model)
-    card = subject.card
-    facts = [
-        ("model", subject.model.path.name if subject.model.path else "in memory"),
-        ("made by", report.producer),
-        (
-            "size",
-            f"{len(report.layers)} layers, {count(report.params)} parameters, {count(report.macs)} MACs per image",
-        ),
-        ("input", "; ".join(map(_value, subject.model.inputs))),
-        ("output", "; ".join(map(_value, subject.model.outputs))),
-        ("images", f"{card.size[0]} x {card.size[1]} pixels, {card.order}, {card.resize}"),
-        ("known from", card.source),
-    ]
-    facts += [("note", warning) for warning in card.warnings]
-    shown = ((name, _without_folders(text, subject)) for name, text in facts if text)
-    return "<dl>" + "".join(f"<dt>{_text(name)}</dt><dd>{_text(text)}</dd>" for name, text in shown) + "</dl>"
-
-
-def _value(value: Value) -> str:
-    sizes = " x ".join("?" if side is None else str(side) for side in value.shape or ()) or "?"
-    return f"{value.name}: {value.dtype} {sizes}"
-
-
-def _without_folders(text: str, subject: Subject) -> str:
-    """The text without the folders of the machine: pages are passed on."""
-    files = [subject.model.path, subject.focused[0], Path.cwd() / "_", Path.home() / "_"]
-    folders = {str(path.resolve().parent) for path in files if path is not None}
-    folders |= {str(path.parent) for path in files if path is not None and path.is_absolute()}
-    for folder in sorted(folders, key=len, reverse=True):
-        if len(folder) > 1:
-            text = text.replace(f"{folder}{os.sep}", "")
-    return text
+def _facts(about: About) -> str:
+    return "<dl>" + "".join(f"<dt>{_text(name)}</dt><dd>{_text(text)}</dd>" for name, text in about.facts) + "</dl>"
 
 
 def _section(name: str, section: Section) -> str:

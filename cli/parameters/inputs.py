@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ...engine.errors import ImageError
-from ..sources.registry import Images, files_of, open_images
+from ..sources.registry import Images, files_of, images_of_block, open_images, part_of_images
+from ..sources.share import WHOLE, Share, stem_of
 from ..sources.source import Selection
 from ..terminal.echo import echo_json, echo_path, say
 from ..terminal.words import as_options
@@ -104,9 +105,29 @@ def find_images(
     return files_of(_named(names, model, quiet), selection or Selection())
 
 
-def take_images(names: Sequence[str], model: str, quiet: bool, selection: Selection) -> Images:
-    """The same for commands that take streams as well: videos, cameras, stdin. Raises ImageError."""
-    return open_images(_named(names, model, quiet), selection, lambda text: warn(text, quiet)).begin()
+def take_images(
+    names: Sequence[str],
+    model: str,
+    quiet: bool,
+    selection: Selection,
+    share: Share = WHOLE,
+    wanted: Callable[[Path], str] = stem_of,
+    group: int = 1,
+) -> Images:
+    """The same for commands that take streams as well: videos, cameras, stdin; those of a part: see `part_of_images`.
+
+    Raises ImageError, MethodError.
+    """
+    if share.block is not None:
+        return images_of_block(share.block, share, selection, lambda text: warn(text, quiet))
+    images = open_images(_named(names, model, quiet), selection, lambda text: warn(text, quiet)).begin()
+    return part_of_images(images, share, wanted, group)
+
+
+def refuse_part(share: Share) -> None:
+    """Raises ImageError where a part is asked for of what is no image."""
+    if not share.whole:
+        raise ImageError("--shard is about images, and arrays are given: leave it out")
 
 
 def refuse_crop(selection: Selection) -> None:

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
-from ...engine.errors import MethodError
-from ..terminal.help import OUTPUT
+from ..sources.share import bounds
+from ..terminal.help import SCALE
 from .options import option
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -19,7 +19,7 @@ T = TypeVar("T")
 def shard(f: F) -> F:
     """--shard I/N, as (I, N); (1, 1) where nothing is given."""
     text = "Make the I-th of N parts; `onnxray merge` joins them."
-    return option("--shard", metavar="I/N", callback=shard_of, section=OUTPUT, help=text)(f)
+    return option("--shard", metavar="I/N", callback=shard_of, section=SCALE, help=text)(f)
 
 
 def shard_of(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, int]:
@@ -34,13 +34,5 @@ def shard_of(context: click.Context, parameter: click.Parameter, text: str | Non
 
 def part_of(items: Sequence[T], shard: tuple[int, int], group: int = 1) -> list[T]:
     """The I-th of N parts of `items`, about equal, cut between groups. Raises MethodError where the part is empty."""
-    number, parts = shard
-    groups = -(-len(items) // group)
-    start, stop = ((groups * n // parts) * group for n in (number - 1, number))
-    if start == stop and items:
-        kind = f"groups of {group}" if group > 1 else "images"
-        raise MethodError(
-            f"part {number} of {parts} has no images: there are {groups} {kind} to share, so ask for {groups} parts at "
-            "most"
-        )
+    start, stop = bounds(len(items), *shard, group)
     return list(items[start:stop])

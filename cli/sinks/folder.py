@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from ...engine.atomic import atomic, leftover
 from ..files.manifest import plain
+from ..files.names import slug
 from ..files.rle import from_rle
-from ..files.run import slug
 from .sink import Record
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from ...engine.errors import OutputError
 from ..files.manifest import plain
-from ..files.run import slug
+from ..files.names import slug
 from .sink import Record
 from .spool import Away, Refused, Sender, Spool, say
 

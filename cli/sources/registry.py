@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...engine.errors import ImageError
 from . import camera, listed, network, paths, standard_input, table, video
+from .share import WHOLE, Block, Share, bounds, names_of, stem_of
 from .source import Frame, Say, Selection, Source
 
 # The first that takes a text is asked; `paths` takes everything.
@@ -28,7 +29,8 @@ class Images:
     """The images of a run, in order: files, which are known beforehand, and frames of streams.
 
     paths: the files, each once, where there is nothing else; empty where there is a stream. It may be gone through
-    several times where there are files only.
+    several times where there are files only. Of a part of a run: `start`, the place of its first image among all;
+    `total`, how many there are in all; `names`, of their files in the whole run; `share`, which part it is.
     """
 
     paths: tuple[Path, ...]
@@ -36,6 +38,10 @@ class Images:
     selection: Selection
     say: Say
     begun: Iterator[Path | Frame] | None = None
+    start: int = 0
+    total: int = 0
+    names: tuple[str, ...] = ()
+    share: Share = WHOLE
 
     @property
     def streams(self) -> bool:
@@ -93,7 +99,27 @@ def open_images(names: Sequence[str], selection: Selection, say: Say) -> Images:
     if selection.duration is not None:
         raise ImageError("--duration is about videos and cameras, and only files are given: take --limit")
     files = files[:: selection.every][: selection.limit]
-    return Images(files, files, selection, say)
+    return Images(files, files, selection, say, total=len(files))
+
+
+def part_of_images(images: Images, share: Share, wanted: Callable[[Path], str] = stem_of, group: int = 1) -> Images:
+    """The images of a part, cut between groups. wanted: what an image's files are called, where that is free.
+
+    Raises ImageError for a stream, MethodError for a part without images.
+    """
+    images = replace(images, share=share)
+    if share.whole:
+        return images
+    if images.streams:
+        raise ImageError("a stream of images cannot be cut into parts: give files")
+    start, stop = bounds(len(images.paths), share.number, share.parts, group)
+    mine, names = images.paths[start:stop], tuple(names_of(images.paths, wanted)[start:stop])
+    return replace(images, paths=mine, items=mine, start=start, names=names)
+
+
+def images_of_block(block: Block, share: Share, selection: Selection, say: Say) -> Images:
+    """The images of a block."""
+    return Images(block.paths, block.paths, selection, say, None, block.start, block.total, block.names, share)
 
 
 def files_of(names: Sequence[str], selection: Selection) -> list[Path]:

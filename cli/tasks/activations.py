@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,7 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..figures.parts import Tile, Tiles
 from ..parameters.inputs import card_of, open_model, take_images, warn
+from ..sources.share import WHOLE, Share
 from ..sources.source import ALL, Selection
+from .activation_statistics import conclude, layer_statistics, silent_in_all, write_csv
 from .over_images import Outcome, Pixels, over_images, side_by_side
 from .subject import LayerValues, Values
 
@@ -51,6 +51,8 @@ class ActivationsOptions:
     output: Output
     common: Common
     selection: Selection = ALL
+    stats: bool = False
+    share: Share = WHOLE
 
     @property
     def walk(self) -> bool:
@@ -69,7 +71,7 @@ def activations(options: ActivationsOptions) -> Run:
 
     common = options.common
     model = open_model(options.model, common.card)
-    images = take_images(options.images, options.model, common.quiet, options.selection)
+    images = take_images(options.images, options.model, common.quiet, options.selection, options.share)
     if options.feeds or not all(is_photo_file(path, model) for path in images.paths):
         chosen = model.layers if options.walk else choose(model, options.layers, False, common.quiet)
         return activations_arrays(options, model, chosen, images.paths)
@@ -83,6 +85,8 @@ def activations(options: ActivationsOptions) -> Run:
         "most": options.most,
         "range": options.range,
         **options.selection.to_mapping(),
+        **({"stats": True} if options.stats else {}),
+        **options.share.to_mapping(),
         **common.runtime,
     }
     with (
@@ -92,9 +96,7 @@ def activations(options: ActivationsOptions) -> Run:
         workers, runtime = side_by_side(images, common.runtime)
         work = ImageActivations(LayerValues(model, card, runtime), layers, options, run)
         over_images(run, bar, images, work.one, fits=_fits, workers=workers, card=card)
-        entries = run.entries
-        run.manifest["silent_in_all_images"] = silent_in_all(entries)
-        run.manifest["files"] = [run.text("statistics.csv", write_csv(entries))]
+        conclude(run, options.stats)
     return run
 
 
@@ -128,12 +130,25 @@ class ImageActivations:
         pixels = self.options.selection.part(pixels)
         photo, tensor = self.work.prepare(path.name, pixels)
         results: dict[str, Any] = {"size": list(pixels.shape[:2]), "geometry": photo.geometry.to_mapping()}
+        if self.options.stats:
+            return results | self._statistics(tensor), []
         results["layers"] = list(self._layers(photo, tensor, folder))
         files = [name for layer in results["layers"] for name in layer["files"]]
         if self.options.walk:
             strip, results["walk"] = whole_walk(self.work, photo, tensor, self.options.blocks)
             files.append(self.run.picture(self.run.name("walk.png", folder), strip))
         return results, files
+
+    def _statistics(self, tensor: NDArray[Any]) -> dict[str, Any]:
+        """Of the layers asked for, and of those of the walk."""
+        from ..figures.layer_view import block_layers, walk_layers
+
+        found: dict[str, Any] = {"layers": list(layer_statistics(self.work, tensor, self.layers))}
+        if self.options.walk:
+            model = self.work.model
+            layers = block_layers(model) if self.options.blocks else walk_layers(model)
+            found["walk"] = list(layer_statistics(self.work, tensor, layers))
+        return found
 
     def _layers(self, photo: Photo, tensor: NDArray[Any], folder: str) -> Iterator[dict[str, Any]]:
         """Write the files of each layer; its entry of the manifest."""
@@ -166,7 +181,7 @@ def one_layer(
     """
     from ..figures import layers as layer_figures
     from ..figures import pooling
-    from ..figures.layer_view import around_activation, statistics_of, view_of
+    from ..figures.layer_view import around_activation, silent_channels, statistics_of, view_of
 
     view = view_of(work.model, layer, values[layer.output])
     results: dict[str, Any] = {
@@ -176,7 +191,7 @@ def one_layer(
         "shape": list(values[layer.output].shape),
         "kind": view.kind,
         "statistics": asdict(statistics_of(view)),
-        "silent": _silent(view),
+        "silent": silent_channels(view),
     }
     if view.kind == "maps":
         pictures = _draw_maps(view, photo, every, most, results, each)
@@ -335,38 +350,7 @@ def _last_maps(photo: Photo, layer: Layer, found: LayerPictures) -> Iterator[Par
             yield Picture(name, found.pictures[kind], f"Layer {layer.name}: {alt}", on_page=kind != "channels")
 
 
-def _silent(view: View) -> list[int]:
-    """Numbers of the channels that answer 0 everywhere."""
-    import numpy as np
-
-    return [int(i) for i in np.flatnonzero(~np.any(view.items != 0, axis=1))]
-
-
 def _fits(entry: dict[str, Any]) -> None:
     """Raises KeyError, TypeError or ValueError for an entry of an earlier run that is not of this command's form."""
     silent_in_all([entry])
     write_csv([entry])
-
-
-def silent_in_all(entries: Sequence[dict[str, Any]]) -> dict[str, list[int]]:
-    """Layer -> the channels that are silent in every image."""
-    found: dict[str, set[int]] = {}
-    for entry in entries:
-        for layer in entry.get("layers", ()):
-            silent = set(layer["silent"])
-            found[layer["name"]] = found[layer["name"]] & silent if layer["name"] in found else silent
-    return {name: sorted(numbers) for name, numbers in found.items()}
-
-
-_STATISTICS = ("min", "max", "mean", "std", "zeros", "items", "silent")
-
-
-def write_csv(entries: Sequence[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["image", "layer", "op", *_STATISTICS])
-    for entry in entries:
-        for layer in (*entry.get("layers", ()), *entry.get("walk", ())):
-            numbers = [layer["statistics"][name] for name in _STATISTICS]
-            table.writerow([entry["path"], layer["name"], layer["op"], *numbers])
-    return text.getvalue()

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..parameters.inputs import card_or_none, refuse_crop
+from ...engine.errors import ImageError
+from ..parameters.inputs import card_or_none, refuse_crop, refuse_part
 from .over_images import Outcome, over_images
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ def activations_arrays(
     from ..terminal.progress import Progress
 
     refuse_crop(options.selection)
+    refuse_part(options.share)
+    if options.stats:
+        raise ImageError("--stats is about images, and arrays are given: leave it out")
     more = fed(options.feeds, model)
     card = card_or_none(model, options.common.quiet)
     about = {

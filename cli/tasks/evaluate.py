@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..parameters.inputs import card_of, open_model, take_images
 from ..parameters.judging import chosen_metrics
 from ..parameters.methods import ALL, chosen_methods, plain_options
+from ..sources.share import WHOLE, Share
 from ..sources.source import ALL as EVERYTHING
 from ..sources.source import Selection
 from .over_images import Outcome, Pixels, over_images
 
 if TYPE_CHECKING:
     from ...engine.attribution.explanation import Explanation
-    from ...engine.evaluate.results import Evaluation, Judged
+    from ...engine.evaluate.registry import Metric
+    from ...engine.evaluate.results import Evaluation
     from ...engine.evaluation import Judge
     from ...engine.graph.model import Model
     from ...engine.preprocess.card import Card
@@ -25,10 +28,15 @@ if TYPE_CHECKING:
     from ..files.output import Output
     from ..files.run import Run
     from ..parameters.options import Common
-    from .subject import Subject
+    from .about import About
+
+    # Makes the page of a title, a lead, what it is about, and the sections.
+    Document: TypeAlias = Callable[[str, str, About, Sequence[Section]], str]
 
 # The sides of the pictures of the page, and how many of the best and the worst images it shows of each method.
 _SIDE, _SHOWN = 200, 3
+# In the folder of a part: what the page of the whole says of the model.
+FACTS = "facts.json"
 
 
 @dataclass(frozen=True)
@@ -48,12 +56,13 @@ class EvaluateOptions:
     common: Common
     selection: Selection = EVERYTHING
     metric_settings: Sequence[str] = ()
+    share: Share = WHOLE
 
 
-def evaluate(options: EvaluateOptions, document: Callable[[str, str, Subject, Sequence[Section]], str]) -> Run:
+def evaluate(options: EvaluateOptions, document: Document) -> Run:
     """Judge every image, write the tables, then draw; the run, at its end.
 
-    document: makes the page of a title, a lead, the subject and the sections. Raises UnknownName (method, metric),
+    document: makes the page of a title, a lead, what it is about and the sections. Raises UnknownName (method, metric),
     MethodError, TargetError, ImageError (no image, no masks), OutputError.
     """
     from ...engine.evaluation import Judge
@@ -68,7 +77,7 @@ def evaluate(options: EvaluateOptions, document: Callable[[str, str, Subject, Se
     masks = None if options.masks is None else open_masks(options.masks)
     metrics = chosen_metrics(options.metrics, masks is not None, options.metric_settings)
     methods, every = chosen_methods(options.methods or (ALL,), options.settings)
-    images = take_images(options.images, options.model, common.quiet, options.selection)
+    images = take_images(options.images, options.model, common.quiet, options.selection, options.share)
     runtime = RunOptions(**common.runtime, batch=options.batch)
     judge = Judge(model, methods, metrics, options.target, runtime, options.seed, every)
     decisive = {
@@ -79,6 +88,7 @@ def evaluate(options: EvaluateOptions, document: Callable[[str, str, Subject, Se
         "seed": options.seed,
         "batch": options.batch,
         **options.selection.to_mapping(),
+        **options.share.to_mapping(),
         **common.runtime,
     }
     about = {"model": describe(model), "card": describe_card(card)}
@@ -88,20 +98,32 @@ def evaluate(options: EvaluateOptions, document: Callable[[str, str, Subject, Se
     ):
         work = _Work(judge, run, card, masks)
         over_images(run, bar, images, work.one, work.news, _fits, card=card)
-        found = work.result()
-        if found is not None:
-            _write(run, found)
-            lead = f"{found.advice} {_given(options, masks, found)}"
-            subject = work.subject(model, common.runtime)
-            title = f"Methods judged on {model.path.name if model.path else 'the model'}"
-            page = document(title, lead, subject, sections(found, run))
-            run.manifest["files"].append(run.text("index.html", page))
+        about_model = work.about(model, common.runtime)
+        if about_model is not None:
+            conclude(run, metrics, about_model, document)
+            if not options.share.whole:
+                run.manifest["files"].append(run.text(FACTS, json.dumps(about_model.to_mapping()) + "\n"))
     return run
 
 
-def _given(options: EvaluateOptions, masks: Masks | None, found: Evaluation) -> str:
-    where = "without masks" if masks is None else f"with masks of {masks.where.name}"
-    return f"{len(found.images)} images, {where}; explained: {options.target}."
+def conclude(run: Run, metrics: Sequence[Metric], about: About, document: Document) -> None:
+    """What is written of all images together: tables, curves, the page."""
+    from ...engine.evaluate.results import Evaluation, Judged
+
+    done = [entry for entry in run.entries if entry["status"] == "done"]
+    judged = tuple(Judged.from_mapping(entry["path"], entry["evaluation"]) for entry in done)
+    found = Evaluation(tuple(run.manifest["options"]["methods"]), tuple(metrics), judged)
+    _write(run, found)
+    model = run.manifest["model"]["path"]
+    title = f"Methods judged on {'the model' if model is None else Path(model).name}"
+    page = document(title, f"{found.advice} {_given(run, found)}", about, sections(found, run))
+    run.manifest["files"].append(run.text("index.html", page))
+
+
+def _given(run: Run, found: Evaluation) -> str:
+    options = run.manifest["options"]
+    where = "without masks" if options["masks"] is None else f"with masks of {Path(options['masks']).name}"
+    return f"{len(found.images)} images, {where}; explained: {options['target']}."
 
 
 def as_text(run: Run) -> str:
@@ -118,13 +140,12 @@ def _fits(entry: dict[str, Any]) -> None:
 
 @dataclass
 class _Work:
-    """One image in, its values out. first: an image to say what the page is about."""
+    """One image in, its values out."""
 
     judge: Judge
     run: Run
     card: Card
     masks: Masks | None
-    first: tuple[Path, Pixels] | None = None
     _news: dict[Path, list[str]] = field(default_factory=dict)
 
     def one(self, path: Path, pixels: Pixels, folder: str) -> Outcome:
@@ -138,8 +159,6 @@ class _Work:
             name = self.run.name(f"{e.method}.png", folder)
             files.append(self.run.picture(name, figure.picture(e.overlay(), _SIDE)))
 
-        if self.first is None:
-            self.first = path, pixels
         notes: list[str] = []
         objects = self._objects(path, pixels, notes)
         label = None if objects is None else self._label(objects)
@@ -167,23 +186,17 @@ class _Work:
         """What is to be said after an image."""
         yield from self._news.pop(path, ())
 
-    def result(self) -> Evaluation | None:
-        """Of all images that are done; None where none is."""
-        from ...engine.evaluate.results import Judged
-
-        done = [entry for entry in self.run.entries if entry["status"] == "done"]
-        judged: list[Judged] = [Judged.from_mapping(entry["path"], entry["evaluation"]) for entry in done]
-        return self.judge.result(judged) if judged else None
-
-    def subject(self, model: Model, runtime: Any) -> Subject:
-        """What the page is about."""
+    def about(self, model: Model, runtime: Any) -> About | None:
+        """What the page is about; None where no image is done."""
         from ..files.photos import read_photo
+        from .about import about_of
         from .subject import LayerValues, OnePhoto, Subject
 
-        if self.first is None:
-            path = Path(next(entry["path"] for entry in self.run.entries if entry["status"] == "done"))
-            self.first = path, read_photo(path, self.card)
-        return Subject(model, self.card, OnePhoto(*self.first), self.first, LayerValues(model, self.card, runtime))
+        path = next((Path(entry["path"]) for entry in self.run.entries if entry["status"] == "done"), None)
+        if path is None:
+            return None
+        first = path, read_photo(path, self.card)
+        return about_of(Subject(model, self.card, OnePhoto(*first), first, LayerValues(model, self.card, runtime)))
 
 
 def _write(run: Run, found: Evaluation) -> None:

@@ -16,6 +16,7 @@ from ..parameters.inputs import card_of, open_model, take_images
 from ..parameters.line import NO_INSPECTION, Inspection
 from ..parameters.methods import BOXES, DEFAULT, chosen_methods
 from ..parameters.texts import NO_TEXTS, TextOptions
+from ..sources.share import WHOLE, Share
 from ..sources.source import ALL, Selection
 from ..terminal.words import as_options
 from . import compared
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from ..files.output import Output
     from ..files.run import Run
     from ..parameters.options import Common
+    from ..sources.registry import Images
     from .trust import Examine
 
 
@@ -77,6 +79,7 @@ class ExplainOptions:
     trust: bool = False
     against: str | None = None
     texts: TextOptions = NO_TEXTS
+    share: Share = WHOLE
 
 
 def explain(options: ExplainOptions) -> Run:
@@ -92,14 +95,16 @@ def explain(options: ExplainOptions) -> Run:
     model = open_model(options.model, common.card)
     usual = BOXES if not options.methods and of_boxes(model, options.targets) else DEFAULT
     methods, every = chosen_methods(options.methods or (usual,), options.settings)
-    images = take_images(options.images, options.model, common.quiet, options.selection)
+    images = take_images(options.images, options.model, common.quiet, options.selection, options.share)
     card = card_of(model, common.quiet)
     fed_too = fed(options.feeds, model)
-    samples = None if images.streams else len(images)
+    samples = None if images.streams else images.total
     targets = [target_of(text, model, card, samples) for text in options.targets]
     check_options(model, options, methods)
     if options.range == SHARED and images.streams:
         raise ImageError("--range shared looks at every image twice, and a stream is seen once: give --range LOW,HIGH")
+    if options.range == SHARED and not options.share.whole:
+        raise ImageError("--range shared looks at all images, --shard at some: give --range LOW,HIGH")
     if options.range == SHARED and options.inspection.when is not None:
         raise ImageError("--range shared looks at all images, --when at some: give --range LOW,HIGH")
     decisive, about = decisive_of(options, methods, targets), about_of(options, model, card)
@@ -125,7 +130,7 @@ def explain(options: ExplainOptions) -> Run:
             run,
             part,
             fed_too,
-            images.paths,
+            images,
             runtime,
             judge,
             measures,
@@ -137,9 +142,14 @@ def explain(options: ExplainOptions) -> Run:
         over_images(run, bar, images, work.one, work.news, fits, workers=workers, card=card)
         if not images.streams and (said := work.ranges.differ()):
             bar.say(said)
-        if left_out := left_out_of_all(run.entries):
-            run.manifest["left_out"] = left_out
+        conclude(run)
     return run
+
+
+def conclude(run: Run) -> None:
+    """What the manifest says of all images together."""
+    if left_out := left_out_of_all(run.entries):
+        run.manifest["left_out"] = left_out
 
 
 def of_boxes(model: Model, targets: Sequence[str]) -> bool:
@@ -192,8 +202,8 @@ class Explainer:
     """One image in, its explanations out.
 
     every: whether `all` is asked for. progress: called with the share of an image that is done, 0 to 1, and the method
-    that runs. fed: further inputs, the same for every image. paths: all images, in the order of targets that are one
-    for each of them. runtime: the options of sessions, where they are not those of the command.
+    that runs. fed: further inputs, the same for every image. images: those of the run, in the order of targets that are
+    one for each of them. runtime: the options of sessions, where they are not those of the command.
     """
 
     model: Model
@@ -205,7 +215,7 @@ class Explainer:
     run: Run
     progress: Callable[[float, str], None] | None = None
     fed: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    paths: Sequence[Path] = ()
+    images: Images | None = None
     runtime: Mapping[str, Any] | None = None
     judge: Judge | None = None
     measures: Measures | None = None
@@ -214,7 +224,8 @@ class Explainer:
     def __post_init__(self) -> None:
         self.ranges = Ranges(self.options.range)
         self._said: set[str] = set()
-        self._places: dict[Path | None, int] = {path: number for number, path in enumerate(self.paths)}
+        known = () if self.images is None else enumerate(self.images.paths, self.images.start)
+        self._places: dict[Path | None, int] = {path: number for number, path in known}
         self._news: list[str] = []
         self._lock = threading.Lock()  # images are explained in several threads
         self._reports: dict[Path, tuple[list[tuple[str, str]], list[str]]] = {}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..parameters.inputs import card_or_none, find_images, open_model, refuse_crop
+from ..parameters.inputs import card_or_none, find_images, open_model, refuse_crop, refuse_part
 from ..parameters.methods import DEFAULT, chosen_methods
 from ..terminal.words import as_options
 from .explain import check_options, target_of
@@ -151,6 +151,7 @@ def explain_arrays(options: ExplainOptions) -> Run:
     card = card_or_none(model, common.quiet)
     paths = find_images(options.images, options.model, common.quiet, options.selection)
     refuse_crop(options.selection)
+    refuse_part(options.share)
     targets = [target_of(text, model, card) for text in options.targets]
     check_options(model, options, methods)
     given = fed(options.feeds, model)

@@ -77,6 +77,7 @@ def decisive_of(options: ExplainOptions, methods: Sequence[Method], targets: Seq
         **options.inspection.to_mapping(),
         **({"trust": True} if options.trust else {}),
         **({"against": options.against} if options.against else {}),
+        **options.share.to_mapping(),
         **options.common.runtime,
     }
 

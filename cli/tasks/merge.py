@@ -1,4 +1,4 @@
-"""`onnxray merge`: results of `top` or `health` over parts of a data set, merged."""
+"""`onnxray merge`: results over parts of a data set, merged."""
 
 from __future__ import annotations
 
@@ -6,10 +6,33 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ..files.output import Output
 from .health import NUMBERS, SIMILARITY, TEXT, write_readable
+from .joined import in_order, is_part, join, part_in
+from .merge_sites import are_sites, merge_sites
 from .top import RESULT
+
+if TYPE_CHECKING:
+    from .evaluate import Document
+    from .microscope import Pages
+
+
+def merge_any(parts: Sequence[Path], out: Path, force: bool, document: Document, write_pages: Pages) -> dict[str, Any]:
+    """Merge parts of whatever command into the folder `out`; the manifest.
+
+    document, write_pages: make the pages of an evaluation and of a site. Raises OutputError, MethodError.
+    """
+    from ...engine.errors import OutputError
+
+    if are_sites(parts):
+        return merge_sites(parts, out, force, write_pages)
+    if not any(map(is_part, parts)):
+        return merge(parts, out, force)
+    if out.resolve() in {part.resolve() for part in parts}:
+        raise OutputError(f"{str(out)!r} is one of the parts: give another folder with --out")
+    return join(in_order([part_in(part) for part in parts]), Output(out, force), document).document()
 
 
 def merge(parts: Sequence[Path], out: Path, force: bool) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..parameters.inputs import BUILTIN, SAMPLES, card_or_none, find_labelled_images, open_model
+from ..sources.share import Share
 from .site.folder import (
     FACTS,
     FORMAT,
@@ -68,7 +69,7 @@ class MicroscopeOptions:
     model: a path, a name, or a Model. units: a text such as "0-15". coarse: make coarse pictures of all units first.
     time: seconds for pictures, None for no limit. shard: (I, N), counted from 1. live: folder of onnxruntime-web, for a
     live page. examples: a result of `top`, in place of looking at `images`. name: of the model, on the pages; by
-    default that of its file.
+    default that of its file. max_failures: of more images that cannot be read the run ends.
     """
 
     model: Any
@@ -87,6 +88,7 @@ class MicroscopeOptions:
     live: Path | None = None
     examples: Path | None = None
     name: str = field(default="")
+    max_failures: int | None = None
 
 
 def microscope(options: MicroscopeOptions, write_pages: Pages, prepare_live: Live | None = None) -> Run:
@@ -242,6 +244,9 @@ class _Work:
             if self._given is None:
                 survey.run(model, layers, runtime, bar.step, self.late)
             self._looked_at = survey.at
+            if survey.failures:
+                last = list(survey.failures.values())[-1]
+                Share(max_failures=self.options.max_failures).check(len(survey.failures), last)
             if survey.top is not None:
                 known = self._write_survey(survey, model, layers, runtime)
                 if known is None:

@@ -20,6 +20,7 @@ from ...engine.errors import (
 )
 from ...engine.pipeline.flow import Flow, Sizes, Stages
 from ..sources.registry import Images
+from ..sources.share import WHOLE, Share
 from ..sources.source import Frame
 from ..terminal.words import as_options
 
@@ -99,10 +100,13 @@ def over_images(
         results, files = outcome
         return done(image.path, image.sha256, files, **results)
 
-    for path in images.paths if isinstance(images, Images) else images:
-        named(path, True)
+    if isinstance(images, Images) and images.names:
+        folders.update(zip(images.paths, images.names, strict=True))
+    else:
+        for path in images.paths if isinstance(images, Images) else images:
+            named(path, True)
     loop = _Loop(run, bar, fits, read, workers, named=named, alone=alone, entry_of=entry_of, card=card)
-    for _ in _noted(run, bar, loop.entries(images)):
+    for _ in _noted(run, bar, loop.entries(images), _share_of(images)):
         pass
 
 
@@ -127,15 +131,24 @@ def over_batches(
     not about images and that the first three share, or all there are, is taken for one of the model and raised. So are
     OutputError and RuntimeUnavailable at once.
     """
-    yield from _noted(run, bar, _Loop(run, bar, fits, read, several=several, size=size, card=card).entries(images))
+    loop = _Loop(run, bar, fits, read, several=several, size=size, card=card)
+    yield from _noted(run, bar, loop.entries(images), _share_of(images))
 
 
-def _noted(run: Run | None, bar: Progress, entries: Iterator[Entry]) -> Iterator[Entry]:
-    """The entries, written into the manifest and counted."""
+def _share_of(images: Images | Sequence[Path]) -> Share:
+    return images.share if isinstance(images, Images) else WHOLE
+
+
+def _noted(run: Run | None, bar: Progress, entries: Iterator[Entry], share: Share) -> Iterator[Entry]:
+    """The entries, written into the manifest and counted. Raises ImageError where too many failed."""
+    failures = 0
     for entry in entries:
         if run:
             run.add(entry)
         bar.step(Path(entry["path"]).name)
+        if entry["status"] == "failed":
+            failures += 1
+            share.check(failures, entry["error"])
         yield entry
 
 
@@ -198,12 +211,18 @@ class _Loop:
         stages = Stages(self._worked, self._read)
         waiting: list[ReadImage] = []
         streams = isinstance(images, Images) and images.streams
+        block = images.share.block if isinstance(images, Images) else None
+        self.any_done = block is not None and block.lenient
         with Flow[_Finished](stages, Sizes(self.workers, queue=2)) as flow:
             try:
-                for found in flow.map(self._items(images), ahead=streams):
+                for seen, found in enumerate(flow.map(self._items(images), ahead=streams), 1):
                     # A batch that waits is not counted: the image that fills it must find room.
                     self.room.leave(found.path)
                     yield from self._entries_of(found, waiting)
+                    # By place: which images run together depends neither on those that fail nor on how a run is cut.
+                    if seen % self.size() == 0:
+                        yield from self._together(waiting)
+                        waiting.clear()
             finally:
                 self.room.close()
         yield from self._together(waiting)
@@ -229,9 +248,6 @@ class _Loop:
             yield self.entry_of(found.image, found.outcome)
         elif found.image is not None:
             waiting.append(found.image)
-        if waiting and len(waiting) >= self.size():
-            yield from self._together(waiting)
-            waiting.clear()
 
     # --- in threads ---
 
@@ -351,7 +367,8 @@ def side_by_side(images: Images | Sequence[Path], runtime: Mapping[str, Any]) ->
     from ...engine.runtime.providers import resolve_providers
     from ...kernels.threads import available
 
-    few = len(images) == 1 or available() < _AT_ONCE
+    count = images.total if isinstance(images, Images) and images.total else len(images)
+    few = count == 1 or available() < _AT_ONCE
     if few or runtime.get("threads") or resolve_providers(runtime.get("providers")) != ("CPUExecutionProvider",):
         return 1, dict(runtime)
     return _AT_ONCE, {**runtime, "threads": available() // _AT_ONCE}

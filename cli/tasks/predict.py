@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...engine.errors import ImageError
 from ..parameters.inputs import card_of, fixed_batch, open_model, take_images
+from ..sources.share import WHOLE, Share
 from ..sources.source import ALL, Selection
 from ..terminal.echo import one_line
 from ..terminal.words import as_options
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from ...engine.preprocess.card import Card
     from ..figures.parts import Section
     from ..files.output import Output
+    from ..files.run import Run
     from ..parameters.options import Common
     from ..terminal.progress import Progress
     from .predict_boxes import BoxPrediction
@@ -50,6 +52,7 @@ class PredictOptions:
     selection: Selection = ALL
     when: str | None = None
     memory: Path | None = None
+    share: Share = WHOLE
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,8 @@ def predict(options: PredictOptions) -> Predictions:
     common = options.common
     model = open_model(options.model, common.card)
     answer = answer_of(model)
-    images = take_images(options.images, options.model, common.quiet, options.selection)
+    given = options.images, options.model, common.quiet, options.selection, options.share
+    images = take_images(*given, boxes.picture_name, options.batch)
     of_arrays = bool(options.feeds) or any(map(is_array_file, images.paths))
     card = None if of_arrays else card_of(model, common.quiet)
     finds_boxes = card is not None and answers_with_boxes(model)
@@ -90,7 +94,7 @@ def predict(options: PredictOptions) -> Predictions:
     about["answer"] = {"output": answer.output, "kind": answer.kind, "reason": answer.reason}
     decisive = {"top": options.top, "batch": options.batch, **common.runtime}
     decisive |= {"with": sorted(options.feeds)} if options.feeds else {}
-    decisive |= options.selection.to_mapping()
+    decisive |= {**options.selection.to_mapping(), **options.share.to_mapping()}
     decisive |= {"when": options.when} if options.when is not None else {}
     decisive |= {"memory": str(options.memory)} if options.memory is not None else {}
     judge = _judge(options, model, card, finds_boxes)
@@ -101,13 +105,18 @@ def predict(options: PredictOptions) -> Predictions:
         else:
             work: BatchPrediction | BoxPrediction = BatchPrediction(model, card, answer, options, bar, judge)
             if table is not None:
-                work = BoxPrediction(model, card, table, options, run)
+                work = BoxPrediction(model, card, table, options, run, images)
             found = over_batches(run, bar, images, work.several, work.size, _fits, card=card)
             by_path = {entry["path"]: entry for entry in found}
             entries = [by_path[str(path)] for path in images.paths] if images.paths else list(by_path.values())
         if run is not None:
-            run.manifest["files"] = [run.text("predictions.csv", write_csv(entries))]
+            conclude(run, entries)
     return Predictions(about, entries)
+
+
+def conclude(run: Run, entries: Sequence[Entry]) -> None:
+    """What is written of all images together."""
+    run.manifest["files"] = [run.text("predictions.csv", write_csv(entries))]
 
 
 @dataclass

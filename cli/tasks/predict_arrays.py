@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..parameters.inputs import card_or_none, refuse_crop
+from ..parameters.inputs import card_or_none, refuse_crop, refuse_part
 from .guesses import plain_guess
 from .over_images import Entry, ReadImage, over_batches
 
@@ -29,6 +29,7 @@ def predict_arrays(
     from ..files.run import done
 
     refuse_crop(options.selection)
+    refuse_part(options.share)
     more, labels = fed(options.feeds, model), read_labels_of(model)
     card = card_or_none(model, options.common.quiet)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..figures.box_shapes import LEAST
 from ..files.rle import to_rle
+from ..sources.share import names_of
 from ..terminal.echo import one_line
 from .over_images import Entry, ReadImage
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from ...engine.graph.model import Model
     from ...engine.preprocess.card import Card
     from ..files.run import Run
+    from ..sources.registry import Images
     from .predict import PredictOptions
 
 COLUMNS = ("image", "rank", "class", "label", "score", "y0", "x0", "y1", "x1", "candidate", "element")
@@ -26,8 +29,13 @@ COLUMNS = ("image", "rank", "class", "label", "score", "y0", "x0", "y1", "x1", "
 class BoxPrediction:
     """Images in, entries of the manifest out; with a run, a picture of each image's boxes."""
 
-    def __init__(self, model: Model, card: Card, table: Table, options: PredictOptions, run: Run | None) -> None:
+    def __init__(
+        self, model: Model, card: Card, table: Table, options: PredictOptions, run: Run | None, images: Images
+    ) -> None:
         self.model, self.card, self.table, self.options, self.run = model, card, table, options, run
+        # Known beforehand: what a picture is called depends neither on images that fail nor on how a run is cut.
+        names = images.names or names_of(images.paths, picture_name)
+        self._names = dict(zip(images.paths, names, strict=True))
 
     def size(self) -> int:
         """How many images run together."""
@@ -52,7 +60,8 @@ class BoxPrediction:
         files = []
         if self.run is not None:
             picture = drawn(shown(image.pixels, self.card), list(found))
-            files = [self.run.picture(self.run.name(f"{image.path.stem}-boxes.png"), picture)]
+            name = self._names.get(image.path) or self.run.name(picture_name(image.path))
+            files = [self.run.picture(name, picture)]
         size: tuple[int, ...] = image.pixels.shape[:2]
         boxes = [
             {**entry, **({} if box.mask is None else {"mask": to_rle(box.mask.pixels), "area": _area(box)})}
@@ -60,6 +69,11 @@ class BoxPrediction:
         ]
         results: dict[str, Any] = {"boxes": boxes, "best": found.best}
         return done(image.path, image.sha256, size=size, files=files, **results)
+
+
+def picture_name(path: Path) -> str:
+    """What the picture of an image's boxes is called."""
+    return f"{path.stem}-boxes.png"
 
 
 def lines(found: Mapping[str, Any]) -> list[str]:

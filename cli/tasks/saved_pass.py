@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from ..sources.share import WHOLE, Share
+
 if TYPE_CHECKING:
     from ...engine.preprocess.card import Card
     from ...engine.survey.pictures import Picture
@@ -56,7 +58,7 @@ class Pass:
     """A pass over `files` (with their classes) in the folder of a run.
 
     card: how they are read. at: how many are done. failures: messages by the place in the list, added by the thread
-    that reads.
+    that reads. share: which part of all images these are.
     """
 
     run: Run
@@ -65,6 +67,7 @@ class Pass:
     card: Card | None
     at: int = 0
     failures: dict[int, str] = field(default_factory=dict)
+    share: Share = WHOLE
 
     @property
     def part(self) -> Path:
@@ -98,7 +101,10 @@ class Pass:
         return {"at": self.at, "names_sha256": names_digest(self.files), "failures": failures}
 
     def pictures(self, start: int) -> Iterator[Picture | None]:
-        """The files from `start` on, decoded; None for one that cannot be read, which is said."""
+        """The files from `start` on, decoded; None for one that cannot be read, which is said.
+
+        Raises ImageError where too many cannot be read.
+        """
         from ...engine.errors import ImageError
         from ...engine.survey.pictures import Picture
         from ..files.photos import read_photo
@@ -110,6 +116,7 @@ class Pass:
             except (ImageError, MemoryError) as error:
                 self.failures[place] = " ".join(str(error).split()) or "there is not enough memory for it"
                 self.bar.say(self.failures[place], error=True)
+                self.share.check(len(self.failures), self.failures[place])
                 yield None
             else:
                 yield Picture(str(path), pixels, label)

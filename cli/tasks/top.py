@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ...engine.caches import Kept
 from ..parameters.inputs import card_of, find_labelled_images, open_model
 from ..parameters.shards import part_of
+from ..sources.share import WHOLE, Share
 from .saved_pass import Pass, Saving, names_digest
 
 if TYPE_CHECKING:
@@ -54,9 +55,9 @@ class TopOptions:
     after: bool
     sample: int
     batch: int | None
-    shard: tuple[int, int]
     output: Output
     common: Common
+    share: Share = WHOLE
 
 
 def top(options: TopOptions) -> Run:
@@ -64,21 +65,15 @@ def top(options: TopOptions) -> Run:
 
     Raises what `onnxray.top` raises; ImageError (no image, or none that can be read), OutputError.
     """
-    from ...engine.errors import MethodError
     from ...engine.inference.batches import RunOptions
     from ...engine.survey.scan import Scan, ScanOptions
-    from ...engine.top import labels_for
     from ..files.run import Run
     from ..terminal.progress import Progress
 
     common = options.common
     model = open_model(options.model, common.card)
     card_of(model, common.quiet)
-    files = find_labelled_images(options.images, options.model, common.quiet)
-    labels = labels_for(model, options.labels, any(label is not None for _, label in files))
-    if labels == "given" and not any(label is not None for _, label in files):
-        raise MethodError("no image lies in a folder of classes: give the folder that holds those, or another option")
-    files = part_of(files, options.shard)
+    files, labels = labelled_files(options, model)
     wanted = ScanOptions(options.k, options.sample, not options.after, labels)  # type: ignore[arg-type]
     runtime = RunOptions(**common.runtime, batch=options.batch)
     layers = list(options.layers) or None
@@ -89,7 +84,7 @@ def top(options: TopOptions) -> Run:
         Progress(len(files), "images", quiet=common.quiet, bar=common.progress) as bar,
         Run(options.output, "top", _decisive(options, labels), about, [path for path, _ in files]) as run,
     ):
-        work = Pass(run, bar, files, scan.card)
+        work = Pass(run, bar, files, scan.card, share=options.share)
         found = _survey(work, scan, lambda start: Scan(model, layers, wanted, runtime, start), options.output.resume)
         found.save(run.folder / RESULT)
         run.manifest["files"] += [f"{RESULT}/top.npz", f"{RESULT}/manifest.json"]
@@ -98,9 +93,29 @@ def top(options: TopOptions) -> Run:
     return run
 
 
+def labelled_files(options: TopOptions, model: Model) -> tuple[list[tuple[Path, str | None]], str]:
+    """The images of the share with their classes, and which labels the selectivity of units is about.
+
+    Raises ImageError, MethodError.
+    """
+    from ...engine.errors import MethodError
+    from ...engine.top import labels_for
+
+    block = options.share.block
+    if block is not None:
+        return list(zip(block.paths, block.labels, strict=True)), options.labels
+    files = find_labelled_images(options.images, options.model, options.common.quiet)
+    labels = labels_for(model, options.labels, any(label is not None for _, label in files))
+    if labels == "given" and not any(label is not None for _, label in files):
+        raise MethodError("no image lies in a folder of classes: give the folder that holds those, or another option")
+    return part_of(files, (options.share.number, options.share.parts)), labels
+
+
 def _decisive(options: TopOptions, labels: str) -> dict[str, Any]:
-    names = ("k", "after", "sample", "batch", "shard")
-    return {**{name: getattr(options, name) for name in names}, "labels": labels, **options.common.runtime}
+    names = ("k", "after", "sample", "batch")
+    shard = options.share.number, options.share.parts
+    given = {name: getattr(options, name) for name in names}
+    return {**given, "shard": shard, "labels": labels, **options.common.runtime}
 
 
 def _about(model: Model, scan: Scan, files: Sequence[tuple[Path, str | None]]) -> dict[str, Any]:

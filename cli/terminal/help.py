@@ -11,9 +11,9 @@ from .echo import echo
 from .language import paragraphs, translated, translated_paragraphs
 
 # Sections of the options, in the order of the help.
-OWN, IMAGES, TEXTS, OUTPUT, RUN = "Options", "Images", "Texts", "Output", "Run"
+OWN, IMAGES, TEXTS, OUTPUT, RUN, SCALE = "Options", "Images", "Texts", "Output", "Run", "Many images"
 CARD = "Model card (found automatically; these override it)"
-SECTIONS = (OWN, IMAGES, TEXTS, OUTPUT, RUN, CARD)
+SECTIONS = (OWN, IMAGES, TEXTS, OUTPUT, RUN, SCALE, CARD)
 
 
 class Option(click.Option):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...files.run import slug
+from ...files.names import slug
 from ...files.sheet import read_record
 from .folder import LayerFiles
 

@@ -39,6 +39,7 @@ TEXTS = {"texts", "pairs", "choices", "unit", "spans", "lines", "column", "pair_
 INSPECTION = {"when", "memory", "part", "mm_per_pixel"}
 # Of `--to`, which another task does.
 SINKS = {"to", "reference", "drift_layer", "drift_window", "alarm", "metrics"}
+SHARE = {"shard", "max_failures", "on", "actors", "cpus", "gpus", "block", "in_parts", "verbose"}
 SHARED = {"provider", "threads", "quiet", "progress", "as_json"}
 
 
@@ -48,7 +49,7 @@ def test_fields_are_parameters(options: type) -> None:
     known = {str(parameter.name) for parameter in COMMANDS[options].params}
     own = {name for name in known if not name.startswith(CARD)} - {"help", "list_methods"}
     objects = {"output": OUTPUT, "common": SHARED, "card": set(), "selection": SELECTION, "inspection": INSPECTION}
-    objects["texts"] = TEXTS
+    objects["texts"], objects["share"] = TEXTS, SHARE
     for name in objects.keys() & fields:
         own -= objects[name]
     assert own - SHARED - SINKS == fields - objects.keys() - SHARED

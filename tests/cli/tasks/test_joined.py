@@ -1,0 +1,138 @@
+"""Parts of a run made with --shard and merged: the bytes of the whole run, whatever the parts and their order."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import Result
+
+from onnxray.cli.files.images import write
+
+Run = Callable[..., Result]
+
+COMMANDS = {
+    "explain": ("-m", "grad-cam,gradient", "--threshold", "0.5"),
+    "explain-targets": ("-m", "all", "-t", "top:2", "--format", "npy"),
+    "predict": ("--batch", "2"),
+    "activations": ("--layer", "features"),
+    "activations-stats": ("--stats", "--all-layers"),
+    "evaluate": ("--methods", "grad-cam,gradient", "--metrics", "sparseness,insertion"),
+}
+PARTS = {name: (3, 5) if name == "explain" else (3,) for name in COMMANDS}
+
+
+@pytest.fixture
+def data(photos: Path) -> Path:
+    """Six files: the three pictures, one that is broken, two of the same name as others."""
+    (photos / "broken.png").write_text("nothing to see")
+    for number, name in enumerate(("ramp", "broken")):
+        pixels = np.random.default_rng(number).integers(0, 256, (24, 24, 3), np.uint8)
+        write(photos / "more" / f"{name}.png", pixels)
+    return photos
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def same(one: Path, other: Path) -> None:
+    a, b = tree(one), tree(other)
+    assert [*a] == [*b]
+    assert [name for name in a if a[name] != b[name]] == []
+
+
+@pytest.mark.parametrize("case", COMMANDS)
+def test_parts_make_the_whole(run: Run, model: Path, data: Path, tmp_path: Path, case: str) -> None:
+    asked = (case.partition("-")[0], model, data, "-r", *COMMANDS[case], "-q")
+    assert run(*asked, "-o", tmp_path / "whole").exit_code == 1  # one image is broken
+    entries = json.loads((tmp_path / "whole" / "manifest.json").read_text())["images"]
+    assert [entry["status"] for entry in entries].count("failed") == 1
+    for of in PARTS[case]:
+        folders = []
+        for number in range(1, of + 1):
+            folders.append(tmp_path / f"{number}-{of}")
+            done = run(*asked, "-o", folders[-1], "--shard", f"{number}/{of}")
+            assert done.exit_code in (0, 1), done.stderr
+        order = np.random.default_rng(of).permutation(of)
+        merged = run("merge", *(folders[i] for i in order), "-o", tmp_path / f"merged-{of}")
+        assert merged.exit_code == 0, merged.stderr
+        same(tmp_path / "whole", tmp_path / f"merged-{of}")
+
+
+def test_a_part_goes_on_where_it_was_cut_off(run: Run, model: Path, data: Path, tmp_path: Path) -> None:
+    asked = ("explain", model, data, "-r", "-q", "--shard", "2/2", "-o")
+    run(*asked, tmp_path / "whole")
+    shutil.copytree(tmp_path / "whole", tmp_path / "part")
+    manifest = json.loads((tmp_path / "part" / "manifest.json").read_text())
+    manifest["images"] = manifest["images"][-1:]
+    (tmp_path / "part" / "manifest.json").write_text(json.dumps(manifest))
+    assert run(*asked, tmp_path / "part", "--resume").exit_code in (0, 1)
+    same(tmp_path / "whole", tmp_path / "part")
+
+
+def test_wrong_parts_are_one_line(run: Run, model: Path, data: Path, tmp_path: Path) -> None:
+    asked = ("predict", model, data, "--batch", "1", "-q")
+    for number in (1, 2, 3):
+        run(*asked, "-o", tmp_path / str(number), "--shard", f"{number}/3")
+    run(*asked, "--top", "2", "-o", tmp_path / "other", "--shard", "3/3")
+    unfinished = tmp_path / "unfinished"
+    shutil.copytree(tmp_path / "3", unfinished)
+    manifest = (unfinished / "manifest.json").read_text()
+    (unfinished / "manifest.json").write_text(manifest.replace('"complete": true', '"complete": false'))
+    one, two, three = (tmp_path / str(number) for number in (1, 2, 3))
+    for parts, words in (
+        ((one, three), "1 of 3 parts are missing: make --shard 2/3 as well"),
+        ((one, two, three, two), "the part 2/3 is given twice"),
+        ((one, two, tmp_path / "other"), "parts of different runs: different options"),
+        ((one, two, unfinished), "is not finished: go on with --resume"),
+        ((one, two, data), "holds no part of a run: make it with --shard"),
+    ):
+        done = run("merge", *parts, "-o", tmp_path / "merged")
+        assert done.exit_code == 1
+        assert words in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+    assert "is one of the parts" in run("merge", one, two, three, "-o", one).stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("explain", "--shard", "1/2", "--range", "shared"), "--range shared looks at all images, --shard at some"),
+        (("predict", "--shard", "1/9", "--batch", "1"), "part 1 of 9 has no images"),
+        (("predict", "--shard", "0/2"), "is no part"),
+        (("explain", "--shard", "1/2", "--to", "-"), "--shard has no meaning with --to"),
+    ],
+)
+def test_bad_input(run: Run, model: Path, data: Path, arguments: tuple[str, ...], words: str) -> None:
+    done = run(arguments[0], model, data, *arguments[1:], "-q")
+    assert done.exit_code in (1, 2)
+    assert words in done.stderr
+
+
+def test_parts_of_arrays_are_refused(run: Run, model: Path, tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("x.npy", "y.npy")]
+    for file in files:
+        np.save(file, np.zeros((1, 3, 16, 16), np.float32))
+    for command in ("predict", "explain", "activations"):
+        done = run(command, model, *files, "--shard", "1/1", "-q", "-o", tmp_path / command)
+        assert done.exit_code == 0, done.stderr
+        done = run(command, model, *files, "--shard", "2/2", "--limit", "2", "-q", "-o", tmp_path / f"{command}-part")
+        assert "--shard is about images" in done.stderr
+
+
+def test_too_many_failures_end_a_run(run: Run, model: Path, data: Path, tmp_path: Path) -> None:
+    (data / "more" / "noise.png").write_text("broken, too")
+    for command in ("predict", "explain", "top"):
+        images = data if command != "top" else (data / "ramp.png", data / "broken.png", data / "more" / "noise.png")
+        given = images if isinstance(images, tuple) else (images, "-r")
+        done = run(command, model, *given, "-q", "-o", tmp_path / command, "--max-failures", "1")
+        assert done.exit_code == 1
+        assert "2 images failed, more than the 1 of --max-failures: " in done.stderr.splitlines()[-1]
+        again = run(command, model, *given, "-q", "-o", tmp_path / f"{command}-2", "--max-failures", "2")
+        assert again.exit_code == (1 if command != "top" else again.exit_code)
+        assert "--max-failures" not in again.stderr
