@@ -15,6 +15,7 @@ from ..graph.model import Model
 from ..inference.batches import ELEMENTS_PULLED, GeneratedRows, in_order, run_generated
 from ..targets.resolved import ClassTarget, score
 from .gradient_graphs import GradientGraph, gradient_graph, rules_key
+from .one_forward import OneForward
 from .runs import Runs
 
 
@@ -43,11 +44,59 @@ class Gradients:
         if missing:
             rows = np.arange(runs.rows)
             inside = [name for name in missing if name != runs.input.name]
-            choice = self._choice(rows) if runs.y_is_known else self._choice_by_code()
-            grads, values = self._pull(missing, runs.x, rows, choice, rules, inside)
-            runs.keep(values)
+            if self.by_one_forward:
+                grads, values = self._pull_by_one_forward(missing, rules, inside)
+                runs.know(values)
+            else:
+                choice = self._choice(rows) if runs.y_is_known else self._choice_by_code()
+                grads, values = self._pull(missing, runs.x, rows, choice, rules, inside)
+                runs.keep(values)
             self._known.update({(name, key): grads[name] for name in missing})
         return {name: self._known[name, key] for name in wrt}
+
+    @property
+    def by_one_forward(self) -> bool:
+        """Whether all targets of the sample are pulled back from one forward pass: several tokens of one text."""
+        runs = self.runs
+        if isinstance(runs.target, ClassTarget) or runs.input.reading is None or runs.rows < 2:
+            return False
+        shape = runs.model.value(runs.input.name).shape
+        return len(runs.input.x) == 1 and shape is not None and len(shape) == runs.input.x.ndim
+
+    def _one_forward(self, wrt: Sequence[str], rules: Rules, also: Sequence[str]) -> OneForward:
+        runs = self.runs
+        graph = self._graph(wrt, rules, also)
+        cotangents = runs.cotangents.astype(_dtype(graph.model, graph.cotangent))
+        return OneForward(graph, runs.shared, cotangents, runs.options)
+
+    def _pull_by_one_forward(
+        self, wrt: Sequence[str], rules: Rules, also: Sequence[str]
+    ) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[Any]]]:
+        """Gradients (R, ...) by `wrt` and the explained value and the values `also` (1, ...), at the clean input."""
+        runs = self.runs
+        values, found = self._one_forward(wrt, rules, also).pull(runs.feeds(runs.input.x), [runs.target.of, *also])
+        parts = list(found)
+        return {name: np.concatenate([part[name] for part in parts]) for name in wrt}, values
+
+    def generated_by_one_forward(
+        self,
+        count: int,
+        make: Callable[[NDArray[np.int64]], NDArray[Any]],
+        consume: Callable[[NDArray[np.int64], int, NDArray[np.float32]], None],
+    ) -> None:
+        """As `generated` for a sample with several targets, each of which has the same inputs (R', ...) for numbers
+        (R',). consume: gets numbers, the row of the target, and gradients (R', ...)."""
+        runs = self.runs
+        runs.note_changes()
+        name = runs.input.name
+
+        def inputs(numbers: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+            return runs.feeds(make(numbers), np.zeros(len(numbers), np.int64))
+
+        def taken(numbers: NDArray[np.int64], row: int, found: dict[str, NDArray[Any]]) -> None:
+            consume(numbers, row, found[name])
+
+        self._one_forward([name], None, []).generated(count, inputs, taken)
 
     def by_classes(
         self, wrt: Sequence[str], classes: NDArray[np.int64], weights: NDArray[np.float32]

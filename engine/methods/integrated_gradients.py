@@ -78,7 +78,7 @@ class IntegratedGradients(Method):
         while self.tolerance is not None and steps < self.max_steps and (error > self.tolerance).any():
             steps = min(2 * steps, self.max_steps)
             again = np.flatnonzero(error > self.tolerance)
-            mean = average_gradient(problem, base[again], again, *quadrature(self.rule, steps))
+            mean = average_gradient(problem, base, again, *quadrature(self.rule, steps))
             values[again] = difference[again] * mean
             used[again] = steps
             error = _error(values, expected)
@@ -151,10 +151,16 @@ def average_gradient(
     points: NDArray[np.float64],
     weights: NDArray[np.float64],
 ) -> NDArray[np.float32]:
-    """The weighted mean (R', ...) of the gradients at base + point * (x - base), for the given rows of the problem."""
+    """The weighted mean (R', ...) of the gradients at base + point * (x - base), for the given rows of the problem.
+
+    base: (R, ...) of all rows.
+    """
     x = problem.x[rows]
     difference = x - base[rows]
     total = np.zeros(x.shape, np.float64)
+    if problem.gradients.by_one_forward and len(rows) == problem.rows:
+        _by_one_forward(problem, base, points, weights, total)
+        return total.astype(np.float32)
 
     def between(numbers: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[np.int64]]:
         row, step = np.divmod(numbers, len(points))
@@ -172,6 +178,29 @@ def average_gradient(
 
     problem.gradients.generated(len(rows) * len(points), between, add)
     return total.astype(np.float32)
+
+
+def _by_one_forward(
+    problem: Problem,
+    base: NDArray[np.float32],
+    points: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    total: NDArray[np.float64],
+) -> None:
+    """The weighted sums put into `total` (R, ...), for all targets of one sample, which have the same way."""
+    x = problem.x[:1]
+    difference, start = x - base[:1], base[:1]
+
+    def between(numbers: NDArray[np.int64]) -> NDArray[Any]:
+        at = points[numbers].astype(np.float32).reshape(-1, *[1] * (x.ndim - 1))
+        made: NDArray[Any] = difference * at + start
+        return made.astype(x.dtype, copy=False)
+
+    def add(numbers: NDArray[np.int64], row: int, gradients: NDArray[np.float32]) -> None:
+        for one, number in zip(gradients, numbers, strict=True):
+            total[row] += np.multiply(one, weights[number], dtype=np.float64)
+
+    problem.gradients.generated_by_one_forward(len(points), between, add)
 
 
 def _error(values: NDArray[np.float32], expected: NDArray[np.float64]) -> NDArray[np.float64]:
