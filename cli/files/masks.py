@@ -136,15 +136,11 @@ def _boxes(file: Path) -> Callable[[Path, tuple[int, int]], Objects | None]:
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         text = f"{type(error).__name__} {error}: it takes the columns {', '.join(_COLUMNS)}, and class if known"
         raise ImageError(f"{str(file)!r} is no CSV of boxes: {text}") from error
-    by_name: dict[str, list[Path]] = {}
-    for path in by_path:
-        by_name.setdefault(path.name, []).append(path)
-    folders = any(not _agree(*two) for paths in by_name.values() for two in itertools.combinations(paths, 2))
+    meant = _looked_up(by_path, file, "the column filename")
 
     def find(image: Path, size: tuple[int, int]) -> Objects | None:
         masks: dict[str, Mask] = {}
-        paths = _of_image(by_name.get(image.name, ()), image, file, folders)
-        for label, edges in (box for path in paths for box in by_path[path]):
+        for label, edges in (box for path in meant(image) for box in by_path[path]):
             if edges[2] > size[0] or edges[3] > size[1]:
                 raise ImageError(
                     f"a box of {image.name} in {str(file)!r} ends at {edges[2]:g} x {edges[3]:g} and the image has "
@@ -165,7 +161,16 @@ def _box(row: Mapping[str, str], where: str) -> _Box:
     return (row.get("class") or "").strip(), edges
 
 
-def _of_image(paths: Sequence[Path], image: Path, file: Path, folders: bool) -> list[Path]:
+def _looked_up(there: Iterable[Path], file: Path, where: str) -> Callable[[Path], list[Path]]:
+    """Which of the paths in a file, said at `where` in it, are an image's: see `_of_image`."""
+    by_name: dict[str, list[Path]] = {}
+    for path in there:
+        by_name.setdefault(path.name, []).append(path)
+    folders = any(not _agree(*two) for paths in by_name.values() for two in itertools.combinations(paths, 2))
+    return lambda image: _of_image(by_name.get(image.name, ()), image, file, folders, where)
+
+
+def _of_image(paths: Sequence[Path], image: Path, file: Path, folders: bool, where: str) -> list[Path]:
     """Of the paths in a file, all of the image's base name, those that end most like the image's own path, and those
     that are short for it. folders: whether base names in the file stand for several images.
 
@@ -179,7 +184,7 @@ def _of_image(paths: Sequence[Path], image: Path, file: Path, folders: bool) -> 
         several = " and ".join(repr(path.as_posix()) for path in paths[:3])
         raise ImageError(
             f"{image.name} stands for {several} in {str(file)!r}, and the folder of {str(image)!r} does not decide "
-            "between them: give folders in the column filename as the images have them"
+            f"between them: give folders in {where} as the images have them"
         )
     return found
 
@@ -220,26 +225,28 @@ def _coco(file: Path) -> Callable[[Path, tuple[int, int]], Objects | None]:
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
         names = {entry["id"]: str(entry["name"]) for entry in data["categories"]}
-        images = {Path(entry["file_name"]).name: entry for entry in data["images"]}
+        by_path: dict[Path, list[dict[str, Any]]] = {}
+        for entry in data["images"]:
+            by_path.setdefault(Path(entry["file_name"]), []).append(entry)
         by_image: dict[Any, list[dict[str, Any]]] = {}
         for entry in data["annotations"]:
             by_image.setdefault(entry["image_id"], []).append(entry)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ImageError(f"{str(file)!r} is no annotation file of COCO: {type(error).__name__} {error}") from error
 
+    meant = _looked_up(by_path, file, "file_name")
+
     def find(image: Path, size: tuple[int, int]) -> Objects | None:
-        about = images.get(image.name)
-        if about is None:
-            return None
-        _check(file, [about.get("height"), about.get("width")], size)
         masks: dict[str, Mask] = {}
-        for entry in by_image.get(about["id"], ()):
-            try:
-                label = names.get(entry.get("category_id"), "")
-                mask = masks.setdefault(label, np.zeros(size, np.bool_))
-                _add(mask, entry)
-            except (ValueError, KeyError, TypeError, IndexError) as error:
-                raise ImageError(f"{str(file)!r} has a broken annotation of {image.name}: {error}") from error
+        for about in (entry for path in meant(image) for entry in by_path[path]):
+            _check(file, [about.get("height"), about.get("width")], size)
+            for entry in by_image.get(about["id"], ()):
+                try:
+                    label = names.get(entry.get("category_id"), "")
+                    mask = masks.setdefault(label, np.zeros(size, np.bool_))
+                    _add(mask, entry)
+                except (ValueError, KeyError, TypeError, IndexError) as error:
+                    raise ImageError(f"{str(file)!r} has a broken annotation of {image.name}: {error}") from error
         return Objects(masks) if masks else None
 
     return find

@@ -165,9 +165,13 @@ def _sides(nodes: Nodes, layout: Layout, part: Part, plane: tuple[int, int]) -> 
         far = table if form == "pixels" else nodes.one("Mul", table, strides)
         before = nodes.one("Sub", points, nodes.columns(far, 0, 2))
         return nodes.one("Concat", before, nodes.one("Add", points, nodes.columns(far, 2, 4)), axis=2)
-    if form == "centre":
+    if form in ("centre", "centerface"):
         if part.offsets is not None:
-            points = nodes.one("Add", points, nodes.one("Mul", nodes.read(part.offsets), strides))
+            offsets = nodes.read(part.offsets)
+            offsets = nodes.one("Gather", offsets, nodes.ints(1, 0), axis=2) if form == "centerface" else offsets
+            points = nodes.one("Add", points, nodes.one("Mul", offsets, strides))
+        if form == "centerface":
+            table = nodes.one("Exp", nodes.one("Gather", table, nodes.ints(1, 0), axis=2))
         return _around(nodes, points, nodes.one("Mul", table, strides))
     first, size = nodes.columns(table, 0, 2), nodes.columns(table, 2, 4)
     if form == "yolox":

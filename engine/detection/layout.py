@@ -12,9 +12,12 @@ Axes = Literal["NAK", "NKA", "NA", "AK", "A", "NKHW", "NHWK", "NaHWK", "NAHW", "
 # xyxy, yxyx: two corners. cxcywh: centre and size. xywh: first corner and size. distances: of the four sides from the
 # centre of the place, in strides. pixels: the same in pixels. bins: the same, each as a distribution over whole numbers
 # (generalised focal loss). yolox: offset and logarithm of the size, in strides. anchors: sigmoids on anchor boxes
-# (YOLOv5). centre: offset in the place and size, in strides (CenterNet). masks: around what is above 0 in a mask of the
-# candidate, where a model has no boxes.
-Form = Literal["xyxy", "yxyx", "cxcywh", "xywh", "distances", "pixels", "bins", "yolox", "anchors", "centre", "masks"]
+# (YOLOv5). centre: offset in the place and size, in strides (CenterNet). centerface: the same from the middle of the
+# place, y before x, sizes as logarithms. masks: around what is above 0 in a mask of the candidate, where a model has no
+# boxes.
+Form = Literal[
+    "xyxy", "yxyx", "cxcywh", "xywh", "distances", "pixels", "bins", "yolox", "anchors", "centre", "centerface", "masks"
+]  # fmt: skip
 FORMS: tuple[str, ...] = Form.__args__  # type: ignore[attr-defined]
 # What makes probabilities of the scores: nothing is needed, or this.
 Activation = Literal["", "sigmoid", "softmax"]

@@ -1,8 +1,12 @@
-"""CenterNet: a heat map for every class, sizes and offsets of the same size."""
+"""CenterNet and CenterFace: a heat map for every class, sizes and offsets of the same size."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from ..evidence import Evidence
 from ..layout import Grid, Layout, Part, Read
@@ -14,8 +18,10 @@ from .common import meaning
 def centre(evidence: Evidence) -> Layout | None:
     """Maps of one size: the peaks of one are objects, two channels are their size, two their place in the cell."""
     maps = {n: evidence.array(n) for n in evidence.floats() if evidence.array(n).ndim == 4}
-    if len(maps) not in (2, 3) or len({a.shape[2:] for a in maps.values()}) != 1:
+    if len(maps) not in (2, 3, 4) or len({a.shape[2:] for a in maps.values()}) != 1:
         return None
+    if len(maps) == 4:
+        return _center_face(evidence, maps)
     twos = [n for n, a in maps.items() if a.shape[1] == 2]
     heats = [n for n in maps if n not in twos]
     if len(twos) == 3:  # two classes: the heat map is called so, or it alone is a probability
@@ -37,3 +43,22 @@ def centre(evidence: Evidence) -> Layout | None:
     )
     told = f"maps of {cells[0]}x{cells[1]} places: peaks of {heat!r}, sizes {size!r}, offsets {offset!r}"
     return Layout("centre", (part,), "centre", activation=activation, peaks=True, reasons=(told, *why))
+
+
+def _center_face(evidence: Evidence, maps: Mapping[str, NDArray[Any]]) -> Layout | None:
+    """CenterFace: a map of certainty, logarithms of sizes, offsets, each y before x, and five points of a face."""
+    by_channels = {a.shape[1]: [n for n in maps if maps[n].shape[1] == a.shape[1]] for a in maps.values()}
+    if {channels: len(names) for channels, names in by_channels.items()} != {1: 1, 2: 2, 10: 1}:
+        return None
+    (heat,), twos = by_channels[1], by_channels[2]
+    offset, size = sorted(twos, key=lambda n: float(np.abs(maps[n]).mean()))  # offsets lie within the cell
+    cells = maps[heat].shape[2:]
+    activation, _, why = meaning(evidence, heat, maps[heat].reshape(-1, 1), softmax=False)
+    part = Part(
+        *(Read(heat, "NKHW"), Read(size, "NKHW")),
+        grid=Grid((cells[0], cells[1]), evidence.plane[0] / cells[0]),
+        offsets=Read(offset, "NKHW"),
+    )
+    told = f"maps of {cells[0]}x{cells[1]} places: peaks of {heat!r}, logarithms of sizes {size!r}, offsets {offset!r}"
+    points = "points of the face are not read"
+    return Layout("centre", (part,), "centerface", activation=activation, peaks=False, reasons=(told, *why, points))

@@ -128,6 +128,30 @@ def test_pascal_voc(tmp_path: Path) -> None:
         open_masks(tmp_path).of(Path("pictures/a.jpg"), (5, 5))
 
 
+def test_coco_tells_images_of_one_name_by_their_folders(tmp_path: Path) -> None:
+    about = {
+        "categories": [{"id": 1, "name": "dog"}],
+        "images": [
+            {"id": 1, "file_name": "left/a.jpg", "height": 20, "width": 30},
+            {"id": 2, "file_name": "right/a.jpg", "height": 20, "width": 30},
+        ],
+        "annotations": [
+            {"image_id": 1, "category_id": 1, "bbox": [0, 0, 10, 10]},
+            {"image_id": 2, "category_id": 1, "bbox": [20, 10, 10, 10]},
+        ],
+    }
+    file = tmp_path / "coco.json"
+    file.write_text(json.dumps(about), encoding="utf-8")
+    masks = open_masks(file)
+    for folder, y, x in (("left", 5, 5), ("right", 15, 25)):
+        found = masks.of(tmp_path / folder / "a.jpg", SIZE)
+        assert found is not None
+        assert found.masks["dog"].sum() == 100
+        assert found.masks["dog"][y, x]
+    with pytest.raises(ImageError, match=r"a.jpg stands for 'left/a.jpg' and 'right/a.jpg'.*give folders in file_name"):
+        masks.of(tmp_path / "a.jpg", SIZE)
+
+
 def test_coco(tmp_path: Path) -> None:
     ring = [[5.0, 3.0, 25.0, 3.0, 25.0, 15.0, 5.0, 15.0]]
     file = tmp_path / "coco.json"

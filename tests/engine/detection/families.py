@@ -327,6 +327,24 @@ def centernet() -> Family:
     return Family("centernet", net.model(["hm", "wh", "reg"]), decode, "centre")
 
 
+def centerface() -> Family:
+    """Certainty, logarithms of height and width, offsets y and x from the middle of the cell, and five points."""
+    net = Net(14)
+    x = net.op("Relu", net.conv(net.op("Relu", net.conv("image", 3, 8, 3, 2)), 8, 8, 3, 2))
+    net.op("Sigmoid", net.conv(x, 8, 1, 3), name="heat")
+    net.op("Identity", net.conv(x, 8, 2, bias=1.5), name="scale")
+    net.op("Sigmoid", net.conv(x, 8, 2, bias=-1.0), name="offset")
+    net.op("Identity", net.conv(x, 8, 10), name="points")
+
+    def decode(o: Arrays) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        heat, scale, offset = (np.asarray(o[n][0], np.float64) for n in ("heat", "scale", "offset"))
+        flat = [np.moveaxis(a, 0, -1).reshape(-1, len(a)) for a in (heat, np.exp(scale), offset)]
+        xy = centres(4) + flat[2][:, ::-1] * 4
+        return corners(np.concatenate([xy, flat[1][:, ::-1] * 4], axis=1)), flat[0]
+
+    return Family("centerface", net.model(["heat", "scale", "offset", "points"]), decode, "centre")
+
+
 def nms_in_graph() -> Family:
     """NonMaxSuppression and what is gathered behind it; the table is what it reads."""
     net = Net(11)
@@ -473,6 +491,6 @@ def torchvision() -> Family:
 
 
 FAMILIES = (
-    *(ssd, detr, yolo5, yolo5_heads, yolo8, yolox, fcos, scrfd, nanodet, centernet, nms_in_graph, end_to_end),
-    *(yolos, tensorflow, torchvision),
+    *(ssd, detr, yolo5, yolo5_heads, yolo8, yolox, fcos, scrfd, nanodet, centernet, centerface, nms_in_graph),
+    *(end_to_end, yolos, tensorflow, torchvision),
 )
