@@ -131,9 +131,24 @@ def _with_checksums(file: Any) -> None:
 _DIGEST = hashlib.sha256().digest_size
 
 
+def _light_load(cache: Any) -> Callable[[Any, Any], Any]:
+    """Reads compiled code without the tables that Numba fills for compiling: they take 0.6 s, most of a first call.
+
+    Compiled code needs the runtime of its arrays alone. Where nothing is found, Numba fills them before it compiles.
+    """
+    from numba.core.runtime import rtsys
+
+    def load(signature: Any, context: Any) -> Any:
+        rtsys.initialize(context)
+        with cache._guard_against_spurious_io_errors():
+            return cache._load_overload(signature, context)
+
+    return load
+
+
 def _tolerate_disk_errors(cache: Any) -> None:
     """A cache that cannot be written (disk full) or read (a file cut short by a crash) must not fail the call."""
-    save, load = cache.save_overload, cache.load_overload
+    save, load = cache.save_overload, _light_load(cache)
     _with_checksums(cache._cache_file)
 
     def save_overload(signature: Any, result: Any) -> None:
