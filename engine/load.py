@@ -48,6 +48,7 @@ def load(source: Source, **card: Any) -> Model:
         folder=model.folder,
         overrides={**model.overrides, **options},
         sha256=model._sha256,
+        key=model.key,
     )
 
 

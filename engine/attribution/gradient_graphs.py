@@ -11,7 +11,7 @@ from ..autodiff.vjp import vjp
 from ..caches import Kept
 from ..errors import GradientError
 from ..graph.model import Model
-from ..graph.split import expose, extract, value_infos
+from ..graph.split import expose, narrowed, value_infos
 from ..graph.widen import widened
 
 
@@ -59,6 +59,8 @@ def gradient_graph(
     end with what to do.
     """
 
+    key = (model.content_key, of, wrt, rules_key(rules), class_axis, also)
+
     def make() -> GradientGraph:
         real = widened(model)
         try:
@@ -74,11 +76,12 @@ def gradient_graph(
         outputs = [v.name for v in totals]
         # The model's own values are typed already: nothing has to be inferred of the new graph.
         own = value_infos(real, list(dict.fromkeys([of, *also])))
-        exposed = extract(graph, outputs=[*own, *totals])
+        exposed = narrowed(graph, [*own, *totals])
         if class_axis is not None:
             rank = model.value(of).rank
             axis = class_axis if rank is None or rank > class_axis else rank - 1
             exposed, seed = selection.select_classes(exposed, of, seed, axis), ""
+        exposed.key = "gradient", *key
         return GradientGraph(exposed, seed, dict(zip(wrt, outputs, strict=True)))
 
-    return _gradient_graphs.get((model.content_key, of, wrt, rules_key(rules), class_axis, also), make)
+    return _gradient_graphs.get(key, make)

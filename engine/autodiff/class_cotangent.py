@@ -17,7 +17,7 @@ import onnx
 from onnx import TensorProto
 
 from ..graph.model import Model
-from ..proto.edit import copied, ordered, replace_nodes
+from ..proto.edit import drop, ordered, replace_nodes
 from ..proto.writer import Writer
 
 CLASSES, WEIGHTS = "target/classes", "target/weights"
@@ -27,11 +27,11 @@ _HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 def select_classes(gradient: Model, of: str, cotangent: str, axis: int) -> Model:
     """A gradient graph (opset >= 13) whose input `cotangent` became the inputs `target/classes` and `target/weights`.
 
-    `of` is the value with the class scores, `axis` that of the classes in it. Everything else stays as it is.
+    `of` is the value with the class scores, `axis` that of the classes in it. Everything else stays as it is; the model
+    given is consumed.
     """
     seed = next(v for v in gradient.untyped.graph.input if v.name == cotangent)
     kind = seed.type.tensor_type.elem_type
-    graph = copied(gradient.untyped.graph)
     build = _ClassWriter()
     axes = build.constant("last", np.array([axis], np.int64))
     shape = build.emit("Shape", of)
@@ -54,16 +54,15 @@ def select_classes(gradient: Model, of: str, cotangent: str, axis: int) -> Model
     if kind != TensorProto.FLOAT:
         summed = build.emit("Cast", summed, to=kind)
     build.emit("Reshape", summed, shape, name=cotangent)
-    graph.initializer.extend(build.initializers.values())
-    graph.node.extend(build.nodes)
-    keep = [v for v in graph.input if v.name != cotangent]
-    keep.append(onnx.helper.make_tensor_value_info(CLASSES, TensorProto.INT64, ["target/rows", "target/terms"]))
-    keep.append(onnx.helper.make_tensor_value_info(WEIGHTS, kind, ["target/rows", "target/terms"]))
-    inputs = [copied(info) for info in keep]
-    del graph.input[:]
-    graph.input.extend(inputs)
-    replace_nodes(graph, ordered(graph.node, [v.name for v in graph.output]))
-    return gradient.with_graph(graph)
+    with gradient.consumed() as edit:
+        graph = edit.graph
+        graph.initializer.extend(build.initializers.values())
+        graph.node.extend(build.nodes)
+        drop(graph.input, lambda info: info.name == cotangent)
+        for name, elem in ((CLASSES, TensorProto.INT64), (WEIGHTS, kind)):
+            graph.input.append(onnx.helper.make_tensor_value_info(name, elem, ["target/rows", "target/terms"]))
+        replace_nodes(graph, ordered(graph.node, [v.name for v in graph.output]))
+    return edit.model
 
 
 def _as_float(build: _ClassWriter, name: str, kind: int) -> str:

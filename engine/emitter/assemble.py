@@ -62,9 +62,10 @@ def finish(op: Emitter, graph: GraphProto, nodes: Sequence[NodeProto], metadata:
     graph.node.extend(ordered(nodes, [v.name for v in graph.output]))
     used = {name for node in graph.node for name in reads(node)} | {v.name for v in (*graph.output, *graph.input)}
     stored = {**op.known_types.stored, **op.initializers}
-    graph.initializer.extend(t for t in stored.values() if t.name in used)
-    graph.sparse_initializer.extend(t for t in model.graph.sparse_initializer if t.values.name in used)
-    result = model.with_graph(graph, metadata=metadata, opset=op.opset)
+    with model.edited(graph, metadata=metadata, opset=op.opset) as edit:
+        edit.graph.initializer.extend(t for t in stored.values() if t.name in used)
+        edit.graph.sparse_initializer.extend(t for t in model.graph.sparse_initializer if t.values.name in used)
+    result = edit.model
     oldest = onnx.helper.find_min_ir_version_for(result.untyped.opset_import, ignore_unknown=True)
     result.untyped.ir_version = max(result.untyped.ir_version, oldest)
     return result

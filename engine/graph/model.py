@@ -12,7 +12,7 @@ import hashlib
 import html
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -54,8 +54,12 @@ class Model:
         overrides: Mapping[str, Any] | None = None,
         sha256: str | None = None,
         inferred: bool = True,
+        key: Hashable = None,
     ) -> None:
-        """`inferred`: whether shapes have been inferred; if not, that is done in place when somebody asks for them."""
+        """`inferred`: whether shapes have been inferred; if not, that is done in place when somebody asks for them.
+
+        `key`: what the model was made from and how, in place of a hash of all that is in it: see `content_key`.
+        """
         self.untyped = proto
         self._inferred = inferred
         self._inferring = threading.Lock()
@@ -64,6 +68,7 @@ class Model:
         self.folder = folder
         self.overrides: Mapping[str, Any] = MappingProxyType(dict(overrides or {}))
         self._sha256 = sha256
+        self.key = key
         self.kept: dict[Any, Any] = {}
 
     def __repr__(self) -> str:
@@ -121,11 +126,14 @@ class Model:
         return self._sha256
 
     @cached_property
-    def content_key(self) -> str:
-        """Hash of the graph as it was made, whether or not its shapes have been inferred since; equal for equal graphs.
+    def content_key(self) -> Hashable:
+        """Equal for models of equal content: made from the same file in the same way, or with equal graphs as they were
+        made, whether or not their shapes have been inferred since.
 
         Data files count by place, size and time.
         """
+        if self.key is not None:
+            return self.key, self._with_data(hashlib.sha256())
         graph, digest = self.untyped.graph, hashlib.sha256()
         about, declared = ModelProto(), self._declared or _infos(graph)
         copy_fields(self.untyped, about, but=("graph",))
@@ -260,6 +268,8 @@ class Model:
     ) -> Edit:
         """For a `with` statement: `graph` inside is a copy to be changed, this model's if none is given; afterwards
         `model` is the new model.
+
+        Weights are best added inside: those of `graph` are copied.
         """
         proto = ModelProto()
         copy_fields(self.untyped, proto, but=("graph", "opset_import", "metadata_props"))
@@ -271,6 +281,13 @@ class Model:
             proto.metadata_props.add(key=key, value=text)
         proto.ir_version = max(proto.ir_version, MIN_IR)
         return Edit(self, proto)
+
+    def consumed(self) -> Edit:
+        """`edited` without a copy: the new model takes this one's place, which must not be used afterwards.
+
+        For models that were just made and that nobody else knows.
+        """
+        return Edit(self, self.untyped)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the model to `path`; see `save`."""

@@ -57,11 +57,13 @@ def read(source: Source) -> Model:
     check_wellformed(proto)
     if sum(external.nbytes(t) for t in external.inside(proto)) > _MOST_PROTO_BYTES:
         raise ModelError("the model is too large for one protobuf (2 GiB): save it with external data, load the file")
+    whole = not any(external.is_external(t) for t in external.all_tensors(proto))
     if not external.settle(proto, folder):
         folder = None
     proto = prepare(proto)
     _type_rest(proto, folder)
-    return Model(proto, path=path, folder=folder, sha256=digest)
+    key = ("file", digest) if digest and whole else None
+    return Model(proto, path=path, folder=folder, sha256=digest, key=key)
 
 
 def _type_rest(proto: ModelProto, folder: Path | None) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from onnx import GraphProto, ValueInfoProto
 
 from ..errors import ModelError, ShapeError, SplitError
+from ..proto.edit import drop, replace
 from ..proto.nodes import reads
 from ..proto.values import Value, to_info
 from ..runtime.trial import infer_types
@@ -90,14 +91,32 @@ def extract(
     graph.node.extend(nodes)
     graph.input.extend(inputs or ())
     graph.input.extend(v for v in whole.input if v.name in used and v.name not in stop)
-    graph.initializer.extend(t for t in whole.initializer if t.name in used and t.name not in stop)
-    graph.sparse_initializer.extend(s for s in whole.sparse_initializer if s.values.name in used)
     graph.output.extend(outputs)
     # Types behind operators of other domains, which cannot be inferred again.
     computed = {name for node in nodes for name in node.output} - {v.name for v in outputs}
     graph.value_info.extend(v for v in whole.value_info if v.name in computed)
     graph.quantization_annotation.extend(q for q in whole.quantization_annotation if q.tensor_name in used)
-    return model.with_graph(graph)
+    with model.edited(graph) as edit:
+        edit.graph.initializer.extend(t for t in whole.initializer if t.name in used and t.name not in stop)
+        edit.graph.sparse_initializer.extend(s for s in whole.sparse_initializer if s.values.name in used)
+    return edit.model
+
+
+def narrowed(model: Model, outputs: Sequence[ValueInfoProto]) -> Model:
+    """`extract` of a model that was just made and that nobody else knows: it is consumed, no weights are copied."""
+    nodes = before(model, [v.name for v in outputs])
+    used = {name for node in nodes for name in reads(node)} | {v.name for v in outputs}
+    with model.consumed() as edit:
+        graph = edit.graph
+        replace(graph.node, nodes)
+        replace(graph.output, outputs)
+        for stored in (graph.input, graph.initializer):
+            drop(stored, lambda item: item.name not in used)
+        drop(graph.sparse_initializer, lambda item: item.values.name not in used)
+        computed = {name for node in nodes for name in node.output} - {v.name for v in outputs}
+        drop(graph.value_info, lambda item: item.name not in computed)
+        drop(graph.quantization_annotation, lambda item: item.tensor_name not in used)
+    return edit.model
 
 
 def value_infos(model: Model, names: Sequence[str]) -> list[ValueInfoProto]:

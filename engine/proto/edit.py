@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 from onnx import GraphProto, NodeProto
@@ -59,9 +59,20 @@ def rename(node: NodeProto, names: Mapping[str, str]) -> None:
 
 def replace_nodes(graph: GraphProto, nodes: Iterable[NodeProto]) -> None:
     """Give `graph` these nodes, some of which may be its own."""
-    copies = [copied(node) for node in nodes]
-    del graph.node[:]
-    graph.node.extend(copies)
+    replace(graph.node, nodes)
+
+
+def replace(field: Any, items: Iterable[Message]) -> None:
+    """Give a repeated field these messages, some of which may be its own."""
+    copies = [copied(item) for item in items]
+    del field[:]
+    field.extend(copies)
+
+
+def drop(field: Any, unwanted: Callable[[Any], bool]) -> None:
+    """Take messages out of a repeated field; those that stay are not copied."""
+    for index in reversed([index for index, item in enumerate(field) if unwanted(item)]):
+        del field[index]
 
 
 def copied(message: M) -> M:

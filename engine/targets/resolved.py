@@ -162,7 +162,7 @@ def score(
         )
     flat, weights = y.reshape(len(y), -1), cotangents.reshape(len(cotangents), -1)
     total = np.empty(len(y), np.float64)
-    for row in np.unique(rows):
+    for row in sorted(set(rows.tolist())):
         mine = np.flatnonzero(rows == row)
         used = np.flatnonzero(weights[row])
         # Row by row, so that the result does not depend on which rows are computed together.

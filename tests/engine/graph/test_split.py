@@ -11,6 +11,7 @@ import pytest
 
 import onnxray
 from onnxray.engine.errors import SplitError, UnknownName
+from onnxray.engine.graph.split import extract, narrowed, value_infos
 from onnxray.engine.inference.session import Session
 from onnxray.tests.engine.zoo import feeds_of
 
@@ -74,3 +75,17 @@ def test_every_single_value_that_cuts_a_real_network(case: str, zoo: Path) -> No
         whole_and_parts(model, layer.output, feeds)
         cuts += 1
     assert cuts
+
+
+def test_narrowing_is_extraction_without_a_copy(parse: Callable[..., onnx.ModelProto]) -> None:
+    source = """g (float[N,3] x, float[3] unused) => (float[N,3] y)
+    <float[3] w = {1, 2, 3}, float[3] other = {4, 5, 6}>
+    { a = Mul(x, w)  b = Add(a, other)  c = Mul(b, unused)  y = Add(c, a) }"""
+    model, twin = (onnxray.load(parse(source)) for _ in range(2))
+    outputs = value_infos(model, ["a"])
+    expected = extract(model, outputs=outputs)
+    got = narrowed(twin, outputs)
+    assert got.untyped is twin.untyped
+    for field in ("node", "input", "output", "initializer", "value_info"):
+        assert [*getattr(got.untyped.graph, field)] == [*getattr(expected.untyped.graph, field)]
+    assert [t.name for t in got.untyped.graph.initializer] == ["w"]

@@ -189,7 +189,9 @@ def test_errors_with_io_binding(cnn: onnx.ModelProto) -> None:
 def test_sessions_are_kept_by_content(cnn: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "sessions", Kept(8))
     first = session.session(onnxray.load(cnn), threads=1)
-    assert session.session(onnxray.load(cnn.SerializeToString()), threads=1) is first
+    assert session.session(onnxray.load(cnn), threads=1) is first
+    data = cnn.SerializeToString()
+    assert session.session(onnxray.load(data), threads=1) is session.session(onnxray.load(data), threads=1)
     assert session.session(onnxray.load(cnn), threads=1, providers="cpu") is (
         first if providers.providers() == ("CPUExecutionProvider",) else None
     )
