@@ -8,7 +8,7 @@ with the text, not with the tokens that a language model says of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -38,7 +38,7 @@ class Halves:
     kept: tuple[str, ...]
 
 
-_halves = Kept[str, Halves](4)
+_halves = Kept[Hashable, Halves](4)
 
 
 def halves(graph: GradientGraph) -> Halves:
