@@ -30,6 +30,7 @@ _WHERE = {
     "visualize": "cli.facade",
     "microscope": "cli.page_facade",
     "report": "cli.page_facade",
+    "export": "cli.page_facade",
     "Visualization": "engine.visualize",
     "Pipeline": "cli.facade",
     "Drift": "cli.facade",
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
     from .cli.judge_facade import choose as choose
     from .cli.judge_facade import evaluate as evaluate
     from .cli.judge_facade import trust as trust
+    from .cli.page_facade import export as export
     from .cli.page_facade import microscope as microscope
     from .cli.page_facade import report as report
     from .cli.signatures import compile as compile

@@ -118,6 +118,51 @@ def report(
     return make(asked, document)
 
 
+def export(
+    model: Source,
+    images: Any = (),
+    out: str | os.PathLike[str] = "onnxray-model-explorer",
+    *,
+    to: str = "model-explorer",
+    data: str | Sequence[str] = (),
+    target: str | None = None,
+    force: bool = False,
+    providers: Providers = None,
+    threads: int | None = None,
+    **card: Any,
+) -> list[Path]:
+    """Write numbers of every node for another program's view of the graph; the paths of the files, one a number.
+
+    images: the path of a folder, of an image file, a glob pattern, or several in a list: relevance and time are
+        measured on the first, health on all. Without any, time is measured on zeros, and there is no relevance and no
+        health.
+    to: "model-explorer", Google's. data: among "cost", "time", "relevance", "health"; by default all that can be had.
+        target: what relevance is relevant to, a text as `explain` takes it; by default the predicted class.
+    out: folder of the files, which `force` replaces.
+    providers, threads: where and how the model runs. card: fields of the model card, as `load` takes them.
+
+    Raises UnknownName (program, data, target), MethodError (what is asked for needs images), ImageError, GradientError,
+    ModelError, CardError, OutputError (files that exist).
+    """
+    from ..engine.errors import UnknownName
+    from .parameters.options import Common
+    from .tasks.export import PROGRAMS, ExportOptions
+    from .tasks.export import export as make
+
+    if to not in PROGRAMS:
+        raise UnknownName("program", to, PROGRAMS, f"known are {', '.join(PROGRAMS)}")
+    asked = ExportOptions(
+        model=model,
+        images=_paths(images),
+        data=(data,) if isinstance(data, str) else tuple(data),
+        target=target,
+        out=Path(out),
+        force=force,
+        common=Common(card, {"providers": providers, "threads": threads}, quiet=True),
+    )
+    return make(asked)
+
+
 def _paths(images: Any) -> tuple[str, ...]:
     return (os.fspath(images),) if isinstance(images, str | os.PathLike) else tuple(os.fspath(path) for path in images)
 

@@ -20,7 +20,7 @@ GROUPS = {
     "Many images": ("Pipeline", "Drift"),
     "Evaluation of explanations": ("evaluate", "Evaluation", "choose", "Choice", "trust", "Trust"),
     "Data sets": ("top", "Top", "health", "Health"),
-    "Pages": ("microscope", "report"),
+    "Pages": ("microscope", "report", "export"),
     "Images unlike others": ("Novelty", "NoveltyScore"),
     "Graphs": ("vjp", "expose", "split"),
     "Installation, errors": ("doctor", "Diagnosis", "OnnxrayError", "__version__"),

@@ -40,7 +40,7 @@ ROOMS: list[set[str]] = [
     {"novelty"},
     {"activations", "explain", "compile", "inspection", "predict", "visualize"},
     {"dream", "top", "health", "evaluation"},
-    {"trust", "choose"},
+    {"trust", "choose", "explorer"},
     {"pipeline"},
 ]
 # cli/: what each room imports besides itself and the engine.
@@ -53,6 +53,7 @@ CLI_ROOMS: dict[str, set[str]] = {
     "figures": {"files", "terminal"},
     "tasks": {"figures", "parameters", "sources", "sinks", "files", "terminal"},
     "pages": {"tasks", "figures", "files", "terminal"},
+    "explorer": {"tasks", "parameters"},
     "commands": {"tasks", "pages", "parameters", "files", "terminal"},
     "facade": {"files"},
     "judge_facade": {"files"},

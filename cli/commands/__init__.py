@@ -27,6 +27,7 @@ COMMANDS = {
     "report": "Write a report about one image: one HTML file with everything in it.",
     "grad": "Write a model that also computes gradients, in standard ONNX operators.",
     "compile": "Write a model that also outputs its explanation, in standard ONNX operators.",
+    "export": "Write numbers of every node for the graph of Google's Model Explorer.",
     "doctor": "Check the installation: versions, execution providers, kernels, pictures, extras.",
     "methods": "List the explanation methods, or describe one with its options.",
     "models": "List the built-in model and the cards of well-known public models.",

@@ -60,6 +60,7 @@ def test_options_of_the_same_name_say_the_same() -> None:
         "--layer": {"report"},
         "--reference": {"visualize"},
         "--threshold": {"watch"},
+        "--to": {"export"},
     }
     said: dict[str, set[str]] = {}
     for name, command in every_command():
