@@ -25,6 +25,7 @@ _WHERE = {
     "compile": "engine.compile",
     "explain": "cli.facade",
     "Text": "engine.text.given",
+    "Table": "engine.tables.given",
     "dream": "cli.facade",
     "Dream": "engine.dream",
     "visualize": "cli.facade",
@@ -105,6 +106,7 @@ if TYPE_CHECKING:
     from .engine.predict import Prediction as Prediction
     from .engine.survey.health import Health as Health
     from .engine.survey.top import Top as Top
+    from .engine.tables.given import Table as Table
     from .engine.targets.target import Target as Target
     from .engine.text.given import Text as Text
     from .engine.version import __version__ as __version__

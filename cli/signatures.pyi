@@ -47,6 +47,7 @@ from ..engine.methods.score_cam import ScoreCam
 from ..engine.methods.smoothgrad import SmoothGrad
 from ..engine.methods.smoothgrad_squared import SmoothGradSquared
 from ..engine.methods.sobol import Sobol
+from ..engine.methods.tree_shap import TreeShap
 from ..engine.methods.vargrad import VarGrad
 from ..engine.methods.xgrad_cam import XGradCam
 
@@ -567,6 +568,22 @@ def explain(
 def explain(
     model: Source,
     image: list[Any] | tuple[Any, ...],
+    method: Literal["tree-shap", "linear-shap", "tree-explainer", "treeshap", "linearshap", "treeexplainer"] | type[TreeShap],
+    target: Any = ...,
+    layer: str | Layer | Sequence[str | Layer] | None = ...,
+    at: str | None = ...,
+    *,
+    background: NDArray[Any] | None = ...,
+    background_rows: int = ...,
+    seed: int = ...,
+    **options: Unpack[RunOptions],
+) -> Explanations:
+    """Exact Shapley values of decision trees and linear models, for the columns of a table as it is given."""
+
+@overload
+def explain(
+    model: Source,
+    image: list[Any] | tuple[Any, ...],
     method: Literal["vargrad"] | type[VarGrad],
     target: Any = ...,
     layer: str | Layer | Sequence[str | Layer] | None = ...,
@@ -1075,6 +1092,22 @@ def explain(
     **options: Unpack[RunOptions],
 ) -> Explanation:
     """How much of the score's variation each feature takes part in, alone or together with others, when all vary."""
+
+@overload
+def explain(
+    model: Source,
+    image: Any,
+    method: Literal["tree-shap", "linear-shap", "tree-explainer", "treeshap", "linearshap", "treeexplainer"] | type[TreeShap],
+    target: Any = ...,
+    layer: str | Layer | Sequence[str | Layer] | None = ...,
+    at: str | None = ...,
+    *,
+    background: NDArray[Any] | None = ...,
+    background_rows: int = ...,
+    seed: int = ...,
+    **options: Unpack[RunOptions],
+) -> Explanation:
+    """Exact Shapley values of decision trees and linear models, for the columns of a table as it is given."""
 
 @overload
 def explain(

@@ -17,6 +17,7 @@
     ├── TextError               a text that cannot be read, or a tokenizer that is missing or does not fit
     ├── TargetError             a target that the model's output does not have
     ├── MethodError             a method that does not fit this model or these options
+    │   └── NoSum               a score that is no sum of trees and of numbers times weights
     ├── OutputError             results that cannot be written
     ├── DownloadError           a download that failed or does not have the expected checksum
     ├── RuleError               a rule of inspection that is no expression, or that has no value for an image
@@ -104,6 +105,10 @@ class TargetError(OnnxrayError):
 
 class MethodError(OnnxrayError):
     """A method that does not fit this model or these options."""
+
+
+class NoSum(MethodError):
+    """A score that is no sum of trees and of numbers times weights."""
 
 
 class OutputError(OnnxrayError):

@@ -19,19 +19,21 @@ from .attribution.maps import Maps, problems
 from .attribution.problem import Problem
 from .attribution.saturation import saturated
 from .attribution.sets import input_of_set
+from .attribution.tables import background_of_table, input_of_table
 from .attribution.texts import is_text, read_given, with_reading
 from .attribution.together import together
-from .errors import MethodError
+from .errors import MethodError, NoSum
 from .graph.model import Model, Source
 from .graph.zipmap import with_tensor_scores
 from .inference.batches import RunOptions
 from .inspect.concrete_shapes import spatial_input
 from .inspect.layers import Layer, layer_names
 from .load import load
-from .methods.registry import Method, make
+from .methods.registry import Method, find, make, options_of
 from .preprocess.answers import answer_of
 from .preprocess.card import Card
 from .proto.operators import MICROSOFT
+from .tables.given import Table
 from .targets.classify import class_probabilities
 from .targets.resolved import ClassTarget
 from .targets.target import Target
@@ -54,11 +56,13 @@ TINY = 1e-3
 USUAL_METHOD, BOX_METHOD = "grad-cam", "hires-cam"
 # Of texts; of models that take these as strings, which have no gradient, the second.
 TEXT_METHOD, STRING_METHOD = "integrated-gradients", "kernel-shap"
+# Of tables, and of those whose scores are no sums.
+TABLE_METHODS = ("tree-shap", "kernel-shap")
 
 
 def explain(
     model: Source,
-    image: ArrayLike | Mapping[str, ArrayLike],
+    image: ArrayLike | Mapping[str, ArrayLike] | Table,
     method: str | Method | type[Method] | None = None,
     target: Any = None,
     layer: str | Layer | Sequence[str | Layer] | None = None,
@@ -72,7 +76,7 @@ def explain(
         image} for several inputs, of which one is explained: the option `input` names it, else it is the one that
         takes images, else the first one of floats; columns of a table, (N, 1) each, images of one size that are
         compared, and the token ids of several texts are explained together unless `input` or `layer` is given, and
-        `parts` has the values of each. Given tensors, everything is in the tensor's units and pixels.
+        `parts` has the values of each; or a `Table`. Given tensors, everything is in the tensor's units and pixels.
     target: None (the predicted class), a class index, a label, or a `Target`; or a list of them: one for each sample of
         a batch, several for one sample alone (`Target.several` for all of every sample).
     layer: for methods that work at a layer; by default it is chosen, with the reason in the result.
@@ -99,11 +103,51 @@ def explain(
         runtime = RunOptions(**running)
         found = [solve(problem_of(ready, t, target, layer, runtime=runtime, at=at), chosen) for t in texts]
         return found[0] if not isinstance(image, list | tuple) else Explanations([e for part in found for e in part])
+    if isinstance(image, Table):
+        return _of_table(ready, image, method, options, known, (target, layer, at), RunOptions(**running))
     chosen = make(method or USUAL_METHOD, options, known)
     problem = problem_of(ready, image, target, layer, runtime=RunOptions(**running), at=at)
     if method is None and is_of_box(problem):
         chosen = make(BOX_METHOD, options, known)
     return solve(problem, chosen)
+
+
+def _of_table(
+    model: Model,
+    table: Table,
+    method: str | Method | type[Method] | None,
+    options: Mapping[str, Any],
+    known: Sequence[str],
+    asked: tuple[Any, Any, str | None],
+    runtime: RunOptions,
+) -> Explanation | Explanations:
+    """The rows of a table, by tree-shap where no method is named and their score is a sum, else by kernel-shap."""
+    target, layer, at = asked
+    problem = problem_of(model, table, target, layer, runtime=runtime, at=at)
+    if method is not None:
+        return solve(problem, for_table(make(method, options, known), options, model, table))
+    first, second = (find(name) for name in TABLE_METHODS)
+    own = {o.name for o in options_of(first)}
+    if set(options) <= own:
+        try:
+            return solve(problem, for_table(make(first, options, known), options, model, table))
+        except NoSum:
+            pass  # of any score
+    return solve(problem, for_table(make(second, options, known), options, model, table))
+
+
+def for_table(method: Method, named: Collection[str], model: Model, table: Table) -> Method:
+    """The method for a table: what its columns are compared with is the table's background unless the options `named`
+    say otherwise. Raises MethodError where there is none."""
+    known = {f.name for f in dataclasses.fields(method)}
+    if "background" not in known or {"baseline", "background", "fill"} & set(named):
+        return method
+    rows = background_of_table(with_tensor_scores(model), table)
+    if rows is None and method.name in TABLE_METHODS:
+        raise MethodError(
+            f"{method.name} compares a row with others, and the table has no more: give rows of the data as background"
+        )
+    return method if rows is None else dataclasses.replace(method, background=rows)  # type: ignore[call-arg]
 
 
 def usual_method_of_texts(model: Model) -> str:
@@ -121,7 +165,7 @@ def for_text(method: Method, named: Collection[str]) -> Method:
 
 def problem_of(
     model: Source,
-    image: ArrayLike | Mapping[str, ArrayLike],
+    image: ArrayLike | Mapping[str, ArrayLike] | Table,
     target: Any = None,
     layer: str | Layer | Sequence[str | Layer] | None = None,
     *,
@@ -138,7 +182,11 @@ def problem_of(
     reading, image = (None, image) if read is None else read
     if reading is not None:
         model = text_model(model)
-    if at is not None:
+    if isinstance(image, Table):
+        if at is not None:
+            raise MethodError("a table is explained by its columns: leave at= out, or give arrays")
+        model, given = input_of_table(model, image)
+    elif at is not None:
         model, given = input_at(model, image, at, card, runtime)
     elif (columns := input_of_columns(model, image)) is not None:
         model, given = columns
@@ -167,6 +215,7 @@ def solve(problem: Problem, method: Method) -> Explanation | Explanations:
         return together(problem, [solve(single, method) for single in problem.one_by_one()])
     if method.needs == "gradient" and not method.at_layer:
         problem = problem.by_embeddings()
+    problem = method.question(problem)
     problem.notices.clear()  # what the runs of another method had to say stands in its explanations
     maps = method(problem)
     if len(maps.values) != problem.rows:

@@ -21,6 +21,7 @@ from ..inspect.embedding import embedding_of
 from ..inspect.finite import why_not_finite
 from ..preprocess.answers import answer_of
 from ..preprocess.card import Card
+from ..tables.additive import with_margins
 from ..targets.resolved import ClassTarget, Place, Resolved
 from ..targets.settled import settled
 from ..targets.target import Target
@@ -149,6 +150,20 @@ class Problem:
         if not isinstance(target, ClassTarget) or target.scale != "model" or answer_of(self.source).scores == "logits":
             return self
         return self.asking(Target.logit(self.asked))
+
+    def by_margins(self) -> Problem:
+        """The same with the scores before a sigmoid or softmax in the place of the probabilities that they become."""
+        return Problem(with_margins(self.source, *self.probabilities), self._given, self.asked, (), self._options)
+
+    @property
+    def probabilities(self) -> tuple[str, str, str]:
+        """The value of the model that is explained, the input, and what the answer is once it holds scores: "" where
+        the target does not ask for it."""
+        target = self.target
+        if not isinstance(target, ClassTarget):
+            return target.of, self.input.name, ""
+        answer = answer_of(self.source)
+        return answer.value, self.input.name, "two" if answer.two_sided else "classes"
 
     def asking(self, target: Target) -> Problem:
         """The same about another target of the model."""

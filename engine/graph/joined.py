@@ -24,9 +24,12 @@ def column_inputs(model: Model) -> tuple[str, ...]:
     return tuple(v.name for v in inputs) if columns and all(v.dtype is not None for v in inputs) else ()
 
 
-def joined(model: Model, columns: Sequence[str], dtype: DTypeLike) -> tuple[Model, str]:
-    """A model with one input (N, columns) of `dtype` in place of the inputs `columns`, (N, 1) each, and its name.
+def joined(
+    model: Model, columns: Sequence[str], dtype: DTypeLike, widths: Sequence[int] | None = None
+) -> tuple[Model, str]:
+    """A model with one input (N, columns) of `dtype` in place of the inputs `columns`, and its name.
 
+    widths: how many columns each of the inputs takes, one by default.
     dtype: that of the columns, or one that holds them all, strings (object) included: then each column is cast to its
     own type inside.
     """
@@ -36,14 +39,16 @@ def joined(model: Model, columns: Sequence[str], dtype: DTypeLike) -> tuple[Mode
         onnx.TensorProto.STRING if np.dtype(dtype) == object else onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
     )
     own = {v.name: v.type.tensor_type.elem_type for v in model.untyped.graph.input}
-    for place, column in enumerate(columns):
-        at = writer.initializer(writer.numbered(f"{name}/at"), np.array([place], np.int64))
+    place, widths = 0, widths or [1] * len(columns)
+    for column, width in zip(columns, widths, strict=True):
+        at = writer.initializer(writer.numbered(f"{name}/at"), np.arange(place, place + width))
+        place += width
         if own[column] == kind:
             writer.node("Gather", [name, at], [column], axis=1)
         else:
             part = writer.node("Gather", [name, at], [writer.numbered(f"{name}/column")], axis=1)
             writer.node("Cast", [part], [column], to=own[column])
-    first = onnx.helper.make_tensor_value_info(name, kind, [None, len(columns)])
+    first = onnx.helper.make_tensor_value_info(name, kind, [None, sum(widths)])
     return _replaced(model, columns, first, writer), name
 
 

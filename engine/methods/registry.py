@@ -57,6 +57,10 @@ class Method:
         """Numbers among the options that have no effect with the others as they are -> what they need."""
         return {}
 
+    def question(self, problem: Problem) -> Problem:
+        """The problem that is solved in the place of the one that is asked; itself for most methods."""
+        return problem
+
     def __call__(self, problem: Problem) -> Maps:
         raise TypeError(f"{type(self).__name__} defines no __call__")
 

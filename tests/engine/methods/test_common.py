@@ -38,6 +38,7 @@ OTHER_MODELS: dict[str, str] = {
     "attention-rollout": "needs a transformer",
     "d-rise": "needs a detector",
     "gradient-x-attention": "needs a transformer",
+    "tree-shap": "needs a sum of trees, and a background",
 }
 
 
