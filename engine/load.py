@@ -54,7 +54,7 @@ def load(source: Source, **card: Any) -> Model:
 
 def _with_decoder(source: Source, decoder: Any) -> Model:
     """The model in `source`; where that is an encoder and a decoder, both as one. Raises what `load` raises."""
-    if isinstance(source, str | os.PathLike) and Path(source).is_dir():
+    if isinstance(source, str | os.PathLike) and os.path.isdir(source):
         pair = pair_in(Path(source))
         if pair is not None:
             return with_decoder(read(pair[0]), read(pair[1] if decoder is None else decoder))
