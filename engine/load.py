@@ -23,8 +23,8 @@ def load(source: Source, **card: Any) -> Model:
     `onnxray.engine.preprocess.card.Card`), those among them that say what the model answers: `output` (its name),
     `answer` ("classes", "two", "labels", "number", ...), `scores` ("logits", "probabilities" or "log-probabilities")
     and `decision_threshold`. `kind`, `axes` and `tokenizer`, which say what the input is, are taken from a card beside
-    the model as well. `decoder`: the file of the decoder where `source` is an encoder, see
-    `graph/encoder_decoder.py`; `source` may also be the folder of both, as Optimum writes it.
+    the model as well. `decoder`: the file of the decoder where `source` is an encoder, which are read as one model;
+    `source` may also be the folder of both, as Optimum writes it.
 
     External data up to 1 GiB in all is read in; beyond that it stays where it is and is memory-mapped.
 

@@ -176,7 +176,8 @@ def command(common: options.Common, scale: Scale, **asked: Any) -> None:
     """
     from ..tasks.explain import ExplainOptions, explain
     from ..tasks.explain_arrays import explain_arrays, takes_arrays
-    from ..tasks.explain_texts import explain_texts, takes_texts
+    from ..tasks.explain_texts import Pages, explain_texts
+    from ..tasks.text_items import takes_texts
 
     if asked["side"] and asked["threshold"] is None:
         raise click.UsageError("--side is about the regions of --threshold: give it as well")
@@ -197,9 +198,9 @@ def command(common: options.Common, scale: Scale, **asked: Any) -> None:
     if of_texts and not scale.share.whole:
         raise click.UsageError("--shard is about images, and texts are given: leave it out")
     if of_texts:
-        from ..pages.texts import drawn, page
+        from ..pages.texts import drawn, page, parts_of
 
-        finish_run(explain_texts(wanted, page, drawn), common.as_json)
+        finish_run(explain_texts(wanted, Pages(page, drawn, parts_of)), common.as_json)
         return
     if to:
         _to_sinks({"common": common, "to": to, "drift": drift, "metrics": metrics}, asked)
@@ -208,7 +209,8 @@ def command(common: options.Common, scale: Scale, **asked: Any) -> None:
 
 
 # Parameters that are about texts, and those of them that are about files.
-_OF_TEXTS, _OF_FILES = ("unit", "spans", "choices", "generate"), ("lines", "column", "pair_column")
+_OF_TEXTS = ("unit", "spans", "choices", "generate", "last", "chat")
+_OF_FILES = ("lines", "column", "pair_column")
 
 
 def _check_texts(of_texts: bool, files: bool) -> None:

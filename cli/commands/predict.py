@@ -9,6 +9,7 @@ import click
 from ..parameters import line, options
 from ..parameters.inputs import finish
 from ..parameters.scale import Scale, scale
+from ..parameters.texts import texts_alone
 from ..terminal.echo import echo, echo_json
 from ..terminal.help import Command
 
@@ -24,6 +25,7 @@ from ..terminal.help import Command
 )
 @options.feeds
 @line.rules
+@texts_alone
 @options.selection
 @scale
 @options.common(None, resume=True)
@@ -34,7 +36,8 @@ def command(common: options.Common, scale: Scale, **asked: Any) -> None:
     stands for two. Models that answer with numbers have them printed. Detectors have their boxes printed, the most
     certain first, as probability, class and y0,x0,y1,x1 in pixels of the image; with --output they are drawn, and
     --detector threshold=0.4,nms=0.5 says which. With --when only images for which the rule holds are printed; JSON and
-    the manifest have all, and say whether it holds. Preprocessing comes from the model's card.
+    the manifest have all, and say whether it holds. Preprocessing comes from the model's card. Models of texts are
+    given --text, .txt files, or a table with --column.
     """
     from ..tasks.predict import PredictOptions, as_text, predict
 

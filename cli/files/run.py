@@ -199,10 +199,13 @@ class Run:
             file.write(f"{mark}{after}\n")
         self._due = time.monotonic() + max(_FLUSH, _FLUSH_TIMES * (time.monotonic() - start))
 
-    def kept(self, path: Path) -> dict[str, Any] | None:
-        """The entry of an image that an earlier, unfinished run has done, with all its files; None if there is none."""
+    def kept(self, path: Path, sha256: str | None = None) -> dict[str, Any] | None:
+        """The entry of an image that an earlier, unfinished run has done, with all its files; None if there is none.
+
+        sha256: of what it holds now, where that is no file.
+        """
         entry = self._earlier.get(str(path))
-        if entry is None or entry.get("sha256") != digest_of(path):
+        if entry is None or entry.get("sha256") != (digest_of(path) if sha256 is None else sha256):
             return None
         if not all(self._owns(name) and os.path.isfile(self.folder / name) for name in entry.get("files", ())):
             return None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...engine.attribution.text_html import STYLE, text_html
@@ -27,21 +29,30 @@ td,th{{padding:.2em .9em .2em 0;text-align:left;font-variant-numeric:tabular-num
 {style}
 </style></head><body>
 """
+_PART = re.compile(r'<article data-of="([^"]*)"><h2>[^<]*</h2>(.*?)</article>', re.DOTALL)
 # Words of the table on the page; words.csv has all of them.
 _MOST_WORDS = 20
 
 
-def page(title: str, about: str, texts: Sequence[tuple[str, Sequence[str]]], words: Sequence[Mapping[str, Any]]) -> str:
-    """The page. texts: (name, fragments of HTML, which are escaped already). words: rows as those of words.csv."""
+def page(
+    title: str, about: str, texts: Sequence[tuple[Path, Sequence[str]]], words: Sequence[Mapping[str, Any]]
+) -> str:
+    """The page. texts: (path, fragments of HTML, which are escaped already). words: rows as those of words.csv."""
     parts = [_HEAD.format(title=html.escape(title), style=f"{STYLE}\n{text_matrix.STYLE}")]
     parts.append(f"<h1>{html.escape(title)}</h1><p class=m>{html.escape(about)}</p>")
     if len(texts) > 1 and words:
         parts.append(_table(words))
-    for name, fragments in texts:
+    for path, fragments in texts:
         inner = "".join(part.replace(f"<style>{STYLE}</style>", "") for part in fragments)
-        parts.append(f"<article><h2>{html.escape(name)}</h2>{inner}</article>")
+        head = f'<article data-of="{html.escape(str(path), quote=True)}"><h2>{html.escape(path.name)}</h2>'
+        parts.append(f"{head}{inner}</article>")
     script = f"<script>{text_matrix.SCRIPT}</script>" if any("class=oxm" in p for _, f in texts for p in f) else ""
     return translated_page("".join([*parts, script, "</body></html>\n"]))
+
+
+def parts_of(text: str) -> dict[str, str]:
+    """What an earlier page shows of each text, by its path: texts in it are escaped, so that none ends a part."""
+    return {html.unescape(match[1]): match[2] for match in _PART.finditer(text)}
 
 
 def drawn(parts: Sequence[Explanation]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import click
@@ -29,6 +29,8 @@ class TextOptions:
     pair_column: str | None = None
     continued: tuple[str, ...] = ()
     generate: int = 0
+    last: int = 0
+    chat: bool = False
 
     @property
     def given(self) -> bool:
@@ -46,6 +48,8 @@ class TextOptions:
             "choices": list(self.choices),
             "continued": list(self.continued),
             "generate": self.generate,
+            "last": self.last,
+            "chat": self.chat,
         }
         return {name: value for name, value in found.items() if value}
 
@@ -57,68 +61,85 @@ def texts(f: F) -> F:
     """--text and what belongs to it: the command gets one `TextOptions`, as `texts`."""
 
     @functools.wraps(f)
-    def command(
-        *args: Any,
-        texts: tuple[str, ...],
-        pairs: tuple[str, ...],
-        choices: tuple[str, ...],
-        unit: str,
-        spans: str | None,
-        lines: bool,
-        column: str | None,
-        pair_column: str | None,
-        continued: tuple[str, ...],
-        generate: int,
-        **others: Any,
-    ) -> Any:
-        if sum(map(bool, (pairs, choices, continued, generate))) > 1:
-            raise click.UsageError("--pair, --choice, --continue and --generate exclude each other: give one of them")
-        if continued and len(continued) != len(texts):
-            raise click.UsageError(f"{len(texts)} --text and {len(continued)} --continue were given: give one of each")
-        if pairs and len(pairs) != len(texts):
-            raise click.UsageError(f"{len(texts)} --text and {len(pairs)} --pair were given: give one of each per pair")
-        if pair_column and not column:
-            raise click.UsageError("--pair-column names the second text of a row: name the first with --column")
-        found = TextOptions(
-            texts,
-            pairs,
-            choices,
-            unit,
-            () if spans is None else _spans(spans),
-            lines,
-            column,
-            pair_column,
-            continued,
-            generate,
-        )
-        return f(*args, texts=found, **others)
+    def command(*args: Any, spans: str | None, **others: Any) -> Any:
+        own = {name: others.pop(name) for name in _OF_VALUES}
+        if others["pairs"] or others["choices"]:
+            exclusive = [others["pairs"], others["choices"], own["continued"], own["generate"]]
+            if sum(map(bool, exclusive)) > 1:
+                raise click.UsageError(_EXCLUSIVE)
+        if own["continued"] and own["generate"]:
+            raise click.UsageError(_EXCLUSIVE)
+        if own["last"] and not (own["continued"] or own["generate"]):
+            raise click.UsageError("--last is about the tokens of --continue or --generate: give one of them")
+        if own["continued"] and len(own["continued"]) != len(others["texts"]):
+            count = f"{len(others['texts'])} --text and {len(own['continued'])} --continue"
+            raise click.UsageError(f"{count} were given: give one of each")
+        found = _read(others)
+        return f(*args, texts=replace(found, spans=() if spans is None else _spans(spans), **own), **others)
 
     stack: Any = command
+    text = "Stretches of the text, in characters, that have one value each: 0:12,20:31."
+    stack = option("--spans", metavar="A:B,...", section=TEXTS, help=text)(stack)
+    text = "What of a text has a value; slot: what stands in {{ }} in it, the rest of the text being fixed."
+    kind = click.Choice(["word", "token", "sentence", "line", "slot"])
+    stack = option("--unit", type=kind, default="word", show_default=True, section=TEXTS, help=text)(stack)
+    text = "The text is what a user says to a language model: it is put into the tokenizer's chat template."
+    stack = option("--chat", is_flag=True, section=TEXTS, help=text)(stack)
+    text = "Of the tokens behind the text, only the last K are explained."
+    kind_of = click.IntRange(0, 1000)
+    stack = option("--last", type=kind_of, default=0, metavar="K", section=TEXTS, help=text)(stack)
+    text = "So many tokens that a language model says behind the text are explained, the most probable each time."
+    stack = option("--generate", type=kind_of, default=0, metavar="N", section=TEXTS, help=text)(stack)
+    text = "What stands behind the text and is explained token by token, of language models; one for each --text."
+    stack = option("--continue", "continued", metavar="TEXT", multiple=True, section=TEXTS, help=text)(stack)
+    decorated: F = _read_options(stack)
+    return decorated
+
+
+def texts_alone(f: F) -> F:
+    """--text, --pair, --choice and those of files: the command gets one `TextOptions`, as `texts`."""
+
+    @functools.wraps(f)
+    def command(*args: Any, **others: Any) -> Any:
+        if others["pairs"] and others["choices"]:
+            raise click.UsageError(_EXCLUSIVE)
+        found = _read(others)
+        return f(*args, texts=found, **others)
+
+    decorated: F = _read_options(command)
+    return decorated
+
+
+_OF_VALUES = ("unit", "continued", "generate", "last", "chat")
+_EXCLUSIVE = "--pair, --choice, --continue and --generate exclude each other: give one of them"
+
+
+def _read(others: dict[str, Any]) -> TextOptions:
+    """What is read, taken out of the options. Raises click.UsageError."""
+    names = ("texts", "pairs", "choices", "lines", "column", "pair_column")
+    found = TextOptions(**{name: others.pop(name) for name in names})
+    if found.pairs and len(found.pairs) != len(found.texts):
+        count = f"{len(found.texts)} --text and {len(found.pairs)} --pair"
+        raise click.UsageError(f"{count} were given: give one of each per pair")
+    if found.pair_column and not found.column:
+        raise click.UsageError("--pair-column names the second text of a row: name the first with --column")
+    return found
+
+
+def _read_options(stack: Any) -> Any:
+    """The options that say which texts are read."""
     text = "Column of a table that has the second texts of pairs."
     stack = option("--pair-column", metavar="NAME", section=TEXTS, help=text)(stack)
     text = "Column of a table (.csv, .tsv, .jsonl) that has the texts; default: `text`, or the first one."
     stack = option("--column", metavar="NAME", section=TEXTS, help=text)(stack)
     text = "Every line of a file is a text of its own."
     stack = option("--lines", is_flag=True, section=TEXTS, help=text)(stack)
-    text = "Stretches of the text, in characters, that have one value each: 0:12,20:31."
-    stack = option("--spans", metavar="A:B,...", section=TEXTS, help=text)(stack)
-    text = "What of a text has a value."
-    kind = click.Choice(["word", "token", "sentence"])
-    stack = option("--unit", type=kind, default="word", show_default=True, section=TEXTS, help=text)(stack)
-    text = "So many tokens that a language model says behind the text are explained, the most probable each time."
-    kind_of = click.IntRange(0, 1000)
-    stack = option("--generate", type=kind_of, default=0, metavar="N", section=TEXTS, help=text)(stack)
-    text = "What stands behind the text and is explained token by token, of language models; one for each --text."
-    stack = option("--continue", "continued", metavar="TEXT", multiple=True, section=TEXTS, help=text)(stack)
     text = "An answer of multiple choice, given once for each."
     stack = option("--choice", "choices", metavar="TEXT", multiple=True, section=TEXTS, help=text)(stack)
     text = "The second text of a pair, one for each --text."
     stack = option("--pair", "pairs", metavar="TEXT", multiple=True, section=TEXTS, help=text)(stack)
     text = "A text, for models of texts; may be given several times. Files: .txt, or a table with --column."
-    decorated: F = option("--text", "texts", metavar="TEXT", multiple=True, is_eager=True, section=TEXTS, help=text)(
-        stack
-    )
-    return decorated
+    return option("--text", "texts", metavar="TEXT", multiple=True, is_eager=True, section=TEXTS, help=text)(stack)
 
 
 def _spans(text: str) -> tuple[tuple[int, int], ...]:

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import csv
 import functools
-import hashlib
 import io
-import itertools
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ..parameters.inputs import open_model, refuse_crop
+from ..parameters.inputs import open_model, refuse_crop, refuse_part
 from ..parameters.methods import chosen_methods
 from ..terminal.echo import one_line
 from ..terminal.text_colours import coloured
 from ..terminal.words import as_options
 from .explain import check_options
 from .explain_entries import about_of, decisive_of, entry_of, file_name, left_out_of_all
+from .saved_pass import Saving
 from .solving import both, solutions
+from .text_items import Item, items_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,67 +31,24 @@ if TYPE_CHECKING:
     from ...engine.targets.target import Target
     from ...engine.text.given import Text
     from ..files.run import Run
+    from ..terminal.progress import Progress
     from .explain import ExplainOptions
 
 # Texts whose words are shown in the terminal, and that stand on the page; the manifest has all.
 _MOST_SHOWN, _MOST_ON_PAGE = 10, 1000
 PAGE, WORDS = "index.html", "words.csv"
-# Of a title, what the run is about, texts by name with their fragments of HTML, and the rows of the table.
-Page: TypeAlias = "Callable[[str, str, Sequence[tuple[str, Sequence[str]]], Sequence[Mapping[str, Any]]], str]"
+# Of a title, what the run is about, texts by path with their fragments of HTML, and the rows of the table.
+Page: TypeAlias = "Callable[[str, str, Sequence[tuple[Path, Sequence[str]]], Sequence[Mapping[str, Any]]], str]"
 
 
 @dataclass(frozen=True)
-class Item:
-    """A text to explain. path: what names it in the manifest; of: the file that it is from, None for --text."""
+class Pages:
+    """How results are drawn. page: makes the page of a run; draw: the part of it that shows one text by one method;
+    drawn: the parts of a page by the paths of their texts, to go on with."""
 
-    path: Path
-    text: str
-    pair: str | None = None
-    continuation: str | None = None
-    of: Path | None = None
-
-
-def takes_texts(options: ExplainOptions) -> bool:
-    """Whether a run is about texts: those on the command line, or files that are no arrays for a model of texts."""
-    from ...engine.preprocess.arrays import is_array_file
-    from ...engine.text.roles import roles_of
-    from ..files.find import SUFFIXES
-
-    if options.texts.given:
-        return True
-    if all(Path(p).suffix.lower() in SUFFIXES for p in options.images):  # the model is not read for this
-        return False
-    if any(Path(p).suffix.lower() in (".npy", ".npz") for p in options.images):
-        return False
-    if all(is_array_file(Path(p)) for p in options.images if Path(p).is_file()) and any(map(_is_file, options.images)):
-        return False
-    return roles_of(open_model(options.model, options.common.card)) is not None
-
-
-def _is_file(name: str) -> bool:
-    return Path(name).is_file()
-
-
-def items_of(options: ExplainOptions, model: Model) -> list[Item]:
-    """The texts of a run, in order. Raises TextError."""
-    from ...engine.text.roles import roles_of
-    from ..files.texts import text_files, texts_in
-
-    asked = options.texts
-    roles, texts, pairs = roles_of(model), asked.texts, asked.pairs
-    if roles is not None and len(roles.ids) > 1 and not roles.decoder and not pairs and len(texts) == len(roles.ids):
-        texts, pairs = texts[:1], texts[1:]  # a model that compares texts: they are one pair
-    found = [
-        Item(Path(f"text-{n}"), text, pair, behind)
-        for n, (text, pair, behind) in enumerate(itertools.zip_longest(texts, pairs, asked.continued), 1)
-        if text is not None
-    ]
-    for path in text_files(options.images, options.selection.recursive) if options.images else []:
-        rows = list(texts_in(path, asked.lines, asked.column, asked.pair_column))
-        names = [path] if len(rows) == 1 else [path.with_name(f"{path.name}-{n}") for n in range(1, len(rows) + 1)]
-        found += [Item(name, text, pair, None, path) for name, (text, pair) in zip(names, rows, strict=True)]
-    chosen = found[:: options.selection.every]
-    return chosen if options.selection.limit is None else chosen[: options.selection.limit]
+    page: Page
+    draw: Callable[[Sequence[Explanation]], str]
+    drawn: Callable[[str], Mapping[str, str]]
 
 
 @dataclass
@@ -105,25 +62,10 @@ class TextExplainer:
     options: ExplainOptions
     fed: Mapping[str, NDArray[Any]]
     run: Run
-    draw: Callable[[Sequence[Explanation]], str]
-    fragments: list[tuple[str, list[str]]] = field(default_factory=list)
+    pages: Pages
+    fragments: list[tuple[Path, list[str]]] = field(default_factory=list)
     words: dict[tuple[str, str, str], list[tuple[float, str]]] = field(default_factory=dict)
     _said: set[str] = field(default_factory=set)
-
-    def text_of(self, item: Item) -> Text:
-        """Raises TextError."""
-        from ...engine.text.given import Text
-
-        asked = self.options.texts
-        return Text(
-            item.text,
-            item.pair,
-            asked.choices,
-            unit=asked.unit,  # type: ignore[arg-type]
-            spans=asked.spans,
-            continuation=item.continuation,
-            generate=asked.generate,
-        )
 
     def one(self, item: Item, folder: str) -> tuple[dict[str, Any], list[str], list[str]]:
         """Results for the manifest, the files written, and what is to be said."""
@@ -138,7 +80,7 @@ class TextExplainer:
                 self._said.add(text)
                 news.append(f"warning: {f'{method}: ' * bool(method)}{as_options(text)}")
 
-        for e in self.explanations(self.text_of(item), left_out, say):
+        for e in self.explanations(item.given(self.options.texts), left_out, say):
             entry = self._write(e, folder)
             maps.append(entry)
             files += entry["files"]
@@ -153,9 +95,9 @@ class TextExplainer:
             if len(found) > 1 and found[0].reading is not None and found[0].reading.output:
                 name = self.run.name(f"{method}-matrix.csv", folder)
                 files.append(self.run.text(name, matrix_csv(found)))
-            fragments.append(self.draw(found))
+            fragments.append(self.pages.draw(found))
         if len(self.fragments) < _MOST_ON_PAGE:
-            self.fragments.append((item.path.name, fragments))
+            self.fragments.append((item.path, fragments))
         return {"maps": maps, **({"left_out": left_out} if left_out else {})}, files, news
 
     def explanations(self, text: Text, left_out: dict[str, str], say: Callable[[str], None]) -> Iterator[Explanation]:
@@ -188,6 +130,37 @@ class TextExplainer:
             files.append(self.run.text(f"{stem}.svg", text_layout.svg(e)))
             files.append(self.run.picture(f"{stem}.png", text_layout.pixels(e)))
         return {**entry_of(e), "text": about_text(e), "files": files}
+
+    def goes_on(self, item: Item, earlier: Mapping[str, str]) -> bool:
+        """Whether an earlier run has done the text: its entry, words and part of the page are taken over. earlier: the
+        parts of that run's page."""
+        entry = self.run.kept(item.path, item.sha256)
+        part = earlier.get(str(item.path))
+        full = len(self.fragments) >= _MOST_ON_PAGE
+        if entry is None or not (part is not None or full) or not _fits(entry):
+            return False
+        for found in entry["maps"]:
+            for word in found["text"]["words"]:
+                if word.get("read", True):
+                    place = f"{item.path.name}:{word['side']}:{word['start']}"
+                    key = (str(found["method"]), str(found["target"]["label"]), str(word["text"]).casefold())
+                    self.words.setdefault(key, []).append((float(word["value"]), place))
+        if not full and part is not None:
+            self.fragments.append((item.path, [part]))
+        self.run.add(entry)
+        return True
+
+    def save(self, count: int, model: str) -> None:
+        """Write the page and the table of what is done of `count` texts."""
+        if not self.fragments:
+            return
+        rows = self.table()
+        title = f"Words that {Path(model).name} goes by"
+        shown = f"{len(self.fragments)} of " * (len(self.fragments) < count)
+        said = f"{shown}{count} text{'s' * (count != 1)}, {', '.join(m.name for m in self.methods)}"
+        self.run.text(PAGE, self.pages.page(title, said, self.fragments, rows))
+        self.run.text(WORDS, csv_of(rows))
+        self.run.manifest["files"] = [PAGE, WORDS]
 
     @property
     def _several(self) -> bool:
@@ -264,19 +237,16 @@ def csv_of(rows: Sequence[Mapping[str, Any]]) -> str:
     return out.getvalue()
 
 
-def explain_texts(options: ExplainOptions, page: Page, draw: Callable[[Sequence[Explanation]], str]) -> Run:
-    """Explain every text; the run, at its end. page: makes the page of the run, draw: the part of it that shows one
-    text by one method. Raises as `explain` does, TextError."""
-    from ...engine.errors import OutputError
+def explain_texts(options: ExplainOptions, pages: Pages) -> Run:
+    """Explain every text; the run, at its end. Raises as `explain` does, TextError."""
     from ...engine.explain import for_text, usual_method_of_texts
     from ..files.arrays import fed
     from ..files.run import Run
     from ..terminal.progress import Progress
 
     common = options.common
-    if options.output.resume:
-        raise OutputError("texts are explained anew each time: give --force in place of --resume")
     refuse_crop(options.selection)
+    refuse_part(options.share)
     model = open_model(options.model, common.card)
     items = items_of(options, model)
     methods, every = chosen_methods(options.methods or (usual_method_of_texts(model),), options.settings)
@@ -290,22 +260,59 @@ def explain_texts(options: ExplainOptions, page: Page, draw: Callable[[Sequence[
         Run(options.output, "explain", about, about_of(options, model, None), [item.path for item in items]) as run,
         Progress(len(items), quiet=common.quiet, bar=common.progress, what="texts") as bar,
     ):
-        work = TextExplainer(model, targets, methods, every, options, given, run, draw)
-        for item in items:
-            for text in _done(run, work, item, len(items) == 1):
-                bar.say(text)
-            bar.step(item.path.name)
-        rows = work.table()
-        if work.fragments:
-            title = f"Words that {Path(options.model).name} goes by"
-            shown = f"{len(work.fragments)} of " * (len(work.fragments) < len(items))
-            said = f"{shown}{len(items)} text{'s' * (len(items) != 1)}, {', '.join(m.name for m in methods)}"
-            run.text(PAGE, page(title, said, work.fragments, rows))
-            run.text(WORDS, csv_of(rows))
-            run.manifest["files"] = [PAGE, WORDS]
+        work = TextExplainer(model, targets, methods, every, options, given, run, pages)
+        _all(work, items, bar)
         if left_out := left_out_of_all(run.entries):
             run.manifest["left_out"] = left_out
     return run
+
+
+def _all(work: TextExplainer, items: Sequence[Item], bar: Progress) -> None:
+    """Explain the texts, less those that an earlier run has done. The page is written on the way, and however it
+    ends."""
+    run, model = work.run, work.options.model
+    saving = Saving(functools.partial(work.save, len(items), model))
+    earlier = _earlier(run, work.pages)
+    kept = 0
+    try:
+        for item in items:
+            if work.goes_on(item, earlier):
+                kept += 1
+            else:
+                for text in _done(run, work, item, len(items) == 1):
+                    bar.say(text)
+                saving.if_due()
+            bar.step(item.path.name)
+    finally:
+        work.save(len(items), model)
+    if kept:
+        bar.say(f"{kept} of {len(items)} texts were done already")
+
+
+def _earlier(run: Run, pages: Pages) -> Mapping[str, str]:
+    """The parts of the page of the run that is continued; none where there is no such page."""
+    try:
+        return pages.drawn((run.folder / PAGE).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return {}
+
+
+def _fits(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry of an earlier run is of this command's form."""
+    try:
+        for found in entry["maps"]:
+            for word in found["text"]["words"]:
+                _ = (
+                    found["method"],
+                    found["target"]["label"],
+                    word["side"],
+                    word["start"],
+                    word["text"],
+                    float(word["value"]),
+                )
+    except (KeyError, TypeError, ValueError):
+        return False
+    return True
 
 
 def _target(text: str) -> Target:
@@ -319,7 +326,6 @@ def _done(run: Run, work: TextExplainer, item: Item, alone: bool) -> list[str]:
     from ...engine.errors import OnnxrayError, OutputError, RuntimeUnavailable
     from ..files.run import done, failed
 
-    digest = hashlib.sha256("\n".join([item.text, item.pair or ""]).encode("utf-8", "replace")).hexdigest()
     try:
         results, files, news = work.one(item, run.folder_for(item.path, item.path.name))
     except (OutputError, RuntimeUnavailable):
@@ -329,5 +335,5 @@ def _done(run: Run, work: TextExplainer, item: Item, alone: bool) -> list[str]:
             raise
         run.add(failed(item.path, error))
         return [f"{item.path.name} failed: {error}"]
-    run.add(done(item.path, digest, files, **results))
+    run.add(done(item.path, item.sha256, files, **results))
     return news

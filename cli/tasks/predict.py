@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...engine.errors import ImageError
 from ..parameters.inputs import card_of, fixed_batch, open_model, take_images
+from ..parameters.texts import NO_TEXTS, TextOptions
 from ..sources.share import WHOLE, Share
 from ..sources.source import ALL, Selection
 from ..terminal.echo import one_line
@@ -20,6 +21,7 @@ from ..terminal.words import as_options
 from . import predict_boxes as boxes
 from .guesses import plain_guess
 from .over_images import Entry, Pixels, ReadImage, over_batches
+from .text_items import items_of, takes_texts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,6 +55,7 @@ class PredictOptions:
     when: str | None = None
     memory: Path | None = None
     share: Share = WHOLE
+    texts: TextOptions = NO_TEXTS
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,8 @@ def predict(options: PredictOptions) -> Predictions:
     common = options.common
     model = open_model(options.model, common.card)
     answer = answer_of(model)
+    if takes_texts(options):
+        return _of_texts(options, model, answer)
     given = options.images, options.model, common.quiet, options.selection, options.share
     images = take_images(*given, boxes.picture_name, options.batch)
     of_arrays = bool(options.feeds) or any(map(is_array_file, images.paths))
@@ -109,6 +114,32 @@ def predict(options: PredictOptions) -> Predictions:
             found = over_batches(run, bar, images, work.several, work.size, _fits, card=card)
             by_path = {entry["path"]: entry for entry in found}
             entries = [by_path[str(path)] for path in images.paths] if images.paths else list(by_path.values())
+        if run is not None:
+            conclude(run, entries)
+    return Predictions(about, entries)
+
+
+def _of_texts(options: PredictOptions, model: Model, answer: Answer) -> Predictions:
+    """Predict every text, and write the run's folder if there is one. Raises TextError, ModelError."""
+    from ...engine.preprocess.answers import predictable
+    from ..files.run import Run, describe
+    from ..terminal.progress import Progress
+    from .predict_texts import predict_texts
+
+    if options.when is not None or options.memory is not None:
+        raise ImageError("--when and --memory are about images, and texts are given: leave them out")
+    predictable(model)
+    items = items_of(options, model)
+    about = {"model": describe(model), "card": None, **_meaning(answer)}
+    about["answer"] = {"output": answer.output, "kind": answer.kind, "reason": answer.reason}
+    decisive = {"top": options.top, "batch": options.batch, **options.common.runtime, **options.texts.to_mapping()}
+    decisive |= {"with": sorted(options.feeds)} if options.feeds else {}
+    decisive |= options.selection.to_mapping()
+    paths, common = [item.path for item in items], options.common
+    run = Run(options.output, "predict", decisive, about, paths) if options.output else None
+    bar_of = Progress(len(items), quiet=common.quiet, bar=common.progress, what="texts")
+    with run or contextlib.nullcontext(), bar_of as bar:
+        entries = predict_texts(options, model, items, run, bar)
         if run is not None:
             conclude(run, entries)
     return Predictions(about, entries)

@@ -42,7 +42,7 @@ def generated(
     if value is None or reading.reader is None or reading.strings:
         raise TextError("the model says no next token, so that nothing can be generated: give a text alone")
     prompt = list(reading.rows[-1].tokens)
-    while prompt and prompt[-1].special and len(prompt) > 1:
+    while prompt and prompt[-1].special and len(prompt) > 1 and not reading.given.chat:
         prompt.pop()
     fixed = fixed_length(model, reading.roles.ids[-1])
     limit = reading.reader.length if fixed is None else fixed

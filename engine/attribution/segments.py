@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MethodError
+from ..text.given import unit_name
 from .inputs import picture
 from .maps import GridMaps, InputMaps, Maps
 from .place_axes import is_table, numbers_along, place_axes
@@ -137,7 +138,8 @@ def features_of(
 def features_of_text(reading: Reading) -> Features:
     """A feature for each word, or what else has a value, of the text that is read."""
     names = reading.seen
-    what = f"{len(names)} {reading.given.unit if not reading.given.spans else 'span'}{'s' * (len(names) != 1)}"
+    kind = unit_name(reading.given)
+    what = f"{len(names)} {kind}{'s' * (len(names) != 1)}"
     return Features(unit_labels(reading), None, names, False, what)
 
 

@@ -13,7 +13,7 @@ from ..errors import TextError
 from ..graph.model import Model
 from ..inference.batches import RunOptions
 from ..targets.token_scores import next_tokens
-from ..text.given import Text, as_text
+from ..text.given import Text, as_text, unit_name
 from ..text.reading import Reading, made_for, notes_of, read
 from ..text.roles import roles_of
 from .generation import generated, text_model
@@ -132,7 +132,7 @@ def about_text(e: Explanation) -> dict[str, Any]:
         for w in e.words
     ]
     return {
-        "unit": "span" if reading.given.spans else reading.given.unit,
+        "unit": unit_name(reading.given),
         "words": words,
         "tokens": [{"piece": t.piece, "id": t.id, "value": t.value} for t in e.tokens],
         "tokenizer": None if reading.reader is None else reading.reader.where,

@@ -17,6 +17,7 @@ from .reader import Reader, simple
 FILES = ("tokenizer.json", "vocab.txt")
 _SENTENCEPIECE = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "sentencepiece.model")
 _CONFIGS = ("config.json", "special_tokens_map.json", "tokenizer_config.json")
+_TEMPLATE = "chat_template.jinja"
 _KINDS = ("bytes", "characters", "words")
 # The library's longest tokenizers have 20 MB.
 _MOST_BYTES = 256 << 20
@@ -159,6 +160,10 @@ def _said(folder: Path) -> dict[str, Any]:
                 content = parse_json(_read(place / name), repr(str(place / name)))
                 found |= content if isinstance(content, dict) else {}
                 break
+    for place in (folder, folder.parent):
+        if (place / _TEMPLATE).is_file():
+            found["chat_template"] = _read(place / _TEMPLATE)
+            break
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias, get_args
 
 from ..errors import TextError
 
-Unit: TypeAlias = Literal["word", "token", "sentence"]
+Unit: TypeAlias = Literal["word", "token", "sentence", "line", "slot"]
 UNITS: tuple[str, ...] = get_args(Unit)
 # Tokens that are generated at most.
 MOST_GENERATED = 1000
@@ -21,12 +21,15 @@ class Text:
 
     text: what is read. pair: the second text of a pair (question and passage, premise and hypothesis). choices: of
         multiple choice, the answers, each of which is read as a pair with the text. unit: what gets one value, a "word"
-        (whole, however many tokens it has), a "token" or a "sentence". spans: stretches of the text, (start, end) in
+        (whole, however many tokens it has), a "token", a "sentence", a "line", or a "slot": what stands in {{ }}, which
+        are taken out of the text; the rest of the text is fixed. spans: stretches of the text, (start, end) in
         characters, that get one value each; what lies outside stays as it is. continuation: what a language model is
         asked about, the text behind the prompt; generate: so many tokens of its own are taken in its place, the most
-        probable one each time.
+        probable one each time; last: only so many at the end of these are explained. chat: the text is what a user
+        says, and is put into the chat template of the tokenizer, which is fixed.
 
-    Raises TextError for an empty text, a unit that does not exist, spans that overlap or lie outside.
+    Raises TextError for an empty text, slots that are not there or not closed, a unit that does not exist, spans that
+    overlap or lie outside.
     """
 
     text: str
@@ -36,6 +39,8 @@ class Text:
     spans: tuple[tuple[int, int], ...] = ()
     continuation: str | None = None
     generate: int = 0
+    last: int = 0
+    chat: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "choices", tuple(self.choices))
@@ -44,6 +49,14 @@ class Text:
             raise TextError(f"a text was given as {type(self.text).__name__}: give a str")
         if self.unit not in UNITS:
             raise TextError(f"the unit {self.unit!r} is none of {', '.join(UNITS)}")
+        if self.unit == "slot" and not self.spans:
+            text, spans = _slots(self.text)
+            object.__setattr__(self, "text", text)
+            object.__setattr__(self, "spans", spans)
+        if self.chat and (self.pair is not None or self.choices):
+            raise TextError("a chat has one text, and tokens behind it: leave pair and choices out")
+        if self.last < 0 or (self.last and self.continuation is None and not self.generate):
+            raise TextError(f"last={self.last}: so many tokens of a continuation, or of those to generate, at least 1")
         second = [self.pair is not None, bool(self.choices), self.continuation is not None, self.generate > 0]
         if sum(second) > 1:
             raise TextError("a text has a pair, choices, a continuation or tokens to generate: give one of them")
@@ -74,6 +87,20 @@ class Text:
         return (self.text, *behind, *self.choices)
 
 
+def _slots(text: str) -> tuple[str, tuple[tuple[int, int], ...]]:
+    """A text without the braces of its slots, and where these are. Raises TextError."""
+    parts = re.split(r"\{\{|\}\}", text)
+    marks = re.findall(r"\{\{|\}\}", text)
+    if not marks or marks != ["{{", "}}"] * (len(marks) // 2):
+        raise TextError("the text has no slots, or one that is not closed: put {{ }} around what has a value each")
+    spans, at = [], 0
+    for number, part in enumerate(parts):
+        if number % 2:
+            spans.append((at, at + len(part)))
+        at += len(part)
+    return "".join(parts), tuple(spans)
+
+
 def spans_of(text: str) -> tuple[tuple[int, int], ...]:
     """`a:b,c:d` as spans. Raises TextError."""
     found = []
@@ -88,3 +115,8 @@ def spans_of(text: str) -> tuple[tuple[int, int], ...]:
 def as_text(given: str | Text) -> Text:
     """A str as a `Text`; a Text as it is."""
     return given if isinstance(given, Text) else Text(given)
+
+
+def unit_name(given: Text) -> str:
+    """What has a value, in a word."""
+    return "span" if given.spans and given.unit != "slot" else given.unit

@@ -27,16 +27,18 @@ class HuggingFace(Reader):
     def encode(self, first: str, second: str | None, most: int | None) -> Encoded:
         with _LOCK:
             found = self._encoded(first, second, most)
-        texts = (first, second or "")
-        rows = zip(found.ids, found.sequence_ids, found.offsets, found.tokens, found.type_ids, strict=True)
-        tokens = tuple(_token(number, side, span, piece, kind, texts) for number, side, span, piece, kind in rows)
-        return Encoded(tokens, bool(found.overflowing))
+        return _tokens(found, (first, second or ""))
 
-    def _encoded(self, first: str, second: str | None, most: int | None) -> Any:
+    def encode_bare(self, text: str, most: int | None) -> Encoded:
+        with _LOCK:
+            found = self._encoded(text, None, most, bare=True)
+        return _tokens(found, (text, ""))
+
+    def _encoded(self, first: str, second: str | None, most: int | None, bare: bool = False) -> Any:
         tokenizer = self.tokenizer
         tokenizer.no_padding()
         tokenizer.no_truncation()
-        room = tokenizer.num_special_tokens_to_add(second is not None)
+        room = 0 if bare else tokenizer.num_special_tokens_to_add(second is not None)
         if most is not None and most <= room:
             raise TextError(
                 f"the model reads {most} tokens, which leaves no room for a text next to {room} special ones"
@@ -44,7 +46,7 @@ class HuggingFace(Reader):
         if most is not None:
             tokenizer.enable_truncation(most, strategy="longest_first")
         try:
-            return tokenizer.encode(first) if second is None else tokenizer.encode(first, second)
+            return tokenizer.encode(first, second, add_special_tokens=not bare)
         except BaseException as error:  # the library raises a bare exception, and panics, which are no Exception
             if isinstance(error, KeyboardInterrupt):
                 raise
@@ -52,6 +54,12 @@ class HuggingFace(Reader):
 
     def decode(self, ids: Sequence[int]) -> str:
         return str(self.tokenizer.decode([int(number) for number in ids], skip_special_tokens=False))
+
+
+def _tokens(found: Any, texts: tuple[str, str]) -> Encoded:
+    rows = zip(found.ids, found.sequence_ids, found.offsets, found.tokens, found.type_ids, strict=True)
+    tokens = tuple(_token(number, side, span, piece, kind, texts) for number, side, span, piece, kind in rows)
+    return Encoded(tokens, bool(found.overflowing))
 
 
 def _token(
@@ -109,7 +117,7 @@ def _made(tokenizer: Any, where: str, said: Mapping[str, Any]) -> HuggingFace:
     named, begin = special_ids(vocab, said), said.get("decoder_start_token_id")
     if isinstance(begin, int) and not isinstance(begin, bool):
         named["begin"] = begin
-    return HuggingFace(where, 1 + max(vocab.values()), named, length, tokenizer)
+    return HuggingFace(where, 1 + max(vocab.values()), named, length, tokenizer, said=dict(said))
 
 
 def _library() -> Any:

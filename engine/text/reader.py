@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..errors import TextError
 from .encoded import Encoded, Token
@@ -31,16 +32,21 @@ STAND_INS = ("pad", "mask", "unk")
 class Reader:
     """What makes tokens of texts. where: the file that it is from, or the card. size: its greatest id plus one. named:
     "pad", "mask", "unk", "start", "end", "begin" (of a decoder) -> the token's id. length: the most tokens, where it
-    says so."""
+    says so. said: what the configurations next to it say."""
 
     where: str
     size: int
     named: Mapping[str, int]
     length: int | None = None
+    said: Mapping[str, Any] = field(default_factory=dict, compare=False, kw_only=True)
 
     def encode(self, first: str, second: str | None, most: int | None) -> Encoded:
         """The tokens of a text or a pair, at most `most` of them. Raises TextError."""
         raise TypeError(f"{type(self).__name__} does not encode")
+
+    def encode_bare(self, text: str, most: int | None) -> Encoded:
+        """The tokens of a text without those that are put around it. Raises TextError."""
+        return self.encode(text, None, most)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text that tokens stand for."""

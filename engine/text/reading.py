@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..errors import TextError
 from ..graph.model import Model
 from ..inspect.embedding import table_of
+from .chat import chat_row
 from .decoder import decoder_row
 from .encoded import Encoded, Token
 from .find import reader_of
@@ -243,6 +244,8 @@ def read(model: Model, given: Text) -> Reading:
         raise TextError(f"a text was given and the model takes none: its inputs are {inputs}")
     if sum(map(len, given.parts)) > MOST_CHARACTERS:
         raise TextError(f"the text has more than {MOST_CHARACTERS:,} characters: give a part of it")
+    if given.chat and (roles.strings or len(roles.ids) > 1):
+        raise TextError("the model is none that chats: give the text without chat")
     if roles.strings and len(given.parts) > 1:
         raise TextError("the model takes one text as a string: give it without a pair, choices or a continuation")
     if roles.strings:
@@ -284,7 +287,9 @@ def _rows(model: Model, given: Text, reader: Reader, roles: Roles) -> tuple[tupl
         rows = [reader.encode(part, None, n) for part, n in zip(given.parts, most, strict=True)]
         rows = [_on_sides(row, place, place) for place, row in enumerate(rows)]
         return tuple(rows), tuple(n or len(row.tokens) for row, n in zip(rows, fixed, strict=True))
-    if given.continuation is not None:
+    if given.chat:
+        one = chat_row(reader, given.text, given.continuation, most[0])
+    elif given.continuation is not None:
         one = _continued(reader.encode(given.text + given.continuation, None, most[0]), len(given.text))
     else:
         one = reader.encode(given.text, given.pair, most[0])

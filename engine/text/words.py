@@ -45,8 +45,8 @@ def units_of(
         mine = [number for number, token in enumerate(tokens) if token.side == side]
         if spans:
             ranges = list(spans) if side == 0 else []
-        elif unit == "sentence":
-            ranges = sentences(text)
+        elif unit in ("sentence", "line"):
+            ranges = sentences(text) if unit == "sentence" else lines(text)
         else:
             ranges = _joined(words(text), [(tokens[n].start, tokens[n].end) for n in mine])
         units += _filled(text, side, ranges, tokens, mine, bool(spans))
@@ -105,6 +105,11 @@ def sentences(text: str) -> list[tuple[int, int]]:
             start = match.start() + len(whole) - len(whole.lstrip())
             found.append((start, match.start() + len(whole.rstrip())))
     return found
+
+
+def lines(text: str) -> list[tuple[int, int]]:
+    """(start, end) of the lines of a text that hold anything, without white space around them."""
+    return [(m.start(), m.start() + len(m.group().rstrip())) for m in re.finditer(r"\S[^\n]*", text)]
 
 
 def _joined(ranges: list[tuple[int, int]], spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

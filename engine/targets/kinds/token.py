@@ -34,6 +34,7 @@ class _Step:
     code: int
     other: int | None
     shown: str
+    number: int = 1
 
 
 @kind
@@ -73,7 +74,7 @@ class SaidToken(AtToken):
         model, name = _said(place.model, value, steps, self.log)
         count = len(steps)
         alone = None if self.is_several else self.place
-        named: list[Target] = [replace(self, place=alone or k, shown=step.shown) for k, step in enumerate(steps, 1)]
+        named: list[Target] = [replace(self, place=alone or step.number, shown=step.shown) for step in steps]
 
         def pick(y: NDArray[Any]) -> NDArray[np.float32]:
             return np.broadcast_to(np.eye(count, dtype=np.float32), (len(y), count, count))
@@ -90,7 +91,8 @@ class SaidToken(AtToken):
         other = self._code(reading, self.against) if self.against else None
         behind = f" against {self.against!r}" if self.against else ""
         if not out:
-            last = max(n for n, t in enumerate(tokens) if t is not None and (start or not t.special))
+            whole = bool(start) or reading.given.chat
+            last = max(n for n, t in enumerate(tokens) if t is not None and (whole or not t.special))
             if self.text:
                 return [_Step(last, self._code(reading, self.text), other, f"{self.text!r} behind the prompt{behind}")]
             assert place.run is not None
@@ -105,9 +107,9 @@ class SaidToken(AtToken):
         elif self.place is not None and not 1 <= self.place <= len(out):
             raise TargetError(f"there is no token {self.place}: the continuation has {len(out)}")
         else:
-            chosen = list(range(len(out))) if self.place is None else [self.place - 1]
+            chosen = list(range(len(out)))[-reading.given.last :] if self.place is None else [self.place - 1]
         return [
-            _Step(out[k] - 1, token.id, other, f"{texts[k]!r} ({k + 1} of {len(out)}){behind}")
+            _Step(out[k] - 1, token.id, other, f"{texts[k]!r} ({k + 1} of {len(out)}){behind}", k + 1)
             for k in chosen
             if (token := tokens[out[k]]) is not None
         ]

@@ -36,6 +36,7 @@ COMMANDS = {
 OUTPUT, CARD = {"out", "force", "resume"}, "card_"
 SELECTION = {"recursive", "every_image", "limit", "duration", "crop"}
 TEXTS = {"texts", "pairs", "choices", "unit", "spans", "lines", "column", "pair_column", "continued", "generate"}
+TEXTS |= {"last", "chat"}
 INSPECTION = {"when", "memory", "part", "mm_per_pixel"}
 # Of `--to`, which another task does.
 SINKS = {"to", "reference", "drift_layer", "drift_window", "alarm", "metrics"}

@@ -43,7 +43,7 @@ def test_texts_of_the_command_line_are_those_of_python(run: Run, model: Path, tm
     assert "wonderful +" in result.stderr
 
 
-def test_all_methods_say_what_is_left_out_and_resume_is_refused(run: Run, model: Path, tmp_path: Path) -> None:
+def test_all_methods_say_what_is_left_out(run: Run, model: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     given = ("explain", model, "--text", "A bad film!", "-m", "gradient,grad-cam", "-o", out)
     assert run(*given).exit_code == 1  # by name
@@ -53,9 +53,6 @@ def test_all_methods_say_what_is_left_out_and_resume_is_refused(run: Run, model:
     manifest = json.loads((out / "manifest.json").read_text())
     assert "grad-cam" in manifest["left_out"]
     assert "unit" not in manifest["options"]
-    again = run("explain", model, "--text", "A bad film!", "-o", out, "--resume")
-    assert again.exit_code == 1
-    assert "texts are explained anew each time: give --force in place of --resume" in again.stderr
 
 
 def test_a_folder_of_texts_has_a_page_and_a_table_of_words(run: Run, model: Path, tmp_path: Path) -> None:
@@ -71,7 +68,7 @@ def test_a_folder_of_texts_has_a_page_and_a_table_of_words(run: Run, model: Path
     page = (out / "index.html").read_text()
     assert "Words that move the model most" in page
     assert "<b>\n" not in page
-    assert page.count("<article>") == 3
+    assert page.count("<article data-of=") == 3
     assert page.count("<style>") == 1
 
 
@@ -246,3 +243,55 @@ def test_an_encoder_and_a_decoder(run: Run, tmp_path: Path) -> None:
     assert [row[0] for row in rows[1:]] == ["the", "cat", "sat", "le", "chat"]
     assert float(rows[4][3]) == 0  # a token has no part in itself
     assert "oxm" in (tmp_path / "a" / "index.html").read_text()
+
+
+def test_a_folder_is_gone_on_with(run: Run, model: Path, tmp_path: Path) -> None:
+    reviews = tmp_path / "reviews"
+    reviews.mkdir()
+    for name, text in (("a", "A wonderful film"), ("b", "<b>bad</b> & terrible"), ("c", "the plot was old")):
+        (reviews / f"{name}.txt").write_text(text)
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    given = ("explain", model, reviews, "-m", "gradient,ablation", "-t", "1", "-t", "0")
+    assert run(*given, "-o", whole).exit_code == 0
+    (reviews / "c.txt").rename(tmp_path / "c.txt")
+    assert run(*given, "-o", out).exit_code == 0
+    (tmp_path / "c.txt").rename(reviews / "c.txt")
+    (values,) = (out / "a.txt").glob("gradient-1*.npy")
+    values.write_bytes(b"not made anew")
+    again = run(*given, "-o", out, "--resume")
+    assert again.exit_code == 0, again.stderr
+    assert "2 of 3 texts were done already" in again.stderr
+    assert values.read_bytes() == b"not made anew"
+    for name in ("index.html", "words.csv", "manifest.json"):
+        assert (out / name).read_bytes() == (whole / name).read_bytes(), name
+    (reviews / "a.txt").write_text("A terrible film")
+    changed = run(*given, "-o", out, "--resume")
+    assert "2 of 3 texts were done already" in changed.stderr
+    assert np.load(values).ndim == 2
+    (out / "index.html").unlink()
+    assert "were done already" not in run(*given, "-o", out, "--resume").stderr
+    assert run("explain", model, reviews, "-m", "gradient", "-o", out, "--resume").exit_code == 1
+
+
+def test_a_manifest_that_was_changed_is_not_trusted(run: Run, model: Path, tmp_path: Path) -> None:
+    given = ("explain", model, "--text", "A bad film!", "--text", "wonderful", "-m", "gradient", "-o", tmp_path / "out")
+    assert run(*given).exit_code == 0
+    manifest = tmp_path / "out" / "manifest.json"
+    content = json.loads(manifest.read_text())
+    del content["images"][0]["maps"][0]["text"]["words"][0]["side"]
+    manifest.write_text(json.dumps(content))
+    again = run(*given, "--resume")
+    assert again.exit_code == 0, again.stderr
+    assert "1 of 2 texts were done already" in again.stderr
+
+
+def test_the_last_tokens_alone(run: Run, tmp_path: Path) -> None:
+    model = small.copying(tmp_path / "lm", "alpha beta gamma delta".split())
+    given = ("explain", model, "--text", "alpha beta alpha", "-m", "gradient", "--json")
+    result = run(*given, "--continue", " beta gamma delta", "--last", "2", "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.stderr
+    maps = json.loads(result.stdout)["images"][0]["maps"]
+    assert [m["target"]["explained"] for m in maps] == ["token:2", "token:3"]
+    refused = run(*given, "--last", "2", "-o", tmp_path / "no")
+    assert refused.exit_code == 2
+    assert "--last is about the tokens of --continue or --generate" in refused.stderr

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from onnxray.engine.errors import TextError
 from onnxray.engine.text.encoded import Token
+from onnxray.engine.text.given import Text
 from onnxray.engine.text.hugging_face import HuggingFace
 from onnxray.engine.text.reader import Reader, simple
-from onnxray.engine.text.words import sentences, units_of, words
+from onnxray.engine.text.words import lines, sentences, units_of, words
 from onnxray.tests.engine.text import small
 
 
@@ -72,3 +75,18 @@ def test_every_character_belongs_to_exactly_one_word_and_every_token_to_one(name
         assert numbers == (wanted if units else [])
 
     check()
+
+
+def test_lines_and_slots() -> None:
+    assert [text[a:b] for text in ("one two \n\n  three\nfour",) for a, b in lines(text)] == [
+        "one two",
+        "three",
+        "four",
+    ]
+    text = Text("Dear {{Ada}}, you live in {{New York}}.", unit="slot")
+    assert text.text == "Dear Ada, you live in New York."
+    assert [text.text[a:b] for a, b in text.spans] == ["Ada", "New York"]
+    assert replace(text, generate=2).spans == text.spans
+    for wrong in ("no slot", "{{open", "closed}}", "{{a {{b}} }}"):
+        with pytest.raises(TextError, match="has no slots, or one that is not closed"):
+            Text(wrong, unit="slot")
