@@ -82,9 +82,10 @@ def explain(
         uint8 (N, H, W, 3); or a ready tensor in the model's layout, (N, ...) or one sample; or {input name: one of
         these} for several inputs, of which one is explained: the option `input` names it, else it is the one that takes
         images, else the first one of floats. Given tensors, everything is in the tensor's units and pixels. For a model
-        of texts, a str (the text itself; a `Path` is a file that holds one), a `Text`, or several in a list.
+        of texts, a str (the text itself; a `Path` is a file that holds one), a `Text`, or several in a list. For a
+        model of sound, a `Sound` or the path of a WAV, FLAC or OGG file.
     method: a name of `onnxray.methods()`, another name that it is known by ("GradCAM", "ig"), its class or an instance;
-        by default grad-cam, of boxes of a detector hires-cam, of texts integrated-gradients.
+        by default grad-cam, of boxes of a detector hires-cam, of texts and sounds integrated-gradients.
     target: None (the predicted class), a class index, a label, a text such as "top:3", or a `Target`; or a list of
         these: one for each image of several, several for one image alone (`Target.several` for all of every image).
     layer: for methods that work at a layer: its name, that of its output value or of its module ("layer4.1"), a

@@ -58,6 +58,7 @@ class CardOptions(TypedDict, total=False):
     axes: str | None
     tokenizer: str | Mapping[str, Any] | None
     decoder: str | Path | None
+    sound: Mapping[str, int] | str | None
     size: int | tuple[int, int] | str | None
     mean: float | Sequence[float] | None
     std: float | Sequence[float] | None

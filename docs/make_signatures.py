@@ -32,6 +32,7 @@ _CARD = {
     "axes": "str",
     "tokenizer": "str | Mapping[str, Any]",
     "decoder": "str | Path",
+    "sound": "Mapping[str, int] | str",
     "size": "int | tuple[int, int] | str",
     "mean": "float | Sequence[float]",
     "std": "float | Sequence[float]",

@@ -15,6 +15,8 @@
     ├── CardError               preprocessing or labels that contradict the model or themselves
     ├── ImageError              an image that cannot be read
     ├── TextError               a text that cannot be read, or a tokenizer that is missing or does not fit
+    ├── SoundError              a sound that cannot be read, or that the model does not take
+    ├── VolumeError             a volume that cannot be read, or that the model does not take
     ├── TargetError             a target that the model's output does not have
     ├── MethodError             a method that does not fit this model or these options
     │   └── NoSum               a score that is no sum of trees and of numbers times weights
@@ -97,6 +99,14 @@ class ImageError(OnnxrayError):
 
 class TextError(OnnxrayError):
     """A text that cannot be read, or a tokenizer that is missing or does not fit the model."""
+
+
+class SoundError(OnnxrayError):
+    """A sound that cannot be read, or that the model does not take."""
+
+
+class VolumeError(OnnxrayError):
+    """A volume that cannot be read, or that the model does not take."""
 
 
 class TargetError(OnnxrayError):

@@ -19,10 +19,11 @@ from .attribution.maps import Maps, problems
 from .attribution.problem import Problem
 from .attribution.saturation import saturated
 from .attribution.sets import input_of_set
+from .attribution.sounds import answer, is_sound, question_of
 from .attribution.tables import background_of_table, input_of_table
 from .attribution.texts import is_text, read_given, with_reading
 from .attribution.together import together
-from .errors import MethodError, NoSum
+from .errors import MethodError, NoSum, SoundError
 from .graph.model import Model, Source
 from .graph.zipmap import with_tensor_scores
 from .inference.batches import RunOptions
@@ -58,6 +59,7 @@ USUAL_METHOD, BOX_METHOD = "grad-cam", "hires-cam"
 TEXT_METHOD, STRING_METHOD = "integrated-gradients", "kernel-shap"
 # Of tables, and of those whose scores are no sums.
 TABLE_METHODS = ("tree-shap", "kernel-shap")
+SOUND_METHOD = "integrated-gradients"
 
 
 def explain(
@@ -105,6 +107,9 @@ def explain(
         return found[0] if not isinstance(image, list | tuple) else Explanations([e for part in found for e in part])
     if isinstance(image, Table):
         return _of_table(ready, image, method, options, known, (target, layer, at), RunOptions(**running))
+    if is_sound(image):
+        chosen = for_sound(make(method or SOUND_METHOD, options, known), options)
+        return _of_sounds(ready, image, chosen, target, layer, at, RunOptions(**running))
     chosen = make(method or USUAL_METHOD, options, known)
     problem = problem_of(ready, image, target, layer, runtime=RunOptions(**running), at=at)
     if method is None and is_of_box(problem):
@@ -150,6 +155,23 @@ def for_table(method: Method, named: Collection[str], model: Model, table: Table
     return method if rows is None else dataclasses.replace(method, background=rows)  # type: ignore[call-arg]
 
 
+def _of_sounds(
+    model: Model,
+    given: Any,
+    method: Method,
+    target: Any,
+    layer: str | Layer | Sequence[str | Layer] | None,
+    at: str | None,
+    runtime: RunOptions,
+) -> Explanation | Explanations:
+    """The explanation of a sound, or of several in a list."""
+    if at is not None:
+        raise SoundError("a sound is explained in time and frequency by itself: leave at= out, or give arrays")
+    sounds = list(given) if isinstance(given, list | tuple) else [given]
+    parts = [answer(question_of(model, s, target, layer_names(layer), runtime), method, solve) for s in sounds]
+    return Explanations([e for part in parts for e in part]) if isinstance(given, list | tuple) else parts[0]
+
+
 def usual_method_of_texts(model: Model) -> str:
     """The method that explains texts where none is named."""
     roles = roles_of(model)
@@ -161,6 +183,12 @@ def for_text(method: Method, named: Collection[str]) -> Method:
     known = {f.name for f in dataclasses.fields(method)}
     free = "baseline" in known and not {"baseline", "background"} & set(named)
     return dataclasses.replace(method, baseline="pad") if free else method  # type: ignore[call-arg]
+
+
+def for_sound(method: Method, named: Collection[str]) -> Method:
+    """The method for a sound: what is hidden is silence unless the options `named` say otherwise."""
+    free = "fill" in {f.name for f in dataclasses.fields(method)} and "fill" not in named
+    return dataclasses.replace(method, fill="zero") if free else method  # type: ignore[call-arg]
 
 
 def problem_of(

@@ -27,7 +27,7 @@ ROOMS: list[set[str]] = [
     {"inspect", "emitter"},
     {"gradients", "preprocess"},
     {"autodiff", "relevance"},
-    {"detection", "text", "tables"},
+    {"detection", "text", "tables", "sound"},
     {"targets"},
     {"incremental"},
     {"attribution"},

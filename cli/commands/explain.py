@@ -45,6 +45,15 @@ def _range(context: click.Context, parameter: click.Parameter, value: str) -> st
     return low, high
 
 
+def _frames(context: click.Context, parameter: click.Parameter, value: str) -> str | int:
+    text = value.strip().lower()
+    if text in ("strongest", "all"):
+        return text
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise click.BadParameter(f"{value!r} is none of strongest, all and the number of a frame, from 0")
+    return int(text)
+
+
 def _list_methods(context: click.Context, parameter: click.Parameter, value: bool) -> None:
     if value and not context.resilient_parsing:
         echo(listing())
@@ -151,6 +160,14 @@ def _list_methods(context: click.Context, parameter: click.Parameter, value: boo
     callback=_list_methods,
     help="List the methods with their options, and exit; see also `onnxray methods`.",
 )
+@options.option(
+    "--frames",
+    metavar="strongest|all|N",
+    default="strongest",
+    show_default=True,
+    callback=_frames,
+    help="Of sounds that a model hears in frames: the one of the greatest score, all, or one by its number from 0.",
+)
 @line.inspection
 @line.drift
 @line.sinks
@@ -172,10 +189,12 @@ def command(common: options.Common, scale: Scale, **asked: Any) -> None:
 
     Models that take no images are given .npy files (one sample or a batch) or .npz files whose arrays are named after
     the inputs; their maps are drawn as bars, lines, tables or slices. Models of texts are given --text, .txt files, or
-    a table with --column: the words are coloured, and words.csv says which words move the model most.
+    a table with --column: the words are coloured, and words.csv says which words move the model most. Models of sound
+    are given .wav, .flac or .ogg files: what they hear is drawn in time and frequency, and can be listened to.
     """
     from ..tasks.explain import ExplainOptions, explain
     from ..tasks.explain_arrays import explain_arrays, takes_arrays
+    from ..tasks.explain_sounds import explain_sounds, takes_sounds
     from ..tasks.explain_texts import Pages, explain_texts
     from ..tasks.text_items import takes_texts
 
@@ -188,9 +207,21 @@ def command(common: options.Common, scale: Scale, **asked: Any) -> None:
         if given is not None and not to:
             raise click.UsageError(f"{name} is about runs with --to: give it as well")
     wanted = ExplainOptions(common=common, share=scale.share, **asked)
-    of_texts = takes_texts(wanted)
+    of_sounds = takes_sounds(wanted)
+    of_texts = not of_sounds and takes_texts(wanted)
     _check_texts(of_texts, bool(wanted.images))
+    if wanted.frames != "strongest" and not of_sounds:
+        raise click.UsageError("--frames is about sounds, and none is given: leave it out")
     is_line = bool(to) or inspection != line.NO_INSPECTION
+    if of_sounds:
+        from ..pages.sounds import page as page_of_sounds
+
+        if wanted.trust or is_line:
+            raise click.UsageError(
+                "--trust, --when, --part, --mm-per-pixel and --to are about images, and sounds are given"
+            )
+        finish_run(explain_sounds(wanted, page_of_sounds), common.as_json)
+        return
     if wanted.trust and (wanted.at or wanted.feeds or of_texts or takes_arrays(wanted)):
         raise click.UsageError("--trust is about maps of images: it goes with no --at, no --with and no arrays")
     if is_line and (of_texts or takes_arrays(wanted)):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ...engine.attribution.inputs import CARD_OPTIONS
 from ...engine.attribution.photos import card_or_none
+from ...engine.attribution.sounds import is_sound
 from ...engine.attribution.texts import is_text
 from ...engine.errors import ImageError
 from ...engine.graph.model import Model, Source
@@ -20,8 +21,10 @@ from ...engine.load import load
 from ...engine.preprocess.arrays import is_array_file
 from ...engine.preprocess.card import Card
 from ...engine.preprocess.depth import WHITE
+from ...engine.sound.given import Sound
 from ...engine.text.given import Text
 from ...engine.text.roles import roles_of
+from .sounds import is_sound_file, read_sound
 from .texts import read_text
 
 
@@ -45,9 +48,13 @@ def given_of(model: Source, image: Any, options: dict[str, Any]) -> tuple[Source
     read, and what `load` raises.
     """
     parts = image.values() if isinstance(image, Mapping) else image if isinstance(image, list | tuple) else [image]
-    if not any(isinstance(part, str | os.PathLike | Text) for part in parts):
+    if not any(isinstance(part, str | os.PathLike | Text | Sound) for part in parts):
         return model, decoded(image, None), options
     ready, rest = loaded(model, options)
+    image = _opened_sounds(image)
+    if is_sound(image):
+        several = isinstance(image, list | tuple)
+        return ready, GivenFiles(image, len(image) if several else 1, {}, several), rest
     if is_text(ready, opened := _opened_texts(ready, image)):
         listed = isinstance(image, list | tuple)
         given = list(image) if isinstance(image, list | tuple) else [image]
@@ -56,6 +63,16 @@ def given_of(model: Source, image: Any, options: dict[str, Any]) -> tuple[Source
         }
         return ready, GivenFiles(opened, len(given), files, listed), rest
     return ready, decoded(image, card_or_none(ready)), rest
+
+
+def _opened_sounds(image: Any) -> Any:
+    """Paths of files of sounds as what these hold; anything else as it is. Raises SoundError."""
+    if isinstance(image, list | tuple):
+        return [_opened_sounds(part) for part in image]
+    if isinstance(image, Mapping):
+        return {name: _opened_sounds(value) for name, value in image.items()}
+    is_path = isinstance(image, os.PathLike) or (isinstance(image, str) and len(image) < 4096)
+    return read_sound(Path(image)) if is_path and is_sound_file(Path(image)) else image
 
 
 def _opened_texts(model: Model, image: Any) -> Any:

@@ -19,6 +19,7 @@ GOOD, NOTE, PROBLEM = "good", "note", "problem"
 
 # What each extra brings; a test holds the names equal to those of the package.
 EXTRAS = {
+    "audio": "sounds: FLAC, OGG, MP3, and WAV of every kind",
     "mqtt": "`watch --to mqtt://...`: records to a broker",
     "prometheus": "`watch --prometheus PORT`: figures for Prometheus",
     "tables": "paths of images from Parquet files",

@@ -80,6 +80,7 @@ class ExplainOptions:
     against: str | None = None
     texts: TextOptions = NO_TEXTS
     share: Share = WHOLE
+    frames: str | int = "strongest"
 
 
 def explain(options: ExplainOptions) -> Run:
@@ -184,7 +185,7 @@ def target_of(text: str, model: Model, card: Card | None, samples: int | None = 
 
 def check_options(model: Model, options: ExplainOptions, methods: Sequence[Method]) -> None:
     """Raises UnknownName and MethodError for what can be known to be wrong before the first image."""
-    from ...engine.attribution.explanation import check_colormap
+    from ...engine.attribution.colours import check_colormap
     from ...engine.errors import MethodError
     from ...engine.inspect.layers import find_layer
 

@@ -15,8 +15,10 @@ from ...engine.errors import (
     OutputError,
     RuntimeUnavailable,
     ShapeError,
+    SoundError,
     TargetError,
     UnknownName,
+    VolumeError,
 )
 from ...engine.pipeline.flow import Flow, Sizes, Stages
 from ..sources.registry import Images
@@ -259,7 +261,7 @@ class _Loop:
             return _Finished(path, entry=kept)
         try:
             image, notes = self._image(item)
-        except (ImageError, ShapeError, UnknownName) as error:
+        except (ImageError, SoundError, VolumeError, ShapeError, UnknownName) as error:
             self.room.leave(path)
             return _Finished(path, error=error)
         return _Finished(path, image, notes)
@@ -338,7 +340,7 @@ class _Loop:
         from ..files.run import failed
 
         self.held.append((path, error))
-        if self.any_done or isinstance(error, ImageError | TargetError):
+        if self.any_done or isinstance(error, ImageError | SoundError | VolumeError | TargetError):
             self._say_held()
         elif len(self.held) >= _ALIKE:
             self._say_held(at_end=True)
@@ -381,4 +383,4 @@ _AT_ONCE = 2
 def _say_failed(bar: Progress, path: Path, error: Exception) -> None:
     """Errors about images name the file themselves."""
     text = as_options(str(error))
-    bar.say(text if isinstance(error, ImageError) else f"{path}: {text}", error=True)
+    bar.say(text if isinstance(error, ImageError | SoundError | VolumeError) else f"{path}: {text}", error=True)

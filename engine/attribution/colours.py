@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import UnknownName
 from ..preprocess.image import luminance
 
 # The name, among those of colour maps, of a map's three channels as red, green and blue around gray.
@@ -31,3 +32,20 @@ def veiled(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     gray = luminance(pixels[None] if pixels.ndim == 2 else pixels).reshape(pixels.shape[:-1])
     shade = np.rint(gray * (1 - _VEIL_SHARE) + _VEIL * _VEIL_SHARE).astype(np.uint8)
     return np.repeat(shade[..., None], 3, axis=-1)
+
+
+def check_colormap(name: str) -> None:
+    """Raises UnknownName, with the names there are, for a colour map that does not exist."""
+    from ...kernels import colormap
+
+    names = (*colormap.names(), RGB)
+    if name not in names:
+        raise UnknownName("colour map", name, names, f"there are {', '.join(names)}")
+
+
+def colours_of(name: str) -> NDArray[np.uint8]:
+    """The table of a colour map. Raises UnknownName."""
+    from ...kernels import colormap
+
+    check_colormap(name)
+    return colormap.table(name)

@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..atomic import atomic
-from ..errors import MethodError, OutputError, UnknownName
+from ..errors import MethodError, OutputError
 from ..preprocess.image import luminance
 from ..runtime.ort import ort
 from ..version import __version__
 from . import notebook
-from .colours import RGB, around_gray, veiled
+from .colours import RGB, around_gray, colours_of, veiled
 from .maps import Display, Reduce, reduced
 from .plain import percent, plain
 from .texts import TokenValue, Word, about_text, tokens_of, words_of
@@ -31,6 +31,7 @@ from .texts import TokenValue, Word, about_text, tokens_of, words_of
 if TYPE_CHECKING:
     from ..graph.model import Model
     from ..preprocess.geometry import Geometry
+    from ..sound.heard import HeardSound
     from ..targets.target import Target
     from ..text.reading import Reading
 
@@ -61,6 +62,7 @@ class Explanation:
     inputs: the input that is explained, or those that are explained together: see `parts`. split: their sizes along
         `split_axis` of `values`, where they lie next to each other. part_shapes: their shapes, where images differ in
         more than that: then the smaller ones are filled up.
+    sound: of a sound its `HeardSound`: rate, times, frequencies, what is heard and what is left.
     warnings: what should be known before the map is believed. details: further numbers (completeness error, ...).
 
     It is a sequence of one, itself, so that what is written for `Explanations` takes it as well.
@@ -97,6 +99,7 @@ class Explanation:
     split_axis: int = 0
     part_shapes: tuple[tuple[int, ...], ...] = ()
     reading: Reading | None = field(default=None, repr=False)
+    sound: HeardSound | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return 1
@@ -268,7 +271,7 @@ class Explanation:
         name, (lo, hi) = colormap or self.colormap, range or self.range
         out = np.empty((*self._height_width, 3), np.uint8)
         for rows, heat in self.bands(np.nan):
-            out[rows] = self._reconstruction(rows, hi) if name == RGB else colours.apply(heat, _colours(name), lo, hi)
+            out[rows] = self._reconstruction(rows, hi) if name == RGB else colours.apply(heat, colours_of(name), lo, hi)
         return out
 
     def overlay(
@@ -296,7 +299,7 @@ class Explanation:
             if name == RGB:
                 out[rows] = self._reconstruction(rows, hi)
             else:
-                self._lay(heat, image[rows], out[rows], alpha, _colours(name), (lo, hi))
+                self._lay(heat, image[rows], out[rows], alpha, colours_of(name), (lo, hi))
             if self.geometry is not None and (unseen := np.isnan(heat) & self._is_unseen(rows)).any():
                 out[rows][unseen] = veiled(image[rows][unseen])
         return out
@@ -420,22 +423,6 @@ class Explanation:
         kept = {name: value for name, value in self.__dict__.items() if name != "heatmap"}
         kept |= {"model": None, "underneath": None, "image": self.image, "about_model": self.about_model}
         return kept
-
-
-def check_colormap(name: str) -> None:
-    """Raises UnknownName, with the names there are, for a colour map that does not exist."""
-    from ...kernels import colormap
-
-    names = (*colormap.names(), RGB)
-    if name not in names:
-        raise UnknownName("colour map", name, names, f"there are {', '.join(names)}")
-
-
-def _colours(name: str) -> NDArray[np.uint8]:
-    from ...kernels import colormap
-
-    check_colormap(name)
-    return colormap.table(name)
 
 
 def _enlarged(image: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:

@@ -48,3 +48,15 @@ def _feeds_recurrence(model: Model, name: str) -> bool:
     return any(
         node.op_type in ("LSTM", "GRU", "RNN") and name in list(node.input)[5:7] for node in model.consumers(name)
     )
+
+
+def state_outputs(model: Model) -> dict[str, str]:
+    """The output that each state input takes over at the next step: the one of its name, else the next of its shape."""
+    found: dict[str, str] = {}
+    values = {value.name: value for value in model.inputs}
+    for name in state_inputs(model):
+        free = [o.name for o in model.outputs if o.name not in found.values() and _alike(values[name], o)]
+        named = [o for o in free if _stem(o) == _stem(name)]
+        if named or free:
+            found[name] = (named or free)[0]
+    return found

@@ -34,6 +34,7 @@ from .fields import (
     to_pixel,
     to_probability,
     to_size,
+    to_sound,
     to_text,
     to_texts,
     to_tokenizer,
@@ -59,7 +60,9 @@ class Card:
             They override what is found by structure. tokenizer: of a model of texts, the path of its tokenizer.json or
             vocab.txt, or {"kind": "bytes", "characters" or "words", "vocab": file or list, "lower": bool, "start",
             "unknown", "pad", "begin": ids or pieces, "length": tokens} (docs/text.md). decoder: path
-            of the decoder, where the model is an encoder in a file of its own.
+            of the decoder, where the model is an encoder in a file of its own. sound: of a model of sound, {"rate":
+            samples per second, "frame": samples of a step, "context": samples of the step before in front of them,
+            "window": samples of a window of the time-frequency plane} (docs/sound.md).
         size: (height, width) of the model's input plane in pixels. An int and "HxW" are accepted as well.
         mean, std: the tensor holds (pixel - mean) / std, on 0..255 pixels, one number per channel in the channel order
             of the card, or one for all.
@@ -99,6 +102,7 @@ class Card:
     axes: str | None = None
     tokenizer: str | Mapping[str, Any] | None = None
     decoder: str | None = None
+    sound: Mapping[str, int] | None = None
     size: tuple[int, int] = (224, 224)
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
@@ -211,6 +215,7 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "axes": to_axes,
     "tokenizer": to_tokenizer,
     "decoder": lambda v: to_text(os.fspath(v) if isinstance(v, os.PathLike) else v),
+    "sound": to_sound,
     "size": to_size,
     "mean": lambda v: to_numbers(v, positive=False),
     "std": lambda v: to_numbers(v, positive=True),

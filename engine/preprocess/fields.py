@@ -108,6 +108,33 @@ def to_tokenizer(value: Any) -> str | dict[str, Any]:
     return dict(value)
 
 
+# What a card says of how a model hears: samples per second; samples of a step, and of the step before in front of them;
+# samples of a window of the plane of time and frequency.
+SOUND = ("rate", "frame", "context", "window")
+
+
+def to_sound(value: Any) -> dict[str, int]:
+    """{"rate": 16000, ...}, or a text "rate=16000,frame=512"."""
+    if isinstance(value, str):
+        value = dict(part.partition("=")[::2] for part in value.split(",") if part.strip())
+    if not isinstance(value, Mapping):
+        raise FieldRefused(f"an object with entries of {', '.join(SOUND)}")
+    found = {}
+    for key, entry in value.items():
+        name = str(key).strip()
+        if name not in SOUND:
+            close = nearest(name, SOUND, most=1)
+            raise FieldRefused(f"made of {', '.join(SOUND)}" + (f" (nearest: {close[0]!r})" if close else ""))
+        text = str(entry).strip()
+        if isinstance(entry, bool) or not text.isascii() or not text.isdigit() or not 0 < len(text) < 8:
+            raise FieldRefused(f"a whole number for {name}")
+        found[name] = int(text)
+        least = {"context": 0, "window": 8}.get(name, 1)
+        if found[name] < least or (name == "window" and found[name] % 4):
+            raise FieldRefused(f"at least {least}{', a multiple of 4,' * (name == 'window')} for {name}")
+    return found
+
+
 def to_detector(value: Any) -> dict[str, Any]:
     """{"boxes": NAME, ...}, or a text "boxes=NAME,threshold=0.4"."""
     if isinstance(value, str):

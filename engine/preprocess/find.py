@@ -60,8 +60,7 @@ def find_card(model: Model, **overrides: Any) -> Card:
 
 
 def said_beside(model: Model) -> dict[str, Any]:
-    """`kind`, `axes`, `tokenizer` and `decoder` of the model's card file or its property, and the `input` that they
-    describe.
+    """`kind`, `axes`, `tokenizer`, `decoder` and `sound` of the model's card file or its property, and their `input`.
 
     A card that makes no sense is refused where the card is looked for as a whole.
     """
@@ -70,9 +69,9 @@ def said_beside(model: Model) -> dict[str, Any]:
     except CardError:
         return {}
     for source in found:
-        if {"kind", "axes", "tokenizer", "decoder"} & set(source.fields):
-            said = ("kind", "axes", "input", "tokenizer", "decoder")
-            return {name: source.fields[name] for name in said if name in source.fields}
+        said = ("kind", "axes", "tokenizer", "decoder", "sound")
+        if {*said} & set(source.fields):
+            return {name: source.fields[name] for name in (*said, "input") if name in source.fields}
     return {}
 
 
@@ -111,7 +110,7 @@ def _hints(values: Mapping[str, Any]) -> Hints:
 
 def found_by_sources(model: Model, options: dict[str, Any], notes: list[str]) -> list[Found]:
     """What every source says, the options first."""
-    beside = said_beside(model) if "kind" in options or "axes" in options else {}
+    beside = said_beside(model) if {"kind", "axes", "sound"} & set(options) else {}
     own = {name: value for name, value in options.items() if name not in beside or beside[name] != value}
     found = [Found(OPTIONS, check(own, OPTIONS, confined=False), strict=True)]
     return found + [f for f in _sources(model, notes) if f.fields or f.notes]
