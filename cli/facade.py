@@ -83,9 +83,11 @@ def explain(
         these} for several inputs, of which one is explained: the option `input` names it, else it is the one that takes
         images, else the first one of floats. Given tensors, everything is in the tensor's units and pixels. For a model
         of texts, a str (the text itself; a `Path` is a file that holds one), a `Text`, or several in a list. For a
-        model of sound, a `Sound` or the path of a WAV, FLAC or OGG file.
+        model of sound, a `Sound` or the path of a WAV, FLAC or OGG file. For a model of the rows of a table, a `Table`,
+        a data frame, or the path of a .csv file.
     method: a name of `onnxray.methods()`, another name that it is known by ("GradCAM", "ig"), its class or an instance;
-        by default grad-cam, of boxes of a detector hires-cam, of texts and sounds integrated-gradients.
+        by default grad-cam, of boxes of a detector hires-cam, of texts and sounds integrated-gradients, of tables
+        tree-shap or kernel-shap.
     target: None (the predicted class), a class index, a label, a text such as "top:3", or a `Target`; or a list of
         these: one for each image of several, several for one image alone (`Target.several` for all of every image).
     layer: for methods that work at a layer: its name, that of its output value or of its module ("layer4.1"), a

@@ -12,6 +12,7 @@ from ..parameters import complete, line, options
 from ..parameters.inputs import finish_run
 from ..parameters.methods import BOXES, DEFAULT, listing
 from ..parameters.scale import Scale, scale
+from ..parameters.tables import NO_TABLE, tables
 from ..parameters.texts import texts
 from ..terminal.echo import echo, echo_json, say
 from ..terminal.help import Command
@@ -173,6 +174,7 @@ def _list_methods(context: click.Context, parameter: click.Parameter, value: boo
 @line.sinks
 @line.metrics
 @texts
+@tables
 @options.selection
 @scale
 @options.common("onnxray-explain", resume=True)
@@ -191,10 +193,14 @@ def command(common: options.Common, scale: Scale, **asked: Any) -> None:
     the inputs; their maps are drawn as bars, lines, tables or slices. Models of texts are given --text, .txt files, or
     a table with --column: the words are coloured, and words.csv says which words move the model most. Models of sound
     are given .wav, .flac or .ogg files: what they hear is drawn in time and frequency, and can be listened to.
+
+    Of the rows of a table (.csv, .tsv), each gets exact Shapley values of its columns, and all together a picture of
+    what each column adds.
     """
     from ..tasks.explain import ExplainOptions, explain
     from ..tasks.explain_arrays import explain_arrays, takes_arrays
     from ..tasks.explain_sounds import explain_sounds, takes_sounds
+    from ..tasks.explain_tables import explain_tables, takes_tables
     from ..tasks.explain_texts import Pages, explain_texts
     from ..tasks.text_items import takes_texts
 
@@ -228,6 +234,14 @@ def command(common: options.Common, scale: Scale, **asked: Any) -> None:
         raise click.UsageError("--when, --part, --mm-per-pixel and --to are about images, and this model takes none")
     if of_texts and not scale.share.whole:
         raise click.UsageError("--shard is about images, and texts are given: leave it out")
+    of_tables = not of_texts and takes_tables(wanted)
+    if wanted.table != NO_TABLE and not of_tables:
+        raise click.UsageError("--rows, --columns and --background are about tables (.csv, .tsv), and none is given")
+    if of_tables:
+        if wanted.trust or is_line:
+            raise click.UsageError("--trust, --when, --part and --to are about images, and a table is given")
+        finish_run(explain_tables(wanted), common.as_json)
+        return
     if of_texts:
         from ..pages.texts import drawn, page, parts_of
 

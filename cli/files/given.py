@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ...engine.attribution.inputs import CARD_OPTIONS
 from ...engine.attribution.photos import card_or_none
 from ...engine.attribution.sounds import is_sound
+from ...engine.attribution.tables import takes_rows
 from ...engine.attribution.texts import is_text
 from ...engine.errors import ImageError
 from ...engine.graph.model import Model, Source
@@ -22,9 +23,11 @@ from ...engine.preprocess.arrays import is_array_file
 from ...engine.preprocess.card import Card
 from ...engine.preprocess.depth import WHITE
 from ...engine.sound.given import Sound
+from ...engine.tables.given import Table
 from ...engine.text.given import Text
 from ...engine.text.roles import roles_of
 from .sounds import is_sound_file, read_sound
+from .tables import is_table_file, read_table
 from .texts import read_text
 
 
@@ -47,6 +50,8 @@ def given_of(model: Source, image: Any, options: dict[str, Any]) -> tuple[Source
     Files are read as the model's card says, so the model is loaded for them. Raises ImageError for one that cannot be
     read, and what `load` raises.
     """
+    if hasattr(image, "columns") and hasattr(image, "to_numpy"):  # a data frame, of a package that is not imported
+        image = Table(image)
     parts = image.values() if isinstance(image, Mapping) else image if isinstance(image, list | tuple) else [image]
     if not any(isinstance(part, str | os.PathLike | Text | Sound) for part in parts):
         return model, decoded(image, None), options
@@ -55,6 +60,8 @@ def given_of(model: Source, image: Any, options: dict[str, Any]) -> tuple[Source
     if is_sound(image):
         several = isinstance(image, list | tuple)
         return ready, GivenFiles(image, len(image) if several else 1, {}, several), rest
+    if isinstance(image, str | os.PathLike) and is_table_file(Path(image)) and takes_rows(ready):
+        return ready, GivenFiles(read_table(Path(image)), 1, {}), rest
     if is_text(ready, opened := _opened_texts(ready, image)):
         listed = isinstance(image, list | tuple)
         given = list(image) if isinstance(image, list | tuple) else [image]

@@ -15,6 +15,7 @@ from ..figures.explanations import PANEL, Sheet
 from ..parameters.inputs import card_of, open_model, take_images
 from ..parameters.line import NO_INSPECTION, Inspection
 from ..parameters.methods import BOXES, DEFAULT, chosen_methods
+from ..parameters.tables import NO_TABLE, TableOptions
 from ..parameters.texts import NO_TEXTS, TextOptions
 from ..sources.share import WHOLE, Share
 from ..sources.source import ALL, Selection
@@ -79,6 +80,7 @@ class ExplainOptions:
     trust: bool = False
     against: str | None = None
     texts: TextOptions = NO_TEXTS
+    table: TableOptions = NO_TABLE
     share: Share = WHOLE
     frames: str | int = "strongest"
 

@@ -11,9 +11,10 @@ from .echo import echo
 from .language import paragraphs, translated, translated_paragraphs
 
 # Sections of the options, in the order of the help.
-OWN, IMAGES, TEXTS, OUTPUT, RUN, SCALE = "Options", "Images", "Texts", "Output", "Run", "Many images"
+OWN, IMAGES, TEXTS, TABLES = "Options", "Images", "Texts", "Tables"
+OUTPUT, RUN, SCALE = "Output", "Run", "Many images"
 CARD = "Model card (found automatically; these override it)"
-SECTIONS = (OWN, IMAGES, TEXTS, OUTPUT, RUN, SCALE, CARD)
+SECTIONS = (OWN, IMAGES, TEXTS, TABLES, OUTPUT, RUN, SCALE, CARD)
 
 
 class Option(click.Option):

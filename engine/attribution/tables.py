@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ..errors import ShapeError
+from ..errors import CardError, ModelError, ShapeError
 from ..graph.joined import joined
 from ..graph.model import Model
 from ..inspect.recurrent_state import state_inputs
+from ..inspect.signature import image_input
 from ..preprocess.labels import read_labels
 from ..proto.values import Value
 from ..tables.given import Table
+from ..text.roles import roles_of
 from .inputs import Input, read_labels_of
 
 # What stands in a cell for a value that is not known.
@@ -54,6 +56,16 @@ def background_of_table(model: Model, table: Table) -> NDArray[Any] | None:
     return None if table.to_compare is None else _matrix(model, places_of(model, table), table.to_compare)
 
 
+def takes_rows(model: Model) -> bool:
+    """Whether a model takes the rows of a table: no image and no text, and every input has two axes."""
+    try:
+        image_input(model)
+    except (ModelError, CardError):
+        values = [v for v in model.inputs if v.name not in state_inputs(model)]
+        return bool(values) and all(v.rank == 2 for v in values) and roles_of(model) is None
+    return False
+
+
 def places_of(model: Model, table: Table) -> Places:
     """Raises ShapeError for a model that takes no table, or other columns."""
     values = [v for v in model.inputs if v.name not in state_inputs(model)]
@@ -71,8 +83,8 @@ def places_of(model: Model, table: Table) -> Places:
     if len(names) != count:
         wanted = ", ".join(str(v) for v in values[:_MOST_NAMED])
         raise ShapeError(
-            f"the table has {len(names)} columns ({_listed(names)}) and the model takes {count} ({wanted}): name those "
-            "that it takes, in its order, with columns="
+            f"the table has {len(names)} columns ({_listed(names)}) and the model takes {count} ({wanted}): give those "
+            "that it takes alone, in its order (--columns of the command line)"
         )
     notes = ("the names of the columns are no inputs of the model: they are taken in order",)
     return Places(inputs, tuple(range(count)), tuple(names), notes if len(values) > 1 and table.names else ())

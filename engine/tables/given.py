@@ -51,7 +51,7 @@ class Table:
 
     def only(self, rows: Sequence[int]) -> Table:
         """Some of the rows, with the whole table as their background where they have none of their own."""
-        return Table(self.rows[list(rows)], self.names, self.rows if self.background is None else self.background)
+        return Table(self.rows[list(rows)], self.names, self.to_compare)
 
     @property
     def to_compare(self) -> NDArray[Any] | None:

@@ -37,6 +37,7 @@ OUTPUT, CARD = {"out", "force", "resume"}, "card_"
 SELECTION = {"recursive", "every_image", "limit", "duration", "crop"}
 TEXTS = {"texts", "pairs", "choices", "unit", "spans", "lines", "column", "pair_column", "continued", "generate"}
 TEXTS |= {"last", "chat"}
+TABLE = {"rows", "columns", "background"}
 INSPECTION = {"when", "memory", "part", "mm_per_pixel"}
 # Of `--to`, which another task does.
 SINKS = {"to", "reference", "drift_layer", "drift_window", "alarm", "metrics"}
@@ -50,7 +51,7 @@ def test_fields_are_parameters(options: type) -> None:
     known = {str(parameter.name) for parameter in COMMANDS[options].params}
     own = {name for name in known if not name.startswith(CARD)} - {"help", "list_methods"}
     objects = {"output": OUTPUT, "common": SHARED, "card": set(), "selection": SELECTION, "inspection": INSPECTION}
-    objects["texts"], objects["share"] = TEXTS, SHARE
+    objects["texts"], objects["share"], objects["table"] = TEXTS, SHARE, TABLE
     for name in objects.keys() & fields:
         own -= objects[name]
     assert own - SHARED - SINKS == fields - objects.keys() - SHARED

@@ -1,0 +1,99 @@
+"""Tables of numbers and texts: .csv and .tsv, whose first row names the columns; .npy, whose columns have no names."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...engine.errors import ImageError
+from ...engine.preprocess.arrays import is_array_file, read_array
+from ...engine.tables.given import Table
+
+SUFFIXES = (".csv", ".tsv")
+_MOST_BYTES = 1 << 30
+
+
+def is_table_file(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES
+
+
+def table_files(items: Sequence[str]) -> list[Path]:
+    """Raises ImageError for a file that there is not."""
+    for item in items:
+        if not Path(item).is_file():
+            raise ImageError(f"there is no file {item!r}: a table is a .csv or .tsv file")
+    return list(dict.fromkeys(map(Path, items)))
+
+
+def read_table(path: Path) -> Table:
+    """Raises ImageError for a file that is no table, ShapeError for one without a row."""
+    if is_array_file(path):
+        return Table(_array(path))
+    names, rows = read_cells(path)
+    return Table(rows, names)
+
+
+def _array(path: Path) -> NDArray[Any]:
+    try:
+        return read_array(path)
+    except ValueError as error:
+        raise ImageError(f"{str(path)!r} cannot be read as an array: {error}") from None
+
+
+def read_cells(path: Path) -> tuple[tuple[str, ...], NDArray[Any]]:
+    """The names of the columns and the cells, texts (rows, columns); names are numbers where the first row holds
+    numbers alone. Raises ImageError."""
+    lines = _lines(path)
+    width = len(lines[0][1])
+    for number, line in lines:
+        if len(line) != width:
+            raise ImageError(f"the table {str(path)!r} has {width} columns, and {len(line)} in line {number}")
+    cells = [line for _, line in lines]
+    if all(map(_is_number, cells[0])):
+        return tuple(f"column {i}" for i in range(width)), np.array(cells, object)
+    if len(cells) < 2:
+        raise ImageError(f"the table {str(path)!r} has names of columns and no row")
+    named = [name.strip() or f"column {i}" for i, name in enumerate(cells[0])]
+    return tuple(named), np.array(cells[1:], object)
+
+
+def _lines(path: Path) -> list[tuple[int, Sequence[str]]]:
+    """The lines of a table that are not empty, with their numbers."""
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise ImageError(f"the table {str(path)!r} has more than {_MOST_BYTES >> 30} GiB: give a part of it")
+        text = path.read_text(encoding="utf-8-sig")
+        if "\0" in text:
+            raise ImageError(f"the table {str(path)!r} is no text")
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(path, text), strict=True)
+        lines: list[tuple[int, Sequence[str]]] = [
+            (reader.line_num, line) for line in reader if any(cell.strip() for cell in line)
+        ]
+    except UnicodeDecodeError as error:
+        raise ImageError(f"the table {str(path)!r} is not UTF-8 (byte {error.start}): save it as UTF-8") from None
+    except (OSError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise ImageError(f"the table {str(path)!r} cannot be read: {reason}") from None
+    if not lines:
+        raise ImageError(f"the table {str(path)!r} is empty")
+    return lines
+
+
+def _delimiter(path: Path, text: str) -> str:
+    """Tabs in a .tsv; else what the first line has most of: commas, semicolons or tabs."""
+    first = text.lstrip("\r\n").partition("\n")[0]
+    return "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
