@@ -19,7 +19,7 @@ from .attribution.texts import is_text, read_given, with_reading
 from .detection.detections import Detections, found_in
 from .detection.emit import LABELS, SCORES, SIDES
 from .detection.table import Table, table_of
-from .errors import ShapeError, UnknownName
+from .errors import ModelError, ShapeError, UnknownName
 from .graph.model import Model, Source
 from .graph.zipmap import with_tensor_scores
 from .inference.batches import RunOptions
@@ -30,6 +30,7 @@ from .preprocess.answers import predictable
 from .preprocess.depth import assumed
 from .preprocess.find import find_detector
 from .targets.classify import Guess, best
+from .targets.reading import Reading, readings, recognised_output
 
 _RUN_OPTIONS = ("providers", "threads", "batch")
 
@@ -38,14 +39,21 @@ _RUN_OPTIONS = ("providers", "threads", "batch")
 class Prediction:
     """What a model answers for one image.
 
-    top: the most probable classes, best first; empty where the model answers with numbers. numbers: these, float64,
-    None for classes. probabilities: how they were made, "softmax of output 'logits'". source: the image's file.
+    top: the most probable classes, best first; empty where the model answers with numbers or a text. numbers: these,
+    float64, None for classes. probabilities: how they were made, "softmax of output 'logits'". source: the image's
+    file. reading: the text that a recogniser reads, None for other models.
     """
 
     top: tuple[Guess, ...]
     numbers: NDArray[np.float64] | None = None
     probabilities: str = ""
     source: str | None = None
+    reading: Reading | None = None
+
+    @property
+    def text(self) -> str | None:
+        """What a recogniser of text reads, None for other models."""
+        return self.reading.text if self.reading else None
 
     @property
     def label(self) -> str | None:
@@ -59,17 +67,22 @@ class Prediction:
 
     @property
     def probability(self) -> float | None:
-        """Of the most probable class, None where the model answers with numbers."""
+        """Of the most probable class, of a text the mean over its characters; None for numbers and an empty text."""
+        if self.reading is not None:
+            return float(np.mean(self.reading.probabilities)) if self.reading.characters else None
         return self.top[0].probability if self.top else None
 
     def __repr__(self) -> str:
+        if self.reading is not None:
+            sure = "" if self.probability is None else f" {percent(self.probability)}"
+            return f"<{self.reading.text!r}{sure}>"
         if self.numbers is not None:
             return f"<{', '.join(f'{n:.4g}' for n in self.numbers)}>"
         return f"<{', '.join(f'{_name(guess)} {percent(guess.probability)}' for guess in self.top)}>"
 
     def _repr_html_(self) -> str:
         """A table of the classes, for notebooks."""
-        if self.numbers is not None:
+        if self.numbers is not None or self.reading is not None:
             return f"<p>{html.escape(repr(self)[1:-1])}</p>"
         rows = "".join(
             f"<tr><td>{html.escape(_name(g))}</td><td>{percent(g.probability)}</td><td>{g.score:.4g}</td></tr>"
@@ -92,8 +105,10 @@ def predict(model: Source, images: ArrayLike | Mapping[str, ArrayLike], top: int
     A uint16 picture with values under 4096 of which the card says neither `bits` nor `window` is read as 12 bits, with
     a warning; `explain` refuses it.
 
+    Of a recogniser of text (CTC) whose characters are known, `Prediction.text` is the text of the best path.
+
     Returns a Prediction of one image, a list of them for a list or a batch. Raises UnknownName, ModelError (the answer
-    is neither classes nor numbers, or not finite), ShapeError, CardError.
+    is neither classes, numbers nor a text, or not finite), ShapeError, CardError.
     """
     known = (*CARD_OPTIONS, *_RUN_OPTIONS)
     for name in options:
@@ -103,6 +118,9 @@ def predict(model: Source, images: ArrayLike | Mapping[str, ArrayLike], top: int
         raise ShapeError(f"top={top} asks for no class: give at least 1")
     runtime = RunOptions(**{name: options.pop(name) for name in _RUN_OPTIONS if name in options})
     ready = with_tensor_scores(load(model, **options))
+    if recognised_output(ready) is not None:
+        read = texts_of(ready, input_of(ready, _deep(ready, images)), runtime)
+        return read if isinstance(images, (list, tuple)) or len(read) > 1 else read[0]
     answer = predictable(ready)
     if is_text(ready, images):
         texts = images if isinstance(images, list | tuple) else [images]
@@ -113,6 +131,20 @@ def predict(model: Source, images: ArrayLike | Mapping[str, ArrayLike], top: int
     found = _of(answer, values, given.labels, top, lambda: why_not_finite(ready))
     several = isinstance(images, (list, tuple)) or len(found) > 1
     return found if several else found[0]
+
+
+def texts_of(model: Model, given: Input, runtime: RunOptions | None = None) -> list[Prediction]:
+    """What a recogniser reads in every sample of an input. Raises ModelError, ShapeError."""
+    output = recognised_output(model)
+    if output is None:
+        raise ModelError("the model is no recogniser of text whose characters are known: give labels=")
+    values = values_at(model, given, [output], runtime)[output]
+    if not np.isfinite(values).all():
+        raise ModelError(f"the scores of the characters are NaN or infinite: {why_not_finite(model)}")
+    return [
+        Prediction((), probabilities=f"best path of output {output!r}", reading=reading)
+        for reading in readings(model, output, values, given.labels)
+    ]
 
 
 def _of_text(model: Model, answer: Answer, text: Any, top: int, runtime: RunOptions) -> Prediction:

@@ -35,9 +35,10 @@ def command(common: options.Common, scale: Scale, **asked: Any) -> None:
     Probabilities are the softmax of the model's logits, or their sigmoid where classes are independent or one number
     stands for two. Models that answer with numbers have them printed. Detectors have their boxes printed, the most
     certain first, as probability, class and y0,x0,y1,x1 in pixels of the image; with --output they are drawn, and
-    --detector threshold=0.4,nms=0.5 says which. With --when only images for which the rule holds are printed; JSON and
-    the manifest have all, and say whether it holds. Preprocessing comes from the model's card. Models of texts are
-    given --text, .txt files, or a table with --column.
+    --detector threshold=0.4,nms=0.5 says which. Recognisers of text (CTC) whose characters are known, from the file or
+    --labels, have the text printed, and the mean probability of its characters. With --when only images for which the
+    rule holds are printed; JSON and the manifest have all, and say whether it holds. Preprocessing comes from the
+    model's card. Models of texts are given --text, .txt files, or a table with --column.
     """
     from ..tasks.predict import PredictOptions, as_text, predict
 

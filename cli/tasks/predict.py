@@ -19,6 +19,7 @@ from ..sources.source import ALL, Selection
 from ..terminal.echo import one_line
 from ..terminal.words import as_options
 from . import predict_boxes as boxes
+from . import predict_readings as readings
 from .guesses import plain_guess
 from .over_images import Entry, Pixels, ReadImage, over_batches
 from .text_items import items_of, takes_texts
@@ -76,10 +77,12 @@ def predict(options: PredictOptions) -> Predictions:
     from ...engine.preprocess.answers import answer_of, predictable
     from ...engine.preprocess.arrays import is_array_file
     from ...engine.targets.boxes import answers_with_boxes
+    from ...engine.targets.reading import recognised_output
     from ..files.run import Run, describe, describe_card
     from ..terminal.progress import Progress
     from .predict_arrays import predict_arrays
     from .predict_boxes import BoxPrediction
+    from .predict_readings import ReadingPrediction
 
     common = options.common
     model = open_model(options.model, common.card)
@@ -92,9 +95,11 @@ def predict(options: PredictOptions) -> Predictions:
     card = None if of_arrays else card_of(model, common.quiet)
     finds_boxes = card is not None and answers_with_boxes(model)
     table = table_of(model, card.size) if card is not None and finds_boxes else None
-    if table is None:
+    reads = None if card is None or finds_boxes else recognised_output(model)
+    if table is None and reads is None:
         predictable(model)
-    meaning = _meaning(answer) if table is None else {"boxes": table.reason}
+    meaning = {"boxes": table.reason} if table else {"text": f"best path of output {reads!r}"} if reads else None
+    meaning = meaning or _meaning(answer)
     about = {"model": describe(model), "card": None if card is None else describe_card(card), **meaning}
     about["answer"] = {"output": answer.output, "kind": answer.kind, "reason": answer.reason}
     decisive = {"top": options.top, "batch": options.batch, **common.runtime}
@@ -102,15 +107,19 @@ def predict(options: PredictOptions) -> Predictions:
     decisive |= {**options.selection.to_mapping(), **options.share.to_mapping()}
     decisive |= {"when": options.when} if options.when is not None else {}
     decisive |= {"memory": str(options.memory)} if options.memory is not None else {}
-    judge = _judge(options, model, card, finds_boxes)
+    judge = _judge(options, model, card, "finds boxes" if finds_boxes else "reads texts" if reads else None)
     run = Run(options.output, "predict", decisive, about, images.paths) if options.output else None
     with run or contextlib.nullcontext(), Progress(len(images), quiet=common.quiet, bar=common.progress) as bar:
         if card is None:
             entries = predict_arrays(options, model, answer, images.paths, run, bar)
         else:
-            work: BatchPrediction | BoxPrediction = BatchPrediction(model, card, answer, options, bar, judge)
+            work: BatchPrediction | BoxPrediction | ReadingPrediction
             if table is not None:
                 work = BoxPrediction(model, card, table, options, run, images)
+            elif reads is not None:
+                work = ReadingPrediction(model, card, options)
+            else:
+                work = BatchPrediction(model, card, answer, options, bar, judge)
             found = over_batches(run, bar, images, work.several, work.size, _fits, card=card)
             by_path = {entry["path"]: entry for entry in found}
             entries = [by_path[str(path)] for path in images.paths] if images.paths else list(by_path.values())
@@ -276,17 +285,22 @@ def _meaning(answer: Answer) -> dict[str, str]:
 
 def _shown_as(about: Mapping[str, Any]) -> str:
     """What is printed, in words."""
-    return "; ".join(f"{name}: {about[name]}" for name in ("probabilities", "numbers", "boxes") if name in about)
+    return "; ".join(
+        f"{name}: {about[name]}" for name in ("probabilities", "numbers", "boxes", "text") if name in about
+    )
 
 
-def _judge(options: PredictOptions, model: Model, card: Card | None, finds_boxes: bool) -> Judge | None:
-    """The judge of --when; None without it. Raises what `judge_of` raises, ImageError where rules are about nothing."""
+def _judge(options: PredictOptions, model: Model, card: Card | None, other: str | None) -> Judge | None:
+    """The judge of --when; None without it. Raises what `judge_of` raises, ImageError where rules are about nothing.
+
+    other: what the model does where it answers with neither classes nor numbers.
+    """
     from .inspecting import judge_of
 
     if options.when is None and options.memory is None:
         return None
-    if card is None or finds_boxes:
-        what = "the model finds boxes" if finds_boxes else "arrays are given"
+    if card is None or other is not None:
+        what = f"the model {other}" if other is not None else "arrays are given"
         raise ImageError(f"--when and --memory are about the classes or numbers of images, and {what}: leave them out")
     return judge_of(model, card, options.when, options.memory, options.common.runtime)
 
@@ -324,6 +338,7 @@ def as_text(predictions: Predictions) -> str:
             lines = [one_line(name)]
             lines += [f"  {number:.6g}" for number in found.get("numbers", ())]
             lines += boxes.lines(found) if "boxes" in found else []
+            lines += readings.lines(found) if "characters" in found else []
             for guess in found.get("top", ()):
                 label = f"class {guess['index']}" if guess["label"] is None else one_line(guess["label"])
                 mark = {True: "  yes", False: "  no"}.get(guess.get("holds"), "")
@@ -341,6 +356,10 @@ def write_csv(entries: Sequence[Entry]) -> str:
         table.writerows(
             [boxes.COLUMNS, *(row for name, found in named if "boxes" in found for row in boxes.rows(name, found))]
         )
+        return text.getvalue()
+    if any("characters" in found for _, found in named):
+        read = [(name, found) for name, found in named if "characters" in found]
+        table.writerows([readings.COLUMNS, *(row for name, found in read for row in readings.rows(name, found))])
         return text.getvalue()
     table.writerow(["image", "rank", "class", "label", "probability", "raw"])
     for name, found in named:

@@ -22,6 +22,7 @@ from ..preprocess.answers import answer_of
 from ..preprocess.find import find_detector
 from ..proto.writer import Writer
 from .appended import appended
+from .reading import recognised_output
 from .resolved import FixedTarget, Place
 
 # A box that is asked for by its corners has at least this overlap with the one that is meant.
@@ -109,6 +110,8 @@ def answers_with_boxes(model: Model) -> bool:
     Raises ModelError where it suppresses boxes by a plugin of TensorRT.
     """
     check_plugins(model)
+    if recognised_output(model) is not None:  # the steps of a line look like candidates
+        return False
     try:
         answer = answer_of(model)
     except OnnxrayError:
@@ -116,7 +119,7 @@ def answers_with_boxes(model: Model) -> bool:
     shapes = [v.shape for v in model.outputs if v.shape is not None and v.dtype is not None and v.dtype.kind == "f"]
     tables = any(len(shape) in (3, 5) for shape in shapes) and answer.kind in ("map", "boxes")
     maps = [shape for shape in shapes if len(shape) == 4]
-    sizes = len(maps) in (2, 3) and any(shape[1] == 2 for shape in maps)
+    sizes = len(maps) in (2, 3, 4) and any(shape[1] == 2 for shape in maps)
     return (tables or sizes or answer.kind == "boxes" or len(shapes) >= _LEVELS) and is_detector(model)
 
 

@@ -1,10 +1,4 @@
-"""A character of the text that a recogniser reads: connectionist temporal classification.
-
-A. Graves, S. Fernández, F. Gomez and J. Schmidhuber, "Connectionist Temporal Classification: Labelling Unsegmented
-Sequence Data with Recurrent Neural Networks", ICML 2006. A model of this kind scores every character and a blank at
-every step along the line, (N, T, C) or (T, N, C). The text is that of the best path: the greatest score of each step,
-repetitions taken once, blanks left out. A character is explained by its score at the steps at which it wins.
-"""
+"""A character of the text that a recogniser reads: it is explained by its score at the steps at which it wins."""
 
 from __future__ import annotations
 
@@ -18,27 +12,14 @@ from numpy.typing import NDArray
 from ...autodiff.before_activation import before_activation
 from ...errors import TargetError
 from ...graph.model import Model
-from ...inspect.batch_axis import value_has_batch
-from ...inspect.signature import image_input
-from ...preprocess.find import find_hints
 from ...proto.writer import Writer
 from ..appended import appended
+from ..reading import Read, best_path, blank_of, names_of, samples_first, step_outputs
 from ..registry import form, is_number, kind
 from ..resolved import FixedTarget, Place, Resolved
 from ..target import Target
 
 _STEPS = "onnxray/steps"
-# Where PaddleOCR's exports keep the characters, one a line.
-_METADATA = "character"
-
-
-@dataclass(frozen=True)
-class Read:
-    """A character of the best path: its class, and its steps, first and one behind the last."""
-
-    code: int
-    start: int
-    end: int
 
 
 @kind
@@ -77,8 +58,8 @@ class Char(Target):
         if place.run is None:
             return FixedTarget(model, value, self, _nothing, False, None, reason, count=2 if self.is_several else 1)
         scores = place.run(model, [value])[value]
-        blank = _blank(scores)
-        names = _names(place, scores.shape[2])
+        blank = blank_of(scores)
+        names = names_of(place.model, place.labels, scores.shape[2])
         rows = [self._chosen(best_path(sample, blank), names, blank) for sample in scores]
         if len({len(row) for row in rows}) > 1:
             raise TargetError(
@@ -113,28 +94,17 @@ def _nothing(y: NDArray[Any]) -> NDArray[np.float32]:
     raise TargetError("characters are those of the text in an image, and there is none here: explain an image")
 
 
-def best_path(scores: NDArray[np.floating], blank: int) -> list[Read]:
-    """The characters of one sample's scores (T, C): the greatest of each step, repetitions once, without blanks."""
-    best = np.asarray(scores.argmax(axis=1))
-    edges = np.flatnonzero(np.diff(best)) + 1
-    starts, ends = np.concatenate([[0], edges]), np.concatenate([edges, [len(best)]])
-    runs = (Read(int(best[a]), int(a), int(b)) for a, b in zip(starts, ends, strict=True) if b > a)
-    return [run for run in runs if run.code != blank]
-
-
 def _steps(model: Model) -> tuple[Model, str, str]:
     """A model, its value (N, T, C) of scores before a softmax, and why this one. Raises TargetError."""
-    hint = find_hints(model).output
-    found = [v for v in model.outputs if v.rank == 3 and v.dtype is not None and v.dtype.kind == "f"]
-    found = [v for v in found if hint is None or v.name == hint]
+    found = step_outputs(model)
     if not found:
         raise TargetError(
             f"no output scores characters step by step, (N, T, C): {'; '.join(map(str, model.outputs))}; char is for "
             "recognisers of text"
         )
-    name = found[0].name
+    name = found[0]
     reason = f"{name!r} scores characters step by step"
-    batched = _samples_first(model, name)
+    batched = samples_first(model, name)
     try:
         model, value = before_activation(model, name, name)
     except TargetError:
@@ -144,31 +114,6 @@ def _steps(model: Model) -> tuple[Model, str, str]:
     writer = Writer(model.values)
     writer.node("Transpose", [value], [_STEPS], perm=[1, 0, 2])
     return appended(model, writer, _STEPS), _STEPS, f"{reason}, steps first"
-
-
-def _samples_first(model: Model, name: str) -> bool:
-    """Whether scores are (N, T, C) rather than (T, N, C), as recurrent networks make them."""
-    image = image_input(model).name
-    shape, given = model.value(name).shape, model.value(image).shape
-    if shape is not None and given and shape[1] == given[0] != shape[0]:
-        return False
-    return value_has_batch(model, name, image)
-
-
-def _blank(scores: NDArray[np.floating]) -> int:
-    """The class that stands for no character: the first, or the last where it wins at more steps."""
-    best, last = scores.argmax(axis=2), scores.shape[2] - 1
-    return last if int((best == last).sum()) > int((best == 0).sum()) else 0
-
-
-def _names(place: Place, count: int) -> Sequence[str]:
-    """What each class reads as: labels, or those in the file; with a blank before them and a space behind them."""
-    labels: Sequence[str] = place.labels or tuple(place.model.metadata.get(_METADATA, "").rstrip("\n").split("\n"))
-    if len(labels) == count:
-        return labels
-    if len(labels) in (count - 1, count - 2) and len(labels) > 1:
-        return ["", *labels, " "][:count]
-    return [f"[{code}]" for code in range(count)]
 
 
 @form(

@@ -10,12 +10,14 @@ from ..at_token import scores_of_next
 from ..boxes import answers_with_boxes
 from ..classes import class_index, class_scores, dense_answer, the_number
 from ..dense import is_dense
+from ..reading import recognised_output
 from ..registry import form, kind, parse
 from ..resolved import FixedTarget, Place, Resolved
 from ..target import Target
 from ..token_scores import marks_answers, token_scores
 from .at_word import AnswerEdge, AtWord
 from .box import Box, Boxes
+from .char import Char
 from .region import Region
 from .token import SaidToken
 from .value import Value
@@ -54,6 +56,10 @@ class Predicted(Target):
                     f"the output {number.output!r} holds numbers, which have no ranks: explain value:INDEX"
                 )
             return Value().resolve(place)
+        if self.rank == 1 and recognised_output(place.model) is not None:
+            read = Char().resolve(place)
+            assert isinstance(read, FixedTarget)
+            return replace(read, reason=f"all characters, as the model reads a text; {read.reason}")
         dense = self.rank == 1 and dense_answer(place.model) is not None and is_dense(place.model)
         if dense and not answers_with_boxes(place.model):
             return Region("predicted").resolve(place)

@@ -11,7 +11,7 @@ import pytest
 import onnxray
 from onnxray import Target
 from onnxray.engine.errors import TargetError
-from onnxray.engine.targets.kinds.char import best_path
+from onnxray.engine.targets.reading import best_path
 
 Parse = Callable[..., onnx.ModelProto]
 X = np.random.default_rng(3).standard_normal((1, 3, 8, 24)).astype(np.float32)
@@ -105,3 +105,10 @@ def test_texts_read_back() -> None:
     assert Target.char(3) == Target.parse("char:3")
     with pytest.raises(TargetError):
         Target.parse("char:x")
+
+
+def test_all_characters_are_explained_without_a_target(parse: Parse) -> None:
+    model = onnxray.load(reader(parse), labels=list("abcd"))
+    found = onnxray.explain(model, X, "gradient")
+    assert [str(e.target) for e in found] == [f"char:{k}" for k in range(1, len(found) + 1)]
+    assert len(found) > 2

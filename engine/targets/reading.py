@@ -1,0 +1,140 @@
+"""What a recogniser of text reads: connectionist temporal classification.
+
+A. Graves, S. Fernández, F. Gomez and J. Schmidhuber, "Connectionist Temporal Classification: Labelling Unsegmented
+Sequence Data with Recurrent Neural Networks", ICML 2006. A model of this kind scores every character and a blank at
+every step along the line, (N, T, C) or (T, N, C). The text is that of the best path: the greatest score of each step,
+repetitions taken once, blanks left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..caches import of_model
+from ..errors import OnnxrayError
+from ..graph.model import Model
+from ..inspect.batch_axis import value_has_batch
+from ..inspect.signature import image_input
+from ..preprocess.answers import labels_said
+from ..preprocess.find import find_hints
+
+# Where PaddleOCR's exports keep the characters, one a line.
+_METADATA = "character"
+
+
+@dataclass(frozen=True)
+class Read:
+    """A character of the best path: its class, and its steps, first and one behind the last."""
+
+    code: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A text, and how sure the model is of each of its characters: the mean probability of the steps of each."""
+
+    text: str
+    characters: tuple[str, ...]
+    probabilities: tuple[float, ...]
+
+
+def best_path(scores: NDArray[np.floating], blank: int) -> list[Read]:
+    """The characters of one sample's scores (T, C): the greatest of each step, repetitions once, without blanks."""
+    best = np.asarray(scores.argmax(axis=1))
+    edges = np.flatnonzero(np.diff(best)) + 1
+    starts, ends = np.concatenate([[0], edges]), np.concatenate([edges, [len(best)]])
+    runs = (Read(int(best[a]), int(a), int(b)) for a, b in zip(starts, ends, strict=True) if b > a)
+    return [run for run in runs if run.code != blank]
+
+
+def blank_of(scores: NDArray[np.floating]) -> int:
+    """The class of scores (N, T, C) that is no character: the first, or the last where it wins at more steps."""
+    best, last = scores.argmax(axis=2), scores.shape[2] - 1
+    return last if int((best == last).sum()) > int((best == 0).sum()) else 0
+
+
+def step_outputs(model: Model) -> list[str]:
+    """The outputs that may score characters step by step, of those that hints leave: floats of three axes."""
+    hint = find_hints(model).output
+    found = [v for v in model.outputs if v.rank == 3 and v.dtype is not None and v.dtype.kind == "f"]
+    return [v.name for v in found if hint is None or v.name == hint]
+
+
+def samples_first(model: Model, name: str) -> bool:
+    """Whether scores are (N, T, C) rather than (T, N, C), as recurrent networks make them."""
+    image = image_input(model).name
+    shape, given = model.value(name).shape, model.value(image).shape
+    if shape is not None and given and shape[1] == given[0] != shape[0]:
+        return False
+    return value_has_batch(model, name, image)
+
+
+def names_of(model: Model, labels: Sequence[str] | None, count: int) -> Sequence[str]:
+    """What each class reads as: labels, or those in the file; with a blank before them and a space behind them."""
+    known = _known(model, labels)
+    if len(known) == count:
+        return known
+    if _fits(known, count):
+        return ["", *known, " "][:count]
+    return [f"[{code}]" for code in range(count)]
+
+
+def _known(model: Model, labels: Sequence[str] | None) -> Sequence[str]:
+    return labels or tuple(model.metadata.get(_METADATA, "").rstrip("\n").split("\n"))
+
+
+def _fits(known: Sequence[str], count: int) -> bool:
+    return len(known) > 1 and count - 2 <= len(known) <= count
+
+
+@of_model
+def recognised_output(model: Model) -> str | None:
+    """The output whose steps read as text, None where the model is no recogniser of text.
+
+    It scores steps in its only output, and the names of its characters are known: labels, or a list in the file.
+    """
+    try:
+        image_input(model)
+        hints, labels = find_hints(model), labels_said(model)
+        found = step_outputs(model)
+        if hints.kind is not None or len(found) != 1 or (len(model.outputs) > 1 and hints.output is None):
+            return None
+        shape = model.value(found[0]).shape
+    except OnnxrayError:
+        return None
+    count = shape[-1] if shape else None
+    return found[0] if isinstance(count, int) and _fits(_known(model, labels), count) else None
+
+
+def readings(model: Model, output: str, values: NDArray[np.floating], labels: Sequence[str] | None) -> list[Reading]:
+    """What is read in each sample, of the values of `recognised_output`, (N, T, C) or (T, N, C)."""
+    scores = np.asarray(values, np.float64)
+    if scores.ndim == 4:  # samples that ran one by one, (N, T, 1, C)
+        scores = scores[:, :, 0]
+    elif not samples_first(model, output):
+        scores = np.moveaxis(scores, 1, 0)
+    blank, names = blank_of(scores), names_of(model, labels, scores.shape[2])
+    shares = scores if _are_shares(scores) else _softmax(scores)
+    return [_reading(sample, best_path(sample, blank), names) for sample in shares]
+
+
+def _reading(shares: NDArray[np.float64], path: list[Read], names: Sequence[str]) -> Reading:
+    characters = tuple(names[read.code] for read in path)
+    sure = tuple(float(shares[read.start : read.end, read.code].mean()) for read in path)
+    return Reading("".join(characters), characters, sure)
+
+
+def _are_shares(scores: NDArray[np.float64]) -> bool:
+    """Whether classes share one probability at every step already."""
+    return bool((scores >= 0).all() and np.allclose(scores.sum(axis=2), 1, atol=1e-2))
+
+
+def _softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    e = np.exp(scores - scores.max(axis=2, keepdims=True))
+    return np.asarray(e / e.sum(axis=2, keepdims=True))
