@@ -25,6 +25,7 @@ class _RootIsNoTestPackage:
 
 def pytest_configure(config: pytest.Config) -> None:
     os.environ["ONNXRAY_LANG"] = "en"  # whatever the locale of the machine is
+    os.environ["ONNXRAY_PLANS"] = "off"  # what is tested is searched for
     config.pluginmanager.register(_RootIsNoTestPackage())
 
 

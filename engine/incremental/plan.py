@@ -14,9 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from . import kept_plans
 from .crop_geometry import Along, CropStage, Unfit, along, section
 from .cuts import MOST_CUTS, Cut, find_cuts, heavy_end, tail_at_once
 from .estimates import Changes, Estimate, at_once, estimate, is_small, paste_time
+from .kept_plans import Step
 from .network import Network
 from .windows import Windows
 
@@ -72,34 +74,63 @@ def search(network: Network, windows: Windows, cap: float | None = None) -> Plan
         return whole(source, "nothing of the network is local: it is run whole", plain)
     if is_small(plain):
         return whole(source, "too few windows for cuts to pay: the network is run whole", plain)
+    place = kept_plans.place_of(network, windows, cap)
     changes = Changes.of(network, windows, cap)
-    costs = [estimate(network, changes, cuts[:j], cut) for j, cut in enumerate(cuts)]
-    price = 0.0
-    while True:
-        chain = _cheapest_chain(network, cuts, costs, windows.count, plain, price)
-        if not chain.steps:
-            return whole(source, "no cut pays: what changes is nearly the whole of every map", plain)
-        try:
-            stages = _stages(network, changes, cuts, chain)
-        except _NoStage as error:
-            costs[error.exit] = [cost for cost in costs[error.exit] if cost.entry != error.entry]
-            continue
-        if sum(step.weight for step, _ in chain.steps) <= MOST_WEIGHTS:
-            break
-        price = 2 * price or 1e-3 * plain / MOST_WEIGHTS  # fewer, larger or earlier stages
-    at = chain.steps[-1][1]
+    found = _read(network, changes, cuts, kept_plans.read(place))
+    if found is None:
+        found = _found(network, changes, cuts, plain)
+        kept_plans.keep(place, len(cuts), found.steps, found.seconds)
+    if not found.steps:
+        return whole(source, "no cut pays: what changes is nearly the whole of every map", plain)
+    at = found.steps[-1].exit
     last = cuts[at].values
     ends = at == len(cuts) - 1 and last == network.outputs
     return Plan(
-        tuple(stages),
+        tuple(found.stages),
         last,
         ends,
-        chain.seconds,
+        found.seconds,
         plain,
-        _reason(stages, last, cap),
+        _reason(found.stages, last, cap),
         tail_at_once(network, last),
         None if ends else heavy_end(network, last),
     )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Sections from the image on, the stages made of them, and the seconds for all windows; empty: none pay."""
+
+    steps: list[Step]
+    stages: list[Stage]
+    seconds: float
+
+
+def _read(network: Network, changes: Changes, cuts: Sequence[Cut], kept: kept_plans.Chain | None) -> _Found | None:
+    """The sections that an earlier search decided on; None where they do not fit."""
+    if kept is None or kept.cuts != len(cuts):
+        return None
+    try:
+        return _Found([*kept.steps], _stages(network, changes, cuts, kept.steps), kept.seconds)
+    except _NoStage:
+        return None
+
+
+def _found(network: Network, changes: Changes, cuts: Sequence[Cut], plain: float) -> _Found:
+    """The sections of the cheapest chain whose weights do not take too much memory."""
+    costs = [estimate(network, changes, cuts[:j], cut) for j, cut in enumerate(cuts)]
+    price = 0.0
+    while True:
+        chain = _cheapest_chain(network, cuts, costs, changes.windows.count, plain, price)
+        steps = [Step(cost.entry, exit, cost.groups) for cost, exit in chain.steps]
+        try:
+            stages = _stages(network, changes, cuts, steps)
+        except _NoStage as error:
+            costs[error.exit] = [cost for cost in costs[error.exit] if cost.entry != error.entry]
+            continue
+        if sum(cost.weight for cost, _ in chain.steps) <= MOST_WEIGHTS:
+            return _Found(steps, stages, chain.seconds)
+        price = 2 * price or 1e-3 * plain / MOST_WEIGHTS  # fewer, larger or earlier stages
 
 
 @dataclass(frozen=True)
@@ -150,14 +181,14 @@ class _NoStage(Exception):
         self.entry, self.exit = entry, exit
 
 
-def _stages(network: Network, changes: Changes, cuts: Sequence[Cut], chain: _Chain) -> list[Stage]:
+def _stages(network: Network, changes: Changes, cuts: Sequence[Cut], steps: Sequence[Step]) -> list[Stage]:
     """The stages of a chain, in order. Raises _NoStage."""
     found = []
-    for step, exit in reversed(chain.steps):
+    for step in reversed(steps):
         try:
-            found.append(stage_between(network, changes, cuts[step.entry].values, cuts[exit].values, step.groups))
+            found.append(stage_between(network, changes, cuts[step.entry].values, cuts[step.exit].values, step.groups))
         except Unfit:
-            raise _NoStage(step.entry, exit) from None
+            raise _NoStage(step.entry, step.exit) from None
     return found[::-1]
 
 
