@@ -30,6 +30,8 @@ _WHERE = {
     "dream": "cli.facade",
     "Dream": "engine.dream",
     "visualize": "cli.facade",
+    "job": "cli.job_facade",
+    "merge": "cli.job_facade",
     "microscope": "cli.page_facade",
     "report": "cli.page_facade",
     "export": "cli.page_facade",
@@ -72,6 +74,8 @@ if TYPE_CHECKING:
     from .cli.facade import health as health
     from .cli.facade import top as top
     from .cli.facade import visualize as visualize
+    from .cli.job_facade import job as job
+    from .cli.job_facade import merge as merge
     from .cli.judge_facade import choose as choose
     from .cli.judge_facade import evaluate as evaluate
     from .cli.judge_facade import trust as trust

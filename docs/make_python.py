@@ -17,7 +17,7 @@ GROUPS = {
     "Answers and activations": ("predict", "Prediction", "detect", "Detections", "Detection", "activations"),
     "Explanations": ("explain", "Text", "Table", "methods", "Explanation", "Explanations", "Target", "compile"),
     "Feature visualization": ("visualize", "Visualization", "dream", "Dream"),
-    "Many images": ("Pipeline", "Drift"),
+    "Many images": ("Pipeline", "Drift", "job", "merge"),
     "Evaluation of explanations": ("evaluate", "Evaluation", "choose", "Choice", "trust", "Trust"),
     "Data sets": ("top", "Top", "health", "Health"),
     "Pages": ("microscope", "report", "export"),

@@ -20,13 +20,19 @@ _BANDS_PER_THREAD = 4
 
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
+_most: int | None = None
 
 
 def available() -> int:
     """The number of processors this process may use, at least 1."""
-    if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return os.cpu_count() or 1
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, count if _most is None else min(count, _most))
+
+
+def limit(threads: int | None) -> None:
+    """This process is to use so many processors at most: others work on the same machine. None: all that there are."""
+    global _most
+    _most = threads
 
 
 def bands(work: Callable[[int, int], object], rows: int, threads: int | None = None, least: int = 1) -> None:

@@ -57,6 +57,7 @@ CLI_ROOMS: dict[str, set[str]] = {
     "commands": {"tasks", "pages", "parameters", "files", "terminal"},
     "facade": {"files"},
     "judge_facade": {"files"},
+    "job_facade": {"files", "tasks", "pages", "main"},
     "page_facade": {"files", "parameters", "tasks", "pages"},
     "reference": {"commands", "main", "terminal"},
     "translations": {"commands", "main", "terminal"},

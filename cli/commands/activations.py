@@ -10,6 +10,7 @@ from ..parameters import options
 from ..parameters.inputs import finish_run
 from ..parameters.scale import Scale, scale
 from ..terminal.help import Command
+from .finishing import finish_on
 
 
 @click.command("activations", cls=Command, example="activations builtin --all-layers")
@@ -54,4 +55,7 @@ def command(common: options.Common, scale: Scale, **asked: Any) -> None:
     from ..tasks.activations import ActivationsOptions, activations
 
     wanted = ActivationsOptions(common=common, share=scale.share, **asked)
+    if scale.address is not None:
+        finish_on("activations", wanted, scale)
+        return
     finish_run(activations(wanted), common.as_json)

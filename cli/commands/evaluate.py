@@ -11,6 +11,7 @@ from ..parameters.inputs import finish_run
 from ..parameters.scale import Scale, scale
 from ..terminal.echo import echo
 from ..terminal.help import Command
+from .finishing import finish_on
 
 
 @click.command("evaluate", cls=Command, example="evaluate builtin --methods grad-cam,lrp --metrics insertion,deletion")
@@ -34,7 +35,11 @@ def command(common: options.Common, scale: Scale, **asked: Any) -> None:
     from ..tasks.evaluate import EvaluateOptions, as_text, evaluate
 
     asked["methods"] = tuple(asked["methods"])
-    run = evaluate(EvaluateOptions(common=common, share=scale.share, **asked), document)
+    wanted = EvaluateOptions(common=common, share=scale.share, **asked)
+    if scale.address is not None:
+        finish_on("evaluate", wanted, scale)
+        return
+    run = evaluate(wanted, document)
     if not common.as_json:
         echo(as_text(run))
     finish_run(run, common.as_json)

@@ -16,6 +16,7 @@ from ..parameters.tables import NO_TABLE, tables
 from ..parameters.texts import texts
 from ..terminal.echo import echo, echo_json, say
 from ..terminal.help import Command
+from .finishing import finish_on
 
 FORMATS = ("npy", "heatmap", "overlay", "classes", "sheet")
 
@@ -216,6 +217,9 @@ def command(common: options.Common, scale: Scale, **asked: Any) -> None:
     of_sounds = takes_sounds(wanted)
     of_texts = not of_sounds and takes_texts(wanted)
     _check_texts(of_texts, bool(wanted.images))
+    in_parts = not scale.share.whole or scale.address is not None
+    if in_parts and (of_sounds or of_texts or takes_tables(wanted)):
+        raise click.UsageError("--shard and --on are about images, and others are given: leave them out")
     if wanted.frames != "strongest" and not of_sounds:
         raise click.UsageError("--frames is about sounds, and none is given: leave it out")
     is_line = bool(to) or inspection != line.NO_INSPECTION
@@ -232,8 +236,6 @@ def command(common: options.Common, scale: Scale, **asked: Any) -> None:
         raise click.UsageError("--trust is about maps of images: it goes with no --at, no --with and no arrays")
     if is_line and (of_texts or takes_arrays(wanted)):
         raise click.UsageError("--when, --part, --mm-per-pixel and --to are about images, and this model takes none")
-    if of_texts and not scale.share.whole:
-        raise click.UsageError("--shard is about images, and texts are given: leave it out")
     of_tables = not of_texts and takes_tables(wanted)
     if wanted.table != NO_TABLE and not of_tables:
         raise click.UsageError("--rows, --columns and --background are about tables (.csv, .tsv), and none is given")
@@ -249,6 +251,11 @@ def command(common: options.Common, scale: Scale, **asked: Any) -> None:
         return
     if to:
         _to_sinks({"common": common, "to": to, "drift": drift, "metrics": metrics}, asked)
+        return
+    if scale.address is not None:
+        if takes_arrays(wanted) or wanted.range == "shared":
+            raise click.UsageError("--on is about images whose colours are not shared: leave it out")
+        finish_on("explain", wanted, scale)
         return
     finish_run(explain_arrays(wanted) if takes_arrays(wanted) else explain(wanted), common.as_json)
 
@@ -285,6 +292,7 @@ _OF_THE_FOLDER = (
     "trust",
     "against",
     "shard",
+    "on",
 )
 
 

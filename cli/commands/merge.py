@@ -27,9 +27,9 @@ from ..terminal.help import OUTPUT, Command
 def command(parts: tuple[str, ...], out: Path, force: bool, as_json: bool) -> None:
     """Merge results over parts of a data set, or parts of a site, into the whole.
 
-    RESULT is a folder that `onnxray explain`, `predict`, `activations` or `evaluate` wrote with --shard; one that
-    `onnxray top` or `onnxray health` wrote, or the folder `result` in it; or one part of a site (`onnxray microscope`).
-    The merged result is the same, byte for byte, as that of one run over everything; those of
+    RESULT is a folder that `onnxray explain`, `predict`, `activations` or `evaluate` wrote with --shard, or with --on
+    and --parts; one that `onnxray top` or `onnxray health` wrote, or the folder `result` in it; or one part of a site
+    (`onnxray microscope`). The merged result is the same, byte for byte, as that of one run over everything; those of
     `onnxray top` may be any parts, not only those of --shard.
     """
     from ..pages.microscope import write_pages

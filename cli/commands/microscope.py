@@ -12,6 +12,7 @@ from ..parameters import complete, options
 from ..parameters.inputs import BUILTIN, finish_run
 from ..parameters.scale import Scale, scale
 from ..terminal.help import OUTPUT, RUN, Command
+from .finishing import finish_on
 
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
@@ -80,4 +81,9 @@ def command(common: options.Common, scale: Scale, **asked: Any) -> None:
 
     shard, most = (scale.share.number, scale.share.parts), scale.share.max_failures
     wanted = MicroscopeOptions(common=common, shard=shard, max_failures=most, **asked)
+    if scale.address is not None:
+        if wanted.time is not None or wanted.live is not None:
+            raise click.UsageError("--time and --live are about runs on one machine: leave them out")
+        finish_on("microscope", wanted, scale)
+        return
     finish_run(microscope(wanted, write_pages, prepare_live), common.as_json)

@@ -12,6 +12,7 @@ from ..parameters.scale import Scale, scale
 from ..parameters.texts import texts_alone
 from ..terminal.echo import echo, echo_json
 from ..terminal.help import Command
+from .finishing import finish_on
 
 
 @click.command("predict", cls=Command, example="predict builtin")
@@ -42,6 +43,10 @@ def command(common: options.Common, scale: Scale, **asked: Any) -> None:
     """
     from ..tasks.predict import PredictOptions, as_text, predict
 
-    found = predict(PredictOptions(common=common, share=scale.share, **asked))
+    wanted = PredictOptions(common=common, share=scale.share, **asked)
+    if scale.address is not None:
+        finish_on("predict", wanted, scale)
+        return
+    found = predict(wanted)
     echo_json(found.to_mapping()) if common.as_json else echo(as_text(found), nl=False)
     finish(found.entries)

@@ -10,6 +10,7 @@ from ..parameters import options
 from ..parameters.inputs import finish_run
 from ..parameters.scale import Scale, scale
 from ..terminal.help import Command
+from .finishing import finish_on
 
 
 @click.command("top", cls=Command, example="top builtin --layer stage3/relu2 -k 9")
@@ -64,4 +65,8 @@ def command(common: options.Common, scale: Scale, **asked: Any) -> None:
     """
     from ..tasks.top import TopOptions, top
 
-    finish_run(top(TopOptions(common=common, share=scale.share, **asked)), common.as_json)
+    wanted = TopOptions(common=common, share=scale.share, **asked)
+    if scale.address is not None:
+        finish_on("top", wanted, scale)
+        return
+    finish_run(top(wanted), common.as_json)

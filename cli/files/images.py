@@ -28,6 +28,7 @@ from .drawing import is_drawing
 from .header import Header
 from .image_headers import read_header
 from .quiet import quiet
+from .remote import Remote, read_remote
 
 try:
     import cv2
@@ -59,6 +60,8 @@ def read(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> Image:
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
     """The bytes of an image file. Raises ImageError: no regular file, too large, no permission."""
     where = repr(os.fspath(path))
+    if isinstance(path, Remote):
+        return read_remote(path)
     try:
         # Neither a FIFO nor a device is waited for, and what was looked at is what is read.
         with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb") as file:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .find import SUFFIXES, find, natural
+from .remote import is_uri, listed, path_of
 
 if TYPE_CHECKING:
     from ...engine.preprocess.card import Card
@@ -23,9 +24,20 @@ def find_labelled(items: str | os.PathLike[str] | Iterable[str | os.PathLike[str
     """
     found: dict[Path, str | None] = {}
     for item in [items] if isinstance(items, (str, os.PathLike)) else items:
+        if is_uri(os.fspath(item)):
+            found.update(_in_bucket(os.fspath(item)))
+            continue
         for path, label in _inside(Path(item)) or [(path, None) for path in find(item)]:
             found.setdefault(path, label)
     return list(found.items()) or [(path, None) for path in find([])]
+
+
+def _in_bucket(uri: str) -> dict[Path, str | None]:
+    """Images of a bucket; where they lie in folders of their own, these are their classes."""
+    paths = sorted(listed(uri, SUFFIXES, recursive=True), key=natural)
+    depth = len(path_of(uri).parts)
+    named = all(len(path.parts) == depth + 2 for path in paths)
+    return {path: path.parent.name if named else None for path in paths}
 
 
 def _inside(folder: Path) -> list[tuple[Path, str | None]]:

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, Any
 
 _stderr = threading.Lock()
 _CHATTER = re.compile(rb"jpeg|jfif|huffman|libpng|tiff|webp|^\[ ?(warn|error|info)", re.IGNORECASE | re.MULTILINE)
@@ -52,3 +52,27 @@ def _nameless() -> IO[bytes]:
         with contextlib.suppress(OSError):  # an older kernel
             return open(os.memfd_create("onnxray"), "w+b")
     return tempfile.TemporaryFile()
+
+
+@contextlib.contextmanager
+def ours_only() -> Iterator[None]:
+    """Only what is written to `sys.stderr` reaches stderr, not what libraries write to file descriptor 2 themselves."""
+    try:
+        is_ours = sys.stderr.fileno() == 2
+    except (AttributeError, OSError, ValueError):  # somebody has put another stream in its place
+        is_ours = False
+    if not is_ours:
+        yield
+        return
+    before = sys.stderr
+    before.flush()
+    with contextlib.ExitStack() as stack:
+        kept = os.dup(2)
+        stack.callback(os.close, kept)
+        stack.callback(os.dup2, kept, 2)
+        about: dict[str, Any] = {"encoding": before.encoding, "errors": "replace", "closefd": False}
+        stack.enter_context(contextlib.redirect_stderr(stack.enter_context(open(kept, "w", buffering=1, **about))))
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 2)
+        os.close(null)
+        yield

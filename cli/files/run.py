@@ -26,6 +26,7 @@ from ...engine.errors import OutputError
 from .manifest import MANIFEST, files_of, indented, listed_files, plain, read_manifest
 from .names import Names, slug
 from .output import Output
+from .remote import Remote, read_remote
 
 if TYPE_CHECKING:
     import numpy as np
@@ -309,6 +310,8 @@ def versions() -> dict[str, str]:
 
 def digest_of(path: Path) -> str | None:
     """sha256 of a file; None where it cannot be read, which is said when it is read for good."""
+    if isinstance(path, Remote):
+        return hashlib.sha256(read_remote(path)).hexdigest()
     digest = hashlib.sha256()
     try:
         if not stat.S_ISREG(path.stat().st_mode):

@@ -7,13 +7,15 @@ from pathlib import Path
 
 from ...engine.errors import ImageError
 from ..files.find import expand
+from ..files.remote import Remote, is_uri, path_of, read_remote
 from .source import Selection, Source
 
 
 def _paths(item: str, selection: Selection) -> Sequence[Path]:
-    file = Path(item[1:])
+    file = path_of(item[1:])
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        data = read_remote(file) if isinstance(file, Remote) else file.read_bytes()
+        lines = data.decode("utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ImageError(f"the list {str(file)!r} cannot be read: {reason}") from error
@@ -26,6 +28,9 @@ def named_in(file: Path, names: Iterable[str], selection: Selection) -> list[Pat
     found: list[Path] = []
     for name in names:
         if not name or name.startswith("#"):
+            continue
+        if is_uri(name):
+            found.append(path_of(name))
             continue
         there = Path(name).exists() or Path(name).is_absolute()
         found += expand(name if there else str(file.parent / name), selection.recursive)

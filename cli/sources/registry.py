@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...engine.errors import ImageError
-from . import camera, listed, network, paths, standard_input, table, video
+from . import camera, listed, network, paths, remote, standard_input, table, video
 from .share import WHOLE, Block, Share, bounds, names_of, stem_of
 from .source import Frame, Say, Selection, Source
 
 # The first that takes a text is asked; `paths` takes everything.
 SOURCES: tuple[Source, ...] = (
     *(standard_input.SOURCE, listed.SOURCE, camera.SOURCE, network.SOURCE),
-    *(table.SOURCE, video.SOURCE, paths.SOURCE),
+    *(table.SOURCE, remote.SOURCE, video.SOURCE, paths.SOURCE),
 )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...engine.errors import ImageError, nearest
+from ..files.remote import filesystem_of, path_of
 from .listed import named_in
 from .source import Selection, Source
 
@@ -35,7 +36,7 @@ def _paths(item: str, selection: Selection) -> Sequence[Path]:
     except (OSError, UnicodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ImageError(f"the table {file!r} cannot be read: {reason}") from error
-    return named_in(Path(file), values, selection)
+    return named_in(path_of(file), values, selection)
 
 
 def _of_csv(file: str, column: str) -> list[str]:
@@ -53,9 +54,12 @@ def _of_parquet(file: str, column: str) -> list[str]:
             f"{file!r} is read by pyarrow, which is not installed: `pip install 'onnxray[tables]'`, or give a .csv"
         ) from None
     try:
-        names = parquet.read_schema(file).names
-        chosen = names[_place(file, names, column)]
-        return [str(value) for value in parquet.read_table(file, columns=[chosen])[chosen].to_pylist() if value]
+        fs, inner = filesystem_of(file)
+        with fs.open_input_file(inner) as opened:
+            table = parquet.ParquetFile(opened)
+            names = table.schema_arrow.names
+            chosen = names[_place(file, names, column)]
+            return [str(value) for value in table.read(columns=[chosen])[chosen].to_pylist() if value]
     except ValueError as error:  # pyarrow's own errors are of it
         raise ImageError(f"the table {file!r} cannot be read: {' '.join(str(error).split())}") from error
 

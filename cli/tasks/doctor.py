@@ -22,6 +22,7 @@ EXTRAS = {
     "audio": "sounds: FLAC, OGG, MP3, and WAV of every kind",
     "mqtt": "`watch --to mqtt://...`: records to a broker",
     "prometheus": "`watch --prometheus PORT`: figures for Prometheus",
+    "ray": "`--on ray`: runs over many images on a Ray cluster",
     "tables": "paths of images from Parquet files",
     "tensorboard": "`explain --to tensorboard:DIR`: overlays as images of TensorBoard",
     "text": "texts: tokenizer.json and vocab.txt of transformers",

@@ -100,7 +100,8 @@ def evaluate(options: EvaluateOptions, document: Document) -> Run:
         over_images(run, bar, images, work.one, work.news, _fits, card=card)
         about_model = work.about(model, common.runtime)
         if about_model is not None:
-            conclude(run, metrics, about_model, document)
+            if options.share.block is None:
+                conclude(run, metrics, about_model, document)
             if not options.share.whole:
                 run.manifest["files"].append(run.text(FACTS, json.dumps(about_model.to_mapping()) + "\n"))
     return run

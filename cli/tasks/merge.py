@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..files.output import Output
+from .cluster.store import JOB, Store
 from .health import NUMBERS, SIMILARITY, TEXT, write_readable
 from .joined import in_order, is_part, join, part_in
 from .merge_sites import are_sites, merge_sites
@@ -28,6 +29,10 @@ def merge_any(parts: Sequence[Path], out: Path, force: bool, document: Document,
 
     if are_sites(parts):
         return merge_sites(parts, out, force, write_pages)
+    if len(parts) == 1 and (parts[0] / "parts" / JOB).is_file():
+        store = Store(str(parts[0] / "parts"))
+        several = [store.part(number) for number in sorted(store.done())]
+        return join(in_order(several), Output(out, force), document).document()
     if not any(map(is_part, parts)):
         return merge(parts, out, force)
     if out.resolve() in {part.resolve() for part in parts}:

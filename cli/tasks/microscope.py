@@ -162,6 +162,12 @@ def _facts(
     return {"format": FORMAT, **facts, "options": _decisive(options, files), "versions": versions()}
 
 
+def kinds_of(options: MicroscopeOptions) -> list[str]:
+    """The kinds of pictures that are made."""
+    wanted = {COARSE: options.coarse, DIVERSE: options.diverse}
+    return [kind for kind in KINDS if wanted.get(kind, True)]
+
+
 class _Work:
     """The site while it is made."""
 
@@ -201,10 +207,7 @@ class _Work:
         if options.shard[0] == 1 and files and read_survey(self.folder) is None:
             check_readable(files, card_or_none(model, quiet=True))
         write_json(self.folder / LINKS, links_of(model, layers), dense=True)
-        kinds = [kind for kind in KINDS if kind != DIVERSE or options.diverse]
-        if not options.coarse:
-            kinds.remove(COARSE)
-        mine = of_shard(pieces(layers, kinds), options.shard)
+        mine = of_shard(pieces(layers, kinds_of(options)), options.shard)
         brush = Brush(model, options.steps, options.side, options.seed, runtime, self.late)
         if options.shard[0] == 1:
             self._filters(model, layers)

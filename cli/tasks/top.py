@@ -60,9 +60,10 @@ class TopOptions:
     share: Share = WHOLE
 
 
-def top(options: TopOptions) -> Run:
-    """Survey the images, write the result, then draw; the run, at its end.
+def top(options: TopOptions, merged: Callable[[Pass], Top] | None = None) -> Run:
+    """Survey the images, write the result, then draw; the run, at its end. Of a block, nothing is drawn.
 
+    merged: the result of all images, where they have been surveyed already.
     Raises what `onnxray.top` raises; ImageError (no image, or none that can be read), OutputError.
     """
     from ...engine.inference.batches import RunOptions
@@ -85,11 +86,17 @@ def top(options: TopOptions) -> Run:
         Run(options.output, "top", _decisive(options, labels), about, [path for path, _ in files]) as run,
     ):
         work = Pass(run, bar, files, scan.card, share=options.share)
-        found = _survey(work, scan, lambda start: Scan(model, layers, wanted, runtime, start), options.output.resume)
+        if merged is not None:
+            found = merged(work)
+        else:
+            found = _survey(
+                work, scan, lambda start: Scan(model, layers, wanted, runtime, start), options.output.resume
+            )
         found.save(run.folder / RESULT)
         run.manifest["files"] += [f"{RESULT}/top.npz", f"{RESULT}/manifest.json"]
         work.part.unlink(missing_ok=True)
-        _Drawing(options, run, bar, found, chosen, runtime).draw(model)
+        if options.share.block is None:
+            _Drawing(options, run, bar, found, chosen, runtime).draw(model)
     return run
 
 

@@ -54,6 +54,11 @@ class Progress:
         self.done, self.inside = self.done + 1, 0.0
         self._tell(name, self.done == self.total)
 
+    def steps(self, count: int, name: str = "") -> None:
+        """So many more are done; `name` says how it goes."""
+        self.done, self.inside = min(self.done + count, self.total), 0.0
+        self._tell(name, self.done == self.total)
+
     def part(self, share: float, name: str = "") -> None:
         """So much of the next one is done, 0 to 1; `name` says what is being done."""
         self.inside = min(max(share, 0.0), 1.0)

@@ -61,6 +61,7 @@ def test_options_of_the_same_name_say_the_same() -> None:
         "--reference": {"visualize"},
         "--threshold": {"watch"},
         "--to": {"export"},
+        "--verbose": {"inspect"},
     }
     said: dict[str, set[str]] = {}
     for name, command in every_command():

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from click.testing import Result
 
+import onnxray
 from onnxray.cli.files.images import write
+from onnxray.engine.errors import MethodError, UnknownName
 
 Run = Callable[..., Result]
 
@@ -75,6 +77,23 @@ def test_a_part_goes_on_where_it_was_cut_off(run: Run, model: Path, data: Path, 
     same(tmp_path / "whole", tmp_path / "part")
 
 
+def test_the_same_in_python(run: Run, model: Path, data: Path, tmp_path: Path) -> None:
+    run("explain", model, data, "-r", "-m", "gradient", "-t", "0", "-t", "1", "-q", "-o", tmp_path / "whole")
+    for part in (1, 2):
+        asked = {"recursive": True, "method": "gradient", "target": ["0", "1"], "shard": (part, 2)}
+        found = onnxray.job("explain", model, data, tmp_path / str(part), **asked)
+        assert found["options"]["shard"] == [part, 2]
+    merged = onnxray.merge([tmp_path / "2", tmp_path / "1"], tmp_path / "merged")
+    assert [image["status"] for image in merged["images"]].count("failed") == 1
+    same(tmp_path / "whole", tmp_path / "merged")
+    with pytest.raises(UnknownName, match="no command over many images named 'explian'; nearest: 'explain'"):
+        onnxray.job("explian", model)
+    with pytest.raises(UnknownName, match="no option of explain named '--metod'; nearest: '--method'"):
+        onnxray.job("explain", model, data, tmp_path / "x", metod="gradient")
+    with pytest.raises(MethodError, match="leave --shard out"):
+        onnxray.job("explain", model, data, tmp_path / "x", on="ray", shard=(1, 2))
+
+
 def test_wrong_parts_are_one_line(run: Run, model: Path, data: Path, tmp_path: Path) -> None:
     asked = ("predict", model, data, "--batch", "1", "-q")
     for number in (1, 2, 3):
@@ -105,6 +124,9 @@ def test_wrong_parts_are_one_line(run: Run, model: Path, data: Path, tmp_path: P
         (("explain", "--shard", "1/2", "--range", "shared"), "--range shared looks at all images, --shard at some"),
         (("predict", "--shard", "1/9", "--batch", "1"), "part 1 of 9 has no images"),
         (("predict", "--shard", "0/2"), "is no part"),
+        (("predict", "--actors", "2"), "--actors is about runs on Ray: give --on ray as well"),
+        (("predict", "--on", "dask"), "is none of ray, ray:auto, ray:HOST:PORT"),
+        (("predict", "--on", "ray", "--shard", "1/2"), "leave --shard out"),
         (("explain", "--shard", "1/2", "--to", "-"), "--shard has no meaning with --to"),
     ],
 )
@@ -122,7 +144,7 @@ def test_parts_of_arrays_are_refused(run: Run, model: Path, tmp_path: Path) -> N
         done = run(command, model, *files, "--shard", "1/1", "-q", "-o", tmp_path / command)
         assert done.exit_code == 0, done.stderr
         done = run(command, model, *files, "--shard", "2/2", "--limit", "2", "-q", "-o", tmp_path / f"{command}-part")
-        assert "--shard is about images" in done.stderr
+        assert "--shard and --on are about images" in done.stderr
 
 
 def test_too_many_failures_end_a_run(run: Run, model: Path, data: Path, tmp_path: Path) -> None:
