@@ -48,7 +48,7 @@ def test_nothing_lies_around() -> None:
         "py.typed",
         "pyproject.toml",
     }
-    pages = {"README.md", "CHANGELOG.md", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "SECURITY.md"}
+    pages = {"README.md", "README.es.md", "CHANGELOG.md", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "SECURITY.md"}
     assert kept - folders - files - pages == {"__init__.py", "__main__.py"}
 
 

@@ -17,7 +17,7 @@ PAGES = sorted(page.relative_to(SPANISH) for page in SPANISH.rglob("*.md") if pa
 def structure(page: Path, root: Path) -> dict[str, object]:
     text = page.read_text(encoding="utf-8")
     code = re.findall(r"```(\w*)\n(.*?)```", text, re.DOTALL)
-    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    prose = re.sub(r"```.*?```|<!--.*?-->", "", text, flags=re.DOTALL)
     links = re.findall(r"\]\(([^)]+)\)", prose)
     pages = [(page.parent / link).resolve() for link in links]
     return {
@@ -34,6 +34,30 @@ def test_the_same_in_both(page: Path) -> None:
     english, spanish = structure(DOCS / page, DOCS), structure(SPANISH / page, SPANISH)
     assert [link for link in spanish.pop("links") if link not in _ONLY] == english.pop("links")  # type: ignore[attr-defined]
     assert spanish == english
+
+
+def test_the_readme_says_the_same() -> None:
+    """But for the list of documents: most of them are in English."""
+    root = DOCS.parent
+    english, spanish = (structure(root / name, root) for name in ("README.md", "README.es.md"))
+    for part in ("headings", "code", "rows"):
+        assert spanish[part] == english[part], part
+    indented = [
+        re.findall(r"^    .+$", (root / n).read_text("utf-8"), re.MULTILINE) for n in ("README.md", "README.es.md")
+    ]
+    assert indented[0] == indented[1]
+    commands = [
+        re.findall(r"^\|[^|]+\| (.*`.* \|)$", (root / n).read_text("utf-8"), re.MULTILINE)
+        for n in ("README.md", "README.es.md")
+    ]
+    assert commands[0] == commands[1]
+    assert len(commands[0]) > 15
+
+
+@pytest.mark.parametrize("name", ["index.md", "gallery.md", "recipes.md"])
+def test_what_a_reader_begins_with_is_there_in_both(name: str) -> None:
+    assert (DOCS / name).is_file()
+    assert (SPANISH / name).is_file()
 
 
 def test_tutorials_are_there_in_both() -> None:

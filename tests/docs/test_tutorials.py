@@ -1,4 +1,4 @@
-"""docs/tutorials/: the lines of Python run, the commands are valid."""
+"""docs/tutorials/ and docs/recipes.md: the lines of Python run, the commands are valid."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import re
 import shlex
 from pathlib import Path
 
+import click
 import pytest
 
 from onnxray.cli.commands import COMMANDS
 from onnxray.cli.main import main
 
-PAGES = sorted((Path(__file__).resolve().parents[2] / "docs" / "tutorials").glob("*.md"))
+_DOCS = Path(__file__).resolve().parents[2] / "docs"
+PAGES = [_DOCS / "recipes.md", *sorted((_DOCS / "tutorials").glob("*.md"))]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -33,5 +35,7 @@ def test_commands_have_the_options_that_they_are_given(page: Path) -> None:
         assert name in COMMANDS
         command = main.get_command(None, name)  # type: ignore[arg-type]
         assert command is not None
+        if isinstance(command, click.Group):
+            command = command.commands[given[0]]
         known = {text for parameter in command.params for text in (*parameter.opts, *parameter.secondary_opts)}
         assert {word for word in given if re.match(r"--?[a-z]", word)} <= known, name
