@@ -36,7 +36,7 @@ from .preprocess.card import Card
 from .proto.operators import MICROSOFT
 from .tables.given import Table
 from .targets.classify import class_probabilities
-from .targets.resolved import ClassTarget
+from .targets.resolved import ClassTarget, FixedTarget
 from .targets.target import Target
 from .text.roles import roles_of
 
@@ -239,7 +239,7 @@ def solve(problem: Problem, method: Method) -> Explanation | Explanations:
     """The explanation of a problem by a method."""
     if problem.layers and not method.at_layer:
         raise MethodError(f"{method.name} explains at the input and takes no layer: leave it out, or use a CAM method")
-    if problem.input.each and (method.at_layer or method.name in ONE_BY_ONE):
+    if problem.input.each and _one_by_one(problem, method):
         return together(problem, [solve(single, method) for single in problem.one_by_one()])
     if method.needs == "gradient" and not method.at_layer:
         problem = problem.by_embeddings()
@@ -251,6 +251,15 @@ def solve(problem: Problem, method: Method) -> Explanation | Explanations:
     probabilities = _probabilities(problem)
     parts = [_part(problem, method, maps, row, probabilities[row]) for row in range(problem.rows)]
     return parts[0] if len(parts) == 1 else Explanations(parts)
+
+
+def _one_by_one(problem: Problem, method: Method) -> bool:
+    """Whether the inputs of a set are explained one after the other: words are hidden in all of them alike, and a token
+    that is said is of none of them."""
+    if problem.input.reading is None:
+        return method.at_layer or method.name in ONE_BY_ONE
+    at_token = isinstance(problem.target, FixedTarget) and problem.target.target.at_token
+    return method.at_layer and not at_token
 
 
 def _part(problem: Problem, method: Method, maps: Maps, row: int, probability: float | None) -> Explanation:

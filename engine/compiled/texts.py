@@ -8,10 +8,13 @@ import numpy as np
 import onnx
 
 from ..attribution.inputs import freed
+from ..errors import ModelError
+from ..graph.dependencies import before, outputs_of
 from ..graph.model import Model
 from ..graph.upgrade import upgraded
 from ..inspect.embedding import embedding_of
 from ..proto.edit import copied, ordered
+from ..proto.nodes import reads
 from ..text.roles import roles_of
 
 RELEVANCE = "token_relevance"
@@ -38,25 +41,18 @@ def _without_text(model: Model) -> dict[str, Any]:
 
 def with_lookup(compiled: Model, model: Model, value: str, map_name: str) -> Model:
     """A compiled model of `at_lookup` that takes token ids again, its map (N, T, D) summed over the dimensions as
-    `token_relevance`, float32 (N, T)."""
+    `token_relevance`, float32 (N, T). Raises ModelError where the model has a value of that name."""
     source = upgraded(model, compiled.opset)
+    if RELEVANCE in source.values or RELEVANCE in compiled.values:
+        raise ModelError(f"the model has a value called {RELEVANCE!r} already, the name of the relevance: rename it")
     with compiled.edited() as edit:
         graph = edit.graph
-        made = {name for node in graph.node for name in node.output} | {i.name for i in graph.initializer}
-        made |= {v.name for v in graph.input} - {value}
-        needed, nodes = [value], []
+        fed = {v.name for v in graph.input} - {value}
+        there = outputs_of(graph.node) | {i.name for i in graph.initializer} | fed
+        nodes = [copied(node) for node in before(source, [value], there)]
+        needed = dict.fromkeys(name for node in nodes for name in reads(node))
         stored = source.initializers
-        while needed:
-            name = needed.pop()
-            if name in made or not name:
-                continue
-            made.add(name)
-            if name in stored:
-                graph.initializer.append(stored[name])
-            elif (node := source.producer(name)) is not None:
-                nodes.append(copied(node))
-                made.update(node.output)
-                needed += list(node.input)
+        graph.initializer.extend(stored[name] for name in needed if name in stored and name not in there)
         inputs = [v for v in graph.input if v.name != value]
         outputs = [v for v in graph.output if v.name != map_name]
         del graph.input[:], graph.output[:]

@@ -59,13 +59,11 @@ def _unpacked(op: Emitter, packed: str, bits: int) -> str:
 def group_query_attention(node: Node, op: Emitter) -> list[str | None] | None:
     """Causal attention in which several queries share a key, with rotated positions, behind what a cache holds.
 
-    Without windows, capped scores, sinks and further biases; rows of a batch are as long as each other.
+    Windows, capped scores, sinks and biases are written out as well; given positions and caches of few bits are not.
+    Rows of a batch are as long as each other.
     """
     heads, shared = node.attribute("num_heads"), node.attribute("kv_num_heads")
-    windows = node.attribute("local_window_size", -1)
-    if windows > 0 or node.attribute("softcap", 0.0) or node.attribute("smooth_softmax", 0) > 0:
-        return None
-    if any(node.input(place) is not None for place in range(9, 14)):
+    if any(node.input(place) is not None for place in (9, 12, 13)):
         return None
     query, key, value = node.inputs[0], node.input(1), node.input(2)
     if key is None or value is None:
@@ -131,14 +129,39 @@ def _repeated(op: Emitter, x: str, times: int) -> str:
 
 
 def _causal(node: Node, op: Emitter, q: str, k: str, v: str, start: str) -> str:
-    """softmax(q k^T * scale) v over keys that are not behind the query, as (batch, length, heads * size)."""
+    """softmax(q k^T * scale) v over keys that are not behind the query, as (batch, length, heads * size).
+
+    softcap c: scores become c tanh(score / c). A bias is added behind that. local_window_size w: the last w keys alone.
+    A sink is one more score, of no key: it takes a share of the softmax and gives nothing; without a number for each
+    head (head_sink) smooth_softmax has one of 0.
+    """
     size = op.shape(q)[-1]
     scale = node.attribute("scale", 0.0) or (1 / math.sqrt(size) if isinstance(size, int) else None)
     assert scale is not None
     logits = op.MatMul(op.Mul(q, float(scale)), op.Transpose(k, perm=[0, 1, 3, 2]))
+    cap, window = node.attribute("softcap", 0.0), node.attribute("local_window_size", -1)
+    if cap:
+        logits = op.Mul(op.Tanh(op.Div(logits, float(cap))), float(cap))
+    if node.input(10) is not None:
+        logits = op.Add(logits, node.inputs[10])
     zero, one = op.const(0), op.const(1)
     own = op.Add(op.Range(zero, op.Squeeze(op.size_of(q, 2), [0]), one), start)
     other = op.Range(zero, op.Squeeze(op.size_of(k, 2), [0]), one)
     seen = op.LessOrEqual(op.Unsqueeze(other, [0]), op.Unsqueeze(own, [1]))
-    weights = op.Softmax(op.Where(seen, logits, op.const(-1e9, like=logits)), axis=-1)
+    if window > 0:
+        first = op.Sub(op.Unsqueeze(own, [1]), op.const(window))
+        seen = op.And(seen, op.Greater(op.Unsqueeze(other, [0]), first))
+    weights = _with_sink(node, op, op.Where(seen, logits, op.const(-1e9, like=logits)))
     return op.Reshape(op.Transpose(op.MatMul(weights, v), perm=[0, 2, 1, 3]), [0, 0, -1])
+
+
+def _with_sink(node: Node, op: Emitter, logits: str) -> str:
+    """The softmax of scores (batch, heads, length, keys), less what the sink takes."""
+    sink = node.input(11)
+    if sink is None and node.attribute("smooth_softmax", 0) <= 0:
+        return op.Softmax(logits, axis=-1)
+    column = op.Mul(op.Slice(logits, [0], [1], [3]), 0.0)
+    if sink is not None:
+        column = op.Add(column, op.Reshape(sink, [1, -1, 1, 1]))
+    shares = op.Softmax(op.Concat(logits, column, axis=3), axis=-1)
+    return op.Slice(shares, [0], [-1], [3])

@@ -102,6 +102,12 @@ class Target:
         """The value that it names. Raises TargetError where it names none, UnknownName."""
         raise TargetError(f"the target {self} names no value: logit: goes before a class, an element, a unit or a mean")
 
+    def at_scale(self, scale: str) -> Target:
+        """The same as a probability ("prob"), or before the softmax or sigmoid ("logit"). Raises TargetError."""
+        if scale == "logit" and not self.of_classes:
+            return registry.make("Logit", self)
+        return registry.make("Scale", scale, self)
+
     def of_sample(self, sample: int) -> Target:
         """The target of one sample."""
         return self
@@ -184,13 +190,12 @@ class Target:
     @staticmethod
     def probability(which: Which = None) -> Target:
         """The probability of a class in place of its logit."""
-        return registry.make("Scale", "prob", Target.of(which))
+        return Target.of(which).at_scale("prob")
 
     @staticmethod
     def logit(which: Which = None) -> Target:
         """The score before the model's softmax or sigmoid."""
-        inner = Target.of(which)
-        return registry.make("Scale", "logit", inner) if inner.of_classes else registry.make("Logit", inner)
+        return Target.of(which).at_scale("logit")
 
     @staticmethod
     def number(index: int | Sequence[int] | str | None = None, output: str | None = None) -> Target:

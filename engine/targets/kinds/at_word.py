@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...autodiff.before_activation import before_activation
 from ...errors import TargetError, nearest
+from ...graph.model import Model
+from ...inspect.score_functions import score_function
+from ...proto.writer import Writer
+from ..appended import appended
 from ..at_token import AtToken, nothing, reading_in
 from ..classes import class_index
 from ..registry import form, is_number, kind
@@ -31,14 +36,21 @@ class AtWord(AtToken):
 
     which: the class, by index or label, or "predicted". word: its number, from 1, or the word; "" for the one at which
     the class is most certain, of "predicted" the most certain one that is not labelled as most others are.
+    scale: "model", as the output is, "prob" or "logit".
     """
 
     which: int | str = PREDICTED
     word: int | str = ""
+    scale: str = "model"
     shown: str = field(default="", compare=False)
 
     def __str__(self) -> str:
-        return f"{self.which}@{self.word}"
+        return f"{self.which}@{self.word}" if self.scale == "model" else f"{self.scale}:{self.which}@{self.word}"
+
+    def at_scale(self, scale: str) -> Target:
+        if self.scale != "model":
+            raise TargetError(f"{scale} is of a class, {self} is none: give CLASS@WORD")
+        return replace(self, scale=scale)
 
     def resolve(self, place: Place) -> Resolved:
         found = token_scores(place.model)
@@ -48,6 +60,7 @@ class AtWord(AtToken):
                 + "; ".join(map(str, place.model.outputs))
             )
         model, value, reason = found
+        model, value = _scaled(model, value, self.scale)
         if place.run is None:
             return FixedTarget(model, value, self, nothing, False, None, reason)
         reading = reading_in(place)
@@ -55,7 +68,8 @@ class AtWord(AtToken):
         number, code = self._chosen(place, reading, scores)
         unit = reading.units[number]
         name = place.labels[code] if place.labels and code < len(place.labels) else f"class {code}"
-        named = replace(self, which=code, word=number + 1, shown=f"{name} at {unit.text!r} ({number + 1})")
+        said = {"model": "", "prob": "probability of ", "logit": "logit of "}[self.scale]
+        named = replace(self, which=code, word=number + 1, shown=f"{said}{name} at {unit.text!r} ({number + 1})")
 
         def pick(y: NDArray[Any]) -> NDArray[np.float32]:
             weights = np.zeros((len(y), 1, *y.shape[1:]), np.float32)
@@ -80,6 +94,19 @@ class AtWord(AtToken):
         rare = np.where(best != usual, sure, -np.inf)
         place_of = int((rare if np.isfinite(rare).any() else sure).argmax())
         return at[place_of], int(best[place_of])
+
+
+def _scaled(model: Model, value: str, scale: str) -> tuple[Model, str]:
+    """The scores (N, T, C) of a model, as probabilities or as what stands before these, and their name."""
+    function = None if scale == "model" else score_function(model, value)
+    if scale == "logit" and function is not None:
+        return before_activation(model, value, "the class without logit:")
+    if scale != "prob" or (function is not None and function.kind != "log-softmax"):
+        return model, value
+    writer = Writer(model.values)
+    last = (model.value(value).rank or 3) - 1
+    name = writer.node("Softmax", [value], [writer.numbered("onnxray/word/probabilities")], axis=last)
+    return appended(model, writer, name), name
 
 
 @kind

@@ -103,7 +103,7 @@ class Logit(Target):
 
 @form("prob", "prob:CLASS", "the probability of a class instead of its score")
 def _prob(text: str) -> Target:
-    return Scale("prob", parse(text))
+    return parse(text).at_scale("prob")
 
 
 @form(

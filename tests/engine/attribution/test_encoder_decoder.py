@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 import onnxray
-from onnxray.engine.errors import ModelError, TextError
+from onnxray.engine.errors import MethodError, ModelError, TextError
 from onnxray.tests.engine.text import small
 
 WORDS = "the cat sat on a mat le chat est sur un tapis".split()
@@ -129,3 +129,22 @@ def test_what_is_refused(folder: Path, tmp_path: Path) -> None:
     alone.graph.node[1].input[0] = "attention"
     with pytest.raises(ModelError, match="the encoder has none"):
         onnxray.load(alone, decoder=folder / "decoder_model.onnx")
+
+
+def test_words_of_both_texts_are_hidden(folder: Path) -> None:
+    text = onnxray.Text(TEXT, continuation=SAID)
+    one, other = (onnxray.explain(folder, text, method, "token:3") for method in ("ablation", "occlusion"))
+    assert [w.value for w in other.words] == pytest.approx([w.value for w in one.words], abs=1e-5)
+    assert sum(w.value for w in onnxray.explain(folder, text, "kernel-shap", "token:1").words[3:]) == pytest.approx(
+        0, abs=1e-5
+    )
+    with pytest.raises(MethodError, match="is a float map of the image"):
+        onnxray.explain(folder, text, "grad-cam", "token:1")
+
+
+def test_values_inside(folder: Path) -> None:
+    found = onnxray.activations(folder, onnxray.Text(TEXT, continuation=SAID), ["last_hidden_state", "logits"])
+    w = small.translator_weights(ROWS, 6, 0)
+    assert found["last_hidden_state"].shape == (1, len(SOURCE), 6)
+    logits = small.translated(w, w["table"][SOURCE], w["said_table"][BEFORE])
+    assert found["logits"][0] == pytest.approx(logits, abs=1e-4)

@@ -163,6 +163,34 @@ CASES: dict[str, tuple[str, dict[str, tuple[int, ...]], dict[str, np.ndarray]]] 
         {"q": (1, 5, 64), "k": (1, 5, 32), "v": (1, 5, 32)},
         {**EMPTY, "s": np.array([4], np.int32), "t": np.array(5, np.int32), **TURNS},
     ),
+    "GroupQueryAttention, window": (
+        """(float[1,5,32] q, float[1,5,16] k, float[1,5,16] v, int32[1] s, int32 t) => (float[1,5,32] y)
+        { y, pk, pv = com.microsoft.GroupQueryAttention <num_heads = 4, kv_num_heads = 2, local_window_size = 2>
+        (q, k, v, , , s, t) }""",
+        {"q": (1, 5, 32), "k": (1, 5, 16), "v": (1, 5, 16)},
+        {"s": np.array([4], np.int32), "t": np.array(5, np.int32)},
+    ),
+    "GroupQueryAttention, capped scores and a bias": (
+        """(float[1,5,32] q, float[1,5,16] k, float[1,5,16] v, int32[1] s, int32 t, float[1,4,5,5] z) => (float[1,5,32] y)
+        { y, pk, pv = com.microsoft.GroupQueryAttention <num_heads = 4, kv_num_heads = 2, softcap = 1.5>
+        (q, k, v, , , s, t, , , , z) }""",
+        {"q": (1, 5, 32), "k": (1, 5, 16), "v": (1, 5, 16), "z": (1, 4, 5, 5)},
+        {"s": np.array([4], np.int32), "t": np.array(5, np.int32)},
+    ),
+    "GroupQueryAttention, a sink of no number": (
+        """(float[1,5,32] q, float[1,5,16] k, float[1,5,16] v, int32[1] s, int32 t) => (float[1,5,32] y)
+        { y, pk, pv = com.microsoft.GroupQueryAttention <num_heads = 4, kv_num_heads = 2, smooth_softmax = 1>
+        (q, k, v, , , s, t) }""",
+        {"q": (1, 5, 32), "k": (1, 5, 16), "v": (1, 5, 16)},
+        {"s": np.array([4], np.int32), "t": np.array(5, np.int32)},
+    ),
+    "GroupQueryAttention, sinks of every head": (
+        """(float[1,5,32] q, float[1,5,16] k, float[1,5,16] v, int32[1] s, int32 t, float[4] z) => (float[1,5,32] y)
+        { y, pk, pv = com.microsoft.GroupQueryAttention <num_heads = 4, kv_num_heads = 2, local_window_size = 3>
+        (q, k, v, , , s, t, , , , , z) }""",
+        {"q": (1, 5, 32), "k": (1, 5, 16), "v": (1, 5, 16)},
+        {"s": np.array([4], np.int32), "t": np.array(5, np.int32), "z": np.array([0.5, -1, 2, 0], np.float32)},
+    ),
     "GroupQueryAttention, packed": (
         """(float[1,5,64] q, int32[1] s, int32 t) => (float[1,5,32] y) { y, pk, pv = com.microsoft.GroupQueryAttention
         <num_heads = 4, kv_num_heads = 2> (q, , , , , s, t) }""",

@@ -127,3 +127,31 @@ def test_an_answer_needs_a_word_of_the_passage(marker: onnxray.Model) -> None:
     text = onnxray.Text("was it bad?", "The river city was old", spans=((0, 3),))
     with pytest.raises(TargetError, match="no word or span of the passage"):
         onnxray.explain(marker, text, target="start:")
+
+
+@pytest.mark.parametrize("last", ["", "Softmax", "LogSoftmax"])
+def test_probabilities_and_logits_at_a_word(tmp_path: Path, last: str) -> None:
+    path = small.encoder(tmp_path, small.wordpiece(), W, per_token=True, labels=LABELS)
+    proto = onnx.load(path)
+    if last:
+        proto.graph.node.append(helper.make_node(last, ["logits"], ["scores"], axis=-1))
+        proto.graph.output[0].name = "scores"
+    onnx.save(proto, path)
+    model = onnxray.load(path)
+    plain = onnxray.explain(model, TEXT, "gradient", "B-PER@friend")
+    token = plain.words[4].tokens[0]
+    z = logits([t.id for t in plain.reading.tokens])[token]
+    p = np.exp(z) / np.exp(z).sum()
+    as_probability = onnxray.explain(model, TEXT, "gradient", "prob:B-PER@friend")
+    assert as_probability.label == "probability of B-PER at 'friend' (5)"
+    assert as_probability.score == pytest.approx(p[1], rel=1e-4)
+    before = onnxray.explain(model, TEXT, "gradient", Target.logit(Target.at_word("B-PER", "friend")))
+    due = np.log(p[1] / (1 - p[1])) if last else z[1]  # of a softmax, the log-odds
+    assert before.score == pytest.approx(due, rel=1e-4)
+    if last:
+        slope = p[1] * (1 - p[1])  # of a probability by its log-odds
+        np.testing.assert_allclose(as_probability.values, before.values * slope, atol=1e-6)
+    assert str(Target.parse("prob:B-PER@friend")) == "prob:B-PER@friend"
+    assert Target.parse("logit:B-PER@friend") == Target.logit(Target.at_word("B-PER", "friend"))
+    with pytest.raises(TargetError, match="give CLASS@WORD"):
+        Target.parse("prob:logit:B-PER@friend")
