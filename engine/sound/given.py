@@ -44,6 +44,7 @@ class Sound:
 
     @property
     def seconds(self) -> float:
+        """How long it lasts."""
         return len(self.samples) / self.rate
 
     def __repr__(self) -> str:
