@@ -15,7 +15,17 @@ import onnxray
 GROUPS = {
     "Models": ("load", "save", "inspect", "filters", "samples", "Model", "Layer"),
     "Answers and activations": ("predict", "Prediction", "detect", "Detections", "Detection", "activations"),
-    "Explanations": ("explain", "Text", "Sound", "Table", "methods", "Explanation", "Explanations", "Target", "compile"),
+    "Explanations": (
+        "explain",
+        "methods",
+        "Explanation",
+        "Explanations",
+        "Target",
+        "Text",
+        "Sound",
+        "Table",
+        "compile",
+    ),
     "Feature visualization": ("visualize", "Visualization", "dream", "Dream"),
     "Many images": ("Pipeline", "Drift", "job", "merge"),
     "Evaluation of explanations": ("evaluate", "Evaluation", "choose", "Choice", "trust", "Trust"),

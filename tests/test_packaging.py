@@ -37,7 +37,7 @@ def test_nothing_lies_around() -> None:
     if not (ROOT / ".git").exists():
         pytest.skip("not a git clone")
     kept = {name.partition("/")[0] for name in run("git", "ls-files", cwd=ROOT).stdout.splitlines()}
-    folders = {*PACKAGES, ".ci", ".github", "bench", "docs", "examples", "tests"}
+    folders = {*PACKAGES, ".ci", ".github", "bench", "conda", "docs", "examples", "tests"}
     files = {
         ".dockerignore",
         ".gitignore",
@@ -58,6 +58,22 @@ def test_the_version_is_said_once() -> None:
 
     (cited,) = re.findall(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), re.MULTILINE)
     assert cited == __version__
+    (packed,) = re.findall(r'set version = "(.+)"', (ROOT / "conda" / "meta.yaml").read_text(encoding="utf-8"))
+    assert packed == __version__
+    assert f"## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_conda_asks_for_what_pip_asks_for() -> None:
+    """By conda-forge's names, with the same versions."""
+    renamed = {"onnxruntime-gpu": "onnxruntime", "opencv-python": "py-opencv"}
+    asked = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = {"python": asked["requires-python"]}
+    for line in asked["dependencies"]:
+        name, version = re.findall(r"^([\w-]+)(>=[\d.]+)", line)[0]
+        wanted[renamed.get(name, name)] = version
+    recipe = (ROOT / "conda" / "meta.yaml").read_text(encoding="utf-8")
+    run = recipe.split("  run:\n")[1].split("\n\n")[0]
+    assert dict(re.findall(r"- ([\w-]+) (>=[\d.]+)", run)) == wanted
 
 
 @pytest.mark.slow
