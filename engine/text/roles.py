@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ..caches import of_model
 from ..graph.model import Model
-from ..inspect.embedding import embedding_of, table_of
+from ..inspect.embedding import table_name, table_of
 from ..inspect.input_sets import decoder_ids, input_set
 from ..inspect.recurrent_state import state_inputs
 from ..proto.values import Value
@@ -103,7 +103,7 @@ def _by_name(value: Value) -> str:
 
 def _rows(model: Model, value: Value) -> int:
     """Rows of the table that an input chooses from; 0 where it chooses none, 1 where their number is not known."""
-    if value.rank not in (1, 2, 3) or embedding_of(model, value.name) is None:
+    if value.rank not in (1, 2, 3) or table_name(model, value.name) is None:
         return 0
     table = table_of(model, value.name)
     rows = table[0] if table else None

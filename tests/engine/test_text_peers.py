@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import types
 import warnings
 from pathlib import Path
 from typing import Any
@@ -145,7 +147,82 @@ def test_tokens_that_a_language_model_says_are_pytorchs(tmp_path: Path) -> None:
             net.table.forward = table
             due = torch.log_softmax(scores, -1)[ids[0, at]] if log else scores[ids[0, at]] - scores.mean()
             due.backward()
-            assert e.score == pytest.approx(float(due), rel=1e-4)
+            assert e.score == pytest.approx(float(due.detach()), rel=1e-4)
             close(e.values, x.grad)
             assert not x.grad[0, at:].any()
             assert not e.values[at:].any()
+
+
+class Pieces:
+    """A tokenizer as Captum asks for it: words between spaces."""
+
+    pad_token_id, bos_token_id, sep_token_id, cls_token_id = 0, None, None, None
+
+    def __init__(self, vocab: dict[str, int]) -> None:
+        self.vocab, self.names = vocab, {code: name for name, code in vocab.items()}
+
+    def __call__(self, text: str, return_offsets_mapping: bool = False, **_: Any) -> dict[str, Any]:
+        found: dict[str, Any] = {"input_ids": [self.vocab[word] for word in text.split()]}
+        if return_offsets_mapping:
+            found["offset_mapping"] = [match.span() for match in re.finditer(r"\S+", text)]
+        return found
+
+    def encode(self, text: str, return_tensors: str | None = None, **_: Any) -> Any:
+        ids = self(text)["input_ids"]
+        return torch.tensor([ids]) if return_tensors else ids
+
+    def convert_ids_to_tokens(self, ids: Any) -> list[str]:
+        return [self.names[int(code)] for code in ids]
+
+    def convert_tokens_to_ids(self, tokens: Any) -> Any:
+        return [self.vocab[t] for t in tokens] if isinstance(tokens, list) else self.vocab[tokens]
+
+    def decode(self, ids: Any, **_: Any) -> str:
+        return " ".join(self.convert_ids_to_tokens(ids))
+
+
+class Answering(torch.nn.Module):
+    """A language model as Captum asks for it."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, net: Any) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, input_ids: Any, attention_mask: Any = None, **_: Any) -> Any:
+        return types.SimpleNamespace(logits=self.net(input_ids))
+
+
+def test_ablation_of_a_prompt_is_captums_of_language_models(tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    net = Causal().eval()
+    words = ["[PAD]", *(f"w{n}" for n in range(1, COUNT))]
+    vocab = {word: number for number, word in enumerate(words)}
+    prompt, said = words[3:9], words[11:14]
+    pieces, wrapped = Pieces(vocab), Answering(net)
+    judge = attr.LLMAttribution(attr.FeatureAblation(wrapped), pieces)
+    given = attr.TextTokenInput(" ".join(prompt), pieces, baselines=0)
+    due = judge.attribute(given, target=" ".join(said), use_cached_outputs=False).token_attr.detach().numpy()
+    path, ids = tmp_path / "model.onnx", torch.tensor([[vocab[word] for word in prompt + said]])
+    exported(net, ids, path)
+    model = onnxray.load(path, tokenizer={"kind": "words", "vocab": vocab, "lower": False})
+    text = onnxray.Text(" ".join(prompt), continuation=" " + " ".join(said))
+    parts = onnxray.explain(model, text, "ablation", "token-log:all", fill="pad")
+    found = np.array([[word.value for word in e.words[: len(prompt)]] for e in parts])
+    np.testing.assert_allclose(found, due, atol=1e-5 * np.abs(due).max())
+
+
+def exported(net: Any, ids: Any, path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            net,
+            (ids,),
+            path,
+            input_names=["input_ids"],
+            output_names=["logits"],
+            dynamic_axes={"input_ids": {0: "n", 1: "t"}, "logits": {0: "n", 1: "t"}},
+            opset_version=17,
+            dynamo=False,
+        )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 import onnxray
@@ -243,3 +245,18 @@ def test_a_pipeline_of_scikit_learn_that_takes_strings() -> None:
     expected = pipeline.predict_proba(["A good, good film: not bad"])[0, 1] - pipeline.predict_proba([""])[0, 1]
     assert sum(word.value for word in e.words) == pytest.approx(expected, abs=1e-5)
     assert onnxray.predict(model, "bad film").index == 0
+
+
+def test_ids_as_ones_among_zeros(parse: Callable[..., onnx.ModelProto], tmp_path: Path) -> None:
+    """Bytes compared with all bytes, as models that JAX exports do: gradients go to these, and each byte has its own."""
+    weights = np.random.default_rng(0).normal(size=(257, 2)).astype(np.float32)
+    proto = parse(
+        "m (int32[N, 24] ids) => (float[N, 2] y) { a = Unsqueeze (ids, last)  q = Equal (a, row)  "
+        "h = Cast <to = 1> (q)  e = MatMul (h, w)  y = ReduceSum <keepdims = 0> (e, one) }",
+        w=weights, row=np.arange(257, dtype=np.int32).reshape(1, 1, 257), last=np.int64([2]), one=np.int64([1]),
+    )  # fmt: skip
+    model = onnxray.load(proto, kind="text", tokenizer={"kind": "bytes", "pad": 256})
+    e = onnxray.explain(model, "bad film", "integrated-gradients", 1)
+    for word, text in zip(e.words, ("bad ", "film"), strict=True):
+        due = sum(float(weights[byte, 1] - weights[256, 1]) for byte in text.encode())
+        assert word.value == pytest.approx(due, abs=1e-4)

@@ -21,12 +21,18 @@ TABLE = np.ones((9, 4), np.float32)
         ("y = Gather (table, ids)", "y"),
         # TensorFlow's wrapping of negative ids.
         ("a = Add (ids, n)  l = Less (ids, zero)  i = Where (l, a, ids)  e = Gather (table, i)  y = Tanh (e)", "e"),
+        ("y = OneHot (ids, nine, off_on)", "y"),
+        # As JAX writes it.
+        ("a = Unsqueeze (ids, axes)  s = Expand (a, wide)  q = Equal (s, row)  y = Cast <to = 1> (q)", "y"),
+        ("q = Equal (ids, zero)  y = Cast <to = 1> (q)", None),
         ("f = Cast <to = 1> (ids)  y = Unsqueeze (f, axes)", None),
         ("i = Shape (ids)  y = Gather (table, i)", None),
     ],
 )
 def test_rows_of_a_table(body: str, expected: str | None, parse: Callable[..., onnx.ModelProto]) -> None:
-    arrays = {"table": TABLE, "n": np.int64(9), "zero": np.int64(0), "axes": np.int64([2])}
+    arrays = {"table": TABLE, "n": np.int64(9), "zero": np.int64(0), "axes": np.int64([2]), "nine": np.int64([9])}
+    arrays |= {"off_on": np.float32([0, 1]), "wide": np.int64([1, 1, 9]), "row": np.arange(9).reshape(1, 1, 9)}
+    arrays = {name: array for name, array in arrays.items() if name in body}
     proto = parse(f"m (int64[N, T] ids) => (float[N, T, D] y) {{ {body} }}", **arrays)
     assert embedding_of(onnxray.load(proto), "ids") == expected
 
