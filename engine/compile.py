@@ -21,7 +21,7 @@ from .compiled import display
 from .compiled import preprocessing as images
 from .compiled.build import TARGET, Build
 from .compiled.emitted import Emitted
-from .compiled.texts import at_lookup, lookup_of, with_lookup
+from .compiled.texts import at_lookup, lookup_of, stand_in_of, with_lookup
 from .errors import MethodError, ModelError, TargetError
 from .graph.model import Model, Source
 from .graph.split import expose
@@ -140,8 +140,10 @@ def compile(
     lookup = lookup_of(model) if by_gradient else None
     if lookup is not None:
         _check_text(layout, upsample, normalize, memory)
-        inner = compile(at_lookup(model, lookup), chosen, None, target, default_target=default_target)
-        return with_lookup(inner, model, lookup, OUTPUT)
+        stand_in = stand_in_of(model, getattr(chosen, "baseline", None))
+        at = at_lookup(model, lookup, stand_in is not None)
+        inner = compile(at, chosen, None, target, default_target=default_target)
+        return with_lookup(inner, model, lookup, OUTPUT, stand_in)
     card = find_card(model) if layout else None
     example = example_input(model, card)
     asked = Target.of(None if target == RUNTIME else target)

@@ -53,10 +53,13 @@ def matrix_html(parts: Sequence[Explanation]) -> str:
         f'<button type=button title="{html.escape(e.score_text)}">{html.escape(text)}</button>'
         for e, text in zip(parts, says, strict=True)
     )
-    running = "".join(_running(first, side) for side in range(len(first.reading.given.parts)))
+    texts = [_running(first, side) for side in range(len(first.reading.given.parts))]
+    # What a decoder or a chat says is a text of its own; else it goes on with the prompt.
+    apart = first.reading.roles.decoder or first.reading.given.chat
+    running = "".join(f"<p>{text}</p>" for text in (texts if apart else ["".join(texts)]))
     return (
         f"<div class=oxm {data}><p class=h>{html.escape(first.method)}: choose a token that the model says</p>"
-        f"<p>{running}</p><p>{buttons}</p>{_table(parts, says, most)}</div>"
+        f"{running}<p>{buttons}</p>{_table(parts, says, most)}</div>"
     )
 
 

@@ -17,11 +17,14 @@ from ..graph.split import extract
 from ..graph.upgrade import GRADIENT_OPSET, upgraded
 from ..proto.nodes import reads
 from ..proto.values import to_info
+from ..text.reader import STAND_INS
 from .build import Build
 
 if TYPE_CHECKING:
     from ..attribution.layer_choice import MapPlace
 
+# The input of embeddings of what stands for nothing, which `texts.py` computes of token ids.
+TOKEN_BASELINE = "token_baseline"
 # Elements of all the constants (masks, noise) that a graph is given at most: 256 MiB of float32.
 _MOST_ELEMENTS = 1 << 26
 
@@ -50,6 +53,8 @@ def _ends(build: Build, name: str, axes: list[int]) -> tuple[str, str]:
 def baseline(build: Build, kind: Any, seed: int) -> str:
     """`baselines.baseline` in a graph: (N or 1, ...), float32."""
     op, problem = build.op, build.problem
+    if isinstance(kind, str) and kind in STAND_INS and TOKEN_BASELINE in {v.name for v in build.model.inputs}:
+        return build.real(TOKEN_BASELINE)
     x = build.real(build.x)
     if isinstance(kind, str) and kind == "noise":
         low = op.Cast(_ends(build, x, list(range(1, op.rank(x))))[1], to=TensorProto.DOUBLE)

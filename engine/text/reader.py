@@ -56,6 +56,19 @@ class Reader:
         """The id that stands for nothing; None where the vocabulary has no such token."""
         return self.named.get(kind)
 
+    def replacement(self, kind: str) -> int:
+        """The id that "pad", "mask" or "unk" puts in a token's place; of "pad", what comes nearest to it. Raises
+        TextError."""
+        code = self.stand_in(kind)
+        if kind == "pad":
+            code = next((c for c in map(self.stand_in, ("pad", "unk", "end")) if c is not None), 0)
+        if code is None:
+            there = [name for name in STAND_INS if self.stand_in(name) is not None]
+            raise TextError(
+                f"the tokenizer {self.where} has no {kind!r} token: take {', '.join(there) or 'zero'}, or text:WORDS"
+            )
+        return code
+
 
 @dataclass(frozen=True)
 class Simple(Reader):

@@ -19,7 +19,7 @@ from .decoder import decoder_row
 from .encoded import Encoded, Token
 from .find import reader_of
 from .given import Text
-from .reader import STAND_INS, Reader, Simple
+from .reader import Reader, Simple
 from .roles import Roles, roles_of
 from .words import Unit, units_of, words
 
@@ -187,18 +187,7 @@ class Reading:
     def stand_in(self, kind: str) -> int:
         """The id that "pad", "mask" or "unk" puts in a token's place. Raises TextError."""
         assert self.reader is not None
-        code = self.reader.stand_in(kind)
-        if code is None and kind == "pad":
-            code = self.reader.stand_in("unk")
-            code = self.reader.stand_in("end") if code is None else code
-            code = 0 if code is None else code
-        if code is None:
-            there = [name for name in STAND_INS if self.reader.stand_in(name) is not None]
-            raise TextError(
-                f"the tokenizer {self.reader.where} has no {kind!r} token: take {', '.join(there) or 'zero'}, or "
-                "text:WORDS"
-            )
-        return code
+        return self.reader.replacement(kind)
 
     @property
     def text_mask(self) -> NDArray[np.bool_]:

@@ -30,6 +30,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> onnxray.Model:
         ("gradient", {}),
         ("input-x-gradient", {}),
         ("integrated-gradients", {"steps": 20, "baseline": "zero"}),
+        ("integrated-gradients", {"steps": 20, "baseline": "pad"}),
+        ("integrated-gradients", {"steps": 20, "baseline": "mask"}),
         ("lrp", {}),
     ],
 )
