@@ -26,6 +26,7 @@ _WHERE = {
     "explain": "cli.facade",
     "Text": "engine.text.given",
     "Table": "engine.tables.given",
+    "Series": "engine.series.given",
     "Sound": "engine.sound.given",
     "dream": "cli.facade",
     "Dream": "engine.dream",
@@ -109,6 +110,7 @@ if TYPE_CHECKING:
     from .engine.methods.registry import methods as methods
     from .engine.novelty.memory import NoveltyScore as NoveltyScore
     from .engine.predict import Prediction as Prediction
+    from .engine.series.given import Series as Series
     from .engine.sound.given import Sound as Sound
     from .engine.survey.health import Health as Health
     from .engine.survey.top import Top as Top

@@ -18,6 +18,7 @@ from .attribution.inputs import CARD_OPTIONS, Input, input_at, input_of, underne
 from .attribution.maps import Maps, problems
 from .attribution.problem import Problem
 from .attribution.saturation import saturated
+from .attribution.series import tensor_of
 from .attribution.sets import input_of_set
 from .attribution.sounds import answer, is_sound, question_of
 from .attribution.tables import background_of_table, input_of_table
@@ -34,6 +35,7 @@ from .methods.registry import Method, find, make, options_of
 from .preprocess.answers import answer_of
 from .preprocess.card import Card
 from .proto.operators import MICROSOFT
+from .series.given import Series
 from .tables.given import Table
 from .targets.classify import class_probabilities
 from .targets.resolved import ClassTarget, FixedTarget
@@ -58,13 +60,14 @@ USUAL_METHOD, BOX_METHOD = "grad-cam", "hires-cam"
 # Of texts; of models that take these as strings, which have no gradient, the second.
 TEXT_METHOD, STRING_METHOD = "integrated-gradients", "kernel-shap"
 # Of tables, and of those whose scores are no sums.
+SERIES_METHOD = "integrated-gradients"
 TABLE_METHODS = ("tree-shap", "kernel-shap")
 SOUND_METHOD = "integrated-gradients"
 
 
 def explain(
     model: Source,
-    image: ArrayLike | Mapping[str, ArrayLike] | Table,
+    image: ArrayLike | Mapping[str, ArrayLike] | Table | Series,
     method: str | Method | type[Method] | None = None,
     target: Any = None,
     layer: str | Layer | Sequence[str | Layer] | None = None,
@@ -78,7 +81,8 @@ def explain(
         image} for several inputs, of which one is explained: the option `input` names it, else it is the one that
         takes images, else the first one of floats; columns of a table, (N, 1) each, images of one size that are
         compared, and the token ids of several texts are explained together unless `input` or `layer` is given, and
-        `parts` has the values of each; or a `Table`. Given tensors, everything is in the tensor's units and pixels.
+        `parts` has the values of each; or a `Table` or a `Series`. Given tensors, everything is in the
+        tensor's units and pixels.
     target: None (the predicted class), a class index, a label, or a `Target`; or a list of them: one for each sample of
         a batch, several for one sample alone (`Target.several` for all of every sample).
     layer: for methods that work at a layer; by default it is chosen, with the reason in the result.
@@ -105,6 +109,9 @@ def explain(
         runtime = RunOptions(**running)
         found = [solve(problem_of(ready, t, target, layer, runtime=runtime, at=at), chosen) for t in texts]
         return found[0] if not isinstance(image, list | tuple) else Explanations([e for part in found for e in part])
+    if isinstance(image, Series):
+        chosen = for_series(make(method or SERIES_METHOD, options, known), options)
+        return solve(problem_of(ready, image, target, layer, runtime=RunOptions(**running), at=at), chosen)
     if isinstance(image, Table):
         return _of_table(ready, image, method, options, known, (target, layer, at), RunOptions(**running))
     if is_sound(image):
@@ -185,6 +192,14 @@ def for_text(method: Method, named: Collection[str]) -> Method:
     return dataclasses.replace(method, baseline="pad") if free else method  # type: ignore[call-arg]
 
 
+def for_series(method: Method, named: Collection[str]) -> Method:
+    """The method for a series: what is hidden is the mean over time unless the options `named` say otherwise."""
+    known = {f.name for f in dataclasses.fields(method)}
+    own = [name for name in ("fill", "baseline") if name in known]
+    free = own and not {"fill", "baseline", "background"} & set(named)
+    return dataclasses.replace(method, **{own[0]: "mean"}) if free else method
+
+
 def for_sound(method: Method, named: Collection[str]) -> Method:
     """The method for a sound: what is hidden is silence unless the options `named` say otherwise."""
     free = "fill" in {f.name for f in dataclasses.fields(method)} and "fill" not in named
@@ -193,7 +208,7 @@ def for_sound(method: Method, named: Collection[str]) -> Method:
 
 def problem_of(
     model: Source,
-    image: ArrayLike | Mapping[str, ArrayLike] | Table,
+    image: ArrayLike | Mapping[str, ArrayLike] | Table | Series,
     target: Any = None,
     layer: str | Layer | Sequence[str | Layer] | None = None,
     *,
@@ -210,6 +225,8 @@ def problem_of(
     reading, image = (None, image) if read is None else read
     if reading is not None:
         model = text_model(model)
+    if isinstance(image, Series):
+        image = tensor_of(model, image)[0]
     if isinstance(image, Table):
         if at is not None:
             raise MethodError("a table is explained by its columns: leave at= out, or give arrays")

@@ -27,7 +27,7 @@ ROOMS: list[set[str]] = [
     {"inspect", "emitter"},
     {"gradients", "preprocess"},
     {"autodiff", "relevance"},
-    {"detection", "text", "tables", "sound"},
+    {"detection", "text", "tables", "sound", "series"},
     {"targets"},
     {"incremental"},
     {"attribution"},

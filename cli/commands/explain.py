@@ -196,10 +196,11 @@ def command(common: options.Common, scale: Scale, **asked: Any) -> None:
     are given .wav, .flac or .ogg files: what they hear is drawn in time and frequency, and can be listened to.
 
     Of the rows of a table (.csv, .tsv), each gets exact Shapley values of its columns, and all together a picture of
-    what each column adds.
+    what each column adds. For a model of series, rows are times: each feature is drawn as a line with its heat.
     """
     from ..tasks.explain import ExplainOptions, explain
     from ..tasks.explain_arrays import explain_arrays, takes_arrays
+    from ..tasks.explain_series import explain_series, takes_series_files
     from ..tasks.explain_sounds import explain_sounds, takes_sounds
     from ..tasks.explain_tables import explain_tables, takes_tables
     from ..tasks.explain_texts import Pages, explain_texts
@@ -237,12 +238,13 @@ def command(common: options.Common, scale: Scale, **asked: Any) -> None:
     if is_line and (of_texts or takes_arrays(wanted)):
         raise click.UsageError("--when, --part, --mm-per-pixel and --to are about images, and this model takes none")
     of_tables = not of_texts and takes_tables(wanted)
-    if wanted.table != NO_TABLE and not of_tables:
+    of_series = not of_texts and not of_tables and takes_series_files(wanted)
+    if wanted.table != NO_TABLE and not of_tables and not of_series:
         raise click.UsageError("--rows, --columns and --background are about tables (.csv, .tsv), and none is given")
-    if of_tables:
+    if of_tables or of_series:
         if wanted.trust or is_line:
             raise click.UsageError("--trust, --when, --part and --to are about images, and a table is given")
-        finish_run(explain_tables(wanted), common.as_json)
+        finish_run(explain_tables(wanted) if of_tables else explain_series(wanted), common.as_json)
         return
     if of_texts:
         from ..pages.texts import drawn, page, parts_of

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ...engine.attribution.inputs import CARD_OPTIONS
 from ...engine.attribution.photos import card_or_none
+from ...engine.attribution.series import takes_series
 from ...engine.attribution.sounds import is_sound
 from ...engine.attribution.tables import takes_rows
 from ...engine.attribution.texts import is_text
@@ -27,7 +28,7 @@ from ...engine.tables.given import Table
 from ...engine.text.given import Text
 from ...engine.text.roles import roles_of
 from .sounds import is_sound_file, read_sound
-from .tables import is_table_file, read_table
+from .tables import is_table_file, read_series, read_table
 from .texts import read_text
 
 
@@ -60,8 +61,11 @@ def given_of(model: Source, image: Any, options: dict[str, Any]) -> tuple[Source
     if is_sound(image):
         several = isinstance(image, list | tuple)
         return ready, GivenFiles(image, len(image) if several else 1, {}, several), rest
-    if isinstance(image, str | os.PathLike) and is_table_file(Path(image)) and takes_rows(ready):
-        return ready, GivenFiles(read_table(Path(image)), 1, {}), rest
+    if isinstance(image, str | os.PathLike) and is_table_file(Path(image)):
+        if takes_rows(ready):
+            return ready, GivenFiles(read_table(Path(image)), 1, {}), rest
+        if takes_series(ready):
+            return ready, GivenFiles(read_series(Path(image)), 1, {}), rest
     if is_text(ready, opened := _opened_texts(ready, image)):
         listed = isinstance(image, list | tuple)
         given = list(image) if isinstance(image, list | tuple) else [image]

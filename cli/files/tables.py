@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...engine.errors import ImageError
+from ...engine.errors import ImageError, ShapeError
 from ...engine.preprocess.arrays import is_array_file, read_array
+from ...engine.series.given import Series
 from ...engine.tables.given import Table
 
 SUFFIXES = (".csv", ".tsv")
@@ -37,6 +40,48 @@ def read_table(path: Path) -> Table:
         return Table(_array(path))
     names, rows = read_cells(path)
     return Table(rows, names)
+
+
+# What a column of times is called.
+_TIMES = re.compile(r"(time|date|datetime|timestamp|hour|day|month|year|seconds?)s?\b|t$", re.I)
+_UNIT = re.compile(r"[\[(]([^\])]{1,8})[\])]\s*$")
+
+
+def read_series(path: Path) -> Series:
+    """The rows of a table as times, its columns as features; a first column of dates, or that is called after times,
+    names them. Raises ImageError for a file that is no table, ShapeError for cells that are no numbers."""
+    names, cells = read_cells(path)
+    own = [_number(cell) for cell in cells[:, 0]]
+    texts = any(number is None for number in own)
+    times: tuple[Any, ...] = ()
+    unit = ""
+    if len(names) > 1 and (texts or _TIMES.match(names[0].strip())):
+        times = tuple(cells[:, 0]) if texts else tuple(own)
+        found = _UNIT.search(names[0])
+        unit = found[1] if found and not texts else ""
+        names, cells = names[1:], cells[:, 1:]
+    return Series(_numbers(path, names, cells), names, times, unit)
+
+
+def _numbers(path: Path, names: Sequence[str], cells: NDArray[Any]) -> NDArray[np.float64]:
+    """Raises ShapeError for a cell that is no number, or none at all."""
+    values = np.empty(cells.shape)
+    for row, column in np.ndindex(cells.shape):
+        number = _number(cells[row, column])
+        if number is None or not math.isfinite(number):
+            raise ShapeError(
+                f"row {row}, column {names[column]!r} of {str(path)!r}: {cells[row, column]!r} is no number"
+                ": a series has one at every time"
+            )
+        values[row, column] = number
+    return values
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return float(cell)
+    except ValueError:
+        return None
 
 
 def _array(path: Path) -> NDArray[Any]:
@@ -92,8 +137,4 @@ def _delimiter(path: Path, text: str) -> str:
 
 
 def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+    return _number(cell) is not None

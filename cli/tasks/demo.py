@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 # Of the small site: depths of its layers, units of each, steps and side of pictures.
 _DEPTHS, _UNITS, _STEPS, _SIDE = (0.3, 0.65, 1.0), "0-3", 8, 64
 
+# What else there is to explain: said at the end.
+OTHER_INPUTS = "besides images, `onnxray explain` takes tables and series (.csv), sounds (.wav) and texts (--text)"
 # The tasks that have a section, in the order of the report.
 SECTIONS = ("predict", "comparison", "trust", "activations", "filters", "look_for", "dream", "inspect")
 
@@ -71,6 +73,7 @@ def demo(
                 parts.append(section)
                 _write_pictures(run, section)
                 bar.step(section.title)
+            bar.say(OTHER_INPUTS)
         small = " A small site over its layers is in the folder site, next to this page."
         lead = _lead(subject) + (small if _write_site(run, options, model, write_pages) else "")
         page = document(_title(options.model), lead, subject, parts)

@@ -17,6 +17,7 @@ from .over_images import Outcome, over_images
 from .solving import both, solutions
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from ...engine.attribution.explanation import Explanation
@@ -94,8 +95,6 @@ class ArrayExplainer:
     def _write(
         self, e: Explanation, x: NDArray[Any] | None, folder: str, name: str, number: int, sample: int | None
     ) -> dict[str, Any]:
-        from ..figures import array_map
-
         parts_of_name = [e.method] if sample is None else [f"sample-{sample}", e.method]
         if len(self.targets) > 1:
             parts_of_name.append(file_name(e))
@@ -104,9 +103,15 @@ class ArrayExplainer:
         if "npy" in self.options.formats:
             files.append(self.run.array(f"{stem}.npy", e.values))
         if {"heatmap", "overlay", "sheet"} & set(self.options.formats) and number < _MOST_DRAWN:
-            files.append(self.run.picture(f"{stem}.png", array_map.figure_of(e, x, f"Explanation of {name}")))
+            files.append(self.run.picture(f"{stem}.png", self.figure(e, x, name)))
         where = {} if sample is None else {"sample": sample}
         return {**where, **entry_of(e), "files": files}
+
+    def figure(self, e: Explanation, x: NDArray[Any] | None, name: str) -> NDArray[np.uint8]:
+        """The picture of one explanation. x: what was explained, one sample."""
+        from ..figures import array_map
+
+        return array_map.figure_of(e, x, f"Explanation of {name}")
 
     def news(self, path: Path) -> list[str]:
         """What is to be said since the last call."""

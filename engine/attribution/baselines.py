@@ -2,7 +2,7 @@
 
 zero    every element 0: after the usual normalisation, the mean image of the training set
 black   pixels 0; gray   pixels 127.5; white  pixels 255, as the model card maps pixels to the tensor
-mean    the mean colour of the image itself
+mean    the mean colour of the image itself; of a signal or a series the mean over time of each of its features
 blur    the input itself, blurred with a Gaussian of a 16th of the shorter side: no detail, the same large areas
 noise   uniform noise over the input's own range, seeded
 NUMBER  every element that number; an array  of one sample's shape, of the whole batch, or one number per channel
@@ -10,6 +10,8 @@ NUMBER  every element that number; an array  of one sample's shape, of the whole
 pad     the padding token in place of every token of a text, its special tokens kept; mask, unk: those tokens
 text:T  the tokens of the text T, cut or padded to the length of the one that is explained
 drop    words are cut out of the text, which is read anew (perturbation methods)
+interpolate  what is hidden of a signal or a series, on a line from what is seen before to what is seen behind:
+        `interpolated` (perturbation methods)
 inpaint what is hidden, filled in smoothly from what surrounds it: `inpainted` (perturbation methods)
 """
 
@@ -24,6 +26,7 @@ from numpy.typing import NDArray
 from ..errors import MethodError
 from ..text.reader import STAND_INS
 from ..text.reading import ANY_TEXT, TEXT_PREFIX
+from .place_axes import is_table, place_axes
 from .text_baselines import mean_of_table, text_stand_in
 
 if TYPE_CHECKING:
@@ -31,8 +34,8 @@ if TYPE_CHECKING:
 
 NAMES = ("zero", "black", "gray", "white", "mean", "blur", "noise", *STAND_INS, ANY_TEXT)
 # What stands in for hidden parts: any baseline, a colour, or what surrounds them. COLOUR is a form, not a name.
-INPAINT, DROP, COLOUR = "inpaint", "drop", "#rrggbb"
-FILLS = (*NAMES, INPAINT, DROP, COLOUR)
+INPAINT, INTERPOLATE, DROP, COLOUR = "inpaint", "interpolate", "drop", "#rrggbb"
+FILLS = (*NAMES, INPAINT, INTERPOLATE, DROP, COLOUR)
 BLUR = 1 / 16
 _PIXELS = {"black": (0.0,) * 3, "gray": (127.5,) * 3, "white": (255.0,) * 3}
 
@@ -86,6 +89,10 @@ def baseline(problem: Problem, kind: str | float | NDArray[Any], seed: int = 0) 
         raise MethodError("the fill 'drop' depends on what is hidden and is not a baseline: use 'pad' or 'mask'")
     if kind == INPAINT:
         raise MethodError("the fill 'inpaint' depends on what is hidden and is not a baseline: use 'blur' or 'mean'")
+    if kind == INTERPOLATE:
+        raise MethodError(
+            "the fill 'interpolate' depends on what is hidden and is not a baseline: use 'mean' or 'zero'"
+        )
     if x.dtype.kind not in "fiu":
         raise MethodError(f"the baseline {kind!r} is of numbers and the input holds {x.dtype}: use 'zero' or an array")
     if kind == "noise":
@@ -94,12 +101,46 @@ def baseline(problem: Problem, kind: str | float | NDArray[Any], seed: int = 0) 
         noise = np.random.default_rng(seed).random(x.shape[1:])
         return np.asarray(low + noise * (high - low), x.dtype)
     if kind in ("blur", "mean"):
+        if kind == "mean" and (time := time_axis(problem)) is not None:
+            return np.asarray(np.broadcast_to(x.mean(axis=time + 1, keepdims=True), x.shape), x.dtype)
         if problem.input.axes is None:
             raise MethodError(
                 f"the baseline {kind!r} is for images and the input is none: use 'zero', a number or an array"
             )
         return blurred(x, problem.input.axes) if kind == "blur" else _mean(x, problem.input.axes)
     return _pixels(problem, kind)
+
+
+def time_axis(problem: Problem) -> int | None:
+    """The axis of a sample that the times of a signal or a series run along; None of other inputs."""
+    given = problem.input
+    if given.plane is not None or given.reading is not None or given.x.ndim < 2 or is_table(problem.source, given.name):
+        return None
+    axes = place_axes(problem.source, given.name, given.x.shape[1:])
+    return axes[0] if len(axes) == 1 else None
+
+
+def interpolated(sample: NDArray[Any], axis: int, hidden: NDArray[np.bool_]) -> NDArray[Any]:
+    """One sample with its hidden elements on a line between the next visible ones along an axis, case by case.
+
+    sample: (...). hidden: bool (B, ...). Returns (B, ...) in the sample's dtype. At an end the last visible element
+    stays; where a feature is hidden at all times, its mean stands.
+    """
+    x = np.moveaxis(np.asarray(sample, np.float64), axis, -1)
+    gone = np.moveaxis(hidden, axis + 1, -1)
+    size = x.shape[-1]
+    places = np.broadcast_to(np.arange(size), gone.shape)
+    before = np.maximum.accumulate(np.where(gone, -1, places), axis=-1)
+    behind = np.flip(np.minimum.accumulate(np.flip(np.where(gone, size, places), -1), axis=-1), -1)
+    left, right = np.where(before < 0, behind, before), np.where(behind == size, before, behind)
+    whole = np.broadcast_to(x, gone.shape)
+    low, high = (np.take_along_axis(whole, np.clip(at, 0, size - 1), axis=-1) for at in (left, right))
+    share = (places - left) / np.maximum(right - left, 1)
+    filled = np.where(gone, low + np.clip(share, 0, 1) * (high - low), whole)
+    filled = np.where(gone.all(axis=-1, keepdims=True), x.mean(axis=-1, keepdims=True), filled)
+    if sample.dtype.kind in "iu":
+        filled = np.rint(filled)
+    return np.asarray(np.moveaxis(filled, -1, axis + 1), sample.dtype)
 
 
 def _array(problem: Problem, kind: NDArray[Any]) -> NDArray[Any]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ...kernels.masks import coalitions
 from ..errors import MethodError
 from ..targets.resolved import FixedTarget
-from .baselines import DROP, INPAINT, baseline, inpainted
+from .baselines import DROP, INPAINT, INTERPOLATE, baseline, inpainted, interpolated, time_axis
 from .segments import Features
 
 if TYPE_CHECKING:
@@ -40,6 +40,10 @@ def fills_of(
             raise MethodError(
                 "the fill 'drop' makes the text shorter and the target is at one place of it: use 'pad' or 'mask'"
             )
+        return [None] * len(features)
+    if isinstance(fill, str) and fill == INTERPOLATE:
+        if time_axis(problem) is None:
+            raise MethodError("the fill 'interpolate' is for signals and series: use 'zero', a number or an array")
         return [None] * len(features)
     if isinstance(fill, str) and fill == INPAINT:
         if not features[0].on_plane:
@@ -90,7 +94,8 @@ class Coalitions:
         self._fill = None if fill is None else np.ascontiguousarray(fill)
         # As the kernel sees it: an image, or all elements in one row.
         view = problem.input.planar if features.on_plane else _in_one_row(self._x.shape, features)
-        if fill is None and not features.on_plane:  # words are cut out of a text: no array is filled
+        self._of_words = fill is None and problem.input.reading is not None and not features.on_plane
+        if self._of_words:  # words are cut out of a text: no array is filled
             view = 1, 1, features.labels.size, 1
         assert view is not None
         labels = np.where(features.labels < 0, features.atoms, features.labels)
@@ -141,7 +146,12 @@ class Coalitions:
         if shares.dtype.kind != "b":
             return self._mixed(shares, fill)
         if fill is None:
-            return inpainted(x, _axes(self.problem), ~shares[:, self.features.labels])
+            hidden = ~shares[:, self.features.labels]
+            if self.features.on_plane:
+                return inpainted(x, _axes(self.problem), hidden)
+            axis = time_axis(self.problem)
+            assert axis is not None
+            return interpolated(x, axis, np.broadcast_to(self._fitted(hidden), (len(hidden), *x.shape)))
         if x.dtype.hasobject or x.dtype.itemsize not in (1, 2, 4, 8) or self.in_rows:
             return np.where(self._fitted(shares[:, self.features.labels]), x, fill)
         view = self._view
@@ -156,7 +166,8 @@ class Coalitions:
             raise MethodError(f"an input of {x.dtype} cannot be mixed with a fill: use a method that only hides")
         if fill is None:
             raise MethodError(
-                "the fill 'inpaint' is for what is hidden wholly: use 'blur' or 'mean' where parts are mixed"
+                "the fills 'inpaint' and 'interpolate' are for what is hidden wholly: use 'blur' or 'mean' where parts "
+                "are mixed"
             )
         real = np.float64 if x.dtype == np.float64 else np.float32
         masks = self._fitted(shares.astype(real)[:, self.features.labels])
@@ -190,7 +201,7 @@ class Coalitions:
                 report(done, total)
 
         def inputs(numbers: NDArray[np.int64]) -> NDArray[Any] | dict[str, NDArray[Any]]:
-            if self._fill is None and not self.features.on_plane:
+            if self._of_words:
                 return self._without_words(make(numbers))
             if not self.in_rows:
                 return self.inputs(make(numbers))

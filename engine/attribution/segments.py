@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from .inputs import Input
     from .problem import Problem
 
-AUTO, SLIC, GRID, ELEMENTS = "auto", "slic", "grid", "elements"
-NAMES = (AUTO, SLIC, GRID, ELEMENTS)
+AUTO, SLIC, GRID, ELEMENTS, CHANGES = "auto", "slic", "grid", "elements", "change-points"
+NAMES = (AUTO, SLIC, GRID, ELEMENTS, CHANGES)
 # Superpixels of an image where the user names no number.
 SUPERPIXELS = 50
 GRID_HELP = (
@@ -106,11 +106,12 @@ def features_of(
     """The features of every sample of the problem.
 
     segments: "slic" superpixels, or a number: about that many; "grid": `grid` cells along each axis of places, or one
-    number for each; "elements": every element of the input; "auto": superpixels on images and volumes, elements on
-    other inputs; or an array. Of integers: the number
-    of the segment of every pixel (H, W), on the model's input plane or on the original image; on other inputs whatever
-    broadcasts to a sample's shape; with the batch's axis in front, each sample has its own. Elements with a negative
-    number are never hidden. Of booleans: masks with one axis more, (F, H, W), that may overlap. compactness: of SLIC.
+    number for each; "change-points": stretches of a signal or a series between shifts of its mean; "elements": every
+    element of the input; "auto": superpixels on images and volumes, elements on other inputs; or an array. Of integers:
+    the number of the segment of every pixel (H, W), on the model's input plane or on the original image; on other
+    inputs whatever broadcasts to a sample's shape; with the batch's axis in front, each sample has its own. Elements
+    with a negative number are never hidden. Of booleans: masks with one axis more, (F, H, W), that may overlap.
+    compactness: of SLIC.
 
     Raises MethodError.
     """
@@ -129,6 +130,8 @@ def features_of(
         return [Features(labels, None, tuple(range(count)), False, f"{count} elements of the input")] * len(given.x)
     if segments == GRID:
         return [_grid(given, axes, grid)] * len(given.x)
+    if segments == CHANGES:
+        return [_stretches(problem, axes, sample) for sample in range(len(given.x))]
     count = SUPERPIXELS if isinstance(segments, str) else segments
     if given.plane is None:
         return [_slic_along(problem, axes, sample, count, compactness) for sample in range(len(given.x))]
@@ -205,6 +208,22 @@ def _slic_along(problem: Problem, axes: tuple[int, ...], sample: int, count: int
     labels = np.unique(found, return_inverse=True)[1].reshape(sizes).astype(np.int32)
     what = "supervoxels" if len(axes) == 3 else "stretches"
     return _placed(given, axes, labels, f"{int(labels.max()) + 1} {what} (SLIC)")
+
+
+def _stretches(problem: Problem, axes: tuple[int, ...], sample: int) -> Features:
+    """Times between the shifts of the mean of a signal or a series."""
+    from ...kernels.change_points import change_points
+
+    given = problem.input
+    x = given.x[sample]
+    if len(axes) != 1 or is_table(problem.source, given.name) or x.dtype.kind not in "fiu":
+        raise MethodError(
+            f"change-points are of a signal or a series, and {given.name!r} is none: use 'grid' or 'elements'"
+        )
+    moved = np.moveaxis(np.nan_to_num(x.astype(np.float64)), axes[0], 0)
+    starts = change_points(moved.reshape(len(moved), -1), SUPERPIXELS)
+    labels = (np.searchsorted(starts, np.arange(len(moved)), side="right") - 1).astype(np.int32)
+    return _placed(given, axes, labels, f"{len(starts)} stretches between shifts of the mean")
 
 
 def _slic(problem: Problem, sample: int, count: int, compactness: float) -> Features:

@@ -18,7 +18,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..attribution.baselines import FILLS, INPAINT, baseline, inpainted, usual_fill
+from ..attribution.baselines import (
+    FILLS,
+    INPAINT,
+    INTERPOLATE,
+    baseline,
+    inpainted,
+    interpolated,
+    time_axis,
+    usual_fill,
+)
 from ..attribution.coalitions import Coalitions, fills_of
 from ..attribution.inputs import picture
 from ..attribution.maps import GridMaps, Maps
@@ -278,10 +287,20 @@ class Occlusion(Method):
         self, problem: Problem, number: int, count: int, hides: Callable[[int], Any], done: _Done
     ) -> NDArray[np.float64]:
         """Clean minus hidden scores (K, count) of a sample, each with what `hides` says of it filled."""
-        x, fill = problem.input.x, self._fills(problem)[number]
+        x, axis = problem.input.x, time_axis(problem)
+        between = isinstance(self.fill, str) and self.fill == INTERPOLATE
+        if between and axis is None:
+            raise MethodError("the fill 'interpolate' is for signals and series: use 'zero', a number or an array")
+        fill = None if between else self._fills(problem)[number]
 
         def make(numbers: NDArray[np.int64]) -> NDArray[Any]:
             out = np.repeat(x[number : number + 1], len(numbers), 0)
+            if fill is None:
+                gone = np.zeros(out.shape, bool)
+                for place, window in enumerate(numbers):
+                    gone[place][hides(int(window))] = True
+                assert axis is not None
+                return interpolated(x[number], axis, gone)
             for place, window in enumerate(numbers):
                 part = hides(int(window))
                 out[place][part] = fill[part]

@@ -65,7 +65,7 @@ def test_arrays_are_broadcast_to_the_batch(cnn: onnx.ModelProto) -> None:
             baseline(problem, wrong)
     of_texts = {"pad", "mask", "unk", "text:WORDS"}
     assert set(NAMES) == {"zero", "black", "gray", "white", "mean", "blur", "noise", *of_texts}
-    assert set(FILLS) - set(NAMES) == {"inpaint", "drop", "#rrggbb"}
+    assert set(FILLS) - set(NAMES) == {"inpaint", "interpolate", "drop", "#rrggbb"}
 
 
 def test_the_mean_colour_is_that_of_each_image(cnn: onnx.ModelProto) -> None:

@@ -1,0 +1,1 @@
+"""Series: numbers over time, in the order that a model takes them."""
