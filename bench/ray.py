@@ -168,12 +168,12 @@ def kills(folder: Path, minutes: float) -> None:
     about = {"include_dashboard": False, "object_store_memory": 80 << 20}
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **about})
     nodes = [cluster.add_node(num_cpus=1, object_store_memory=80 << 20) for _ in range(2)]
-    images = pictures(folder / "images", 400)
+    images = pictures(folder / "images", 160)
     line = [sys.executable, "-m", "onnxray.cli.main", "explain", "builtin", str(images), "-m", "occlusion", "-q"]
     line += ["--format", "npy"]
     try:
         subprocess.run([*line, "-o", str(folder / "local")], check=True, stdout=subprocess.DEVNULL)
-        on = ["--on", f"ray:{cluster.address}", "--block", "4", "--actors", "2", "-o", str(folder / "ray")]
+        on = ["--on", f"ray:{cluster.address}", "--block", "2", "--actors", "2", "-o", str(folder / "ray")]
         run = subprocess.Popen([*line, *on], stdout=subprocess.DEVNULL)
         end, draw = time.monotonic() + 60 * minutes, random.Random(0)
         counts = {"actors": 0, "nodes": 0, "drivers": 0}

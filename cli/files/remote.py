@@ -20,7 +20,7 @@ class Remote(type(Path())):  # type: ignore[misc]
     """A URI as a path: it has a name, an ending and a parent, and its text is the URI."""
 
     def __str__(self) -> str:
-        return uri_of(super().__str__())
+        return uri_of(super().__str__().replace("\\", "/"))
 
     def __fspath__(self) -> str:
         return str(self)

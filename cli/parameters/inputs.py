@@ -127,7 +127,7 @@ def take_images(
 def refuse_part(share: Share) -> None:
     """Raises ImageError where a part is asked for of what is no image."""
     if not share.whole:
-        raise ImageError("--shard and --on are about images, and arrays are given: leave them out")
+        raise ImageError("--shard and --on are about images, and others are given: leave them out")
 
 
 def refuse_crop(selection: Selection) -> None:

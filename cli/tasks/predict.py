@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...engine.errors import ImageError
-from ..parameters.inputs import card_of, fixed_batch, open_model, take_images
+from ..parameters.inputs import card_of, fixed_batch, open_model, refuse_part, take_images
 from ..parameters.texts import NO_TEXTS, TextOptions
 from ..sources.share import WHOLE, Share
 from ..sources.source import ALL, Selection
@@ -135,6 +135,7 @@ def _of_texts(options: PredictOptions, model: Model, answer: Answer) -> Predicti
     from ..terminal.progress import Progress
     from .predict_texts import predict_texts
 
+    refuse_part(options.share)
     if options.when is not None or options.memory is not None:
         raise ImageError("--when and --memory are about images, and texts are given: leave them out")
     predictable(model)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from ....engine import errors
 from ....engine.errors import ImageError, OnnxrayError, OutputError, RuntimeUnavailable
 from ....engine.version import __version__
+from ...files.manifest import read_manifest
 from ...files.output import Output
 from ...files.quiet import ours_only
 from ...parameters.inputs import open_model
@@ -211,12 +212,12 @@ def _check_nodes(ray: Any) -> None:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     def about() -> tuple[str, str]:  # pickled by value: a node may lack onnxray
-        import importlib.metadata
+        import importlib
         import platform
 
         try:
-            return platform.python_version(), importlib.metadata.version("onnxray")
-        except importlib.metadata.PackageNotFoundError:
+            return platform.python_version(), str(importlib.import_module("onnxray.engine.version").__version__)
+        except ImportError:
             return platform.python_version(), ""
 
     task = ray.remote(num_cpus=0, max_retries=0)(about)
@@ -252,6 +253,11 @@ def _begin(job: Job, output: Output, same: bytes) -> None:
         raise OutputError(
             f"{job.store.folder.removesuffix('/parts')!r} holds {what}: give --resume to go on, --force to replace it, "
             "or another folder with --out"
+        )
+    if output.resume and JOB not in names and (found := None if job.store.remote else read_manifest(output.folder)):
+        state = "a finished run" if found.get("complete") else "a run that was not made with --on"
+        raise OutputError(
+            f"{str(output.folder)!r} holds {state}: give --force to replace it, or another folder with --out"
         )
     if JOB in names and output.resume and job.store.read(JOB) != same:
         raise OutputError(

@@ -21,6 +21,8 @@ from onnxray.cli.main import main
 from onnxray.cli.tasks.cluster import on_ray as module
 from onnxray.tests.cli.tasks.test_joined import same
 
+if sys.platform == "win32":
+    pytest.skip("Ray's clusters of several nodes do not run on Windows", allow_module_level=True)
 ray = pytest.importorskip("ray", reason="Ray is not installed: it has no wheel for this Python")
 cluster_utils = pytest.importorskip("ray.cluster_utils")
 
@@ -131,6 +133,7 @@ def test_too_many_failures_end_the_run(joined: Any, model: Path, data: Path, tmp
     assert call(*asked, "-o", tmp_path / "ray", "--resume").exit_code == 1
     call(*asked[:5], "-q", "--batch", "1", "-o", tmp_path / "local")
     same(tmp_path / "local", tmp_path / "ray")
+    assert "holds a finished run: give --force" in call(*asked, "-o", tmp_path / "ray", "--resume").stderr
 
 
 def run_of(cluster: Any, folder: Path, *asked: object) -> subprocess.Popen[str]:
