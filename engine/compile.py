@@ -109,8 +109,8 @@ def compile(
         `pred_label`, `pred_mask`, bool.
     options: the method's own; fields of the model card; `output` and `scores`.
 
-    Of a detector the most certain box is explained (of a class with box:LABEL); `explained_box`, float32 (N, 6), has
-    its y0, x0, y1, x1 in pixels of the model's input, its probability and the number of its class.
+    Of a detector the most certain box is explained (box:K: the K-th, box:LABEL:K: of a class); `explained_box`, float32
+    (N, 6), has its y0, x0, y1, x1 in pixels of the model's input, its probability and the number of its class.
 
     Of a model that takes token ids, the embeddings that they stand for are explained by methods that need gradients; in
     place of the map, `token_relevance`, float32 (N, T), has the sum over their dimensions.
@@ -164,7 +164,7 @@ def compile(
     if chosen is not None and emitted is not None:
         outputs[OUTPUT] = _shown(build, emitted, wanted, placed)
         if isinstance(problem.target, BoxTarget):
-            box = emitted_box(build.op, problem.target.table, problem.target.label)
+            box = emitted_box(build.op, problem.target.ranked)
             outputs[BOX] = box if placed is None else images.boxes_to_image(build, box, placed)
     if memory is not None:
         outputs |= _novel(build, memory, wanted, placed)

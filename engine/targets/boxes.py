@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..detection.detections import Detection, Detections, found_in
+from ..detection.detections import OVERLAP, Detection, Detections, found_in
 from ..detection.emit import LABELS, LOGITS, OBJECTNESS, SCORES, SIDES
 from ..detection.nodes import Nodes
 from ..detection.plugins import check_plugins
@@ -30,6 +30,9 @@ LEAST_OVERLAP = 0.3
 # Outputs that are more than one kind of answer: levels of a pyramid.
 _LEVELS = 6
 _FLOAT = 1  # ONNX's number of float32
+_NEVER = -1e30
+# A graph has a step of suppression for each box that is more certain.
+_MOST_RANKED = 20
 # What of a box's sides is explained: its columns of x0, y0, x1, y1 and their signs.
 PARTS = {"x1": {0: 1}, "y1": {1: 1}, "x2": {2: 1}, "y2": {3: 1}, "w": {2: 1, 0: -1}, "h": {3: 1, 1: -1}}
 # The numbers of a point in the table, by what is asked for; None is how sure it is that the point is seen.
@@ -85,15 +88,28 @@ class Aspect:
 
 
 @dataclass(frozen=True)
+class Ranked:
+    """A box that a graph chooses: the `rank`-th of a class (a number; of any for None) behind the suppression.
+
+    overlap: the intersection over union from which less certain boxes of a class are left out.
+    """
+
+    table: Table
+    rank: int = 1
+    label: int | None = None
+    overlap: float = OVERLAP
+
+
+@dataclass(frozen=True)
 class BoxTarget(FixedTarget):
     """Boxes of a detector: `candidates` are their rows in the `table`, sample by sample, none without an image.
 
-    label: the number of the class that was asked for, if one was.
+    ranked: which box a graph chooses; None where an image decides.
     """
 
     table: Table = None  # type: ignore[assignment]  # always given
     candidates: tuple[int, ...] = ()
-    label: int | None = None
+    ranked: Ranked | None = None
 
 
 def table_in(place: Place) -> Table:
@@ -283,11 +299,20 @@ def _columns(table: Table, aspect: Aspect) -> dict[int, int]:
     return {0: 1} if aspect.objectness else PARTS[str(aspect.side)]
 
 
-def emitted(op: Emitter, table: Table, label: int | None, aspect: Aspect) -> str:
-    """The cotangent (N, A, columns) of the most certain box (of a class), chosen in the graph."""
+def ranked(model: Model, table: Table, rank: int, label: int | None) -> Ranked:
+    """The `rank`-th box (of a class), as the graph of a compiled model chooses it. Raises TargetError."""
+    if rank > _MOST_RANKED:
+        raise TargetError(f"a graph chooses among the {_MOST_RANKED} most certain boxes: use explain for box:{rank}")
+    given = find_detector(model).get("nms")
+    usual = OVERLAP if table.layout.overlap is None else table.layout.overlap
+    return Ranked(table, rank, label, usual if given is None else float(given))
+
+
+def emitted(op: Emitter, which: Ranked, aspect: Aspect) -> str:
+    """The cotangent (N, A, columns) of a box, chosen in the graph."""
     if aspect.mask:
         raise TargetError("a graph cannot choose the mask of a box: compile box, or explain box:mask of an image")
-    mask = _most_certain(op, label)
+    mask, table = _chosen_in_graph(op, which), which.table
     if aspect.is_score:
         return mask
     row = op.ReduceMax(mask, [2], keepdims=1)
@@ -301,12 +326,17 @@ def emitted(op: Emitter, table: Table, label: int | None, aspect: Aspect) -> str
     return op.Mul(row, op.const(signs))
 
 
-def emitted_box(op: Emitter, table: Table, label: int | None) -> str:
-    """(N, 6), float32: y0, x0, y1, x1 of the most certain box in pixels of the plane, its probability, its class."""
-    mask = _most_certain(op, label)
+def emitted_box(op: Emitter, which: Ranked | None) -> str:
+    """(N, 6), float32: y0, x0, y1, x1 of a box in pixels of the plane, its probability, its class.
+
+    Raises TargetError for None, a box that is found in an image.
+    """
+    if which is None:
+        raise TargetError("a graph chooses a box by its rank (and class): compile box, box:K or box:LABEL:K")
+    mask, table = _chosen_in_graph(op, which), which.table
     row = op.ReduceMax(mask, [2], keepdims=1)
     count = op.ReduceSum(row, [1], keepdims=0)
-    sides = op.Div(op.ReduceSum(op.Mul(row, SIDES), [1], keepdims=0), count)
+    sides = _sides_of(op, row)
     score = op.Unsqueeze(op.ReduceMax(op.Mul(mask, SCORES), [1, 2], keepdims=0), [1])
     if table.has_labels:
         name = op.Div(op.ReduceSum(op.Mul(row, LABELS), [1], keepdims=0), count)
@@ -315,28 +345,75 @@ def emitted_box(op: Emitter, table: Table, label: int | None) -> str:
     return op.Concat(op.Gather(sides, op.const([1, 0, 3, 2]), axis=1), score, name, axis=1)
 
 
-def emitted_gate(op: Emitter, label: int | None, candidates: Sequence[tuple[int, int]]) -> str:
-    """(N, 1, 1, 1), float32: 1 where the most certain box (of a class) is one of the candidates, else 0.
+def emitted_gate(op: Emitter, which: Ranked, candidates: Sequence[tuple[int, int]]) -> str:
+    """(N, 1, 1, 1), float32: 1 where a box is one of the candidates, else 0.
 
     candidates: ranges, first and one behind the last.
     """
-    row = op.ReduceMax(_most_certain(op, label), [2], keepdims=0)
+    row = op.ReduceMax(_chosen_in_graph(op, which), [2], keepdims=0)
     parts = [op.Slice(row, op.const([first]), op.const([end]), op.const([1])) for first, end in candidates]
     chosen = parts[0] if len(parts) == 1 else op.Concat(*parts, axis=1)
     return op.Reshape(op.ReduceMax(chosen, [1], keepdims=0), op.const([-1, 1, 1, 1]))
 
 
-def _most_certain(op: Emitter, label: int | None) -> str:
+def _chosen_in_graph(op: Emitter, which: Ranked) -> str:
+    """(N, A, C), float32: 1 at the score of the box, by greedy suppression as often as there are better boxes."""
+    logits = LOGITS if which.label is None else op.Add(LOGITS, op.const(_others(op, which.label)))
+    if which.rank == 1:
+        return _most_certain(op, logits)
+    never = op.const(np.float32(_NEVER))
+    logits = op.Where(op.Greater(SCORES, 0.0), logits, never)  # what is no peak of a map is no box
+    layout = which.table.layout
+    if not which.table.has_labels and layout.overlap is None:  # of one candidate the best class alone
+        logits = op.Where(op.Less(SCORES, op.ReduceMax(SCORES, [2], keepdims=1)), never, logits)
+    for _ in range(which.rank - 1):
+        mask = _most_certain(op, logits)
+        left_out = op.Greater(mask, 0.0)
+        if not layout.final:
+            left_out = op.Or(left_out, _suppressed_by(op, which, mask))
+        logits = op.Where(left_out, never, logits)
+    return _most_certain(op, logits)
+
+
+def _suppressed_by(op: Emitter, which: Ranked, mask: str) -> str:
+    """(N, A, C), bool: what overlaps the box of a mask by too much and is of its class."""
+    row = op.ReduceMax(mask, [2], keepdims=1)
+    one = op.Unsqueeze(_sides_of(op, row), [1])
+    low, high = (
+        kind(op.Slice(value, *ends), op.Slice(SIDES, *ends))
+        for kind, value, ends in (
+            (op.Max, one, [op.const([0]), op.const([2]), op.const([2])]),
+            (op.Min, one, [op.const([2]), op.const([4]), op.const([2])]),
+        )
+    )
+    shared = op.ReduceProd(op.Max(op.Sub(high, low), 0.0), [2], keepdims=1)
+    whole = op.Sub(op.Add(_areas(op, one), _areas(op, SIDES)), shared)
+    near = op.Greater(shared, op.Mul(whole, float(which.overlap)))
+    return op.And(near, op.Greater(op.ReduceMax(mask, [1], keepdims=1), 0.0))
+
+
+def _areas(op: Emitter, sides: str) -> str:
+    """(N, A, 1): of boxes (N, A, 4)."""
+    first, last = (op.Slice(sides, op.const([k]), op.const([k + 2]), op.const([2])) for k in (0, 2))
+    return op.ReduceProd(op.Max(op.Sub(last, first), 0.0), [2], keepdims=1)
+
+
+def _sides_of(op: Emitter, row: str) -> str:
+    """(N, 4): the sides of the box whose candidate is 1 in `row` (N, A, 1)."""
+    return op.Div(op.ReduceSum(op.Mul(row, SIDES), [1], keepdims=0), op.ReduceSum(row, [1], keepdims=0))
+
+
+def _others(op: Emitter, label: int) -> NDArray[np.float32]:
+    """(1, 1, C): 0 for a class, so low for all others that they are never the most certain ones."""
+    classes = op.shape(LOGITS)[2]
+    if not isinstance(classes, int) or not label < classes:
+        raise TargetError(f"the boxes of class {label} cannot be chosen in a graph: their scores have no fixed column")
+    others = np.full((1, 1, classes), _NEVER, np.float32)
+    others[..., label] = 0
+    return others
+
+
+def _most_certain(op: Emitter, logits: str) -> str:
     """(N, A, C), float32: 1 at the greatest score before the sigmoid."""
-    logits = LOGITS
-    if label is not None:
-        classes = op.shape(LOGITS)[2]
-        if not isinstance(classes, int) or not label < classes:
-            raise TargetError(
-                f"the boxes of class {label} cannot be chosen in a graph: their scores have no fixed column"
-            )
-        others = np.full((1, 1, classes), -1e30, np.float32)
-        others[..., label] = 0
-        logits = op.Add(LOGITS, op.const(others))
     most = op.ReduceMax(logits, [1, 2], keepdims=1)
     return op.Cast(op.Equal(logits, most), to=_FLOAT)

@@ -25,7 +25,7 @@ from ...compiled.maps import activations as emit_activations
 from ...compiled.maps import maps_of_value
 from ...detection.emit import SIDES
 from ...errors import MethodError
-from ...targets.boxes import BoxTarget, emitted_gate
+from ...targets.boxes import BoxTarget, Ranked, emitted_gate
 from ..registry import Method, Needs
 from .flatten_head import flattens
 
@@ -161,8 +161,8 @@ def at_places(method: Cam, build: Build, places: list[MapPlace], gradients: list
     found = [method.emit_map(build, place, gradient) for place, gradient in zip(places, gradients, strict=True)]
     reason = "; ".join(dict.fromkeys(place.reason for place in places))
     target = build.problem.target
-    if isinstance(target, BoxTarget) and len(places) > 1 and not build.problem.layers:
-        value = _of_the_level(build, found, places, target.label)
+    if isinstance(target, BoxTarget) and target.ranked and len(places) > 1 and not build.problem.layers:
+        value = _of_the_level(build, found, places, target.ranked)
         reason += "; of the box's level alone"
         display: Literal["signed", "positive"] = "signed" if target.of == SIDES else "positive"
         return EmittedGrid(value, display=display, layer="+".join(p.name for p in places), reason=reason)
@@ -173,13 +173,13 @@ def at_places(method: Cam, build: Build, places: list[MapPlace], gradients: list
     return EmittedGrid(value, display="positive", layer=layer, reason=reason)
 
 
-def _of_the_level(build: Build, maps: list[str], places: list[MapPlace], label: int | None) -> str:
-    """The map of the layer at whose level the most certain box is: what `Cam.__call__` makes of it alone."""
+def _of_the_level(build: Build, maps: list[str], places: list[MapPlace], which: Ranked) -> str:
+    """The map of the layer at whose level the box is: what `Cam.__call__` makes of it alone."""
     op = build.op
     ranges = candidates_of(build.problem, fitting_layers(build.problem.model))
     total = ""
     for one, place in zip(maps, places, strict=True):
-        gate = emitted_gate(op, label, ranges[place.name])
+        gate = emitted_gate(op, which, ranges[place.name])
         wide = op.Mul(build.resized(op.Unsqueeze(one, [1]), build.plane()), gate)
         total = op.Add(total, wide) if total else wide
     return op.Squeeze(total, [1])

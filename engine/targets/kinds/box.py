@@ -24,6 +24,7 @@ from ..boxes import (
     cotangent,
     emitted,
     model_of,
+    ranked,
     table_in,
     value_of,
 )
@@ -115,15 +116,15 @@ class Box(Target):
         found = [] if place.run is None else boxes_in(place, table)
         settled = [_settled(self, boxes, chosen(boxes, self.asked, place.labels)) for boxes in found]
         resolved = _resolved(self, table, [[box] for box in settled])
-        if found or self.rank > 1 or self.at is not None or self.edges is not None:
+        if found or self.at is not None or self.edges is not None:
             return resolved
         label = place.labels.index(self.label) if isinstance(self.label, str) and place.labels else self.label
-        number = label if isinstance(label, int) else None
+        which = ranked(place.model, table, self.rank, label if isinstance(label, int) else None)
 
         def emit(op: Emitter, of: str) -> str:
-            return emitted(op, table, number, self.aspect)
+            return emitted(op, which, self.aspect)
 
-        return replace(resolved, emit=emit, label=number)
+        return replace(resolved, emit=emit, ranked=which)
 
 
 @kind

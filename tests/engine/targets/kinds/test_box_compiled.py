@@ -38,6 +38,36 @@ def test_the_most_certain_box_is_explained_in_the_graph(make: Callable[[], famil
     )
 
 
+@pytest.mark.parametrize("target", ["box:2", "box:4", "box:class=1:2"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        *(families.yolo8, families.ssd, families.yolo5, families.fcos, families.nms_in_graph, families.centernet),
+        families.end_to_end,
+    ],
+)
+def test_boxes_behind_the_most_certain_are_those_of_explain(make: Callable[[], families.Family], target: str) -> None:
+    model = make().model
+    model = Model(model.proto, overrides={**model.overrides, "detector": {"threshold": 1e-3, "nms": 0.3}})
+    photo = np.random.default_rng(5).integers(0, 256, (64, 96, 3)).astype(np.uint8)
+    x = problem_of(model, photo, "box").input.x
+    if make is families.end_to_end and "class" in target:
+        with pytest.raises(TargetError, match="no fixed column"):
+            compiled(model, "gradient", target=target)
+        return
+    file, e = compiled(model, "gradient", target=target), explain(model, {"image": x}, "gradient", target)
+    got = run(file, {"image": x})
+    np.testing.assert_allclose(got["explained_box"][0, :4], e.target.found.box, atol=1e-3)
+    assert got["explained_box"][0, 4] == pytest.approx(e.target.found.score, abs=1e-5)
+    assert got["explained_box"][0, 5] == e.target.found.label
+    np.testing.assert_allclose(got["saliency_map"], e.values[None], atol=1e-5)
+
+
+def test_a_graph_chooses_no_box_far_behind() -> None:
+    with pytest.raises(TargetError, match="the 20 most certain boxes: use explain for box:21"):
+        compiled(loaded(families.yolo8), "gradient", target="box:21")
+
+
 @pytest.mark.parametrize("method", ["hires-cam", "grad-cam", "layer-cam"])
 @pytest.mark.parametrize("make", [families.yolo8, families.yolo5, families.fcos, families.ssd, families.nanodet])
 def test_class_activation_maps_are_those_of_explain(make: Callable[[], families.Family], method: str) -> None:
@@ -74,5 +104,5 @@ def test_boxes_of_a_class_and_those_that_no_graph_chooses() -> None:
     assert got[5] == 2
     with pytest.raises(TargetError, match="several"):
         compiled(model, "gradient", target="box:top:3")
-    with pytest.raises(TargetError):
+    with pytest.raises(TargetError, match="by its rank"):
         compiled(model, "gradient", target="box:at:10,10")
