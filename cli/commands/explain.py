@@ -19,20 +19,24 @@ from ..terminal.help import Command
 from .finishing import finish_on
 
 FORMATS = ("npy", "heatmap", "overlay", "classes", "sheet")
+PICTURES = ("png", "jpeg", "webp")
 
 
 def _formats(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
     from ...engine.errors import nearest
 
     chosen = tuple(dict.fromkeys(part.strip().lower() for part in value.split(",") if part.strip()))
+    known = (*FORMATS, *PICTURES)
     for part in chosen:
-        if part not in FORMATS:
-            close = nearest(part, FORMATS, 1)
+        if part not in known:
+            close = nearest(part, known, 1)
             hint = f" (nearest: {close[0]!r})" if close else ""
-            raise click.BadParameter(f"{part!r} is not one of {', '.join(FORMATS)}{hint}")
+            raise click.BadParameter(f"{part!r} is not one of {', '.join(known)}{hint}")
     if not chosen:
-        raise click.BadParameter(f"name at least one of {', '.join(FORMATS)}")
-    return chosen
+        raise click.BadParameter(f"name at least one of {', '.join(known)}")
+    if len(set(chosen) & set(PICTURES)) > 1:
+        raise click.BadParameter(f"pictures are written in one format: one of {', '.join(PICTURES)}")
+    return chosen if set(chosen) & set(FORMATS) else (*FORMATS, *chosen)
 
 
 def _range(context: click.Context, parameter: click.Parameter, value: str) -> str | tuple[float, float]:
@@ -104,7 +108,8 @@ def _list_methods(context: click.Context, parameter: click.Parameter, value: boo
     metavar=",".join(FORMATS),
     default=",".join(FORMATS),
     callback=_formats,
-    help="What is written for each image; default: everything.",
+    help="What is written for each image; default: everything. With jpeg or webp, overlays and sheets are written so, "
+    "smaller than PNG: overlay,jpeg; maps in colours and masks stay PNG.",
 )
 @options.alpha
 @options.option(
@@ -224,6 +229,12 @@ def command(common: options.Common, scale: Scale, **asked: Any) -> None:
     if wanted.frames != "strongest" and not of_sounds:
         raise click.UsageError("--frames is about sounds, and none is given: leave it out")
     is_line = bool(to) or inspection != line.NO_INSPECTION
+    if {"jpeg", "webp"} & set(wanted.formats) and (
+        of_sounds or of_texts or takes_arrays(wanted) or takes_tables(wanted)
+    ):
+        raise click.UsageError(
+            "--format jpeg and webp are about overlays on images, and this input is none: leave it out"
+        )
     if of_sounds:
         from ..pages.sounds import page as page_of_sounds
 

@@ -244,7 +244,7 @@ class Run:
         return self._taken.name(wanted, folder)
 
     def picture(self, name: str, image: np.ndarray) -> str:
-        """Write a PNG; `name` is relative to the folder. Returns it."""
+        """Write a picture, in the format of its suffix; `name` is relative to the folder. Returns it."""
         from .images import write
 
         write(self.folder / name, image)

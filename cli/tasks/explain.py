@@ -84,6 +84,14 @@ class ExplainOptions:
     share: Share = WHOLE
     frames: str | int = "strongest"
 
+    @property
+    def suffix(self) -> str:
+        """Of the files of overlays and sheets."""
+        return next((suffix for name, suffix in _SUFFIXES.items() if name in self.formats), ".png")
+
+
+_SUFFIXES = {"jpeg": ".jpg", "webp": ".webp"}
+
 
 def explain(options: ExplainOptions) -> Run:
     """Explain every image; the run, at its end.
@@ -277,7 +285,7 @@ class Explainer:
         files += asides
         if "sheet" in self.options.formats and maps:
             drawn = of_boxes.picture if all("box" in entry for entry in maps) else sheet.picture
-            files.append(self.run.picture(self.run.name("sheet.png", folder), drawn))
+            files.append(self.run.picture(self.run.name(f"sheet{self.options.suffix}", folder), drawn))
             said.append(str(self.run.folder / files[-1]))
         self._reports[path] = warnings, said
         return {
@@ -341,7 +349,7 @@ class Explainer:
         files = []
         if "overlay" in options.formats:
             picture = own.overlay(options.alpha, options.colormap)
-            files.append(self.run.picture(self.run.name("own-map-overlay.png", folder), picture))
+            files.append(self.run.picture(self.run.name(f"own-map-overlay{options.suffix}", folder), picture))
         return files, {"own_map": {**own.to_mapping(), "files": files}}
 
     def _report(self, now: Sequence[Any], done: int, total: int) -> None:
@@ -422,7 +430,7 @@ class Explainer:
         if "heatmap" in options.formats:
             files.append(run.picture(f"{name}-heatmap.png", e.picture(options.colormap, ends)))
         if "overlay" in options.formats and overlay is not None:
-            files.append(run.picture(f"{name}-overlay.png", overlay))
+            files.append(run.picture(f"{name}-overlay{options.suffix}", overlay))
         return files
 
     def _write_region(
@@ -436,7 +444,7 @@ class Explainer:
         about = {"method": e.method, "target": str(e.target), **asked, **found.to_json()}
         files = [
             self.run.picture(f"{name}-mask.png", found.picture),
-            self.run.picture(f"{name}-region.png", drawn(*enlarged(overlay, found), in_place=True)),
+            self.run.picture(f"{name}-region{self.options.suffix}", drawn(*enlarged(overlay, found), in_place=True)),
             self.run.text(f"{name}-region.json", json.dumps(about, allow_nan=False) + "\n"),
         ]
         return {**asked, **found.to_mapping()}, files

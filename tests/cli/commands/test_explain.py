@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -147,6 +148,22 @@ def test_formats(run: Run, model: Path, photo: Path, out: Path) -> None:
     assert run("explain", model, photo, "--out", out, "--format", "overlay, sheet", "--force").exit_code == 0
     assert set(contents(out)) == {"manifest.json", "ramp/grad-cam-overlay.png", "ramp/sheet.png"}
     refused(run("explain", model, photo, "--format", "tiff"), "'tiff' is not one of", code=2)
+
+
+@pytest.mark.parametrize(("name", "suffix", "start"), [("jpeg", "jpg", b"\xff\xd8"), ("webp", "webp", b"RIFF")])
+def test_overlays_in_other_formats(run: Run, model: Path, photo: Path, out: Path, name: str, suffix: str, start: bytes):
+    assert run("explain", model, photo, "--out", out, "--format", name, "--threshold", 0.5).exit_code == 0
+    found = contents(out)
+    assert {Path(file).name for file in found} == {
+        *("manifest.json", "grad-cam.npy", "grad-cam-heatmap.png", "grad-cam-mask.png", "grad-cam-region.json"),
+        *(f"grad-cam-overlay.{suffix}", f"grad-cam-region.{suffix}", f"sheet.{suffix}"),
+    }
+    assert found[f"ramp/grad-cam-overlay.{suffix}"].startswith(start)
+    assert run("explain", model, photo, "--out", out, "--format", "overlay", "--force").exit_code == 0
+    given = cv2.imread(str(out / "ramp" / "grad-cam-overlay.png")).astype(float)
+    lossy = cv2.imdecode(np.frombuffer(found[f"ramp/grad-cam-overlay.{suffix}"], np.uint8), cv2.IMREAD_COLOR)
+    assert np.abs(lossy - given).mean() < 4
+    refused(run("explain", model, photo, "--format", "jpeg,webp"), "written in one format", code=2)
 
 
 def test_several_targets_are_told_apart(run: Run, model: Path, photo: Path, out: Path) -> None:
