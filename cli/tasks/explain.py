@@ -21,7 +21,16 @@ from ..sources.share import WHOLE, Share
 from ..sources.source import ALL, Selection
 from ..terminal.words import as_options
 from . import compared
-from .explain_entries import about_of, decisive_of, entry_of, file_name, fits_ranges, left_out_of_all, summary
+from .explain_entries import (
+    about_of,
+    decisive_of,
+    entry_of,
+    file_name,
+    fits_ranges,
+    left_out_of_all,
+    suffix_of,
+    summary,
+)
 from .inspecting import judge_of
 from .measures import Measures, asked_measures
 from .over_images import Outcome, Pixels, over_images, side_by_side
@@ -83,14 +92,6 @@ class ExplainOptions:
     table: TableOptions = NO_TABLE
     share: Share = WHOLE
     frames: str | int = "strongest"
-
-    @property
-    def suffix(self) -> str:
-        """Of the files of overlays and sheets."""
-        return next((suffix for name, suffix in _SUFFIXES.items() if name in self.formats), ".png")
-
-
-_SUFFIXES = {"jpeg": ".jpg", "webp": ".webp"}
 
 
 def explain(options: ExplainOptions) -> Run:
@@ -285,7 +286,7 @@ class Explainer:
         files += asides
         if "sheet" in self.options.formats and maps:
             drawn = of_boxes.picture if all("box" in entry for entry in maps) else sheet.picture
-            files.append(self.run.picture(self.run.name(f"sheet{self.options.suffix}", folder), drawn))
+            files.append(self.run.picture(self.run.name(f"sheet{suffix_of(self.options)}", folder), drawn))
             said.append(str(self.run.folder / files[-1]))
         self._reports[path] = warnings, said
         return {
@@ -349,7 +350,7 @@ class Explainer:
         files = []
         if "overlay" in options.formats:
             picture = own.overlay(options.alpha, options.colormap)
-            files.append(self.run.picture(self.run.name(f"own-map-overlay{options.suffix}", folder), picture))
+            files.append(self.run.picture(self.run.name(f"own-map-overlay{suffix_of(options)}", folder), picture))
         return files, {"own_map": {**own.to_mapping(), "files": files}}
 
     def _report(self, now: Sequence[Any], done: int, total: int) -> None:
@@ -430,7 +431,7 @@ class Explainer:
         if "heatmap" in options.formats:
             files.append(run.picture(f"{name}-heatmap.png", e.picture(options.colormap, ends)))
         if "overlay" in options.formats and overlay is not None:
-            files.append(run.picture(f"{name}-overlay{options.suffix}", overlay))
+            files.append(run.picture(f"{name}-overlay{suffix_of(options)}", overlay))
         return files
 
     def _write_region(
@@ -444,7 +445,9 @@ class Explainer:
         about = {"method": e.method, "target": str(e.target), **asked, **found.to_json()}
         files = [
             self.run.picture(f"{name}-mask.png", found.picture),
-            self.run.picture(f"{name}-region{self.options.suffix}", drawn(*enlarged(overlay, found), in_place=True)),
+            self.run.picture(
+                f"{name}-region{suffix_of(self.options)}", drawn(*enlarged(overlay, found), in_place=True)
+            ),
             self.run.text(f"{name}-region.json", json.dumps(about, allow_nan=False) + "\n"),
         ]
         return {**asked, **found.to_mapping()}, files

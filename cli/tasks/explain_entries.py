@@ -33,6 +33,14 @@ def summary(e: Explanation) -> str:
     return f"{e.label}, {e.score_text}, {e.method}{f' at {e.layer}' if e.layer else ''}"
 
 
+_SUFFIXES = {"jpeg": ".jpg", "webp": ".webp"}
+
+
+def suffix_of(options: ExplainOptions) -> str:
+    """Of the files of overlays and sheets."""
+    return next((suffix for name, suffix in _SUFFIXES.items() if name in options.formats), ".png")
+
+
 def file_name(e: Explanation) -> str:
     """A target in a file name."""
     from ...engine.targets.kinds.classes import Class
