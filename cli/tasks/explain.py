@@ -30,6 +30,7 @@ from .explain_entries import (
     left_out_of_all,
     suffix_of,
     summary,
+    write_map,
 )
 from .inspecting import judge_of
 from .measures import Measures, asked_measures
@@ -406,7 +407,7 @@ class Explainer:
                 of_boxes.add(e, overlay, ends, self.options.colormap)
         overlay = None if overlay is None else boxes.overlay(e, overlay)
         entry = {**entry_of(e, self.options.colormap, ends), **boxes.entry(e), **pose.entry(e)}
-        files = self._write_map(e, name, overlay, ends)
+        files = write_map(self.run, self.options, e, name, overlay, ends)
         if class_map.has_classes(e):
             entry["classes"] = [answer.to_mapping() for answer in class_map.answers(e)]
             if "classes" in self.options.formats:
@@ -420,19 +421,6 @@ class Explainer:
             files.append(self.run.text(f"{name}-trust.txt", "\n".join(trust.lines()) + "\n"))
         entry["files"] = files
         return entry
-
-    def _write_map(
-        self, e: Explanation, name: str, overlay: Pixels | None, ends: tuple[float, float] | None
-    ) -> list[str]:
-        run, options = self.run, self.options
-        files = []
-        if "npy" in options.formats:
-            files.append(run.array(f"{name}.npy", e.values))
-        if "heatmap" in options.formats:
-            files.append(run.picture(f"{name}-heatmap.png", e.picture(options.colormap, ends)))
-        if "overlay" in options.formats and overlay is not None:
-            files.append(run.picture(f"{name}-overlay{suffix_of(options)}", overlay))
-        return files
 
     def _write_region(
         self, e: Explanation, name: str, overlay: Pixels, threshold: float

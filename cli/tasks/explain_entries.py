@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from ...engine.methods.registry import Method
     from ...engine.preprocess.card import Card
     from ...engine.targets.target import Target
+    from ..files.run import Run
     from .explain import ExplainOptions
+    from .over_images import Pixels
     from .ranges import Ranges
 
 
@@ -39,6 +41,25 @@ _SUFFIXES = {"jpeg": ".jpg", "webp": ".webp"}
 def suffix_of(options: ExplainOptions) -> str:
     """Of the files of overlays and sheets."""
     return next((suffix for name, suffix in _SUFFIXES.items() if name in options.formats), ".png")
+
+
+def write_map(
+    run: Run,
+    options: ExplainOptions,
+    e: Explanation,
+    name: str,
+    overlay: Pixels | None,
+    ends: tuple[float, float] | None,
+) -> list[str]:
+    """Write the map, in colours and as an overlay, what of them is asked for; the files written."""
+    files = []
+    if "npy" in options.formats:
+        files.append(run.array(f"{name}.npy", e.values))
+    if "heatmap" in options.formats:
+        files.append(run.picture(f"{name}-heatmap.png", e.picture(options.colormap, ends)))
+    if "overlay" in options.formats and overlay is not None:
+        files.append(run.picture(f"{name}-overlay{suffix_of(options)}", overlay))
+    return files
 
 
 def file_name(e: Explanation) -> str:
