@@ -172,9 +172,9 @@ def kills(folder: Path, minutes: float) -> None:
     line = [sys.executable, "-m", "onnxray.cli.main", "explain", "builtin", str(images), "-m", "occlusion", "-q"]
     line += ["--format", "npy"]
     try:
-        subprocess.run([*line, "-o", str(folder / "local")], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([*line, "-o", str(folder / "local")], check=True, stdout=subprocess.DEVNULL, cwd=folder)
         on = ["--on", f"ray:{cluster.address}", "--block", "2", "--actors", "2", "-o", str(folder / "ray")]
-        run = subprocess.Popen([*line, *on], stdout=subprocess.DEVNULL)
+        run = subprocess.Popen([*line, *on], stdout=subprocess.DEVNULL, cwd=folder)
         end, draw = time.monotonic() + 60 * minutes, random.Random(0)
         counts = {"actors": 0, "nodes": 0, "drivers": 0}
         while time.monotonic() < end and run.poll() is None:
@@ -189,7 +189,7 @@ def kills(folder: Path, minutes: float) -> None:
             else:
                 run.kill()
                 run.wait()
-                run = subprocess.Popen([*line, *on, "--resume"], stdout=subprocess.DEVNULL)
+                run = subprocess.Popen([*line, *on, "--resume"], stdout=subprocess.DEVNULL, cwd=folder)
         assert run.wait() == 0
     finally:
         cluster.shutdown()

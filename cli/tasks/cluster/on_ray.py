@@ -83,12 +83,12 @@ def on_ray(command: str, options: Any, scale: Scale, pages: Pages, actor: type |
     with _cluster(ray, scale):
         _check_nodes(ray)
         _begin(job, output, same_job(job, model))
-        blocks, total = _listed(ray, job)
-        common = options.common
-        with _progress(total, common) as bar:
-            tally = _Tally(scale, bar)
-            _blocks_done(ray, job, actor or Actor, (blocks, total), model, tally)
-            seconds = time.monotonic() - tally.start
+        with _left_as_it_was(job, output):
+            blocks, total = _listed(ray, job)
+            with _progress(total, options.common) as bar:
+                tally = _Tally(scale, bar)
+                _blocks_done(ray, job, actor or Actor, (blocks, total), model, tally)
+                seconds = time.monotonic() - tally.start
         images, failed = _in_a_task(ray, whole, job, blocks, output, scale.in_parts, pages)
     if not scale.in_parts:
         store.remove()
@@ -269,6 +269,19 @@ def _begin(job: Job, output: Output, same: bytes) -> None:
     if not job.store.remote:
         Path(job.store.folder).mkdir(parents=True, exist_ok=True)
     job.store.write(JOB, same)
+
+
+@contextlib.contextmanager
+def _left_as_it_was(job: Job, output: Output) -> Iterator[None]:
+    """Where the block of code fails before anything is done, such as for wrong options, no folder stays behind."""
+    try:
+        yield
+    except OnnxrayError:
+        if not job.store.done():
+            job.store.remove()
+            with contextlib.suppress(OSError):
+                output.folder.rmdir()
+        raise
 
 
 def _listed(ray: Any, job: Job) -> tuple[int, int]:

@@ -136,6 +136,14 @@ def test_too_many_failures_end_the_run(joined: Any, model: Path, data: Path, tmp
     assert "holds a finished run: give --force" in call(*asked, "-o", tmp_path / "ray", "--resume").stderr
 
 
+def test_wrong_options_leave_nothing_behind(joined: Any, model: Path, data: Path, tmp_path: Path) -> None:
+    done = call("explain", model, data, "-m", "grad-cma", "-q", "-o", tmp_path / "ray", "--on", "ray:auto")
+    assert done.exit_code == 1
+    assert "no method named 'grad-cma'; nearest: 'grad-cam'" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "ray").exists()
+
+
 def run_of(cluster: Any, folder: Path, *asked: object) -> subprocess.Popen[str]:
     """A run in a process of its own."""
     line = [sys.executable, "-m", "onnxray.cli.main", *map(str, asked), "-q", "--on", f"ray:{cluster.address}"]
