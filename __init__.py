@@ -28,6 +28,7 @@ _WHERE = {
     "Table": "engine.tables.given",
     "Series": "engine.series.given",
     "Sound": "engine.sound.given",
+    "Volume": "engine.volumes.given",
     "dream": "cli.facade",
     "Dream": "engine.dream",
     "visualize": "cli.facade",
@@ -119,6 +120,7 @@ if TYPE_CHECKING:
     from .engine.text.given import Text as Text
     from .engine.version import __version__ as __version__
     from .engine.visualize import Visualization as Visualization
+    from .engine.volumes.given import Volume as Volume
     from .models import samples as samples
 
 

@@ -83,8 +83,9 @@ def explain(
         these} for several inputs, of which one is explained: the option `input` names it, else it is the one that takes
         images, else the first one of floats. Given tensors, everything is in the tensor's units and pixels. For a model
         of texts, a str (the text itself; a `Path` is a file that holds one), a `Text`, or several in a list. For a
-        model of sound, a `Sound` or the path of a WAV, FLAC or OGG file. For a model of the rows of a table, a `Table`,
-        a data frame, or the path of a .csv file; for one of series, a `Series` or such a path.
+        model of sound, a `Sound` or the path of a WAV, FLAC or OGG file; for one of volumes, a `Volume`, or the path of
+        a NIfTI file or of a folder of DICOM slices. For a model of the rows of a table, a `Table`, a data frame, or the
+        path of a .csv file; for one of series, a `Series` or such a path.
     method: a name of `onnxray.methods()`, another name that it is known by ("GradCAM", "ig"), its class or an instance;
         by default grad-cam, of boxes of a detector hires-cam, of texts and sounds integrated-gradients, of tables
         tree-shap or kernel-shap.

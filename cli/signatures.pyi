@@ -59,6 +59,7 @@ class CardOptions(TypedDict, total=False):
     tokenizer: str | Mapping[str, Any] | None
     decoder: str | Path | None
     sound: Mapping[str, int] | str | None
+    volume: Mapping[str, Any] | str | None
     size: int | tuple[int, int] | str | None
     mean: float | Sequence[float] | None
     std: float | Sequence[float] | None

@@ -15,7 +15,7 @@ import onnxray
 GROUPS = {
     "Models": ("load", "save", "inspect", "filters", "samples", "Model", "Layer"),
     "Answers and activations": ("predict", "Prediction", "detect", "Detections", "Detection", "activations"),
-    "What is given": ("Text", "Sound", "Table", "Series"),
+    "What is given": ("Text", "Sound", "Table", "Series", "Volume"),
     "Explanations": ("explain", "methods", "Explanation", "Explanations", "Target", "compile"),
     "Feature visualization": ("visualize", "Visualization", "dream", "Dream"),
     "Many images": ("Pipeline", "Drift", "job", "merge"),

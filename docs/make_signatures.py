@@ -33,6 +33,7 @@ _CARD = {
     "tokenizer": "str | Mapping[str, Any]",
     "decoder": "str | Path",
     "sound": "Mapping[str, int] | str",
+    "volume": "Mapping[str, Any] | str",
     "size": "int | tuple[int, int] | str",
     "mean": "float | Sequence[float]",
     "std": "float | Sequence[float]",

@@ -24,6 +24,7 @@ from .attribution.sounds import answer, is_sound, question_of
 from .attribution.tables import background_of_table, input_of_table
 from .attribution.texts import is_text, read_given, with_reading
 from .attribution.together import together
+from .attribution.volumes import input_of_volume, is_volume
 from .errors import MethodError, NoSum, SoundError
 from .graph.model import Model, Source
 from .graph.zipmap import with_tensor_scores
@@ -114,6 +115,11 @@ def explain(
         return solve(problem_of(ready, image, target, layer, runtime=RunOptions(**running), at=at), chosen)
     if isinstance(image, Table):
         return _of_table(ready, image, method, options, known, (target, layer, at), RunOptions(**running))
+    if is_volume(image):
+        made = input_of_volume(ready, image)
+        chosen = make(method or USUAL_METHOD, options, known)
+        found_in = solve(problem_of(ready, made.feeds, target, layer, runtime=RunOptions(**running), at=at), chosen)
+        return found_in if at is not None else made.shown(found_in)
     if is_sound(image):
         chosen = for_sound(make(method or SOUND_METHOD, options, known), options)
         return _of_sounds(ready, image, chosen, target, layer, at, RunOptions(**running))

@@ -22,9 +22,9 @@ def load(source: Source, **card: Any) -> Model:
     the model card (`size`, `mean`, `std`, `order`, `layout`, `resize`, `labels`, ...; see
     `onnxray.engine.preprocess.card.Card`), those among them that say what the model answers: `output` (its name),
     `answer` ("classes", "two", "labels", "number", ...), `scores` ("logits", "probabilities" or "log-probabilities")
-    and `decision_threshold`. `kind`, `axes`, `tokenizer` and `sound`, which say what the input is, are taken from a
-    card beside the model as well. `decoder`: the file of the decoder where `source` is an encoder, which are read as
-    one model; `source` may also be the folder of both, as Optimum writes it.
+    and `decision_threshold`. `kind`, `axes`, `tokenizer`, `sound` and `volume`, which say what the input is, are
+    taken from a card beside the model as well. `decoder`: the file of the decoder where `source` is an encoder, which
+    are read as one model; `source` may also be the folder of both, as Optimum writes it.
 
     External data up to 1 GiB in all is read in; beyond that it stays where it is and is memory-mapped.
 
@@ -38,7 +38,7 @@ def load(source: Source, **card: Any) -> Model:
             raise CardError(f"{name} describes a card file and has no effect as an option: leave it out")
     options = check({name: value for name, value in card.items() if value is not None}, "the options", confined=False)
     if not isinstance(source, Model):
-        own = ("tokenizer", "sound", *(() if {"kind", "axes"} & set(options) else ("kind", "axes", "input")))
+        own = ("tokenizer", "sound", "volume", *(() if {"kind", "axes"} & set(options) else ("kind", "axes", "input")))
         options = {**{name: value for name, value in said_beside(model).items() if name in own}, **options}
     if not options:
         return model

@@ -27,7 +27,7 @@ ROOMS: list[set[str]] = [
     {"inspect", "emitter"},
     {"gradients", "preprocess"},
     {"autodiff", "relevance"},
-    {"detection", "text", "tables", "sound", "series"},
+    {"detection", "text", "tables", "sound", "volumes", "series"},
     {"targets"},
     {"incremental"},
     {"attribution"},

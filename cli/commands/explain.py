@@ -198,7 +198,8 @@ def command(common: options.Common, scale: Scale, **asked: Any) -> None:
     Models that take no images are given .npy files (one sample or a batch) or .npz files whose arrays are named after
     the inputs; their maps are drawn as bars, lines, tables or slices. Models of texts are given --text, .txt files, or
     a table with --column: the words are coloured, and words.csv says which words move the model most. Models of sound
-    are given .wav, .flac or .ogg files: what they hear is drawn in time and frequency, and can be listened to.
+    are given .wav, .flac or .ogg files: what they hear is drawn in time and frequency, and can be listened to. Models
+    of volumes are given .nii.gz files or folders of DICOM slices: the heat is also written as a volume (.nii.gz).
 
     Of the rows of a table (.csv, .tsv), each gets exact Shapley values of its columns, and all together a picture of
     what each column adds. For a model of series, rows are times: each feature is drawn as a line with its heat.
@@ -209,6 +210,7 @@ def command(common: options.Common, scale: Scale, **asked: Any) -> None:
     from ..tasks.explain_sounds import explain_sounds, takes_sounds
     from ..tasks.explain_tables import explain_tables, takes_tables
     from ..tasks.explain_texts import Pages, explain_texts
+    from ..tasks.explain_volumes import explain_volumes, takes_volumes
     from ..tasks.text_items import takes_texts
 
     if asked["side"] and asked["threshold"] is None:
@@ -221,7 +223,8 @@ def command(common: options.Common, scale: Scale, **asked: Any) -> None:
             raise click.UsageError(f"{name} is about runs with --to: give it as well")
     wanted = ExplainOptions(common=common, share=scale.share, **asked)
     of_sounds = takes_sounds(wanted)
-    of_texts = not of_sounds and takes_texts(wanted)
+    of_volumes = not of_sounds and takes_volumes(wanted)
+    of_texts = not (of_sounds or of_volumes) and takes_texts(wanted)
     _check_texts(of_texts, bool(wanted.images))
     in_parts = not scale.share.whole or scale.address is not None
     if in_parts and (of_sounds or of_texts or takes_tables(wanted)):
@@ -230,19 +233,23 @@ def command(common: options.Common, scale: Scale, **asked: Any) -> None:
         raise click.UsageError("--frames is about sounds, and none is given: leave it out")
     is_line = bool(to) or inspection != line.NO_INSPECTION
     if {"jpeg", "webp"} & set(wanted.formats) and (
-        of_sounds or of_texts or takes_arrays(wanted) or takes_tables(wanted)
+        of_sounds or of_volumes or of_texts or takes_arrays(wanted) or takes_tables(wanted)
     ):
         raise click.UsageError(
             "--format jpeg and webp are about overlays on images, and this input is none: leave it out"
         )
-    if of_sounds:
-        from ..pages.sounds import page as page_of_sounds
-
-        if wanted.trust or is_line:
+    if of_sounds or of_volumes:
+        if wanted.trust or is_line or not scale.share.whole:
+            what = "sounds" if of_sounds else "volumes"
+            raise click.UsageError(f"--trust, --when, --part, --to and --shard are about images, and {what} are given")
+        if wanted.table != NO_TABLE:
             raise click.UsageError(
-                "--trust, --when, --part, --mm-per-pixel and --to are about images, and sounds are given"
+                "--rows, --columns and --background are about tables (.csv, .tsv), and none is given"
             )
-        finish_run(explain_sounds(wanted, page_of_sounds), common.as_json)
+        from ..pages import sounds, volumes
+
+        run = explain_sounds(wanted, sounds.page) if of_sounds else explain_volumes(wanted, volumes.page)
+        finish_run(run, common.as_json)
         return
     if wanted.trust and (wanted.at or wanted.feeds or of_texts or takes_arrays(wanted)):
         raise click.UsageError("--trust is about maps of images: it goes with no --at, no --with and no arrays")

@@ -17,6 +17,7 @@ from ...engine.attribution.series import takes_series
 from ...engine.attribution.sounds import is_sound
 from ...engine.attribution.tables import takes_rows
 from ...engine.attribution.texts import is_text
+from ...engine.attribution.volumes import is_volume
 from ...engine.errors import ImageError
 from ...engine.graph.model import Model, Source
 from ...engine.load import load
@@ -27,9 +28,13 @@ from ...engine.sound.given import Sound
 from ...engine.tables.given import Table
 from ...engine.text.given import Text
 from ...engine.text.roles import roles_of
+from ...engine.volumes.fitting import takes_volumes
+from ...engine.volumes.given import Volume
+from .nifti import is_nifti
 from .sounds import is_sound_file, read_sound
 from .tables import is_table_file, read_series, read_table
 from .texts import read_text
+from .volumes import is_volume_path, read_volume
 
 
 @dataclass(frozen=True)
@@ -54,10 +59,12 @@ def given_of(model: Source, image: Any, options: dict[str, Any]) -> tuple[Source
     if hasattr(image, "columns") and hasattr(image, "to_numpy"):  # a data frame, of a package that is not imported
         image = Table(image)
     parts = image.values() if isinstance(image, Mapping) else image if isinstance(image, list | tuple) else [image]
-    if not any(isinstance(part, str | os.PathLike | Text | Sound) for part in parts):
+    if not any(isinstance(part, str | os.PathLike | Text | Sound | Volume) for part in parts):
         return model, decoded(image, None), options
     ready, rest = loaded(model, options)
-    image = _opened_sounds(image)
+    image = _opened_sounds(_opened_volumes(ready, image))
+    if is_volume(image):
+        return ready, GivenFiles(image, 1, {}), rest
     if is_sound(image):
         several = isinstance(image, list | tuple)
         return ready, GivenFiles(image, len(image) if several else 1, {}, several), rest
@@ -74,6 +81,16 @@ def given_of(model: Source, image: Any, options: dict[str, Any]) -> tuple[Source
         }
         return ready, GivenFiles(opened, len(given), files, listed), rest
     return ready, decoded(image, card_or_none(ready)), rest
+
+
+def _opened_volumes(model: Model, image: Any) -> Any:
+    """The path of a volume, for a model that reads three axes of space, as what it holds. Raises VolumeError."""
+    if isinstance(image, Mapping):
+        return {name: _opened_volumes(model, value) for name, value in image.items()}
+    is_path = isinstance(image, os.PathLike) or (isinstance(image, str) and len(image) < 4096)
+    if is_path and is_volume_path(Path(image)) and (is_nifti(Path(image)) or takes_volumes(model)):
+        return read_volume(Path(image))[0]
+    return image
 
 
 def _opened_sounds(image: Any) -> Any:

@@ -19,6 +19,7 @@ from ...engine.errors import ImageError
 from ...engine.preprocess.arrays import is_array_file, read_array
 from ...engine.preprocess.depth import FEW_BITS, WHITE, shown
 from .bit_depth import sixteen_bits, upright
+from .dicom import is_dicom, picture_of
 from .image_headers import read_header
 from .images import MAX_DECODED, MAX_PIXELS, as_rgb, read, read_bytes, stored_of
 
@@ -48,6 +49,9 @@ def photo_of(path: str | os.PathLike[str], data: bytes, card: Card | None) -> tu
         return _array(Path(path), where), ()
     if card is not None and card.has_bands and data[:4] in _TIFF:
         return _pages(data, where), ()
+    if is_dicom(data):
+        ends = None if card is None or isinstance(card.window, str) else card.window
+        return picture_of(data, where, ends), ()
     stored, header = stored_of(data, MAX_PIXELS, where)
     if card is not None and card.has_bands:
         return upright(_in_order(stored), header.orientation), header.notes
@@ -64,6 +68,8 @@ def photo_of(path: str | os.PathLike[str], data: bytes, card: Card | None) -> tu
 def size_of(path: Path, data: bytes, card: Card | None) -> int:
     """The pixels of a picture, before it is decoded; of bands at most. Raises ImageError."""
     if is_array_file(path) or (card is not None and card.has_bands and data[:4] in _TIFF):
+        return len(data)
+    if is_dicom(data):
         return len(data)
     header = read_header(data, repr(str(path)))
     return header.width * header.height

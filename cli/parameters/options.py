@@ -199,6 +199,7 @@ _CARD: Mapping[str, tuple[str | list[str], str]] = {
     "tokenizer": ("FILE", "What makes tokens of texts: tokenizer.json, vocab.txt, or a folder with one."),
     "decoder": ("FILE", "Decoder that belongs to the model, which is an encoder in a file of its own."),
     "sound": ("KEY=VALUE,...", "How a model hears: rate (Hz); frame, context and window in samples."),
+    "volume": ("KEY=VALUE,...", "How a volume becomes the input: spacing (mm), normalise, order, patch."),
     "axes": ("NTF|NCT|NCDHW|...", "A letter for each axis of the input: N, C, T (time), F (features), D, H, W, 1."),
     "dtype": (
         ["float32", "float16", "float64", "uint8", "int8", "uint16", "int16"],

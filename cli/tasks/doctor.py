@@ -20,6 +20,7 @@ GOOD, NOTE, PROBLEM = "good", "note", "problem"
 # What each extra brings; a test holds the names equal to those of the package.
 EXTRAS = {
     "audio": "sounds: FLAC, OGG, MP3, and WAV of every kind",
+    "medical": "medical images: DICOM and NIfTI",
     "mqtt": "`watch --to mqtt://...`: records to a broker",
     "prometheus": "`watch --prometheus PORT`: figures for Prometheus",
     "ray": "`--on ray`: runs over many images on a Ray cluster",

@@ -178,8 +178,8 @@ def takes_sounds(options: ExplainOptions) -> bool:
     def is_one(name: str) -> bool:
         path = Path(name)
         if path.is_dir():
-            files = [p for p in path.iterdir() if p.is_file()]
-            return bool(files) and all(p.suffix.lower() in SUFFIXES for p in files)
+            kinds = (p.suffix.lower() in SUFFIXES for p in path.iterdir() if p.is_file())
+            return next(kinds, False) and all(kinds)
         return is_sound_file(path) or (not path.exists() and name.lower().endswith(SUFFIXES))
 
     return bool(options.images) and all(map(is_one, options.images))

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ..sound.heard import HeardSound
     from ..targets.target import Target
     from ..text.reading import Reading
+    from ..volumes.shown import ExplainedVolume
 
 # Pixel-wise maps have single outliers: the colour scale ends at this percentile of the magnitudes.
 PERCENTILE = 99.5
@@ -62,7 +63,8 @@ class Explanation:
     inputs: the input that is explained, or those that are explained together: see `parts`. split: their sizes along
         `split_axis` of `values`, where they lie next to each other. part_shapes: their shapes, where images differ in
         more than that: then the smaller ones are filled up.
-    sound: of a sound its `HeardSound`: rate, times, frequencies, what is heard and what is left.
+    sound: of a sound its `HeardSound`: rate, times, frequencies, what is heard and what is left. volume: of a volume
+        its `ExplainedVolume`: the heat on the voxels as given, its affine, the hottest place.
     warnings: what should be known before the map is believed. details: further numbers (completeness error, ...).
 
     It is a sequence of one, itself, so that what is written for `Explanations` takes it as well.
@@ -100,6 +102,7 @@ class Explanation:
     part_shapes: tuple[tuple[int, ...], ...] = ()
     reading: Reading | None = field(default=None, repr=False)
     sound: HeardSound | None = field(default=None, repr=False)
+    volume: ExplainedVolume | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return 1

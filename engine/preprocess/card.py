@@ -38,6 +38,7 @@ from .fields import (
     to_text,
     to_texts,
     to_tokenizer,
+    to_volume,
     to_window,
 )
 from .labels import read_labels
@@ -62,7 +63,8 @@ class Card:
             "unknown", "pad", "begin": ids or pieces, "length": tokens} (docs/text.md). decoder: path
             of the decoder, where the model is an encoder in a file of its own. sound: of a model of sound, {"rate":
             samples per second, "frame": samples of a step, "context": samples of the step before in front of them,
-            "window": samples of a window of the time-frequency plane} (docs/sound.md).
+            "window": samples of a window of the time-frequency plane} (docs/sound.md). volume: of a model of volumes,
+            {"spacing": mm, "normalise": "z-score", "order": "zyx" or "xyz", "patch": first voxel} (docs/medicine.md).
         size: (height, width) of the model's input plane in pixels. An int and "HxW" are accepted as well.
         mean, std: the tensor holds (pixel - mean) / std, on 0..255 pixels, one number per channel in the channel order
             of the card, or one for all.
@@ -103,6 +105,7 @@ class Card:
     tokenizer: str | Mapping[str, Any] | None = None
     decoder: str | None = None
     sound: Mapping[str, int] | None = None
+    volume: Mapping[str, Any] | None = None
     size: tuple[int, int] = (224, 224)
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
@@ -216,6 +219,7 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "tokenizer": to_tokenizer,
     "decoder": lambda v: to_text(os.fspath(v) if isinstance(v, os.PathLike) else v),
     "sound": to_sound,
+    "volume": to_volume,
     "size": to_size,
     "mean": lambda v: to_numbers(v, positive=False),
     "std": lambda v: to_numbers(v, positive=True),

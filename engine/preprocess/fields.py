@@ -135,6 +135,42 @@ def to_sound(value: Any) -> dict[str, int]:
     return found
 
 
+# What a card says of how a volume becomes the input: mm between voxels; how values are normalised; whether the model's
+# axes are slices, rows, columns or the other way; the first voxel of the part that is cut out.
+VOLUME = ("spacing", "normalise", "order", "patch")
+NORMALISE = ("none", "z-score", "foreground", "unit")
+
+
+def to_volume(value: Any) -> dict[str, Any]:
+    """{"normalise": "z-score", ...}, or a text "normalise=z-score,order=xyz,spacing=1x1x1"."""
+    if isinstance(value, str):
+        value = dict(part.partition("=")[::2] for part in value.split(",") if part.strip())
+    if not isinstance(value, Mapping):
+        raise FieldRefused(f"an object with entries of {', '.join(VOLUME)}")
+    found: dict[str, Any] = {}
+    for key, entry in value.items():
+        name = str(key).strip()
+        if name not in VOLUME:
+            close = nearest(name, VOLUME, most=1)
+            raise FieldRefused(f"made of {', '.join(VOLUME)}" + (f" (nearest: {close[0]!r})" if close else ""))
+        if name in ("normalise", "order"):
+            known = NORMALISE if name == "normalise" else ("zyx", "xyz")
+            if entry not in known:
+                raise FieldRefused(f"one of {', '.join(known)} for {name}")
+            found[name] = entry
+            continue
+        parts = entry.lower().split("x") if isinstance(entry, str) else entry
+        try:
+            numbers = tuple(float(part) for part in parts)
+        except (TypeError, ValueError):
+            numbers = ()
+        whole = all(number.is_integer() and number >= 0 for number in numbers)
+        if len(numbers) != 3 or not (whole if name == "patch" else all(0 < number < 1e4 for number in numbers)):
+            raise FieldRefused(f"three {'whole numbers' if name == 'patch' else 'lengths in mm'} for {name}")
+        found[name] = tuple(int(number) for number in numbers) if name == "patch" else numbers
+    return found
+
+
 def to_detector(value: Any) -> dict[str, Any]:
     """{"boxes": NAME, ...}, or a text "boxes=NAME,threshold=0.4"."""
     if isinstance(value, str):

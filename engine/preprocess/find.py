@@ -60,7 +60,7 @@ def find_card(model: Model, **overrides: Any) -> Card:
 
 
 def said_beside(model: Model) -> dict[str, Any]:
-    """`kind`, `axes`, `tokenizer`, `decoder` and `sound` of the model's card file or its property, and their `input`.
+    """`kind`, `axes`, `tokenizer`, `decoder`, `sound`, `volume` of the model's card file or property, and `input`.
 
     A card that makes no sense is refused where the card is looked for as a whole.
     """
@@ -69,7 +69,7 @@ def said_beside(model: Model) -> dict[str, Any]:
     except CardError:
         return {}
     for source in found:
-        said = ("kind", "axes", "tokenizer", "decoder", "sound")
+        said = ("kind", "axes", "tokenizer", "decoder", "sound", "volume")
         if {*said} & set(source.fields):
             return {name: source.fields[name] for name in (*said, "input") if name in source.fields}
     return {}

@@ -66,7 +66,7 @@ EFFECTS: dict[str, tuple[Any, dict[str, Any]]] = {
 }
 # They count for pictures of 16 bits, below, for detectors, in tests/engine/detection, and texts, tests/engine/text.
 DEEP = {"bits": (12, 14), "window": ((0, 4095), (100, 3000))}
-ELSEWHERE = (*DEEP, "detector", "sound", "tokenizer", "decoder")
+ELSEWHERE = (*DEEP, "detector", "sound", "volume", "tokenizer", "decoder")
 PLAIN = tuple(name for name in OPTION_FIELDS if name not in ELSEWHERE)
 
 

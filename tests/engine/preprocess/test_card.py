@@ -21,6 +21,7 @@ FULL: dict[str, Any] = {
     "axes": "NHWC",
     "tokenizer": {"kind": "words", "vocab": "vocab.txt", "lower": True},
     "decoder": "decoder_model.onnx",
+    "volume": {"normalise": "z-score", "order": "xyz"},
     "sound": {"rate": 16000, "frame": 512, "context": 64},
     "mean": [104.0, 117.0, 123.0],
     "std": [1.0, 2.0, 3.0],
