@@ -165,9 +165,9 @@ class Coalitions:
         if x.dtype.kind not in "fiu":
             raise MethodError(f"an input of {x.dtype} cannot be mixed with a fill: use a method that only hides")
         if fill is None:
+            name = INPAINT if self.features.on_plane else INTERPOLATE
             raise MethodError(
-                "the fills 'inpaint' and 'interpolate' are for what is hidden wholly: use 'blur' or 'mean' where parts "
-                "are mixed"
+                f"the fill {name!r} is for what is hidden wholly: use 'blur' or 'mean' where parts are mixed"
             )
         real = np.float64 if x.dtype == np.float64 else np.float32
         masks = self._fitted(shares.astype(real)[:, self.features.labels])

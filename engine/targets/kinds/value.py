@@ -63,6 +63,8 @@ class Value(Target):
         if self.output is not None:
             return place.model.value(self.output).name, None, None
         answer = the_number(place.model)
+        if answer is None and self.index and len(place.model.outputs) == 1:  # a step of a forecast
+            return place.model.outputs[0].name, None, None
         if answer is None:
             raise TargetError(
                 "no output holds one number per sample: name one with value:OUTPUT, or say answer='number' where the "

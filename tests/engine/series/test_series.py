@@ -156,7 +156,9 @@ def test_fills_of_series(fill: str, method: str) -> None:
 @pytest.mark.parametrize(("step", "feature"), [(0, 1), (2, 3)])
 def test_steps_of_a_forecast(step: int, feature: int) -> None:
     x = planted(1)[0][0]
-    e = onnxray.explain(forecast(), onnxray.Series(x), "input-x-gradient", target=f"value:forecast:{step},{feature}")
+    target = f"value:{step},{feature}"
+    e = onnxray.explain(forecast(), onnxray.Series(x), "input-x-gradient", target=target)
+    assert str(e.target) == target
     wanted = np.zeros((TIMES, FEATURES), np.float32)
     wanted[TIMES - 10 - step, feature - 1] = x[TIMES - 10 - step, feature - 1]
     np.testing.assert_allclose(e.values, wanted, atol=1e-6)
