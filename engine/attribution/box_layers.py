@@ -10,8 +10,8 @@ unknown the boxes themselves decide.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +66,9 @@ def fork_layers(problem: Problem, fitting: Sequence[Layer]) -> list[Layer]:
     if not boxes:
         levels = set(range(len(table.grids))) or {None}
     if None in levels and boxes:
-        return _forks(problem.input, table, list(boxes), tuple(fitting), problem.runtime)
+        # What the boxes were found with is not computed again.
+        known = problem.runs.activations([LOGITS, SIDES]) if problem.runs.y_is_known else {}
+        return _forks(problem.input, table, list(boxes), tuple(fitting), problem.runtime, known=known)
     found = [
         layer for level in sorted(levels, key=str) for layer in _of_level(table.model, table, level, tuple(fitting))
     ]
@@ -105,18 +107,20 @@ def _forks(
     runtime: RunOptions,
     own: Gradients | None = None,
     of: str = SIDES,
+    known: Mapping[str, NDArray[Any]] | None = None,
 ) -> list[Layer]:
     """The layers of candidates, each once; None stands for the middle one of the table.
 
-    own: the gradients of what is explained, where it is a mask or a point, in place of those of the sides.
+    own: the gradients of what is explained, where it is a mask or a point, in place of those of the sides. known:
+    values (N, ...) of the table for this input.
     """
     model = table.model
     also = {COEFFICIENTS, PROTOTYPES, MAPS} & set(table.shapes) if of == MASKS else {of}
     before = _smooth(model, LOGITS).intersection(*(_smooth(model, value) for value in also))
     layers = [layer for layer in fitting if layer.output in before and not layer.output.startswith(PREFIX)]
     passes = [
-        _gradients(given, table, candidates, LOGITS, runtime),
-        own or _gradients(given, table, candidates, SIDES, runtime),
+        _gradients(given, table, candidates, LOGITS, runtime, known),
+        own or _gradients(given, table, candidates, SIDES, runtime, known),
     ]
     missing = set(range(1 if candidates is None else len(candidates)))
     found: dict[str, Layer] = {}
@@ -152,7 +156,14 @@ def _is_float(model: Model, name: str) -> bool:
     return dtype is None or dtype.kind == "f"
 
 
-def _gradients(given: Input, table: Table, candidates: list[int] | None, of: str, runtime: RunOptions) -> Gradients:
+def _gradients(
+    given: Input,
+    table: Table,
+    candidates: list[int] | None,
+    of: str,
+    runtime: RunOptions,
+    known: Mapping[str, NDArray[Any]] | None = None,
+) -> Gradients:
     """The gradients of all class scores, or of the sides, of each candidate of the samples, in their order."""
 
     def pick(y: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -164,7 +175,9 @@ def _gradients(given: Input, table: Table, candidates: list[int] | None, of: str
 
     count = 1 if candidates is None else len(candidates) // len(given.x)
     target = BoxTarget(table.model, of, None, pick, False, count=count, table=table)  # type: ignore[arg-type]
-    return Gradients(Runs(given, target, runtime))
+    runs = Runs(given, target, runtime)
+    runs.know({name: values for name, values in (known or {}).items() if name == of})
+    return Gradients(runs)
 
 
 def _cells(gradient: NDArray[np.float32], layer: Layer) -> NDArray[np.bool_]:
