@@ -46,6 +46,14 @@ def test_a_report_has_no_english_left(run: Callable[..., Result], tmp_path: Path
     assert [text for text in left if re.search(r"\b[a-z]{2,} [a-z]{2,}\b", text)] == [], REMEDY
 
 
+def test_every_page_is_translated() -> None:
+    """What writes a page of HTML hands it to `translated_page`."""
+    pages = Path(translations.__file__).parent / "pages"
+    writing = [path for path in pages.glob("*.py") if '<html lang="en"' in path.read_text(encoding="utf-8")]
+    assert len(writing) >= 3
+    assert [path.name for path in writing if "return translated_page(" not in path.read_text(encoding="utf-8")] == []
+
+
 @pytest.mark.parametrize("code", LANGUAGES)
 def test_translations_say_what_the_english_says(code: str) -> None:
     """Names of options, commands and files, and the places for what is put in, are the same in both."""
