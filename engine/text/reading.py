@@ -27,6 +27,8 @@ from .words import Unit, units_of, words
 TEXT_PREFIX, ANY_TEXT = "text:", "text:WORDS"
 # Whether an export that can do both reads a cache; without one, everything is read from its beginning.
 _CACHE_BRANCH = "use_cache_branch"
+# What a decoder in a file of its own reads of its encoder.
+_OF_ENCODER = "encoder_hidden_states"
 # What a text may have at most: models read some thousands of tokens.
 MOST_CHARACTERS = 4_000_000
 
@@ -231,6 +233,11 @@ def read(model: Model, given: Text) -> Reading:
     if roles is None:
         inputs = ", ".join(map(str, model.inputs))
         raise TextError(f"a text was given and the model takes none: its inputs are {inputs}")
+    if any(v.name == _OF_ENCODER for v in model.inputs):
+        raise TextError(
+            f"the model is a decoder, which reads {_OF_ENCODER!r}: give the folder of both, or the encoder and "
+            "decoder= (--decoder)"
+        )
     if sum(map(len, given.parts)) > MOST_CHARACTERS:
         raise TextError(f"the text has more than {MOST_CHARACTERS:,} characters: give a part of it")
     if given.chat and (roles.strings or len(roles.ids) > 1):

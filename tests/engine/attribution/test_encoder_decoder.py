@@ -118,6 +118,8 @@ def test_the_first_token_alone(folder: Path) -> None:
 def test_what_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(TextError, match="give that as continuation"):
         onnxray.explain(folder, onnxray.Text(TEXT, SAID))
+    with pytest.raises(TextError, match="the model is a decoder.*give the folder of both"):
+        onnxray.explain(folder / "decoder_model.onnx", TEXT)
     with pytest.raises(ModelError, match="is a folder: give the .onnx file in it"):
         onnxray.load(tmp_path)
     with pytest.raises(ModelError, match="no input for the encoder's answer"):
