@@ -18,12 +18,15 @@ from ..caches import of_model
 from ..errors import OnnxrayError
 from ..graph.model import Model
 from ..inspect.batch_axis import value_has_batch
+from ..inspect.score_functions import score_function
 from ..inspect.signature import image_input
 from ..preprocess.answers import labels_said
 from ..preprocess.find import find_hints
 
 # Where PaddleOCR's exports keep the characters, one a line.
 _METADATA = "character"
+# Columns of the boxes that a detector has chosen: sides, a score, a class (and the sample).
+_TABLE = (6, 7)
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,15 @@ def recognised_output(model: Model) -> str | None:
     except OnnxrayError:
         return None
     count = shape[-1] if shape else None
-    return found[0] if isinstance(count, int) and _fits(_known(model, labels), count) else None
+    if not isinstance(count, int) or not _fits(_known(model, labels), count):
+        return None
+    return None if count in _TABLE and not _shares_one(model, found[0]) else found[0]
+
+
+def _shares_one(model: Model, name: str) -> bool:
+    """Whether a value comes out of a softmax."""
+    function = score_function(model, name)
+    return function is not None and function.kind in ("softmax", "log-softmax")
 
 
 def readings(model: Model, output: str, values: NDArray[np.floating], labels: Sequence[str] | None) -> list[Reading]:

@@ -10,8 +10,10 @@ import pytest
 
 import onnxray
 from onnxray.engine.errors import ModelError
+from onnxray.engine.graph.model import Model
 from onnxray.engine.targets.boxes import answers_with_boxes
 from onnxray.engine.targets.reading import best_path, recognised_output
+from onnxray.tests.engine.detection import families
 from onnxray.tests.engine.targets.kinds.test_char import X, by_hand, reader
 
 Parse = Callable[..., onnx.ModelProto]
@@ -62,6 +64,16 @@ def test_a_recogniser_is_known_by_the_names_of_its_characters(parse: Parse) -> N
     entry = proto.metadata_props.add()
     entry.key, entry.value = "character", "a\nb\nc\nd\n"
     assert recognised_output(onnxray.load(proto)) == "y"
+
+
+@pytest.mark.parametrize("labels", ["abcd", "abcde", "abcdef"])
+def test_boxes_that_a_detector_has_chosen_are_no_text(labels: str) -> None:
+    chosen = families.end_to_end().model
+    model = Model(chosen.proto, overrides={**chosen.overrides, "labels": tuple(labels)})
+    assert model.outputs[0].shape is not None
+    assert model.outputs[0].shape[-1] == 6
+    assert recognised_output(model) is None
+    assert answers_with_boxes(model)
 
 
 def test_no_step_reads_as_nothing() -> None:
