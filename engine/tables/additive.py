@@ -23,6 +23,7 @@ _SUMS = frozenset(
     ReduceMean Expand Dropout ArrayFeatureExtractor FeatureVectorizer Scaler LinearRegressor LinearClassifier""".split()
 )
 # Linear in one input where the others are constants; of a division it is the first.
+_CARRIERS = ("Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze")
 _PRODUCTS = frozenset(("Mul", "MatMul", "Gemm", "Div"))
 _CLASSIFIERS = ("TreeEnsembleClassifier", "LinearClassifier")
 _LINEAR = ("LinearRegressor", "LinearClassifier")
@@ -96,8 +97,9 @@ def _about(node: NodeProto) -> Sequence[str]:
 
 
 def transforms(model: Model, of: str, table: str) -> tuple[NodeProto, ...]:
-    """The nodes before `of` that make probabilities of scores: a sigmoid or softmax, alone or part of a classifier, and
-    what divides its probabilities by their sum."""
+    """The nodes that make the probabilities `of` of scores: a sigmoid or softmax, alone or part of a classifier, and
+    what divides its probabilities by their sum. Those further inside, of a hidden layer, are none, nor those of which a
+    mixture is taken: a mean of probabilities has no score before it."""
     on_table, found = _depending(model, table), dict[str, NodeProto]()
     front, seen = [of], set()
     while front:
@@ -106,14 +108,30 @@ def transforms(model: Model, of: str, table: str) -> tuple[NodeProto, ...]:
         if node is None or name in seen or name not in on_table:
             continue
         seen.add(name)
-        scores = _scores_of(node)
-        if scores == name and _transforms(node):
+        if _scores_of(node) == name and _transforms(node):
             found[name] = node
-            front += [node.input[0]] if not _is_model(node) else []
-        elif _is_linear(model, node, on_table) and not _is_model(node):
+            front += [node.input[0]] if node.op_type == "Normalizer" else []
+        elif node.op_type in _CARRIERS or _is_whole(model, node) or _is_side(model, node):
             front += [i for i in node.input if i]
     divided = [node for node in found.values() if node.op_type == "Normalizer"]
     return () if len(divided) == len(found) else tuple(found.values())
+
+
+def _is_whole(model: Model, node: NodeProto) -> bool:
+    """Whether a node multiplies by 1, as exports of LightGBM do."""
+    one = model.constant(node.input[1]) if node.op_type == "Mul" else None
+    return one is not None and bool((one == 1).all())
+
+
+def _is_side(model: Model, node: NodeProto) -> bool:
+    """Whether a node makes [1 - p, p] of p, or 1 - p."""
+    if node.op_type not in ("Concat", "Sub"):
+        return False
+    if node.op_type == "Sub":
+        one = model.constant(node.input[0])
+        return one is not None and one.size == 1 and one.item() == 1
+    first = model.producer(node.input[0]) if len(node.input) == 2 else None
+    return first is not None and first.op_type == "Sub" and first.input[1] == node.input[1] and _is_side(model, first)
 
 
 def _is_model(node: NodeProto) -> bool:

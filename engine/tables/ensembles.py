@@ -43,13 +43,12 @@ _AGGREGATES = ("AVERAGE", "SUM", "MIN", "MAX")
 @dataclass(frozen=True)
 class Ensemble:
     """nodes: of all trees. weights: float64 (nodes, outputs), of leaves. data, output: the values that the node reads
-    and writes. transform: what is applied to the sums, "NONE" mostly."""
+    and writes."""
 
     nodes: Nodes
     weights: NDArray[np.float64]
     data: str
     output: str
-    transform: str
 
 
 def is_ensemble(node: NodeProto) -> bool:
@@ -85,9 +84,11 @@ def ensemble_of(model: Model, output: str) -> Ensemble:
     how = _AGGREGATES[how] if isinstance(how, int) else _plain(how)
     if how not in ("SUM", "AVERAGE"):
         raise NoSum(f"node {label(node)} takes the {how} of its trees, which is no sum of them: use kernel-shap")
+    if (transform := transform_of(node)) != "NONE":
+        raise NoSum(f"node {label(node)} applies {transform} to each sum, and more comes behind it: use kernel-shap")
     if how == "AVERAGE":
         weights = weights / max(1, len(nodes.roots))
-    return Ensemble(nodes, weights, str(node.input[0]), output_of(node), transform_of(node))
+    return Ensemble(nodes, weights, str(node.input[0]), output_of(node))
 
 
 def _numbers(given: Mapping[str, Any], name: str) -> NDArray[np.float64]:

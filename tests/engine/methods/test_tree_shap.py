@@ -211,6 +211,53 @@ def test_columns_that_are_mixed_are_refused_and_left_to_kernel_shap() -> None:
     assert [e.method for e in found] == ["kernel-shap"] * 3
 
 
+def test_a_hidden_sigmoid_is_no_probability() -> None:
+    """A network whose hidden layer has sigmoids is no sum, and stays what it is; nor is a mean of probabilities."""
+    rng = np.random.default_rng(RNG)
+    weights = {"a": (4, 3), "b": (3, 2)}
+    constants = [numpy_helper.from_array(rng.normal(size=s).astype(np.float32), n) for n, s in weights.items()]
+    nodes = [
+        helper.make_node("MatMul", ["x", "a"], ["h"]),
+        helper.make_node("Sigmoid", ["h"], ["s"]),
+        helper.make_node("MatMul", ["s", "b"], ["z"]),
+        helper.make_node("Softmax", ["z"], ["y"]),
+    ]
+    mean = [
+        classifier(rng, "x", 4, 2, "LOGISTIC"),
+        helper.make_node("Softmax", ["x2"], ["q"]),
+        helper.make_node("MatMul", ["x", "c"], ["x2"]),
+        helper.make_node("Add", ["scores", "q"], ["sum"]),
+        helper.make_node("Div", ["sum", "two"], ["y"]),
+    ]
+    mean[1], mean[2] = mean[2], mean[1]
+    more = [
+        numpy_helper.from_array(rng.normal(size=(4, 2)).astype(np.float32), "c"),
+        numpy_helper.from_array(np.float32(2), "two"),
+    ]
+    for made, known in ((nodes, constants), (mean, more)):
+        proto = model(made, {"x": (FLOAT, 4)}, {"y": (FLOAT, 2)}, known)
+        with pytest.raises(NoSum):
+            onnxray.explain(proto, cells(1, 4), "tree-shap", target=1, background=cells(9, 4))
+
+
+def test_a_factor_of_one_is_passed_over() -> None:
+    """As exports of LightGBM end; any other factor leaves probabilities without a score before them."""
+    for factor, refused in ((1.0, False), (0.5, True)):
+        nodes = [
+            classifier(np.random.default_rng(RNG), "x", 4, 2, "LOGISTIC"),
+            helper.make_node("Mul", ["scores", "factor"], ["y"]),
+        ]
+        known = [numpy_helper.from_array(np.float32([factor]), "factor")]
+        proto = model(nodes, {"x": (FLOAT, 4)}, {"y": (FLOAT, 2)}, known)
+        if refused:
+            with pytest.raises(NoSum, match="applies LOGISTIC to each sum"):
+                onnxray.explain(proto, cells(1, 4), "tree-shap", target=1, background=cells(9, 4))
+            continue
+        e = onnxray.explain(proto, cells(1, 4), "tree-shap", target=1, background=cells(9, 4))
+        assert abs(e.details["completeness_error"]) < 1e-5
+        assert e.probability == pytest.approx(1 / (1 + np.exp(-e.score)), abs=1e-5)
+
+
 def test_without_rows_to_compare_with_it_says_what_to_give() -> None:
     node = regressor(np.random.default_rng(RNG), "x", "y", 3)
     proto = model([node], {"x": (FLOAT, 3)}, {"y": (FLOAT, 1)})
