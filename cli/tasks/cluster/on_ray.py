@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ....engine import errors
@@ -266,8 +265,7 @@ def _begin(job: Job, output: Output, same: bytes) -> None:
         )
     if names and not (output.resume and JOB in names):
         job.store.remove()
-    if not job.store.remote:
-        Path(job.store.folder).mkdir(parents=True, exist_ok=True)
+    job.store.make()
     job.store.write(JOB, same)
 
 

@@ -65,10 +65,13 @@ class Store:
 
     # --- files ---
 
+    def _path(self, name: str) -> str:
+        base = self._fs()[1]
+        return f"{base.rpartition('/')[0]}/{name[3:]}" if name.startswith("../") else f"{base}/{name}"
+
     def write(self, name: str, data: bytes) -> None:
         """Whole or not at all; `../NAME` is next to the folder."""
-        fs, base = self._fs()
-        path = f"{base.rpartition('/')[0]}/{name[3:]}" if name.startswith("../") else f"{base}/{name}"
+        fs, path = self._fs()[0], self._path(name)
         try:
             if self.remote:  # a bucket shows a file when it is whole
                 with fs.open_output_stream(path) as file:
@@ -83,9 +86,9 @@ class Store:
 
     def read(self, name: str) -> bytes:
         """The bytes of a file."""
-        fs, base = self._fs()
+        fs, _ = self._fs()
         try:
-            with fs.open_input_stream(f"{base}/{name}") as file:
+            with fs.open_input_stream(self._path(name)) as file:
                 data: bytes = file.read()
                 return data
         except (OSError, ValueError) as error:
@@ -106,6 +109,14 @@ class Store:
         except (OSError, ValueError) as error:
             raise OutputError(f"cannot look into {self.folder!r}: {_said(error)}") from None
         return {entry.base_name for entry in found}
+
+    def make(self) -> None:
+        """The folder, where there is none."""
+        fs, base = self._fs()
+        try:
+            fs.create_dir(base, recursive=True)
+        except (OSError, ValueError) as error:
+            raise OutputError(f"cannot write into {self.folder!r}: {_said(error)}") from None
 
     def remove(self) -> None:
         """The folder with all that is in it."""
