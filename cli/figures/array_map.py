@@ -30,7 +30,7 @@ _SLICE, _MONTAGE = 320, 12
 def figure_of(e: Explanation, x: NDArray[Any] | None, title: str) -> Block:
     """The figure of one map. x: what was explained, one sample; None where it is not numbers of the map's shape."""
     values = np.asarray(e.values, np.float32)
-    scale = _scale(e, values)
+    scale = scale_of_map(e, values)
     where = f" at {e.layer}" if e.layer else ""
     lines = [f"{e.method}{where}: {one_line(e.label)}, {e.score_text}."]
     if e.warnings:
@@ -62,7 +62,8 @@ def values_figure(values: NDArray[Any], title: str, lines: Sequence[str]) -> Blo
     return figure.page(title, list(lines), [*blocks, figure.colour_bar(scale)])
 
 
-def _scale(e: Explanation, values: NDArray[np.float32]) -> Scale:
+def scale_of_map(e: Explanation, values: NDArray[np.float32]) -> Scale:
+    """The colours of a map: up to its greatest magnitude."""
     finite = values[np.isfinite(values)]
     most = float(np.abs(finite).max()) if finite.size else 0.0
     if e.display == "positive":
@@ -118,7 +119,7 @@ def _each(e: Explanation, values: NDArray[np.float32], x: NDArray[Any] | None, s
     """Every token of a text, or of those of a set: bars on one scale, of many a strip for each text."""
     if values.ndim > 1:  # embeddings: what their dimensions say together
         values = values.reshape(len(values), -1).sum(axis=1)
-        scale = _scale(e, values)
+        scale = scale_of_map(e, values)
     given = None if x is None or x.size != len(values) else x.reshape(values.shape)
     word = [f"{name}: token" if len(e.inputs) > 1 else "token" for name in e.inputs]
     names = [f"{text} {i}" for text, size in zip(word, e.split, strict=True) for i in range(size)]

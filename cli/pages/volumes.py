@@ -6,6 +6,8 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..terminal.translated_page import translated_page
+
 _HEAD = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
 <title>{title}</title><style>
@@ -38,7 +40,7 @@ def page(title: str, about: str, volumes: Sequence[Mapping[str, Any]]) -> str:
     parts = [_HEAD.format(title=html.escape(title))]
     parts.append(f"<h1>{html.escape(title)}</h1><p class=m>{html.escape(about)}</p>")
     parts += [_article(volume) for volume in volumes]
-    return "".join([*parts, f"<script>{_SCRIPT}</script></body></html>\n"])
+    return translated_page("".join([*parts, f"<script>{_SCRIPT}</script></body></html>\n"]))
 
 
 def _article(v: Mapping[str, Any]) -> str:

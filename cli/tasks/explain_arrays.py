@@ -109,8 +109,10 @@ class ArrayExplainer:
 
     def figure(self, e: Explanation, x: NDArray[Any] | None, name: str) -> NDArray[np.uint8]:
         """The picture of one explanation. x: what was explained, one sample."""
-        from ..figures import array_map
+        from ..figures import array_map, spectrogram
 
+        if x is not None and spectrogram.is_spectrogram(e, x):
+            return spectrogram.figure_of(e, x, f"Explanation of {name}")
         return array_map.figure_of(e, x, f"Explanation of {name}")
 
     def news(self, path: Path) -> list[str]:

@@ -63,7 +63,8 @@ class Card:
             "unknown", "pad", "begin": ids or pieces, "length": tokens} (docs/text.md). decoder: path
             of the decoder, where the model is an encoder in a file of its own. sound: of a model of sound, {"rate":
             samples per second, "frame": samples of a step, "context": samples of the step before in front of them,
-            "window": samples of a window of the time-frequency plane} (docs/sound.md). volume: of a model of volumes,
+            "window": samples of a window of the time-frequency plane; of spectrograms "hop", "mel", "low", "high"}
+            (docs/sound.md). volume: of a model of volumes,
             {"spacing": mm, "normalise": "z-score", "order": "zyx" or "xyz", "patch": first voxel} (docs/medicine.md).
         size: (height, width) of the model's input plane in pixels. An int and "HxW" are accepted as well.
         mean, std: the tensor holds (pixel - mean) / std, on 0..255 pixels, one number per channel in the channel order

@@ -109,8 +109,9 @@ def to_tokenizer(value: Any) -> str | dict[str, Any]:
 
 
 # What a card says of how a model hears: samples per second; samples of a step, and of the step before in front of them;
-# samples of a window of the plane of time and frequency.
-SOUND = ("rate", "frame", "context", "window")
+# samples of a window of the plane of time and frequency. Of models that take spectrograms: samples between two columns,
+# whether bands are even in mel (1) or in Hz, and their ends in Hz.
+SOUND = ("rate", "frame", "context", "window", "hop", "mel", "low", "high")
 
 
 def to_sound(value: Any) -> dict[str, int]:
@@ -129,7 +130,7 @@ def to_sound(value: Any) -> dict[str, int]:
         if isinstance(entry, bool) or not text.isascii() or not text.isdigit() or not 0 < len(text) < 8:
             raise FieldRefused(f"a whole number for {name}")
         found[name] = int(text)
-        least = {"context": 0, "window": 8}.get(name, 1)
+        least = {"context": 0, "mel": 0, "low": 0, "window": 8}.get(name, 1)
         if found[name] < least or (name == "window" and found[name] % 4):
             raise FieldRefused(f"at least {least}{', a multiple of 4,' * (name == 'window')} for {name}")
     return found
