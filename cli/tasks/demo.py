@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 _DEPTHS, _UNITS, _STEPS, _SIDE = (0.3, 0.65, 1.0), "0-3", 8, 64
 
 # What else there is to explain: said at the end.
-OTHER_INPUTS = "besides images, `onnxray explain` takes tables and series (.csv), sounds (.wav) and texts (--text)"
+OTHER_INPUTS = (
+    "besides images, `onnxray explain` takes tables and series (.csv), sounds (.wav), scans (.dcm) and texts (--text)"
+)
 # The tasks that have a section, in the order of the report.
 SECTIONS = ("predict", "comparison", "trust", "activations", "filters", "look_for", "dream", "inspect")
 
