@@ -110,7 +110,8 @@ def compile(
     options: the method's own; fields of the model card; `output` and `scores`.
 
     Of a detector the most certain box is explained (box:K: the K-th, box:LABEL:K: of a class); `explained_box`, float32
-    (N, 6), has its y0, x0, y1, x1 in pixels of the model's input, its probability and the number of its class.
+    (N, 6), has its y0, x0, y1, x1 in pixels of the model's input, its probability and the number of its class. Where an
+    image has no such box, it and the map are zeros.
 
     Of a model that takes token ids, the embeddings that they stand for are explained by methods that need gradients; in
     place of the map, `token_relevance`, float32 (N, T), has the sum over their dimensions.

@@ -327,7 +327,7 @@ def emitted(op: Emitter, which: Ranked, aspect: Aspect) -> str:
 
 
 def emitted_box(op: Emitter, which: Ranked | None) -> str:
-    """(N, 6), float32: y0, x0, y1, x1 of a box in pixels of the plane, its probability, its class.
+    """(N, 6), float32: y0, x0, y1, x1 of a box in pixels of the plane, its probability, its class; zeros without one.
 
     Raises TargetError for None, a box that is found in an image.
     """
@@ -335,11 +335,10 @@ def emitted_box(op: Emitter, which: Ranked | None) -> str:
         raise TargetError("a graph chooses a box by its rank (and class): compile box, box:K or box:LABEL:K")
     mask, table = _chosen_in_graph(op, which), which.table
     row = op.ReduceMax(mask, [2], keepdims=1)
-    count = op.ReduceSum(row, [1], keepdims=0)
     sides = _sides_of(op, row)
     score = op.Unsqueeze(op.ReduceMax(op.Mul(mask, SCORES), [1, 2], keepdims=0), [1])
     if table.has_labels:
-        name = op.Div(op.ReduceSum(op.Mul(row, LABELS), [1], keepdims=0), count)
+        name = _mean_of(op, row, LABELS)
     else:
         name = op.Cast(op.ArgMax(op.ReduceMax(mask, [1], keepdims=0), axis=1, keepdims=1), to=_FLOAT)
     return op.Concat(op.Gather(sides, op.const([1, 0, 3, 2]), axis=1), score, name, axis=1)
@@ -357,13 +356,15 @@ def emitted_gate(op: Emitter, which: Ranked, candidates: Sequence[tuple[int, int
 
 
 def _chosen_in_graph(op: Emitter, which: Ranked) -> str:
-    """(N, A, C), float32: 1 at the score of the box, by greedy suppression as often as there are better boxes."""
-    logits = LOGITS if which.label is None else op.Add(LOGITS, op.const(_others(op, which.label)))
-    if which.rank == 1:
-        return _most_certain(op, logits)
-    never = op.const(np.float32(_NEVER))
+    """(N, A, C), float32: 1 at the score of the box, by greedy suppression as often as there are better boxes.
+
+    0 everywhere where the image has fewer boxes.
+    """
+    if which.rank == 1 and which.label is None:
+        return _most_certain(op, LOGITS)
+    never, layout = op.const(np.float32(_NEVER)), which.table.layout
+    logits = LOGITS if which.label is None else _of_class(op, which, which.label)
     logits = op.Where(op.Greater(SCORES, 0.0), logits, never)  # what is no peak of a map is no box
-    layout = which.table.layout
     if not which.table.has_labels and layout.overlap is None:  # of one candidate the best class alone
         logits = op.Where(op.Less(SCORES, op.ReduceMax(SCORES, [2], keepdims=1)), never, logits)
     for _ in range(which.rank - 1):
@@ -399,21 +400,29 @@ def _areas(op: Emitter, sides: str) -> str:
 
 
 def _sides_of(op: Emitter, row: str) -> str:
-    """(N, 4): the sides of the box whose candidate is 1 in `row` (N, A, 1)."""
-    return op.Div(op.ReduceSum(op.Mul(row, SIDES), [1], keepdims=0), op.ReduceSum(row, [1], keepdims=0))
+    """(N, 4): the sides of the box whose candidate is 1 in `row` (N, A, 1), 0 without one."""
+    return _mean_of(op, row, SIDES)
 
 
-def _others(op: Emitter, label: int) -> NDArray[np.float32]:
-    """(1, 1, C): 0 for a class, so low for all others that they are never the most certain ones."""
+def _mean_of(op: Emitter, row: str, value: str) -> str:
+    count = op.Max(op.ReduceSum(row, [1], keepdims=0), 1.0)
+    return op.Div(op.ReduceSum(op.Mul(row, value), [1], keepdims=0), count)
+
+
+def _of_class(op: Emitter, which: Ranked, label: int) -> str:
+    """(N, A, C): the scores of a class, all others so low that they are never the most certain ones."""
+    if which.table.has_labels:
+        mine = op.Equal(op.Round(LABELS), float(label))
+        return op.Where(mine, LOGITS, op.const(np.float32(_NEVER)))
     classes = op.shape(LOGITS)[2]
     if not isinstance(classes, int) or not label < classes:
         raise TargetError(f"the boxes of class {label} cannot be chosen in a graph: their scores have no fixed column")
     others = np.full((1, 1, classes), _NEVER, np.float32)
     others[..., label] = 0
-    return others
+    return op.Add(LOGITS, op.const(others))
 
 
 def _most_certain(op: Emitter, logits: str) -> str:
-    """(N, A, C), float32: 1 at the greatest score before the sigmoid."""
+    """(N, A, C), float32: 1 at the greatest score before the sigmoid; 0 everywhere where no box is left."""
     most = op.ReduceMax(logits, [1, 2], keepdims=1)
-    return op.Cast(op.Equal(logits, most), to=_FLOAT)
+    return op.Cast(op.And(op.Equal(logits, most), op.Greater(most, _NEVER / 2)), to=_FLOAT)

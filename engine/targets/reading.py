@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..caches import of_model
+from ..detection.evidence import evidence, usual_plane
 from ..errors import OnnxrayError
 from ..graph.model import Model
+from ..inference.session import run
 from ..inspect.batch_axis import value_has_batch
 from ..inspect.score_functions import score_function
 from ..inspect.signature import image_input
@@ -25,6 +27,8 @@ from ..preprocess.find import find_hints
 
 # Where PaddleOCR's exports keep the characters, one a line.
 _METADATA = "character"
+# What labels call the class that is no character.
+_BLANKS = ("", "<blank>", "[blank]", "<blk>", "blank")
 # Columns of the boxes that a detector has chosen: sides, a score, a class (and the sample).
 _TABLE = (6, 7)
 
@@ -56,10 +60,32 @@ def best_path(scores: NDArray[np.floating], blank: int) -> list[Read]:
     return [run for run in runs if run.code != blank]
 
 
-def blank_of(scores: NDArray[np.floating]) -> int:
-    """The class of scores (N, T, C) that is no character: the first, or the last where it wins at more steps."""
+def blank_of(model: Model, labels: Sequence[str] | None, count: int) -> int:
+    """The class, of `count`, that is no character: one for the model, whatever the images show.
+
+    It is that which labels of all classes call so ("" or "<blank>"), the first where the file has PaddleOCR's list,
+    else the first or the last, as the model reads an image of zeros. Raises ModelError where the model fails on it.
+    """
+    known = _known(model, labels)
+    called = [code for code, name in enumerate(known) if name.lower() in _BLANKS]
+    if len(known) == count and len(called) == 1:
+        return called[0]
+    if not labels and len(known) > 1:
+        return 0
+    return count - 1 if _ends_in_blank(model) else 0
+
+
+@of_model
+def _ends_in_blank(model: Model) -> bool:
+    """Whether the last class wins at more steps than the first where there is nothing to read."""
+    name, image = step_outputs(model)[0], image_input(model).name
+    feeds = dict(evidence(model, usual_plane(model), {}).feeds)
+    batch = (model.value(image).shape or (None,))[0]
+    nothing = np.zeros_like(feeds[image])
+    feeds[image] = np.repeat(nothing, batch, axis=0) if isinstance(batch, int) and len(nothing) == 1 else nothing
+    scores = run(model, feeds, [name])[name]
     best, last = scores.argmax(axis=2), scores.shape[2] - 1
-    return last if int((best == last).sum()) > int((best == 0).sum()) else 0
+    return int((best == last).sum()) > int((best == 0).sum())
 
 
 def step_outputs(model: Model) -> list[str]:
@@ -78,13 +104,13 @@ def samples_first(model: Model, name: str) -> bool:
     return value_has_batch(model, name, image)
 
 
-def names_of(model: Model, labels: Sequence[str] | None, count: int) -> Sequence[str]:
-    """What each class reads as: labels, or those in the file; with a blank before them and a space behind them."""
+def names_of(model: Model, labels: Sequence[str] | None, count: int, blank: int) -> Sequence[str]:
+    """What each class reads as: labels, or those in the file; with the blank where it is, and a space behind them."""
     known = _known(model, labels)
     if len(known) == count:
         return known
     if _fits(known, count):
-        return ["", *known, " "][:count]
+        return ["", *known, " "][:count] if blank == 0 else [*[*known, " "][: count - 1], ""]
     return [f"[{code}]" for code in range(count)]
 
 
@@ -114,7 +140,8 @@ def recognised_output(model: Model) -> str | None:
     count = shape[-1] if shape else None
     if not isinstance(count, int) or not _fits(_known(model, labels), count):
         return None
-    return None if count in _TABLE and not _shares_one(model, found[0]) else found[0]
+    sure = _METADATA in model.metadata or _shares_one(model, found[0])
+    return None if count in _TABLE and not sure else found[0]
 
 
 def _shares_one(model: Model, name: str) -> bool:
@@ -130,7 +157,8 @@ def readings(model: Model, output: str, values: NDArray[np.floating], labels: Se
         scores = scores[:, :, 0]
     elif not samples_first(model, output):
         scores = np.moveaxis(scores, 1, 0)
-    blank, names = blank_of(scores), names_of(model, labels, scores.shape[2])
+    blank = blank_of(model, labels, scores.shape[2])
+    names = names_of(model, labels, scores.shape[2], blank)
     shares = scores if _are_shares(scores) else _softmax(scores)
     return [_reading(sample, best_path(sample, blank), names) for sample in shares]
 

@@ -58,8 +58,8 @@ class Char(Target):
         if place.run is None:
             return FixedTarget(model, value, self, _nothing, False, None, reason, count=2 if self.is_several else 1)
         scores = place.run(model, [value])[value]
-        blank = blank_of(scores)
-        names = names_of(place.model, place.labels, scores.shape[2])
+        blank = blank_of(place.model, place.labels, scores.shape[2])
+        names = names_of(place.model, place.labels, scores.shape[2], blank)
         rows = [self._chosen(best_path(sample, blank), names, blank) for sample in scores]
         if len({len(row) for row in rows}) > 1:
             raise TargetError(

@@ -12,7 +12,7 @@ import onnxray
 from onnxray.engine.errors import ModelError
 from onnxray.engine.graph.model import Model
 from onnxray.engine.targets.boxes import answers_with_boxes
-from onnxray.engine.targets.reading import best_path, recognised_output
+from onnxray.engine.targets.reading import best_path, blank_of, names_of, recognised_output
 from onnxray.tests.engine.detection import families
 from onnxray.tests.engine.targets.kinds.test_char import X, by_hand, reader
 
@@ -64,6 +64,59 @@ def test_a_recogniser_is_known_by_the_names_of_its_characters(parse: Parse) -> N
     entry = proto.metadata_props.add()
     entry.key, entry.value = "character", "a\nb\nc\nd\n"
     assert recognised_output(onnxray.load(proto)) == "y"
+
+
+def last_blank(parse: Parse) -> onnx.ModelProto:
+    """A reader whose last class wins where there is nothing to read."""
+    return reader(parse, softmax=False, blank=4)
+
+
+@pytest.mark.parametrize("labels", [["a", "b", "c", "d"], ["a", "b", "c", "d", "<blank>"], ["a", "b", "c", "d", ""]])
+def test_characters_before_the_blank_keep_their_names(parse: Parse, labels: list[str]) -> None:
+    model = onnxray.load(last_blank(parse), labels=labels)
+    z = onnxray.activations(model, X, ["line"])["line"][0].T.astype(float)
+    path = by_hand(z, 4)
+    assert 0 in {code for code, _ in path}
+    assert onnxray.predict(model, X).text == "".join("abcd"[code] for code, _ in path)
+    explained = onnxray.explain(model, X, "gradient", "char:all")
+    assert [e.label[1] for e in explained] == ["abcd"[code] for code, _ in path]
+
+
+def test_a_space_stands_between_the_characters_and_a_blank_behind_them(parse: Parse) -> None:
+    model = onnxray.load(last_blank(parse), labels=list("abc"))
+    assert list(names_of(model, list("abc"), 5, 4)) == ["a", "b", "c", " ", ""]
+    assert list(names_of(model, list("abc"), 5, 0)) == ["", "a", "b", "c", " "]
+
+
+@pytest.mark.parametrize("blank", [0, 4])
+def test_what_an_image_reads_does_not_depend_on_its_batch(parse: Parse, blank: int) -> None:
+    """The class that won more often in the batch was the blank."""
+    proto = reader(parse, softmax=False, blank=blank)
+    model = onnxray.load(proto, labels=list("abcd"))
+    random = np.random.default_rng(0)
+    lines = np.concatenate([X, 3 * random.standard_normal((7, *X.shape[1:])).astype(np.float32)])
+    lines[4:] += random.normal(0, 4, (4, 3, 1, 1)).astype(np.float32)  # lines of one colour, in which other classes win
+    alone = [onnxray.predict(model, line[None]).text for line in lines]
+    assert [p.text for p in onnxray.predict(model, lines)] == alone
+    for line, text in zip(lines, alone, strict=True):
+        z = onnxray.activations(model, line[None], ["line"])["line"][0].T
+        letters = "abcd" if blank else " abcd"
+        assert text == "".join(letters[code] for code, _ in by_hand(z, blank))
+
+
+def test_the_blank_of_a_list_in_the_file_is_the_first_class(parse: Parse) -> None:
+    proto = last_blank(parse)
+    entry = proto.metadata_props.add()
+    entry.key, entry.value = "character", "a\nb\nc\nd\n"
+    model = onnxray.load(proto)
+    assert blank_of(model, None, 5) == 0
+
+
+def test_a_batch_of_fixed_size_is_read(parse: Parse) -> None:
+    proto = last_blank(parse)
+    proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
+    proto.graph.output[0].type.tensor_type.shape.dim[0].dim_value = 2
+    assert blank_of(onnxray.load(proto), list("abcd"), 5) == 4
 
 
 @pytest.mark.parametrize("labels", ["abcd", "abcde", "abcdef"])
