@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from ..errors import RuntimeUnavailable, TextError
@@ -12,6 +13,8 @@ from .reader import Reader
 
 # The tokens that templates name.
 _NAMED = ("bos_token", "eos_token", "pad_token", "unk_token")
+# Stands in for the text to find its place: characters for private use, which no template has.
+_SENTINEL = "\ue0f1\ue0f2\ue0f3"
 
 
 def chat_row(reader: Reader, text: str, continuation: str | None, most: int | None) -> Encoded:
@@ -42,36 +45,62 @@ def _placed(token: Token, begin: int, start: int, end: int, behind: int) -> Toke
 
 
 def _rendered(reader: Reader, text: str) -> tuple[str, int]:
-    """The chat, and where the text begins in it. A template is anybody's program: it runs in a sandbox."""
+    """The chat, and where the text, without white space around it, begins in it."""
     template = template_of(reader.said)
     if template is None:
         raise TextError(
             f"the tokenizer {reader.where} has no chat template (chat_template in tokenizer_config.json, or "
             "chat_template.jinja next to it): write the chat out as the text"
         )
+    whole, marked = _chats(reader, template, [text, _SENTINEL])
+    before, *behind = marked.split(_SENTINEL)
+    for said in (text, text.strip(), text.lstrip(), text.rstrip()):
+        if len(behind) == 1 and whole == before + said + behind[0]:
+            return whole, len(before) + len(said) - len(said.lstrip())
+    raise TextError(
+        f"the chat template of {reader.where} changes the text, or has it more than once: write the chat out as the "
+        "text"
+    )
+
+
+def _chats(reader: Reader, template: str, texts: Sequence[str]) -> list[str]:
+    """The chats in which a user says each of the texts. A template is anybody's program: it runs in a sandbox."""
     try:
         from jinja2 import TemplateError
+        from jinja2.ext import Extension
         from jinja2.sandbox import ImmutableSandboxedEnvironment
     except ImportError:
         raise RuntimeUnavailable(
             "chat templates are read by jinja2, which is not installed: pip install jinja2"
         ) from None
 
+    class Generation(Extension):
+        """`{% generation %}`, which marks what the model says for training: what stands in it is kept as it is."""
+
+        tags = {"generation"}  # noqa: RUF012
+
+        def parse(self, parser: Any) -> Any:
+            next(parser.stream)
+            return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
     def refused(message: str) -> None:
         raise TextError(f"the chat template of {reader.where} refuses the text: {message}")
 
-    house = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
-    house.globals["raise_exception"] = refused
+    now = datetime.now()  # once: all the chats are of one time
+    house = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", Generation]
+    )
+    house.globals |= {"raise_exception": refused, "strftime_now": lambda form: now.strftime(form)}
     named = {name: found for name in _NAMED if (found := _text_of(reader.said.get(name))) is not None}
-    messages = [{"role": "user", "content": text}]
     try:
-        whole = house.from_string(template).render(messages=messages, add_generation_prompt=True, **named)
+        made = house.from_string(template)
+        chats = [[{"role": "user", "content": text}] for text in texts]
+        return [made.render(messages=chat, add_generation_prompt=True, **named) for chat in chats]
     except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
-        raise TextError(f"the chat template of {reader.where} fails: {' '.join(str(error).split())[:200]}") from None
-    at = whole.rfind(text.strip())
-    if at < 0:
-        raise TextError(f"the chat template of {reader.where} changes the text: write the chat out as the text")
-    return whole, at
+        raise TextError(
+            f"the chat template of {reader.where} fails: {' '.join(str(error).split())[:200]}: write the chat out as "
+            "the text"
+        ) from None
 
 
 def template_of(said: Mapping[str, Any]) -> str | None:

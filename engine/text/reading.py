@@ -173,17 +173,29 @@ class Reading:
 
     def filled(self, kind: str) -> NDArray[np.int64]:
         """The ids (1, ...) with all tokens but the special ones replaced: "pad", "mask" or "unk", or "text:..." for
-        those of another text, cut or padded to this one's length. Raises TextError."""
+        those of another text, cut or padded to this one's length; a chat's template and what a decoder or a chat says
+        are kept. Raises TextError."""
         assert self.reader is not None
         if kind.startswith(TEXT_PREFIX):
             text = kind.removeprefix(TEXT_PREFIX)
-            rows = [self.reader.encode(text, None, n) for n in self.lengths]
-            if self.roles.decoder:
-                rows[1] = decoder_row(self.reader, text, self.lengths[1] + 1)
-            return self._of_rows(rows, self.lengths).reshape(1, *self.shape)
+            if self.given.chat:
+                return self._said_instead(text)
+            kept = self.rows[1:] if self.roles.decoder else ()
+            rows = [self.reader.encode(text, None, n) for n in self.lengths[: len(self.lengths) - len(kept)]]
+            return self._of_rows([*rows, *kept], self.lengths).reshape(1, *self.shape)
         code = self.stand_in(kind)
         found = self.ids()
         found[0][self.text_mask] = code
+        return found
+
+    def _said_instead(self, text: str) -> NDArray[np.int64]:
+        """The ids (1, ...) with another text in the place of a chat's, every other token as it is."""
+        assert self.reader is not None
+        row = chat_row(self.reader, text, None, None)
+        places = [n for n, token in enumerate(self.tokens) if token is not None and token.side == 0]
+        ids = [token.id for token in row.tokens if token.side == 0][: len(places)]
+        found = self.ids()
+        found[0, places] = [*ids, *[self.stand_in("pad")] * (len(places) - len(ids))]
         return found
 
     def stand_in(self, kind: str) -> int:
@@ -198,7 +210,7 @@ class Reading:
 
     def without(self, model: Model, keep: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
         """Feeds (B, ...) with the units cut out of the text where keep (B, units that are read) is False, the text
-        read anew. Rows stay as long as they are."""
+        read anew, a chat in its template. Rows stay as long as they are."""
         texts = [self._cut(kept) for kept in keep]
         if self.strings:
             return {self.roles.ids[0]: _strings(model, self.roles.ids[0], [parts[0] for parts in texts])}
@@ -210,6 +222,8 @@ class Reading:
         length = self.lengths
         if self.roles.decoder:
             return [self.reader.encode(parts[0], None, length[0]), *self.rows[1:]]
+        if self.given.chat:
+            return [chat_row(self.reader, parts[0], None, length[0])]
         if self.chosen:
             return [self.reader.encode(parts[0], part, n) for part, n in zip(parts[1:], length, strict=True)]
         if len(self.roles.ids) > 1:

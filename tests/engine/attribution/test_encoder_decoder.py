@@ -11,6 +11,7 @@ import pytest
 
 import onnxray
 from onnxray.engine.errors import MethodError, ModelError, TextError
+from onnxray.engine.text.reading import read
 from onnxray.tests.engine.text import small
 
 WORDS = "the cat sat on a mat le chat est sur un tapis".split()
@@ -142,6 +143,16 @@ def test_words_of_both_texts_are_hidden(folder: Path) -> None:
     )
     with pytest.raises(MethodError, match="is a float map of the image"):
         onnxray.explain(folder, text, "grad-cam", "token:1")
+
+
+@pytest.mark.parametrize("words", ["on a mat", "on", "on a mat on a mat"])
+def test_another_text_is_the_encoders(folder: Path, words: str) -> None:
+    for text in (onnxray.Text(TEXT), onnxray.Text(TEXT, continuation="le chat")):
+        reading = read(onnxray.load(folder), text)
+        ids = [*ids_of(words)[:3], 2] + [0] * (3 - len(ids_of(words)[:3]))
+        kept = reading.ids()[0, 4:]
+        np.testing.assert_array_equal(reading.filled(f"text:{words}"), [[*ids, *kept]])
+        onnxray.explain(folder, text, "ablation", "token:1", fill=f"text:{words}")
 
 
 def test_values_inside(folder: Path) -> None:

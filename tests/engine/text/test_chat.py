@@ -69,13 +69,51 @@ def test_tokens_are_generated_behind_the_template(folder: Path) -> None:
     assert alone.score == pytest.approx(parts[0].score, abs=1e-5)
 
 
+def test_a_text_that_the_template_has_as_well_is_found(folder: Path) -> None:
+    reading = read(configured(folder, TEMPLATE), onnxray.Text("Answer:", continuation=" beta", chat=True))
+    assert [(t.piece, t.side) for t in reading.tokens if t is not None] == [
+        ("User:", -1), ("Answer:", 0), ("Answer:", -1), ("beta", 1)
+    ]  # fmt: skip
+
+
+def test_the_time_and_marks_of_training(folder: Path) -> None:
+    template = "{{ strftime_now('%Y')[:0] }}{% generation %}{{ messages[0].content }}{% endgeneration %} Answer:"
+    reading = read(configured(folder, template), onnxray.Text("alpha", chat=True))
+    assert [(t.piece, t.side) for t in reading.tokens if t is not None] == [("alpha", 0), ("Answer:", -1)]
+
+
+def test_another_text_keeps_the_template_and_the_answer(folder: Path) -> None:
+    model = configured(folder, TEMPLATE)
+    reading = read(model, onnxray.Text("alpha beta", continuation=" gamma", chat=True))
+    for words, there in (("delta", ["delta", "<pad>"]), ("delta delta beta", ["delta", "delta"])):
+        assert reading.reader is not None
+        wanted = read(model, onnxray.Text(f"User: {there[0]} {there[1]} Answer: gamma")).ids()
+        np.testing.assert_array_equal(reading.filled(f"text:{words}"), wanted)
+
+
+def test_words_cut_out_of_a_chat_leave_its_template(tmp_path: Path) -> None:
+    small.encoder(tmp_path, small.wordpiece(), small.planted())
+    model = configured(tmp_path, "the {{ messages[0].content }} ? blue")
+    text = onnxray.Text("wonderful film", chat=True)
+    chat = onnxray.explain(model, text, "ablation", 1, fill="drop")
+    reading = read(model, text)
+    fed = reading.without(model, np.array([[True, False], [False, False]]))["input_ids"]
+    assert reading.reader is not None
+    for row, text in zip(fed, ("the wonderful ? blue", "the  ? blue"), strict=True):
+        ids = [t.id for t in reading.reader.encode_bare(text, None).tokens]
+        assert row.tolist() == [*ids, *[0] * (5 - len(ids))]
+    assert [w.text for w in chat.words] == ["wonderful", "film"]
+    assert chat.words[0].value > abs(chat.words[1].value)
+
+
 @pytest.mark.parametrize(
     ("template", "said"),
     [
         (None, "has no chat template"),
         ("{{ raise_exception('roles must alternate') }}", "refuses the text: roles must alternate"),
         ("{{ messages[0].content | upper }}", "changes the text"),
-        ("{% if %}", "fails: "),
+        ("{{ messages[0].content }} {{ messages[0].content }}", "more than once"),
+        ("{% if %}", "fails: .*: write the chat out as the text"),
         ("{{ ''.__class__.__mro__ }} {{ messages[0].missing.more }}", "fails: "),
     ],
 )
