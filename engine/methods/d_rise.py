@@ -77,6 +77,8 @@ class DRise(Rise):
         elif self.cosine and OBJECTNESS in there and not _is_centredness(problem):
             names.append(OBJECTNESS)
         clean = {name: array[sample] for name, array in problem.runs.activations(names).items()}
+        if self.cosine and OBJECTNESS not in names and clean[SCORES].shape[-1] == 1:
+            raise MethodError("the detector gives one probability a box: leave cosine out")
         rows, labels = [box.candidate for box in boxes], np.array([box.label for box in boxes])
         wanted, own = clean[SIDES][rows], clean[SCORES][rows]
         result = np.empty((count, len(boxes)))

@@ -56,6 +56,51 @@ def test_the_card_overrides_what_is_found() -> None:
     np.testing.assert_allclose(got[SCORES][0], got["output0"][0, :, 4:], atol=1e-6)
 
 
+def _maps_of_centres(face: bool, names: tuple[str, str] = ("scale", "offset")) -> tuple[Net, list[str]]:
+    """Sizes whose numbers are smaller than those of the offsets."""
+    net = Net(3)
+    x = net.op("Relu", net.conv("image", 3, 8, 3, 4))
+    net.op("Sigmoid", net.conv(x, 8, 1 if face else 3, 3), name="heat")
+    net.op("Sigmoid", net.conv(x, 8, 2, bias=-3.0), name=names[0])
+    net.op("Sigmoid", net.conv(x, 8, 2, bias=3.0), name=names[1])
+    if face:
+        net.op("Identity", net.conv(x, 8, 10), name="points")
+    return net, ["heat", names[1], names[0], *(["points"] if face else [])]
+
+
+def _parts(net: Net, outputs: list[str], **detector: str) -> tuple[str, str, str]:
+    """The outputs that are read as scores, sizes and offsets."""
+    (part,) = table_of(net.model(outputs, detector=detector)).layout.parts
+    assert part.offsets is not None
+    return part.scores.value, part.boxes.value, part.offsets.value
+
+
+@pytest.mark.parametrize("names", [("scale", "offset"), ("wh", "reg"), ("size", "other"), ("other", "offset")])
+@pytest.mark.parametrize("face", [True, False])
+def test_sizes_of_centres_are_known_by_their_names(face: bool, names: tuple[str, str]) -> None:
+    """The numbers alone decided."""
+    assert _parts(*_maps_of_centres(face, names)) == ("heat", *names)
+
+
+@pytest.mark.parametrize("face", [True, False])
+def test_what_a_card_says_of_centres_counts(face: bool) -> None:
+    """It was read past."""
+    net, outputs = _maps_of_centres(face, ("a", "b"))
+    assert _parts(net, outputs) == ("heat", "b", "a")
+    form = "centerface" if face else "centre"
+    assert _parts(net, outputs, boxes="a", scores="heat", box_format=form) == ("heat", "a", "b")
+    for wrong in ({"box_format": "xyxy"}, {"boxes": "heat"}, {"scores": "nothing"}, {"boxes": "nothing"}):
+        with pytest.raises(ModelError, match="no candidates of a detector"):
+            table_of(net.model(outputs, detector=wrong))
+
+
+def test_scores_of_two_classes_of_centres_are_those_that_are_said() -> None:
+    net, outputs = _maps_of_centres(False, ("a", "b"))
+    net.op("Slice", "heat", *(net.const([n], np.int64) for n in (0, 2, 1)), name="two")
+    outputs = ["two", "a", "b"]
+    assert _parts(net, outputs, scores="b", boxes="a") == ("b", "a", "two")
+
+
 def test_a_classifier_is_no_detector() -> None:
     net = Net()
     net.op("GlobalAveragePool", net.pyramid()[0], name="y")

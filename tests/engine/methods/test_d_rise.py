@@ -103,6 +103,13 @@ def test_final_tables_match_boxes_of_their_class() -> None:
     assert e.values.max() > 0
 
 
+@pytest.mark.parametrize("make", [families.end_to_end, families.centerface])
+def test_there_is_no_cosine_of_one_probability(make: Callable[[], families.Family]) -> None:
+    """The option had no effect, without a word."""
+    with pytest.raises(MethodError, match="one probability a box: leave cosine out"):
+        explain(loaded(make), photo(), "d-rise", "box", masks=MASKS, cells=CELLS, cosine=True)
+
+
 def test_only_boxes_are_explained() -> None:
     with pytest.raises(MethodError, match="explains boxes of a detector"):
         explain(loaded(families.yolo8), photo(), "d-rise", "mean:output0")
