@@ -22,7 +22,7 @@ def job(
     out: str | os.PathLike[str] = "onnxray-job",
     *,
     on: str | None = None,
-    shard: tuple[int, int] = (1, 1),
+    shard: tuple[int, int] | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Do a command of the command line over many images: on this machine, a part of it, or all of it on a Ray cluster.
@@ -52,7 +52,7 @@ def job(
     line = [command, str(model), *map(str, given), "--out", os.fspath(out), "--quiet"]
     if on is not None:
         line += ["--on", on]
-    if shard != (1, 1):
+    if shard is not None:
         line += ["--shard", "/".join(map(str, shard))]
     _do([*line, *_as_line(options)])
     return read_manifest(Path(out)) or {}

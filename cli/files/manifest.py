@@ -40,6 +40,14 @@ def files_of(entry: Any) -> list[str] | None:
     return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
 
 
+def stays_in(folder: Path, name: str) -> bool:
+    """Whether a name of a manifest, which anybody may have written, stays in the folder."""
+    try:
+        return (folder / name).resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError, RuntimeError):
+        return False
+
+
 def listed_files(manifest: Mapping[str, Any]) -> list[str]:
     """Every file name that a manifest lists."""
     lists = [manifest.get("files", ()), *(e.get("files") for e in manifest.get("images", ()) if isinstance(e, dict))]

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...engine.atomic import Lock, atomic, holder_of, leftover, take_lock
 from ...engine.errors import OutputError
-from .manifest import MANIFEST, files_of, indented, listed_files, plain, read_manifest
+from .manifest import MANIFEST, files_of, indented, listed_files, plain, read_manifest, stays_in
 from .names import Names, slug
 from .output import Output
 from .remote import Remote, read_remote
@@ -112,6 +112,8 @@ class Run:
 
     def _resume(self, old: dict[str, Any]) -> None:
         differing = [what for key, what in _DECISIVE.items() if old.get(key) != self.manifest.get(key)]
+        if differing == [_DECISIVE["options"]] and _but_given(old) == _but_given(self.manifest):
+            differing = ["other images"]
         if differing:
             raise OutputError(
                 f"{str(self.folder)!r} holds a run with {differing[0]}, which cannot be continued: "
@@ -161,11 +163,7 @@ class Run:
                 (self.folder / name).rmdir()
 
     def _owns(self, name: str) -> bool:
-        """Whether a name of a manifest, which anybody may have written, stays in the folder."""
-        try:
-            return (self.folder / name).resolve().is_relative_to(self.folder.resolve())
-        except (OSError, ValueError, RuntimeError):
-            return False
+        return stays_in(self.folder, name)
 
     def __enter__(self) -> Run:
         self.flush()
@@ -281,6 +279,12 @@ def done(path: Path, sha256: str, files: Sequence[str] = (), **results: Any) -> 
 def failed(path: Path, error: Exception) -> dict[str, Any]:
     """The entry of an image that failed."""
     return {"path": str(path), "status": "failed", "error": " ".join(str(error).split())}
+
+
+def _but_given(manifest: Mapping[str, Any]) -> Any:
+    """The options, without those of the images that a part is of."""
+    options = manifest.get("options")
+    return {key: options[key] for key in options if key != "given"} if isinstance(options, Mapping) else options
 
 
 def describe(model: Model) -> dict[str, Any]:

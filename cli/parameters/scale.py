@@ -42,7 +42,9 @@ def scale(f: F) -> F:
     def command(*args: Any, **given: Any) -> Any:
         asked = {name: given.pop(name) for name in _ASKED}
         number, parts = given.pop("shard")
-        share = Share(number, parts, max_failures=given.pop("max_failures"))
+        source = click.get_current_context().get_parameter_source("shard")
+        asked_for = source != click.core.ParameterSource.DEFAULT
+        share = Share(number, parts, max_failures=given.pop("max_failures"), asked=asked_for)
         address = given.pop("on")
         if address is None:
             _refuse_rays_own()

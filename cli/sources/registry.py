@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ...engine.errors import ImageError
 from . import camera, listed, network, paths, remote, standard_input, table, video
-from .share import WHOLE, Block, Share, bounds, names_of, stem_of
+from .share import WHOLE, Block, Share, bounds, names_digest, names_of, stem_of
 from .source import Frame, Say, Selection, Source
 
 # The first that takes a text is asked; `paths` takes everything.
@@ -103,18 +103,21 @@ def open_images(names: Sequence[str], selection: Selection, say: Say) -> Images:
 
 
 def part_of_images(images: Images, share: Share, wanted: Callable[[Path], str] = stem_of, group: int = 1) -> Images:
-    """The images of a part, cut between groups. wanted: what an image's files are called, where that is free.
+    """The images of a part, cut between groups; `share` of them knows of which images it is a part.
+
+    wanted: what an image's files are called, where that is free.
 
     Raises ImageError for a stream, MethodError for a part without images.
     """
     images = replace(images, share=share)
-    if share.whole:
+    if share.whole and (images.streams or not share.asked):
         return images
     if images.streams:
         raise ImageError("a stream of images cannot be cut into parts: give files")
     start, stop = bounds(len(images.paths), share.number, share.parts, group)
     mine, names = images.paths[start:stop], tuple(names_of(images.paths, wanted)[start:stop])
-    return replace(images, paths=mine, items=mine, start=start, names=names)
+    share = replace(share, given=(len(images.paths), names_digest((path, None) for path in images.paths)))
+    return replace(images, paths=mine, items=mine, start=start, names=names, share=share)
 
 
 def images_of_block(block: Block, share: Share, selection: Selection, say: Say) -> Images:

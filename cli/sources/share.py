@@ -5,7 +5,8 @@ A part knows its place in the whole run, so that what it writes is what the whol
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,13 +36,16 @@ class Block:
 class Share:
     """The I-th of N parts, `number` of `parts`, counted from 1; where its images are listed already, its `block`.
 
-    max_failures: of more images the run ends; None: however many fail.
+    max_failures: of more images the run ends; None: however many fail. asked: whether a part is asked for, if only the
+    first of one. given: how many images the whole run has, and the digest of their names, once they are known.
     """
 
     number: int = 1
     parts: int = 1
     block: Block | None = None
     max_failures: int | None = None
+    asked: bool = False
+    given: tuple[int, str] | None = None
 
     def check(self, failures: int, last: str) -> None:
         """Raises ImageError where more images have failed than may; `last` is the message of the last one."""
@@ -55,10 +59,21 @@ class Share:
 
     def to_mapping(self) -> dict[str, Any]:
         """For the options of a manifest."""
+        if self.given is not None:
+            count, names = self.given
+            return {"shard": [self.number, self.parts], "given": {"images": count, "names_sha256": names}}
         return {} if self.whole else {"shard": [self.number, self.parts]}
 
 
 WHOLE = Share()
+
+
+def names_digest(files: Iterable[tuple[Path, str | None]]) -> str:
+    """sha256 of the names of the files and their classes, in order."""
+    digest = hashlib.sha256()
+    for path, label in files:
+        digest.update(f"{path}\0{label or ''}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
 
 
 def bounds(count: int, number: int, parts: int, group: int = 1) -> tuple[int, int]:

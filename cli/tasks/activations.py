@@ -86,7 +86,7 @@ def activations(options: ActivationsOptions) -> Run:
         "range": options.range,
         **options.selection.to_mapping(),
         **({"stats": True} if options.stats else {}),
-        **options.share.to_mapping(),
+        **images.share.to_mapping(),
         **common.runtime,
     }
     with (

@@ -88,7 +88,7 @@ def evaluate(options: EvaluateOptions, document: Document) -> Run:
         "seed": options.seed,
         "batch": options.batch,
         **options.selection.to_mapping(),
-        **options.share.to_mapping(),
+        **images.share.to_mapping(),
         **common.runtime,
     }
     about = {"model": describe(model), "card": describe_card(card)}
@@ -102,7 +102,7 @@ def evaluate(options: EvaluateOptions, document: Document) -> Run:
         if about_model is not None:
             if options.share.block is None:
                 conclude(run, metrics, about_model, document)
-            if not options.share.whole:
+            if images.share.to_mapping():
                 run.manifest["files"].append(run.text(FACTS, json.dumps(about_model.to_mapping()) + "\n"))
     return run
 

@@ -6,7 +6,7 @@ import functools
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,7 +120,10 @@ def explain(options: ExplainOptions) -> Run:
         raise ImageError("--range shared looks at all images, --shard at some: give --range LOW,HIGH")
     if options.range == SHARED and options.inspection.when is not None:
         raise ImageError("--range shared looks at all images, --when at some: give --range LOW,HIGH")
-    decisive, about = decisive_of(options, methods, targets), about_of(options, model, card)
+    decisive, about = (
+        decisive_of(replace(options, share=images.share), methods, targets),
+        about_of(options, model, card),
+    )
     workers, runtime = side_by_side(images, common.runtime)
     if fed_too and not options.layers:
         compared.refuse_crop(model, options.selection)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..parameters.inputs import card_of, find_labelled_images, open_model
 from ..parameters.shards import part_of
-from .saved_pass import Files, Pass, Saving, names_digest
+from ..sources.share import names_digest
+from .saved_pass import Files, Pass, Saving
 from .top import RESULT
 
 if TYPE_CHECKING:

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...engine.errors import OutputError
-from ..files.manifest import files_of, read_manifest
+from ...engine.errors import MethodError, OutputError
+from ..files.manifest import files_of, read_manifest, stays_in
 from ..files.output import Output
 from . import activation_statistics, evaluate, explain, predict
+from .over_images import ALIKE
 
 if TYPE_CHECKING:
     from ..files.run import Run
@@ -65,6 +66,8 @@ def part_in(folder: Path) -> RunPart:
         raise OutputError(f"{str(folder)!r} is not finished: go on with --resume, then merge again")
 
     def read(name: str) -> bytes:
+        if not stays_in(folder, name):
+            raise _outside(str(folder), name)
         try:
             return (folder / name).read_bytes()
         except OSError as error:
@@ -75,11 +78,17 @@ def part_in(folder: Path) -> RunPart:
 
 
 def in_order(parts: Sequence[RunPart]) -> list[RunPart]:
-    """The parts of one run, by number. Raises OutputError: parts of different runs, one that is missing or twice."""
+    """The parts of one run, by number.
+
+    Raises OutputError: parts of different runs, one that is missing or twice; MethodError: every image failed with one
+    error, which the whole run takes for one of the model.
+    """
     first = parts[0]
     of = int(first.head["options"]["shard"][1])
     for part in parts:
         differing = [what for key, what in _SHARED.items() if part.head.get(key) != first.head.get(key)]
+        if not differing and _given(part) != _given(first):
+            differing = ["lists of images"]
         if not differing and _options(part) != _options(first):
             differing = ["options"]
         if not differing and part.head["options"]["shard"][1] != of:
@@ -96,11 +105,24 @@ def in_order(parts: Sequence[RunPart]) -> list[RunPart]:
     if len(numbers) > of:
         twice = next(n for n in numbers if numbers.count(n) > 1)
         raise OutputError(f"the part {twice}/{of} is given twice: leave one out")
+    alike = {part.head.get(ALIKE) for part in parts}
+    if None not in alike and len(alike) == 1:
+        raise MethodError(f"all images of all parts failed alike: {alike.pop()}")
     return sorted(parts, key=lambda part: part.number)
 
 
 def _options(part: RunPart) -> dict[str, Any]:
-    return {key: value for key, value in part.head["options"].items() if key != "shard"}
+    """Those of the whole run."""
+    return {key: value for key, value in part.head["options"].items() if key not in ("shard", "given")}
+
+
+def _given(part: RunPart) -> Any:
+    """How many images the whole run has, and the digest of their names; None of a block, whose list is the job's."""
+    return part.head["options"].get("given")
+
+
+def _outside(where: str, name: str) -> OutputError:
+    return OutputError(f"the manifest of {where!r} names {name!r}, a file outside its folder: make that part again")
 
 
 def join(parts: Iterable[RunPart], output: Output, document: Document) -> Run:
@@ -118,6 +140,8 @@ def join(parts: Iterable[RunPart], output: Output, document: Document) -> Run:
         for part in _chained(first, several):
             for entry in part.entries():
                 for name in files_of(entry) or ():
+                    if not stays_in(run.folder, name):
+                        raise _outside(part.where, name)
                     run.data(name, part.read(name))
                 run.add(entry)
             if facts is None and evaluate.FACTS in part.head["files"]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...engine.errors import OutputError
 from ..files.output import Output
+from ..files.remote import is_uri, uri_of
 from .cluster.store import JOB, Store
 from .health import NUMBERS, SIMILARITY, TEXT, write_readable
-from .joined import in_order, is_part, join, part_in
+from .joined import RunPart, in_order, is_part, join, part_in
 from .merge_sites import are_sites, merge_sites
 from .top import RESULT
 
@@ -25,19 +28,31 @@ def merge_any(parts: Sequence[Path], out: Path, force: bool, document: Document,
 
     document, write_pages: make the pages of an evaluation and of a site. Raises OutputError, MethodError.
     """
-    from ...engine.errors import OutputError
-
+    for folder in (*parts, out):
+        if is_uri(str(folder)):
+            raise OutputError(f"{uri_of(str(folder))!r} is a URI: merge copies of parts in local folders into another")
     if are_sites(parts):
         return merge_sites(parts, out, force, write_pages)
     if len(parts) == 1 and (parts[0] / "parts" / JOB).is_file():
         store = Store(str(parts[0] / "parts"))
-        several = [store.part(number) for number in sorted(store.done())]
-        return join(in_order(several), Output(out, force), document).document()
+        numbers = sorted(store.done())
+        in_order([_head_only(store.part(number)) for number in numbers])
+        # Block by block: a part holds its files once one of them is read.
+        return join(map(store.part, numbers), Output(out, force), document).document()
     if not any(map(is_part, parts)):
         return merge(parts, out, force)
     if out.resolve() in {part.resolve() for part in parts}:
         raise OutputError(f"{str(out)!r} is one of the parts: give another folder with --out")
     return join(in_order([part_in(part) for part in parts]), Output(out, force), document).document()
+
+
+def _head_only(part: RunPart) -> RunPart:
+    """A part without what it holds of its records and files."""
+    return replace(part, entries=tuple, read=_none)
+
+
+def _none(name: str) -> bytes:
+    raise OutputError(f"{name!r} is not read yet")
 
 
 def merge(parts: Sequence[Path], out: Path, force: bool) -> dict[str, Any]:
@@ -50,7 +65,7 @@ def merge(parts: Sequence[Path], out: Path, force: bool) -> dict[str, Any]:
     """
     from functools import reduce
 
-    from ...engine.errors import MethodError, OutputError
+    from ...engine.errors import MethodError
     from ...engine.survey.health import load_health, merge_healths
     from ...engine.survey.store import MANIFEST, kind_of
     from ...engine.survey.top import load_top, merge_tops

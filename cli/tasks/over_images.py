@@ -40,6 +40,8 @@ Outcome: TypeAlias = "tuple[dict[str, Any], Sequence[str]]"
 
 # So many images in a row, from the first on, fail with the same error before it is taken for one of the model.
 _ALIKE = 3
+# Entry of the manifest of a part none of whose images is done: the error, not about images, that all of them share.
+ALIKE = "alike"
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,8 @@ def over_batches(
 
     An image that cannot be read, or for which the work fails, fails alone and the others go on: but an error that is
     not about images and that the first three share, or all there are, is taken for one of the model and raised. So are
-    OutputError and RuntimeUnavailable at once.
+    OutputError and RuntimeUnavailable at once. A part of a run goes on; where all its images failed so, its manifest
+    says it, and `merge` raises where all parts say the same.
     """
     loop = _Loop(run, bar, fits, read, several=several, size=size, card=card)
     yield from _noted(run, bar, loop.entries(images), _share_of(images))
@@ -190,7 +193,9 @@ class _Loop:
     image is done.
 
     alone: the work on one image, in threads, and `entry_of` its entry; or else several: the work on several. ended: the
-    error that every further image would meet as well: none is begun after it.
+    error that every further image would meet as well: none is begun after it. of_part: whether these are images of a
+    part of a run, where no failure is taken for the model's: the others are done elsewhere. messages: of all failures,
+    None for those of images.
     """
 
     run: Run | None
@@ -205,6 +210,8 @@ class _Loop:
     entry_of: Callable[[ReadImage, Outcome], Entry] | None = None
     card: Card | None = None
     held: list[tuple[Path, Exception]] = field(default_factory=list)
+    of_part: bool = False
+    messages: set[str | None] = field(default_factory=set)
     any_done: bool = False
     ended: list[Exception] = field(default_factory=list)
     room: _Room = field(default_factory=_Room)
@@ -215,6 +222,7 @@ class _Loop:
         streams = isinstance(images, Images) and images.streams
         block = images.share.block if isinstance(images, Images) else None
         self.any_done = block is not None and block.lenient
+        self.of_part = block is None and not _share_of(images).whole
         with Flow[_Finished](stages, Sizes(self.workers, queue=2)) as flow:
             try:
                 for seen, found in enumerate(flow.map(self._items(images), ahead=streams), 1):
@@ -229,6 +237,9 @@ class _Loop:
                 self.room.close()
         yield from self._together(waiting)
         self._say_held(at_end=True)
+        alike = " ".join(str(next(iter(self.messages))).split()) if len(self.messages) == 1 else None
+        if self.run is not None and self.of_part and not self.any_done and None not in self.messages and alike:
+            self.run.manifest[ALIKE] = alike
 
     def _items(self, images: Images | Sequence[Path]) -> Iterator[Path | Frame]:
         for item in images:
@@ -339,8 +350,10 @@ class _Loop:
         """The entry of an image that failed; says so, once it is sure that it is not the model that fails."""
         from ..files.run import failed
 
+        of_images = isinstance(error, ImageError | SoundError | VolumeError | TargetError)
         self.held.append((path, error))
-        if self.any_done or isinstance(error, ImageError | SoundError | VolumeError | TargetError):
+        self.messages.add(None if of_images else str(error))
+        if self.any_done or of_images:
             self._say_held()
         elif len(self.held) >= _ALIKE:
             self._say_held(at_end=True)
@@ -350,7 +363,7 @@ class _Loop:
         """Say the failures held back. Raises the first where all are the same, none of the images is done, and no more
         are waited for."""
         texts = {str(error) for _, error in self.held}
-        if at_end and not self.any_done and len(texts) == 1:
+        if at_end and not self.any_done and not self.of_part and len(texts) == 1:
             raise self.held[0][1]
         for path, error in self.held:
             _say_failed(self.bar, path, error)

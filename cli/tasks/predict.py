@@ -104,7 +104,7 @@ def predict(options: PredictOptions) -> Predictions:
     about["answer"] = {"output": answer.output, "kind": answer.kind, "reason": answer.reason}
     decisive = {"top": options.top, "batch": options.batch, **common.runtime}
     decisive |= {"with": sorted(options.feeds)} if options.feeds else {}
-    decisive |= {**options.selection.to_mapping(), **options.share.to_mapping()}
+    decisive |= {**options.selection.to_mapping(), **(options.share if of_arrays else images.share).to_mapping()}
     decisive |= {"when": options.when} if options.when is not None else {}
     decisive |= {"memory": str(options.memory)} if options.memory is not None else {}
     judge = _judge(options, model, card, "finds boxes" if finds_boxes else "reads texts" if reads else None)

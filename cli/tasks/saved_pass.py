@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from ..sources.share import WHOLE, Share
+from ..sources.share import WHOLE, Share, names_digest
 
 if TYPE_CHECKING:
     from ...engine.preprocess.card import Card
@@ -24,14 +23,6 @@ T = TypeVar("T")
 PART = "unfinished.npz"
 # Seconds between two savings, at least, and how many times as long as the last one took.
 SAVE, SAVE_TIMES = 20.0, 20
-
-
-def names_digest(files: Files) -> str:
-    """sha256 of the names of the files and their classes, in order."""
-    digest = hashlib.sha256()
-    for path, label in files:
-        digest.update(f"{path}\0{label or ''}\n".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
 
 
 class Saving:

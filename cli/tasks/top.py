@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from ...engine.caches import Kept
 from ..parameters.inputs import card_of, find_labelled_images, open_model
 from ..parameters.shards import part_of
-from ..sources.share import WHOLE, Share
-from .saved_pass import Pass, Saving, names_digest
+from ..sources.share import WHOLE, Share, names_digest
+from .saved_pass import Pass, Saving
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

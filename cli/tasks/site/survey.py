@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..saved_pass import Saving, names_digest
+from ...sources.share import names_digest
+from ..saved_pass import Saving
 from .plan import SHEET, SiteLayer
 
 if TYPE_CHECKING:

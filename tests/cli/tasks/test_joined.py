@@ -13,6 +13,8 @@ from click.testing import Result
 
 import onnxray
 from onnxray.cli.files.images import write
+from onnxray.cli.tasks.explain import Explainer
+from onnxray.cli.tasks.over_images import Outcome
 from onnxray.engine.errors import MethodError, UnknownName
 
 Run = Callable[..., Result]
@@ -94,6 +96,79 @@ def test_the_same_in_python(run: Run, model: Path, data: Path, tmp_path: Path) -
         onnxray.job("explain", model, data, tmp_path / "x", on="ray", shard=(1, 2))
 
 
+def test_parts_of_other_images_are_refused(run: Run, model: Path, data: Path, tmp_path: Path) -> None:
+    asked = ("explain", model, data, "-r", "-m", "gradient", "-q", "--shard")
+    run(*asked, "1/2", "-o", tmp_path / "1")
+    run(*asked, "2/2", "-o", tmp_path / "old")
+    before = tree(tmp_path / "old")
+    shutil.copy(data / "ramp.png", data / "a.png")
+    run(*asked, "2/2", "-o", tmp_path / "2")
+    done = run("merge", tmp_path / "1", tmp_path / "2", "-o", tmp_path / "whole")
+    assert "parts of different runs: different lists of images" in done.stderr
+    assert not (tmp_path / "whole").exists()
+    done = run(*asked, "2/2", "-o", tmp_path / "old", "--resume")
+    assert "holds a run with other images, which cannot be continued" in done.stderr
+    assert tree(tmp_path / "old") == before
+
+
+@pytest.mark.parametrize("case", ["explain", "predict", "activations", "evaluate"])
+def test_one_part_of_one_is_merged_as_well(run: Run, model: Path, data: Path, tmp_path: Path, case: str) -> None:
+    asked = (case, model, data, "-r", *COMMANDS[case], "-q", "-o")
+    run(*asked, tmp_path / "whole")
+    run(*asked, tmp_path / "part", "--shard", "1/1")
+    done = run("merge", tmp_path / "part", "-o", tmp_path / "merged")
+    assert done.exit_code == 0, done.stderr
+    same(tmp_path / "whole", tmp_path / "merged")
+
+
+def test_files_outside_the_folder_are_refused(run: Run, model: Path, data: Path, tmp_path: Path) -> None:
+    part = tmp_path / "parts" / "1"
+    run("explain", model, data / "ramp.png", "-q", "--shard", "1/1", "-o", part)
+    (tmp_path / "parts" / "evil.txt").write_text("evil")
+    manifest = json.loads((part / "manifest.json").read_text())
+    manifest["images"][0]["files"].append("../evil.txt")
+    (part / "manifest.json").write_text(json.dumps(manifest))
+    done = run("merge", part, "-o", tmp_path / "merged" / "whole")
+    assert "names '../evil.txt', a file outside its folder" in done.stderr
+    assert not (tmp_path / "merged" / "evil.txt").exists()
+
+
+def test_a_part_whose_images_all_fail_alike_is_finished(
+    run: Run, model: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the model is at fault is judged over all parts."""
+    failing = {"ramp", "square"}
+    one = Explainer.one
+
+    def some(self: Explainer, path: Path, pixels: np.ndarray, folder: str) -> Outcome:
+        if path.stem in failing:
+            raise MethodError("fits no image")
+        return one(self, path, pixels, folder)
+
+    monkeypatch.setattr(Explainer, "one", some)
+    shutil.copy(photos / "noise.png", photos / "again.png")
+    asked = ("explain", model, photos, "-m", "gradient", "-q", "-o")
+    parts = tmp_path / "1", tmp_path / "2"
+    run(*asked, tmp_path / "whole")
+    for number, part in enumerate(parts, 1):
+        assert run(*asked, part, "--shard", f"{number}/2").exit_code == number - 1
+        assert json.loads((part / "manifest.json").read_text())["complete"]
+    assert run("merge", *parts, "-o", tmp_path / "merged").exit_code == 0
+    same(tmp_path / "whole", tmp_path / "merged")
+    failing |= {"again", "noise"}
+    assert "fits no image" in run(*asked, tmp_path / "none").stderr
+    run(*asked, parts[0], "--shard", "1/2", "--force")
+    done = run("merge", *parts, "-o", tmp_path / "none-merged")
+    assert "all images of all parts failed alike: fits no image" in done.stderr
+    assert not (tmp_path / "none-merged").exists()
+
+
+def test_uris_are_refused(run: Run, tmp_path: Path) -> None:
+    done = run("merge", "s3://bucket/parts", "-o", tmp_path / "merged")
+    assert "'s3://bucket/parts' is a URI: merge copies of parts in local folders" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_wrong_parts_are_one_line(run: Run, model: Path, data: Path, tmp_path: Path) -> None:
     asked = ("predict", model, data, "--batch", "1", "-q")
     for number in (1, 2, 3):
@@ -156,5 +231,5 @@ def test_too_many_failures_end_a_run(run: Run, model: Path, data: Path, tmp_path
         assert done.exit_code == 1
         assert "2 images failed, more than the 1 of --max-failures: " in done.stderr.splitlines()[-1]
         again = run(command, model, *given, "-q", "-o", tmp_path / f"{command}-2", "--max-failures", "2")
-        assert again.exit_code == (1 if command != "top" else again.exit_code)
+        assert again.exit_code == 1
         assert "--max-failures" not in again.stderr
