@@ -13,7 +13,7 @@ from ..parameters.inputs import finish_run
 from ..parameters.methods import BOXES, DEFAULT, listing
 from ..parameters.scale import Scale, scale
 from ..parameters.tables import NO_TABLE, tables
-from ..parameters.texts import texts
+from ..parameters.texts import check_texts, texts
 from ..terminal.echo import echo, echo_json, say
 from ..terminal.help import Command
 from .finishing import finish_on
@@ -225,7 +225,7 @@ def command(common: options.Common, scale: Scale, **asked: Any) -> None:
     of_sounds = takes_sounds(wanted)
     of_volumes = not of_sounds and takes_volumes(wanted)
     of_texts = not (of_sounds or of_volumes) and takes_texts(wanted)
-    _check_texts(of_texts, bool(wanted.images))
+    check_texts(of_texts, bool(wanted.images))
     in_parts = not scale.share.whole or scale.address is not None
     if in_parts and (of_sounds or of_texts or takes_tables(wanted)):
         raise click.UsageError("--shard and --on are about images, and others are given: leave them out")
@@ -278,22 +278,6 @@ def command(common: options.Common, scale: Scale, **asked: Any) -> None:
         finish_on("explain", wanted, scale)
         return
     finish_run(explain_arrays(wanted) if takes_arrays(wanted) else explain(wanted), common.as_json)
-
-
-# Parameters that are about texts, and those of them that are about files.
-_OF_TEXTS = ("unit", "spans", "choices", "generate", "last", "chat")
-_OF_FILES = ("lines", "column", "pair_column")
-
-
-def _check_texts(of_texts: bool, files: bool) -> None:
-    """Raises click.UsageError for options that would have no effect."""
-    context = click.get_current_context()
-    for parameter in context.command.params:
-        given = context.get_parameter_source(parameter.name or "") == ParameterSource.COMMANDLINE
-        if given and not of_texts and parameter.name in (*_OF_TEXTS, *_OF_FILES):
-            raise click.UsageError(f"{parameter.opts[-1]} is about texts, and none is given: leave it out")
-        if given and not files and parameter.name in _OF_FILES:
-            raise click.UsageError(f"{parameter.opts[-1]} is about files of texts, and none is given: leave it out")
 
 
 # Parameters that are about the folder, or that sinks have no use for.

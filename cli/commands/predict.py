@@ -9,7 +9,7 @@ import click
 from ..parameters import line, options
 from ..parameters.inputs import finish
 from ..parameters.scale import Scale, scale
-from ..parameters.texts import texts_alone
+from ..parameters.texts import check_texts, texts_alone
 from ..terminal.echo import echo, echo_json
 from ..terminal.help import Command
 from .finishing import finish_on
@@ -42,8 +42,10 @@ def command(common: options.Common, scale: Scale, **asked: Any) -> None:
     model's card. Models of texts are given --text, .txt files, or a table with --column.
     """
     from ..tasks.predict import PredictOptions, as_text, predict
+    from ..tasks.text_items import takes_texts
 
     wanted = PredictOptions(common=common, share=scale.share, **asked)
+    check_texts(takes_texts(wanted), bool(wanted.images))
     if scale.address is not None:
         finish_on("predict", wanted, scale)
         return

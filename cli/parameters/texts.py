@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from ..terminal.help import TEXTS
 from .options import option
@@ -74,6 +75,10 @@ def texts(f: F) -> F:
         if own["continued"] and len(own["continued"]) != len(others["texts"]):
             count = f"{len(others['texts'])} --text and {len(own['continued'])} --continue"
             raise click.UsageError(f"{count} were given: give one of each")
+        if spans is not None and own["unit"] != "word":
+            raise click.UsageError("--unit and --spans both say what has a value: leave one of them out")
+        if own["generate"] and own["last"] > own["generate"]:
+            raise click.UsageError(f"--last {own['last']} is more than --generate {own['generate']}: give at most that")
         found = _read(others)
         return f(*args, texts=replace(found, spans=() if spans is None else _spans(spans), **own), **others)
 
@@ -108,6 +113,22 @@ def texts_alone(f: F) -> F:
 
     decorated: F = _read_options(command)
     return decorated
+
+
+# Parameters that are about texts, and those of them that are about files.
+_OF_TEXTS = ("unit", "spans", "choices", "generate", "last", "chat")
+_OF_FILES = ("lines", "column", "pair_column")
+
+
+def check_texts(of_texts: bool, files: bool) -> None:
+    """Raises click.UsageError for options that would have no effect."""
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        given = context.get_parameter_source(parameter.name or "") == ParameterSource.COMMANDLINE
+        if given and not of_texts and parameter.name in (*_OF_TEXTS, *_OF_FILES):
+            raise click.UsageError(f"{parameter.opts[-1]} is about texts, and none is given: leave it out")
+        if given and not files and parameter.name in _OF_FILES:
+            raise click.UsageError(f"{parameter.opts[-1]} is about files of texts, and none is given: leave it out")
 
 
 _OF_VALUES = ("unit", "continued", "generate", "last", "chat")

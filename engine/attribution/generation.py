@@ -49,15 +49,14 @@ def generated(
     said = _said_of_generation(model)
     ends, ids = _ends(reading, said), list[int]()
     forced = said.get("forced_bos_token_id") if reading.roles.decoder else None
+    if isinstance(forced, int):
+        prompt.append(Token(forced, -1, 0, 0, f"#{forced}"))  # set, such as the language: the model does not say it
     full = False
     for _ in range(reading.given.generate):
         tokens = [*prompt, *(Token(number, 1, 0, 0, "") for number in ids)]
         full = limit is not None and len(tokens) >= limit
         if full:
             break
-        if isinstance(forced, int) and not ids:
-            ids.append(forced)
-            continue
         now = _with_last(reading, tuple(tokens), fixed)
         scores = values_at(model, input_of(model, {**now.feeds(model), **(more or {})}), [value], runtime)[value]
         ids.append(int(np.argmax(scores[0, len(tokens) - 1])))
@@ -90,7 +89,8 @@ def _behind(reading: Reading, prompt: Sequence[Token], ids: Sequence[int], fixed
             start += 1
         tokens.append(Token(number, 1, start, end, said[at:end] or f"#{number}"))
         at = end
-    given = replace(reading.given, continuation=said if said.strip() else " ".join(f"#{n}" for n in ids), generate=0)
+    shown, last = said if said.strip() else " ".join(f"#{n}" for n in ids), min(reading.given.last, len(ids))
+    given = replace(reading.given, continuation=shown, generate=0, last=last)
     return with_units(_with_last(replace(reading, given=given), tuple(tokens), fixed))
 
 

@@ -104,7 +104,7 @@ class OneForward:
         """Gradients at `count` inputs that are made on the way.
 
         make: feeds (B, ...) for numbers (B,); called by several threads at once. consume: gets numbers, the target and
-        gradients (B, ...), one call at a time, in order.
+        gradients (B, ...), one call at a time, for each target in the order of the numbers.
         """
         like = make(np.zeros(1, np.int64))
         single = known_one_at_a_time(self.graph.model)
@@ -116,15 +116,20 @@ class OneForward:
         workers = min(self._workers, len(starts))
         of_worker = replace(self, runtime=replace(self.runtime, threads=1)) if workers > 1 else self
 
-        def work(start: int) -> tuple[NDArray[np.int64], list[dict[str, NDArray[Any]]]]:
+        def begun(start: int) -> tuple[NDArray[np.int64], Iterator[dict[str, NDArray[Any]]]]:
             numbers = np.arange(start, min(start + size, count))
-            return numbers, list(of_worker.pull(make(numbers))[1])
+            return numbers, of_worker.pull(make(numbers))[1]
+
+        def consumed(pool: ThreadPoolExecutor, first: int) -> None:
+            # Target by target: of each worker one target's gradients are in memory, whatever the number of targets.
+            works = list(pool.map(begun, starts[first : first + workers]))
+            for target in range(len(self.cotangents)):
+                for (numbers, _), found in zip(works, pool.map(next, [found for _, found in works]), strict=True):
+                    consume(numbers, target, found)
 
         with ThreadPoolExecutor(workers, thread_name_prefix="onnxray-rows") as pool:
             for first in range(0, len(starts), workers):
-                for numbers, gradients in pool.map(work, starts[first : first + workers]):
-                    for target, found in enumerate(gradients):
-                        consume(numbers, target, found)
+                consumed(pool, first)
 
     @property
     def _workers(self) -> int:

@@ -24,6 +24,8 @@ ENCODERS = ("encoder_model.onnx",)
 DECODERS = ("decoder_model.onnx", "decoder_model_merged.onnx")
 # The input of the joined model that takes the tokens said so far.
 DECODER_IDS = "decoder_input_ids"
+# Those of the mask and the positions of these tokens, where the decoder reads them.
+_MASK, _POSITIONS = "decoder_attention_mask", "decoder_position_ids"
 _PREFIX = "decoder/"
 _BRANCH = "use_cache_branch"
 
@@ -53,18 +55,19 @@ def with_decoder(encoder: Model, decoder: Model) -> Model:
     _take_branch(part.graph)
     names = _names(encoder, decoder)
     _rename_all(part.graph, names)
-    kept = {v.name for v in proto.graph.input} | {DECODER_IDS}
+    own = (DECODER_IDS, _MASK, _POSITIONS)
     scores = _scores(decoder)
     outputs = [v for v in part.graph.output if v.name == names.get(scores, scores)]
     proto.graph.node.extend(part.graph.node)
     proto.graph.initializer.extend(part.graph.initializer)
-    proto.graph.input.extend(v for v in part.graph.input if v.name in kept and v.name == DECODER_IDS)
+    proto.graph.input.extend(v for v in part.graph.input if v.name in own)
     del proto.graph.output[:], proto.graph.value_info[:]
     proto.graph.output.extend(outputs)
     known = {o.domain for o in proto.opset_import}
     proto.opset_import.extend(o for o in part.opset_import if o.domain not in known)
     proto.ir_version = max(proto.ir_version, part.ir_version)
-    found = read(_without_unused(proto))
+    _check_inputs(_without_unused(proto), part.graph)
+    found = read(proto)
     return Model(found.untyped, path=encoder.path, folder=None, overrides=encoder.overrides)
 
 
@@ -80,7 +83,30 @@ def _names(encoder: Model, decoder: Model) -> dict[str, str]:
     own = [v.name for v in encoder.inputs if "mask" in v.name.lower()]
     if masks and not own:
         raise ModelError(f"the decoder reads the mask {masks[0]!r} and the encoder has none: export both together")
-    return found | dict(zip(masks, own, strict=False))
+    return found | dict(zip(masks, own, strict=False)) | _of_tokens(decoder, {*found, *masks})
+
+
+def _of_tokens(decoder: Model, taken: set[str]) -> dict[str, str]:
+    """The mask and the positions (samples, tokens) of the decoder's own tokens, as they are in the joined model."""
+    free = [v for v in decoder.inputs if v.name not in taken and v.rank == 2]
+    masks = [v.name for v in free if "mask" in v.name.lower() and _is(v, "iufb")]
+    places = [v.name for v in free if "position" in v.name.lower() and _is(v, "iu")]
+    return {name: new for found, new in ((masks, _MASK), (places, _POSITIONS)) for name in found[:1]}
+
+
+def _check_inputs(proto: onnx.ModelProto, part: GraphProto) -> None:
+    """Raises ModelError for an input of the decoder that nothing gives; drops those that are not read."""
+    read_of = {name for node in proto.graph.node for name in reads(node)}
+    weights = {t.name for t in proto.graph.initializer}
+    names = [v.name for v in part.input if v.name in read_of and v.name not in weights]
+    unknown = [repr(name.removeprefix(_PREFIX)) for name in names if name.startswith(_PREFIX)]
+    if unknown:
+        raise ModelError(
+            f"the decoder reads {', '.join(unknown)}, which neither the encoder nor the text gives: export it without "
+            "a cache, as decoder_model.onnx"
+        )
+    for value in [v for v in proto.graph.input if v.name in (_MASK, _POSITIONS) and v.name not in read_of]:
+        proto.graph.input.remove(value)
 
 
 def _input(decoder: Model, parts: Sequence[str], kinds: str, what: str) -> str:

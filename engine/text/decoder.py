@@ -10,8 +10,8 @@ from .reader import Reader
 
 
 def begin_of(reader: Reader) -> Token:
-    """The token that a decoder begins with: `decoder_start_token_id` of config.json, `begin` of a card, else the
-    padding token, as T5 and Marian have it. Raises TextError."""
+    """The token that a decoder begins with: `decoder_start_token_id` of generation_config.json or config.json, `begin`
+    of a card, else the padding token, as T5 and Marian have it. Raises TextError."""
     code = reader.named.get("begin", reader.stand_in("pad"))
     if code is None:
         raise TextError(

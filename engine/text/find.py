@@ -17,6 +17,7 @@ from .reader import Reader, simple
 FILES = ("tokenizer.json", "vocab.txt")
 _SENTENCEPIECE = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "sentencepiece.model")
 _CONFIGS = ("config.json", "special_tokens_map.json", "tokenizer_config.json")
+_GENERATION = "generation_config.json"
 _TEMPLATE = "chat_template.jinja"
 _KINDS = ("bytes", "characters", "words")
 # The library's longest tokenizers have 20 MB.
@@ -160,6 +161,12 @@ def _said(folder: Path) -> dict[str, Any]:
                 content = parse_json(_read(place / name), repr(str(place / name)))
                 found |= content if isinstance(content, dict) else {}
                 break
+    for place in (folder, folder.parent):
+        if (place / _GENERATION).is_file():
+            content = parse_json(_read(place / _GENERATION), repr(str(place / _GENERATION)))
+            begin = content.get("decoder_start_token_id") if isinstance(content, dict) else None
+            found |= {} if begin is None else {"decoder_start_token_id": begin}
+            break
     for place in (folder, folder.parent):
         if (place / _TEMPLATE).is_file():
             found["chat_template"] = _read(place / _TEMPLATE)

@@ -12,6 +12,7 @@ Unit: TypeAlias = Literal["word", "token", "sentence", "line", "slot"]
 UNITS: tuple[str, ...] = get_args(Unit)
 # Tokens that are generated at most.
 MOST_GENERATED = 1000
+_BRACES = re.compile(r"\{\{|\}\}")
 _SPAN = re.compile(r"\s*(\d+)\s*:\s*(\d+)\s*")
 
 
@@ -28,8 +29,8 @@ class Text:
         probable one each time; last: only so many at the end of these are explained. chat: the text is what a user
         says, and is put into the chat template of the tokenizer, which is fixed.
 
-    Raises TextError for an empty text, slots that are not there or not closed, a unit that does not exist, spans that
-    overlap or lie outside.
+    Raises TextError for an empty text, slots that are not there or not closed, a unit that does not exist, spans next
+    to another unit, that overlap or lie outside, more tokens as the last ones than are generated.
     """
 
     text: str
@@ -49,6 +50,9 @@ class Text:
             raise TextError(f"a text was given as {type(self.text).__name__}: give a str")
         if self.unit not in UNITS:
             raise TextError(f"the unit {self.unit!r} is none of {', '.join(UNITS)}")
+        # The slots of a text whose braces were taken out are its spans.
+        if self.spans and (self.unit not in ("word", "slot") or (self.unit == "slot" and _BRACES.search(self.text))):
+            raise TextError(f"spans and the unit {self.unit!r} both say what has a value: leave one of them out")
         if self.unit == "slot" and not self.spans:
             text, spans = _slots(self.text)
             object.__setattr__(self, "text", text)
@@ -57,6 +61,8 @@ class Text:
             raise TextError("a chat has one text, and tokens behind it: leave pair and choices out")
         if self.last < 0 or (self.last and self.continuation is None and not self.generate):
             raise TextError(f"last={self.last}: so many tokens of a continuation, or of those to generate, at least 1")
+        if self.generate and self.last > self.generate:
+            raise TextError(f"last={self.last} of {self.generate} tokens to generate: give at most that many")
         second = [self.pair is not None, bool(self.choices), self.continuation is not None, self.generate > 0]
         if sum(second) > 1:
             raise TextError("a text has a pair, choices, a continuation or tokens to generate: give one of them")
@@ -89,8 +95,7 @@ class Text:
 
 def _slots(text: str) -> tuple[str, tuple[tuple[int, int], ...]]:
     """A text without the braces of its slots, and where these are. Raises TextError."""
-    parts = re.split(r"\{\{|\}\}", text)
-    marks = re.findall(r"\{\{|\}\}", text)
+    parts, marks = _BRACES.split(text), _BRACES.findall(text)
     if not marks or marks != ["{{", "}}"] * (len(marks) // 2):
         raise TextError("the text has no slots, or one that is not closed: put {{ }} around what has a value each")
     spans, at = [], 0

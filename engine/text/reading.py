@@ -15,7 +15,7 @@ from ..errors import TextError
 from ..graph.model import Model
 from ..inspect.embedding import table_of
 from .chat import chat_row
-from .decoder import decoder_row
+from .decoder import begin_of, decoder_row
 from .encoded import Encoded, Token
 from .find import reader_of
 from .given import Text
@@ -396,9 +396,14 @@ def notes_of(reading: Reading) -> tuple[str, ...]:
         count = len(reading.output)
         found.append(
             f"{count} tokens were generated of {count + reading.short}: the model reads no more than "
-            f"{len(reading.rows[0].tokens)}"
+            f"{len(reading.rows[-1].tokens)}"
         )
     reader = reading.reader
+    if reader is not None and reading.roles.decoder and "begin" not in reader.named:
+        found.append(
+            f"nothing says which token the decoder begins with: the padding token, {begin_of(reader).id}, is taken; "
+            "write decoder_start_token_id into config.json"
+        )
     if reader is not None and reader.stand_in("pad") is None and not isinstance(reader, Simple):
         name = "unk" if reader.stand_in("unk") is not None else "end" if reader.stand_in("end") is not None else "0"
         found.append(f"the tokenizer has no padding token: {name!r} stands in for it")

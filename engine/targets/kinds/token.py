@@ -99,6 +99,11 @@ class SaidToken(AtToken):
             code = int(np.argmax(place.run(place.model, [value])[value][0, last]))
             return [_Step(last, code, other, f"{reader.decode([code])!r} behind the prompt{behind}")]
         texts = [reading.given.parts[1][t.start : t.end] or t.piece for n in out if (t := tokens[n]) is not None]
+        last = reading.given.last
+        if last and not self.is_several:
+            raise TargetError(f"the target {self} names a token and last={last} so many of all: leave one of them out")
+        if last > len(out):
+            raise TargetError(f"last={last}: the continuation has {len(out)} tokens, give at most that many")
         if self.text and self.text in texts:
             chosen = [texts.index(self.text)]
         elif self.text:
@@ -107,7 +112,7 @@ class SaidToken(AtToken):
         elif self.place is not None and not 1 <= self.place <= len(out):
             raise TargetError(f"there is no token {self.place}: the continuation has {len(out)}")
         else:
-            chosen = list(range(len(out)))[-reading.given.last :] if self.place is None else [self.place - 1]
+            chosen = list(range(len(out)))[-last:] if self.place is None else [self.place - 1]
         return [
             _Step(out[k] - 1, token.id, other, f"{texts[k]!r} ({k + 1} of {len(out)}){behind}", k + 1)
             for k in chosen

@@ -213,6 +213,12 @@ def test_options_about_texts_without_effect_are_refused(run: Run, model: Path, t
     for name, *more in (["--lines"], ["--column", "a"]):
         done = run("explain", model, "--text", "bad", name, *more, "-o", tmp_path / "out")
         assert (done.exit_code, f"{name} is about files" in done.stderr) == (2, True), done.stderr
+    for more, said in (
+        (["--unit", "slot", "--spans", "0:1"], "--unit and --spans both say"),
+        (["--generate", "2", "--last", "3"], "--last 3 is more than --generate 2"),
+    ):
+        done = run("explain", model, "--text", "{{bad}}", *more, "-o", tmp_path / "out")
+        assert (done.exit_code, said in done.stderr) == (2, True), done.stderr
     done = run("explain", model, "--text", "bad", "--continue", " film", "-o", tmp_path / "out")
     assert (done.exit_code, "says no next token" in done.stderr) == (1, True), done.stderr
 

@@ -43,6 +43,19 @@ def test_texts_of_the_line_and_of_files(run: Run, model: Path, tmp_path: Path) -
     assert json.loads(again.stdout)["images"] == entries
 
 
+def test_options_about_texts_without_effect_are_refused(run: Run, model: Path) -> None:
+    for name, *more in (
+        ["--lines"],
+        ["--column", "review"],
+        ["--choice", "blue"],
+        ["--pair-column", "b", "--column", "a"],
+    ):
+        done = run("predict", "builtin", name, *more)
+        assert (done.exit_code, "is about texts" in done.stderr) == (2, True), done.stderr
+    done = run("predict", model, "--text", "bad", "--lines")
+    assert (done.exit_code, "--lines is about files" in done.stderr) == (2, True), done.stderr
+
+
 def test_pairs_and_one_that_fails(run: Run, model: Path, tmp_path: Path) -> None:
     two = run("predict", model, "--text", "the film", "--pair", "was bad", "--json")
     top = onnxray.predict(model, onnxray.Text("the film", "was bad")).top

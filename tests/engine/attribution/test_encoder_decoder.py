@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from onnx import helper
 
 import onnxray
 from onnxray.engine.errors import MethodError, ModelError, TextError
-from onnxray.engine.text.reading import read
+from onnxray.engine.text.reading import notes_of, read
 from onnxray.tests.engine.text import small
 
 WORDS = "the cat sat on a mat le chat est sur un tapis".split()
@@ -153,6 +155,66 @@ def test_another_text_is_the_encoders(folder: Path, words: str) -> None:
         kept = reading.ids()[0, 4:]
         np.testing.assert_array_equal(reading.filled(f"text:{words}"), [[*ids, *kept]])
         onnxray.explain(folder, text, "ablation", "token:1", fill=f"text:{words}")
+
+
+def test_the_first_tokens_are_those_of_the_configurations(folder: Path, tmp_path: Path) -> None:
+    small.translator(tmp_path, WORDS)
+    (tmp_path / "config.json").write_text(json.dumps({"pad_token": "<pad>", "eos_token": "</s>"}))
+    guessed = read(onnxray.load(tmp_path), onnxray.Text(TEXT, continuation="le chat"))
+    assert notes_of(guessed)[0].startswith("nothing says which token the decoder begins with: the padding token, 0,")
+    assert notes_of(replace(guessed, short=1))[0].endswith("reads no more than 3")
+    said = {"decoder_start_token_id": 3, "forced_bos_token_id": 4}
+    (tmp_path / "generation_config.json").write_text(json.dumps(said))
+    given = read(onnxray.load(tmp_path), onnxray.Text(TEXT, continuation=SAID))
+    assert (given.rows[1].tokens[0].id, notes_of(given)) == (3, ())
+    e = onnxray.explain(tmp_path, onnxray.Text(TEXT, generate=1), "gradient", "token:1")
+    tokens = e.tokens[len(SOURCE) :]
+    assert [(t.id, t.special) for t in tokens[:2]] == [(3, True), (4, True)]
+    assert [t.special for t in tokens[2:]] == [False]
+
+
+def of_its_own(folder: Path, **inputs: str) -> np.ndarray:
+    """The decoder with a mask, positions (which are returned) and a style of its own, by these names."""
+    proto = onnx.load(folder / "decoder_model.onnx")
+    graph, table = proto.graph, np.random.default_rng(3).normal(size=(8, 6)).astype(np.float32)
+    nodes = list(graph.node)
+    nodes[0].output[0] = "rows"
+    more = [
+        helper.make_node("Gather", ["place_table", inputs["positions"]], ["placed"]),
+        helper.make_node("Add", ["rows", "placed"], ["summed"]),
+        helper.make_node("Cast", [inputs["mask"]], ["own_mask"], to=onnx.TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["own_mask", "last_axis"], ["own_mask_3"]),
+        helper.make_node("Mul", ["summed", "own_mask_3"], ["masked_words" if "style" in inputs else "words"]),
+    ]
+    if "style" in inputs:
+        more.append(helper.make_node("Add", ["masked_words", inputs["style"]], ["words"]))
+        graph.input.append(helper.make_tensor_value_info(inputs["style"], onnx.TensorProto.FLOAT, [1, 1, 6]))
+    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in (nodes[0], *more, *nodes[1:])]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    stored = {"place_table": table, "last_axis": np.array([2])}
+    graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in stored.items())
+    for name in (inputs["mask"], inputs["positions"]):
+        graph.input.append(helper.make_tensor_value_info(name, onnx.TensorProto.INT64, ["n", "t"]))
+    onnx.save(proto, folder / "decoder_model.onnx")
+    return table
+
+
+@pytest.mark.parametrize("prefix", ["", "decoder_"])
+def test_a_decoder_with_a_mask_and_positions_of_its_own(tmp_path: Path, prefix: str) -> None:
+    folder = small.translator(tmp_path, WORDS)
+    places = of_its_own(folder, mask=f"{prefix}attention_mask", positions=f"{prefix}position_ids")
+    w = {name: array.astype(np.float64) for name, array in small.translator_weights(ROWS, 6, 0).items()}
+    e = onnxray.explain(folder, onnxray.Text(TEXT, continuation=SAID), "gradient", "token:3")
+    said = w["said_table"][BEFORE] + places[: len(BEFORE)]
+    assert e.score == pytest.approx(score(w["table"][SOURCE], said, w, 2), abs=1e-5)
+
+
+def test_another_input_of_a_decoder_is_refused_by_name(tmp_path: Path) -> None:
+    folder = small.translator(tmp_path, WORDS)
+    of_its_own(folder, mask="attention_mask", positions="position_ids", style="style")
+    with pytest.raises(ModelError, match="reads 'style', which neither .*without a cache"):
+        onnxray.load(folder)
 
 
 def test_values_inside(folder: Path) -> None:

@@ -67,6 +67,25 @@ def test_the_forward_runs_once(model: onnxray.Model, monkeypatch: pytest.MonkeyP
     assert ran == ["forward", "cotangent", "cotangent", "cotangent"]
 
 
+def test_one_target_at_a_time_is_in_memory(model: onnxray.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, ran = one_forward.session, list[str]()
+
+    class Counted:
+        def __init__(self, ready: Any) -> None:
+            self.ready, self.inputs, self.outputs = ready, ready.inputs, ready.outputs
+
+        def run_on_device(self, feeds: Any, outputs: Any) -> Any:
+            ran.append("cotangent" if any("cotangent" in name for name in feeds) else "forward")
+            return self.ready.run_on_device(feeds, outputs)
+
+    monkeypatch.setattr(one_forward, "session", lambda *args, **options: Counted(plain(*args, **options)))
+    graph = gradient_graph(model, "logits", ("words",))
+    once = one_forward.OneForward(graph, {}, np.ones((2, 3, len(WORDS) + 2), np.float32), RunOptions(threads=1))
+    ids = np.full((1, 3), 2)
+    once.generated(1, lambda numbers: {"input_ids": ids[numbers]}, lambda *found: ran.append("taken"))
+    assert ran == ["forward", "cotangent", "taken", "cotangent", "taken"]
+
+
 @pytest.mark.parametrize("single", [False, True])
 def test_inputs_are_taken_in_order(model: onnxray.Model, single: bool) -> None:
     graph = gradient_graph(model, "logits", ("words",))

@@ -87,6 +87,11 @@ def test_lines_and_slots() -> None:
     assert text.text == "Dear Ada, you live in New York."
     assert [text.text[a:b] for a, b in text.spans] == ["Ada", "New York"]
     assert replace(text, generate=2).spans == text.spans
+    for unit, given_text in (("slot", "Dear {{Ada}}"), ("sentence", "Dear Ada"), ("line", "Ada"), ("token", "Ada")):
+        with pytest.raises(TextError, match=f"spans and the unit '{unit}' both say"):
+            Text(given_text, unit=unit, spans=((0, 3),))  # type: ignore[arg-type]
+    with pytest.raises(TextError, match="last=3 of 2 tokens"):
+        Text("Dear Ada", generate=2, last=3)
     for wrong in ("no slot", "{{open", "closed}}", "{{a {{b}} }}"):
         with pytest.raises(TextError, match="has no slots, or one that is not closed"):
             Text(wrong, unit="slot")

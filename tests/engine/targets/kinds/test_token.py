@@ -38,6 +38,17 @@ def test_the_next_token_is_explained_by_default(model: onnxray.Model) -> None:
     assert log.score == pytest.approx(found[pair[0]] - np.log(np.exp(found).sum()), rel=1e-4)
 
 
+def test_the_last_tokens_are_those_of_all(model: onnxray.Model) -> None:
+    text = Text("cat sun moon cat", continuation=" sun moon", last=1)
+    (e,) = onnxray.explain(model, text, "gradient", "token:all")
+    assert e.label == "'moon' (2 of 2)"
+    for target in ("token:1", "token:moon"):
+        with pytest.raises(TargetError, match="names a token and last=1"):
+            onnxray.explain(model, text, "gradient", target)
+    with pytest.raises(TargetError, match="last=9: the continuation has 2 tokens"):
+        onnxray.explain(model, Text("cat sun moon cat", continuation=" sun moon", last=9), "gradient", "token:all")
+
+
 def test_every_token_of_a_continuation_in_one_go(model: onnxray.Model) -> None:
     text = Text("cat sun moon cat", continuation=" sun moon dog")
     parts = onnxray.explain(model, text, "input-x-gradient", "token:all")
