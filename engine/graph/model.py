@@ -12,7 +12,7 @@ import hashlib
 import html
 import os
 import threading
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -55,10 +55,12 @@ class Model:
         sha256: str | None = None,
         inferred: bool = True,
         key: Hashable = None,
+        data: Iterable[external.Place] = (),
     ) -> None:
         """`inferred`: whether shapes have been inferred; if not, that is done in place when somebody asks for them.
 
-        `key`: what the model was made from and how, in place of a hash of all that is in it: see `content_key`.
+        `key`: what the model was made from and how, in place of a hash of all that is in it: see `content_key`. `data`:
+        where weights lay that are in other files than the one whose hash `sha256` is.
         """
         self.untyped = proto
         self._inferred = inferred
@@ -68,6 +70,7 @@ class Model:
         self.folder = folder
         self.overrides: Mapping[str, Any] = MappingProxyType(dict(overrides or {}))
         self._sha256 = sha256
+        self._data = tuple(data)
         self.key = key
         self.kept: dict[Any, Any] = {}
 
@@ -85,7 +88,8 @@ class Model:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled as a whole, but for what is computed from it. Weights in data files stay there."""
         data = self.untyped.SerializeToString()
-        return _unpickled, (data, self.path, self.folder, dict(self.overrides), self._sha256, self._inferred)
+        sha256 = self.sha256 if self._data else self._sha256
+        return _unpickled, (data, self.path, self.folder, dict(self.overrides), sha256, self._inferred)
 
     @property
     def proto(self) -> ModelProto:
@@ -120,10 +124,20 @@ class Model:
 
     @cached_property
     def sha256(self) -> str:
-        """Of the file it was loaded from, else of its serialised form."""
+        """Of the file it was loaded from, with the content of its data files if it has any, else of its serialised
+        form. Raises ExternalDataError."""
         if self._sha256 is None:
             return self._with_data(hashlib.sha256(self.proto.SerializeToString(deterministic=True)))
-        return self._sha256
+        if not self._data:
+            return self._sha256
+        digest = hashlib.sha256(self._sha256.encode())
+        external.add_content(digest, self._data)
+        return digest.hexdigest()
+
+    @property
+    def file_sha256(self) -> str:
+        """Of the file it was loaded from without data files, else as `sha256`."""
+        return self._sha256 or self.sha256
 
     @cached_property
     def content_key(self) -> Hashable:

@@ -57,13 +57,16 @@ def read(source: Source) -> Model:
     check_wellformed(proto)
     if sum(external.nbytes(t) for t in external.inside(proto)) > _MOST_PROTO_BYTES:
         raise ModelError("the model is too large for one protobuf (2 GiB): save it with external data, load the file")
-    whole = not any(external.is_external(t) for t in external.all_tensors(proto))
-    if not external.settle(proto, folder):
+    stays, places = external.settle(proto, folder)
+    if not stays:
         folder = None
     proto = prepare(proto)
     _type_rest(proto, folder)
-    key = ("file", digest) if digest and whole else None
-    return Model(proto, path=path, folder=folder, sha256=digest, key=key)
+    key = ("file", digest) if digest and not places else None
+    model = Model(proto, path=path, folder=folder, sha256=digest, key=key, data=places)
+    if places and not stays:
+        model.sha256  # noqa: B018, of the data that was read in: the files may change or go away
+    return model
 
 
 def _type_rest(proto: ModelProto, folder: Path | None) -> None:

@@ -174,7 +174,7 @@ def _label_files(path: Path | None) -> Iterator[Found]:
 
 def _known_card(model: Model) -> Iterator[Found]:
     stem = model.path.stem.lower() if model.path is not None else ""
-    digest = model.sha256
+    digest = model.file_sha256
     by_name = None
     for family, card in known_cards().items():
         about = card.get("about", {})

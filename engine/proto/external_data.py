@@ -6,10 +6,11 @@ inside the model's own folder, symbolic links resolved, are followed (ONNX speci
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 import onnx
@@ -17,6 +18,9 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 from ..errors import ExternalDataError
 from .confinement import leaves
+
+# File, offset and length of a tensor's data.
+Place: TypeAlias = "tuple[Path, int, int]"
 
 # Up to this many bytes in all, external tensors are read into the model when it is loaded; protobuf cannot serialise
 # more than 2 GiB, and a rewritten graph adds some of its own.
@@ -101,7 +105,7 @@ def nbytes(tensor: TensorProto) -> int:
     return (count(tensor) * bits + 7) // 8
 
 
-def locate(tensor: TensorProto, folder: Path | None) -> tuple[Path, int, int]:
+def locate(tensor: TensorProto, folder: Path | None) -> Place:
     """(file, offset, length in bytes) of an external tensor, checked. Raises ExternalDataError."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
     location = entries.get("location", "")
@@ -156,8 +160,9 @@ def read(tensor: TensorProto, folder: Path | None) -> np.ndarray:
     return np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=tuple(tensor.dims))
 
 
-def settle(proto: ModelProto, folder: Path | None) -> bool:
-    """Check every external tensor and read them in; True if some initializers stay outside, being too large in all.
+def settle(proto: ModelProto, folder: Path | None) -> tuple[bool, list[Place]]:
+    """Check every external tensor and read them in; whether some initializers stay outside, being too large in all, and
+    where the data of all of them lies.
 
     Only initializers of the main graph can stay outside; ONNX Runtime finds no others there. Raises ExternalDataError.
     """
@@ -177,7 +182,23 @@ def settle(proto: ModelProto, folder: Path | None) -> bool:
             _inline(tensor, path, offset, length)
     for tensor, (path, offset, length) in others:
         _inline(tensor, path, offset, length)
-    return stays
+    return stays, [place for _, place in (*initializers, *others)]
+
+
+def add_content(digest: hashlib._Hash, places: Iterable[Place]) -> None:
+    """Add the bytes at `places` to a hash. Raises ExternalDataError."""
+    for path, offset, length in places:
+        digest.update(length.to_bytes(8, "little"))
+        try:
+            with open(path, "rb") as file:
+                file.seek(offset)
+                while length > 0 and (data := file.read(min(length, 1 << 24))):
+                    digest.update(data)
+                    length -= len(data)
+        except OSError as error:
+            raise ExternalDataError(
+                f"the model has data in {str(path)!r}, which cannot be read: {error.strerror or error}"
+            ) from None
 
 
 def _inline(tensor: TensorProto, path: Path, offset: int, length: int) -> None:

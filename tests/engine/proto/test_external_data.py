@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,6 +59,20 @@ def test_small_data_is_read_in(outside: Path) -> None:
     (outside.parent / "w.bin").unlink()
     np.testing.assert_allclose(run(model, {"x": X})["y"], EXPECTED, rtol=1e-5)
     assert_array_equal(model.constant("w"), WEIGHTS)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("limit", [1 << 30, 1000])
+def test_the_hash_is_of_the_weights_as_well(outside: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    monkeypatch.setattr(external, "INLINE_LIMIT", limit)
+    file, data = hashlib.sha256(outside.read_bytes()).hexdigest(), outside.parent / "w.bin"
+    model = onnxray.load(outside)
+    first = model.sha256
+    assert model.file_sha256 == file != first
+    assert pickle.loads(pickle.dumps(model)).sha256 == first
+    os.utime(data, (0, 0))
+    assert onnxray.load(outside).sha256 == first
+    data.write_bytes(bytes(64) + WEIGHTS[::-1].tobytes())
+    assert onnxray.load(outside).sha256 != first
 
 
 def test_large_data_stays_outside(outside: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
