@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from .attribution.box_layers import is_of_box
 from .attribution.columns import input_of_columns
 from .attribution.explanation import Explanation
-from .attribution.explanations import Explanations
+from .attribution.explanations import Explanations, with_warning
 from .attribution.generation import text_model
 from .attribution.inputs import CARD_OPTIONS, Input, input_at, input_of, underneath
 from .attribution.maps import Maps, problems
@@ -144,14 +144,21 @@ def _of_table(
     problem = problem_of(model, table, target, layer, runtime=runtime, at=at)
     if method is not None:
         return solve(problem, for_table(make(method, options, known), options, model, table))
-    first, second = (find(name) for name in TABLE_METHODS)
-    own = {o.name for o in options_of(first)}
-    if set(options) <= own:
+    return solve_table(problem, model, table, options, known)
+
+
+def solve_table(
+    problem: Problem, model: Model, table: Table, options: Mapping[str, Any], known: Sequence[str] = ()
+) -> Explanation | Explanations:
+    """The rows by tree-shap, or by kernel-shap where their score is no sum, which its warnings give the reason of."""
+    reason = ""
+    if set(options) <= {o.name for o in options_of(find(TABLE_METHODS[0]))}:
         try:
-            return solve(problem, for_table(make(first, options, known), options, model, table))
-        except NoSum:
-            pass  # of any score
-    return solve(problem, for_table(make(second, options, known), options, model, table))
+            return solve(problem, for_table(make(TABLE_METHODS[0], options, known), options, model, table))
+        except NoSum as error:
+            reason = f"{TABLE_METHODS[1]} in place of {str(error).partition(': use')[0]}"
+    found = solve(problem, for_table(make(TABLE_METHODS[1], options, known), options, model, table))
+    return with_warning(found, reason) if reason else found
 
 
 def for_table(method: Method, named: Collection[str], model: Model, table: Table) -> Method:

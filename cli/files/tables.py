@@ -42,6 +42,15 @@ def read_table(path: Path) -> Table:
     return Table(rows, names)
 
 
+def has_names(table: Table) -> bool:
+    """Whether the columns of a table of a file have names of their own."""
+    return any(name != unnamed for name, unnamed in zip(table.names, _unnamed(len(table.names)), strict=True))
+
+
+def _unnamed(width: int) -> tuple[str, ...]:
+    return tuple(f"column {i}" for i in range(width))
+
+
 # What a column of times is called.
 _TIMES = re.compile(r"(time|date|datetime|timestamp|hour|day|month|year|seconds?)s?\b|t$", re.I)
 _UNIT = re.compile(r"[\[(]([^\])]{1,8})[\])]\s*$")
@@ -101,7 +110,7 @@ def read_cells(path: Path) -> tuple[tuple[str, ...], NDArray[Any]]:
             raise ImageError(f"the table {str(path)!r} has {width} columns, and {len(line)} in line {number}")
     cells = [line for _, line in lines]
     if all(map(_is_number, cells[0])):
-        return tuple(f"column {i}" for i in range(width)), np.array(cells, object)
+        return _unnamed(width), np.array(cells, object)
     if len(cells) < 2:
         raise ImageError(f"the table {str(path)!r} has names of columns and no row")
     named = [name.strip() or f"column {i}" for i, name in enumerate(cells[0])]

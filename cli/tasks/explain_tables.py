@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...engine.errors import MethodError, NoSum, ShapeError
+from ...engine.errors import MethodError, ShapeError
 from ..parameters.inputs import open_model, refuse_crop
 from ..parameters.methods import chosen_methods
 from ..parameters.tables import FIRST
@@ -65,10 +65,10 @@ class TableExplainer:
         from ..files.tables import read_table
 
         whole = read_table(path)
-        behind = None if self.background is None else _alike(self.background, whole)
-        table = Table(whole.rows, whole.names, behind)
         asked = self.options.table.columns
-        return chosen_columns(table, asked) if asked else table
+        table = chosen_columns(whole, asked) if asked else whole
+        behind = None if self.background is None else _alike(self.background, whole, table)
+        return Table(table.rows, table.names, behind)
 
     def one(self, path: Path, table: Any, folder: str) -> Outcome:
         """Everything about one table: its results for the manifest, and the files written."""
@@ -102,20 +102,14 @@ class TableExplainer:
 
     def _explained(self, table: Table, target: Target) -> list[list[Explanation]]:
         """The rows by each method; where none is named by tree-shap, or kernel-shap where the score is no sum."""
-        from ...engine.explain import TABLE_METHODS, for_table, problem_of, solve
+        from ...engine.explain import for_table, problem_of, solve, solve_table
         from ...engine.inference.batches import RunOptions
-        from ...engine.methods.registry import find
 
         runtime = RunOptions(**self.options.common.runtime, batch=self.options.batch)
         problem = problem_of(self.model, table, target, runtime=runtime)
         if self.methods:
             return [list(solve(problem, for_table(m, self.named, self.model, table))) for m in self.methods]
-        first, second = (find(name)() for name in TABLE_METHODS)
-        try:
-            return [list(solve(problem, for_table(first, (), self.model, table)))]
-        except NoSum as error:
-            self._warn(f"{second.name} in place of {str(error).partition(': use')[0]}")
-            return [list(solve(problem, for_table(second, (), self.model, table)))]
+        return [list(solve_table(problem, self.model, table, {}))]
 
     def _write(
         self, found: list[Explanation], table: Table, rows: Sequence[int], folder: str, name: str
@@ -177,14 +171,18 @@ class TableExplainer:
             self._news.append(f"warning: {as_options(text)}")
 
 
-def _alike(background: Table, table: Table) -> NDArray[Any]:
-    """The rows of a background with the columns of the table. Raises ShapeError."""
-    if set(table.names) <= set(background.names) and table.names:
-        return np.asarray(background.rows[:, [list(background.names).index(name) for name in table.names]])
-    missing = [name for name in table.names if name not in background.names]
-    if background.rows.shape[1] != table.rows.shape[1]:
-        raise ShapeError(f"the background lacks the columns {', '.join(missing[:12])} of the table")
-    return np.asarray(background.rows)
+def _alike(background: Table, whole: Table, table: Table) -> NDArray[Any]:
+    """The rows of a background with the columns of the table, which are some of the whole one's: by name, by place
+    where one side has no names. Raises ShapeError."""
+    from ...engine.tables.given import columns_of
+    from ..files.tables import has_names
+
+    places = None
+    if has_names(background) and has_names(whole):
+        places = columns_of(background.names, table.names)
+    elif table.names and background.rows.shape[1] == whole.rows.shape[1]:
+        places = columns_of(whole.names, table.names)
+    return np.asarray(background.rows if places is None else background.rows[:, places])
 
 
 def _line(e: Explanation) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,3 +119,10 @@ def _stacked(what: str, arrays: Sequence[NDArray[np.float32]]) -> NDArray[np.flo
             f"the {what} have different shapes ({list(shapes[0])}, {list(shapes[1])}): take them one by one"
         )
     return np.stack(arrays)
+
+
+def with_warning(found: Explanation | Explanations, text: str) -> Explanation | Explanations:
+    """The explanations with one more warning, as their first."""
+    if isinstance(found, Explanations):
+        return Explanations([replace(part, warnings=(text, *part.warnings)) for part in found])
+    return replace(found, warnings=(text, *found.warnings))

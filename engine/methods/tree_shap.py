@@ -32,7 +32,7 @@ from .registry import Method, Needs, method
 if TYPE_CHECKING:
     from ..attribution.problem import Problem
 
-# The difference between the score and the sum of the values, as a share of the largest of both, that rounding explains.
+# The difference between the score and the sum of the values, as a share of the largest of them, that rounding explains.
 _ROUNDING = 1e-3
 
 
@@ -76,14 +76,16 @@ class TreeShap(Method):
             {"baseline_score": float(b), "completeness_error": float(m), "exact": True, "background_rows": len(rows)}
             for b, m in zip(base, missed, strict=True)
         ]
-        warnings = [_about(m, s, b) for m, s, b in zip(missed, scores, base, strict=True)]
-        return InputMaps(values.astype(np.float32), reduce="sum", details=tuple(details), warnings=tuple(warnings))
+        sizes = np.abs(values).sum(axis=1)
+        for m, s, b, size in zip(missed, scores, base, sizes, strict=True):
+            _check_complete(float(m), float(s), float(b), float(size))
+        return InputMaps(values.astype(np.float32), reduce="sum", details=tuple(details))
 
 
-def _about(missed: float, score: float, base: float) -> tuple[str, ...]:
-    if abs(missed) <= _ROUNDING * max(abs(score), abs(base), abs(score - base), 1e-6):
-        return ()
-    return (f"the values miss the score's difference by {missed:.3g}: the trees are read otherwise than they are run",)
+def _check_complete(missed: float, score: float, base: float, size: float) -> None:
+    """Raises NoSum for values whose sum is not the score's difference, but for rounding. size: of all values."""
+    if not abs(missed) <= _ROUNDING * max(abs(score), abs(base), abs(score - base), size, 1e-6):
+        raise no_sum(f"the values miss the score's difference by {missed:.3g}, so the score is not the sum found")
 
 
 def _values(problem: Problem, rows: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -96,6 +98,7 @@ def _values(problem: Problem, rows: NDArray[Any]) -> tuple[NDArray[np.float64], 
     parts = parts_of(model, problem.target.of, made)
     if not parts.outputs:
         raise no_sum(f"the value {problem.target.of!r} does not depend on the table")
+    _check_apart(problem, parts)
     ensembles = [ensemble_of(model, output_of(node)) for node in parts.trees]
     wanted = list(dict.fromkeys([*(e.data for e in ensembles), *parts.numbers, problem.target.of]))
     seen, hidden = _run(problem, wanted, x), _run(problem, wanted, rows)
@@ -115,6 +118,15 @@ def _values(problem: Problem, rows: NDArray[Any]) -> tuple[NDArray[np.float64], 
     of, cotangents = hidden[problem.target.of], problem.cotangents
     base = [float(score(of, cotangents, np.full(len(of), row)).mean()) for row in range(problem.rows)]
     return result, np.array(base)
+
+
+def _check_apart(problem: Problem, parts: Parts) -> None:
+    """Raises NoSum where one part is computed from another: the score's slope by the first has both in it. Trees are
+    no such parts: their slope by what they read is zero."""
+    for name in parts.numbers:
+        inside = problem.model.ancestors(name) & set(parts.outputs) - {name}
+        if inside:
+            raise no_sum(f"{name!r}, a part of the sum, is computed from another part, {min(inside)!r}")
 
 
 def _run(problem: Problem, names: list[str], rows: NDArray[Any]) -> dict[str, NDArray[Any]]:

@@ -23,7 +23,8 @@ class Table:
         where there are several. At most `background_rows` of them, an option of the methods, are taken.
 
     A model with an input for each column takes them by name, the rest is left out; one that takes a matrix takes the
-    columns in their order. Raises ShapeError for rows that do not fit each other or their names.
+    columns in their order. Columns of a background with names are taken by name, without names by place. Raises
+    ShapeError for rows that do not fit each other or their names, and for a background that lacks a column.
     """
 
     rows: Any
@@ -31,15 +32,15 @@ class Table:
     background: Any = None
 
     def __post_init__(self) -> None:
+        given = _own_names(self.rows)
         names, cells = _read(self.rows, tuple(map(str, self.names)), "the table")
         object.__setattr__(self, "names", names)
         object.__setattr__(self, "rows", cells)
         if self.background is None:
             return
         own, behind = _read(self.background, (), "the background")
-        given = isinstance(self.background, Mapping) or hasattr(self.background, "columns")
-        if given and names and set(own) >= set(names):
-            behind = behind[:, [own.index(name) for name in names]]
+        if own and names and own != given:
+            behind = behind[:, columns_of(own, names)]
         if behind.shape[1] != cells.shape[1]:
             raise ShapeError(
                 f"the background has {behind.shape[1]} columns and the table {cells.shape[1]}: give the same ones"
@@ -57,6 +58,24 @@ class Table:
     def to_compare(self) -> NDArray[Any] | None:
         """The rows of the background, None where there is but the one row that is explained."""
         return self.background if self.background is not None else self.rows if len(self.rows) > 1 else None
+
+
+def columns_of(background: Sequence[str], names: Sequence[str]) -> list[int]:
+    """The places in a background of the columns `names`. Raises ShapeError where one is missing."""
+    missing = [name for name in names if name not in background]
+    if missing:
+        raise ShapeError(
+            f"the background lacks the column{'s' * (len(missing) > 1)} {', '.join(missing[:12])} of the table: give "
+            "the same names, or rows without names, which are taken by place"
+        )
+    return [list(background).index(name) for name in names]
+
+
+def _own_names(rows: Any) -> tuple[str, ...]:
+    """The names that rows have by themselves."""
+    if hasattr(rows, "columns") and hasattr(rows, "to_numpy"):
+        return tuple(map(str, rows.columns))
+    return tuple(map(str, rows)) if isinstance(rows, Mapping) else ()
 
 
 def _read(rows: Any, names: tuple[str, ...], what: str) -> tuple[tuple[str, ...], NDArray[Any]]:

@@ -89,6 +89,31 @@ def test_a_matrix_takes_columns_in_order_or_by_choice(run: Run, tmp_path: Path) 
     np.testing.assert_array_equal(np.load(tmp_path / "out/t/tree-shap.npy"), np.stack([e.values for e in wanted]))
 
 
+def test_a_background_is_taken_by_name(run: Run, tmp_path: Path) -> None:
+    proto = model([regressor(np.random.default_rng(RNG), "x", "y", 2)], {"x": (FLOAT, 2)}, {"y": (FLOAT, 1)})
+    onnx.save(proto, tmp_path / "m.onnx")
+    rng = np.random.default_rng(1)
+    rows = {name: rng.integers(0, 5, 8).tolist() for name in ("id", "a", "b")}
+    other = {name: rng.integers(0, 5, 8).tolist() for name in ("a", "b", "label")}
+    table, x = written(tmp_path / "t.csv", rows), np.float32([rows["a"], rows["b"]]).T
+    wide = written(tmp_path / "wide.csv", other)
+    few = written(tmp_path / "few.csv", {name: other[name] for name in ("b", "a")})
+    behind = np.float32([other["a"], other["b"]]).T
+    np.save(tmp_path / "bare.npy", behind)
+    np.save(tmp_path / "whole.npy", np.float32([other["label"], other["a"], other["b"]]).T)
+    wanted = np.stack([e.values for e in onnxray.explain(proto, x, "tree-shap", background=behind)])
+    for given in (wide, few, tmp_path / "bare.npy", tmp_path / "whole.npy"):
+        out = tmp_path / f"out-{given.stem}"
+        asked = ("--columns", "a,b", "--background", given, "-o", out)
+        result = run("explain", tmp_path / "m.onnx", table, *asked)
+        assert result.exit_code == 0, result.output
+        np.testing.assert_array_equal(np.load(out / "t/tree-shap.npy"), wanted)
+    odd = written(tmp_path / "odd.csv", {"a": other["a"], "c": other["b"]})
+    result = run("explain", tmp_path / "m.onnx", table, "--columns", "a,b", "--background", odd, "-o", tmp_path / "no")
+    assert result.exit_code == 1
+    assert "the background lacks the column b" in result.stderr
+
+
 def test_a_score_that_is_no_sum_is_left_to_kernel_shap(run: Run, tmp_path: Path) -> None:
     node = regressor(np.random.default_rng(RNG), "x", "y", 3, aggregate_function="MIN")
     onnx.save(model([node], {"x": (FLOAT, 3)}, {"y": (FLOAT, 1)}), tmp_path / "m.onnx")
@@ -146,5 +171,9 @@ def test_tables_that_do_not_fit_themselves() -> None:
         onnxray.Table([[1, 2]], ["a"])
     with pytest.raises(ShapeError, match="background has 3 columns"):
         onnxray.Table([[1, 2]], background=[[1, 2, 3]])
+    with pytest.raises(ShapeError, match="background lacks the columns b, c"):
+        onnxray.Table({"a": [1], "b": [2], "c": [3]}, background={"a": [1], "x": [2], "y": [3]})
+    named = onnxray.Table([[1, 2]], ["a", "b"], background={"b": [4], "a": [3], "c": [5]})
+    assert named.background.tolist() == [[3, 4]]
     with pytest.raises(ShapeError, match="no cell"):
         onnxray.Table([])

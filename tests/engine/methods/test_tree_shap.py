@@ -12,6 +12,7 @@ from onnx import helper, numpy_helper
 
 import onnxray
 from onnxray.engine.errors import MethodError, NoSum
+from onnxray.engine.methods import tree_shap
 from onnxray.tests.engine.tables.small import FLOAT, INT, ML, TEXT, classifier, model, regressor, shapley
 
 RNG = 7
@@ -256,6 +257,43 @@ def test_a_factor_of_one_is_passed_over() -> None:
         e = onnxray.explain(proto, cells(1, 4), "tree-shap", target=1, background=cells(9, 4))
         assert abs(e.details["completeness_error"]) < 1e-5
         assert e.probability == pytest.approx(1 / (1 + np.exp(-e.score)), abs=1e-5)
+
+
+def test_parts_that_are_computed_from_one_another_are_refused_and_left_to_kernel_shap() -> None:
+    """y = x @ W + Relu(x) @ V, and a tree and its own Relu: the slope by the first part has the second in it."""
+    rng = np.random.default_rng(RNG)
+    constants = [numpy_helper.from_array(rng.normal(size=(3, 1)).astype(np.float32), name) for name in "WV"]
+    network = [
+        helper.make_node("Relu", ["x"], ["r"]),
+        helper.make_node("MatMul", ["x", "W"], ["a"]),
+        helper.make_node("MatMul", ["r", "V"], ["b"]),
+        helper.make_node("Add", ["a", "b"], ["y"]),
+    ]
+    trees = [
+        regressor(rng, "x", "t", 3),
+        helper.make_node("Relu", ["t"], ["r"]),
+        helper.make_node("Add", ["t", "r"], ["y"]),
+    ]
+    x = cells(8, 3) - 2.25
+    for nodes in (network, trees):
+        proto = model(nodes, {"x": (FLOAT, 3)}, {"y": (FLOAT, 1)}, constants if nodes is network else [])
+        with pytest.raises(NoSum, match="computed from another part"):
+            onnxray.explain(proto, x[:1], "tree-shap", background=x[1:])
+        e = onnxray.explain(proto, onnxray.Table(x[:1], background=x[1:]))
+        scores = output(proto, "y")
+        wanted = shapley(lambda rows, of=scores: of(rows)[:, 0], x[0], x[1:])
+        assert e.method == "kernel-shap"
+        assert any("kernel-shap in place of tree-shap" in w and "computed from another part" in w for w in e.warnings)
+        np.testing.assert_allclose(e.values, wanted, atol=1e-4)
+
+
+def test_values_that_miss_the_score_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = regressor(np.random.default_rng(RNG), "x", "y", 3)
+    proto = model([node], {"x": (FLOAT, 3)}, {"y": (FLOAT, 1)})
+    real = tree_shap.shapley
+    monkeypatch.setattr(tree_shap, "shapley", lambda *given: real(*given) + 1)
+    with pytest.raises(NoSum, match="miss the score's difference"):
+        onnxray.explain(proto, cells(1, 3), "tree-shap", background=cells(9, 3))
 
 
 def test_without_rows_to_compare_with_it_says_what_to_give() -> None:
