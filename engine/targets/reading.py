@@ -64,13 +64,13 @@ def blank_of(model: Model, labels: Sequence[str] | None, count: int) -> int:
     """The class, of `count`, that is no character: one for the model, whatever the images show.
 
     It is that which labels of all classes call so ("" or "<blank>"), the first where the file has PaddleOCR's list,
-    else the first or the last, as the model reads an image of zeros. Raises ModelError where the model fails on it.
+    else the first or the last, as the model reads an image of zeros; the first where it takes none of the usual size.
     """
     known = _known(model, labels)
     called = [code for code, name in enumerate(known) if name.lower() in _BLANKS]
     if len(known) == count and len(called) == 1:
         return called[0]
-    if not labels and len(known) > 1:
+    if _METADATA in model.metadata:
         return 0
     return count - 1 if _ends_in_blank(model) else 0
 
@@ -79,13 +79,21 @@ def blank_of(model: Model, labels: Sequence[str] | None, count: int) -> int:
 def _ends_in_blank(model: Model) -> bool:
     """Whether the last class wins at more steps than the first where there is nothing to read."""
     name, image = step_outputs(model)[0], image_input(model).name
+    try:
+        scores = _of_nothing(model, name, image)
+    except OnnxrayError:  # at another size than the usual one it may run, and no size is known here
+        return False
+    best, last = scores.argmax(axis=2), scores.shape[2] - 1
+    return int((best == last).sum()) > int((best == 0).sum())
+
+
+def _of_nothing(model: Model, name: str, image: str) -> NDArray[np.floating]:
+    """An output for an image of zeros of the usual size. Raises ModelError."""
     feeds = dict(evidence(model, usual_plane(model), {}).feeds)
     batch = (model.value(image).shape or (None,))[0]
     nothing = np.zeros_like(feeds[image])
     feeds[image] = np.repeat(nothing, batch, axis=0) if isinstance(batch, int) and len(nothing) == 1 else nothing
-    scores = run(model, feeds, [name])[name]
-    best, last = scores.argmax(axis=2), scores.shape[2] - 1
-    return int((best == last).sum()) > int((best == 0).sum())
+    return run(model, feeds, [name])[name]
 
 
 def step_outputs(model: Model) -> list[str]:

@@ -112,6 +112,22 @@ def test_the_blank_of_a_list_in_the_file_is_the_first_class(parse: Parse) -> Non
     assert blank_of(model, None, 5) == 0
 
 
+def test_the_blank_is_the_first_class_where_the_usual_size_does_not_run(parse: Parse) -> None:
+    """The image that is read has another size than the one that is tried, and is read all the same."""
+    proto = last_blank(parse)
+    for axis in (2, 3):
+        proto.graph.input[0].type.tensor_type.shape.dim[axis].Clear()
+    shape = onnx.numpy_helper.from_array(np.array([-1, 3, 8, 24], np.int64), "shape")
+    proto.graph.initializer.append(shape)
+    proto.graph.node.insert(0, onnx.helper.make_node("Reshape", ["image", "shape"], ["fixed"]))
+    proto.graph.node[1].input[0] = "fixed"
+    model = onnxray.load(proto, labels=list("abcd"), size=(10, 10))
+    assert blank_of(model, list("abcd"), 5) == 0
+    named = [*"abcd", "<blank>"]
+    assert blank_of(onnxray.load(proto, labels=named, size=(10, 10)), named, 5) == 4
+    assert set(onnxray.predict(model, X).text) <= set("abcd")
+
+
 def test_a_batch_of_fixed_size_is_read(parse: Parse) -> None:
     proto = last_blank(parse)
     proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
