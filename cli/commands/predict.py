@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from ..parameters import line, options
 from ..parameters.inputs import finish
@@ -44,7 +45,8 @@ def command(common: options.Common, scale: Scale, **asked: Any) -> None:
     from ..tasks.predict import PredictOptions, as_text, predict
     from ..tasks.text_items import takes_texts
 
-    wanted = PredictOptions(common=common, share=scale.share, **asked)
+    top_given = click.get_current_context().get_parameter_source("top") == ParameterSource.COMMANDLINE
+    wanted = PredictOptions(common=common, share=scale.share, top_given=top_given, **asked)
     check_texts(takes_texts(wanted), bool(wanted.images))
     if scale.address is not None:
         finish_on("predict", wanted, scale)

@@ -57,6 +57,7 @@ class PredictOptions:
     memory: Path | None = None
     share: Share = WHOLE
     texts: TextOptions = NO_TEXTS
+    top_given: bool = False  # whether `top` was asked for, and is not the usual one
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,9 @@ def predict(options: PredictOptions) -> Predictions:
     reads = None if card is None or finds_boxes else recognised_output(model)
     if table is None and reads is None:
         predictable(model)
+    elif options.top_given:
+        what = "finds boxes" if table is not None else "reads texts"
+        raise ImageError(f"--top is about classes, and the model {what}: leave it out")
     meaning = {"boxes": table.reason} if table else {"text": f"best path of output {reads!r}"} if reads else None
     meaning = meaning or _meaning(answer)
     about = {"model": describe(model), "card": None if card is None else describe_card(card), **meaning}

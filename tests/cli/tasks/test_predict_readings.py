@@ -63,3 +63,10 @@ def test_rules_are_not_about_texts(files: tuple[str, str]) -> None:
     done = CliRunner().invoke(main, ["predict", net, f"{folder}/line.png", "--when", "score > 0.5"])
     assert done.exit_code != 0
     assert "the model reads texts: leave them out" in done.output
+
+
+def test_the_number_of_classes_is_about_none(files: tuple[str, str]) -> None:
+    net, folder = files
+    done = CliRunner().invoke(main, ["predict", net, f"{folder}/line.png", "--top", "3"])
+    assert done.exit_code == 1
+    assert "--top is about classes, and the model reads texts: leave it out" in done.stderr
