@@ -23,6 +23,19 @@ MOST_SLICES = 2000
 _START = 132
 # Steps between slices of a series that differ by more than this share mean that slices are missing.
 _GAP = 0.2
+# Share of a step by which a slice may lie off the even steps of an affine before it is said.
+_UNEVEN = 0.05
+_PALETTE = "PALETTE COLOR"
+# What says where a slice lies, and what is taken where it is missing.
+_PLACES = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
+_TAKEN = {
+    "ImagePositionPatient": "steps by InstanceNumber",
+    "ImageOrientationPatient": "axial slices",
+    "PixelSpacing": "pixels of 1 mm",
+    "SliceThickness": "slices of 1 mm",
+}
+# PixelData and the functional groups, which the head of a frame leaves out.
+_LARGE = (0x7FE00008, 0x7FE00009, 0x7FE00010, 0x52009229, 0x52009230)
 _FOR_READING = "DICOM needs the extra medical: pip install 'onnxray[medical]'"
 
 
@@ -58,19 +71,45 @@ def picture_of(data: bytes, where: str, window: tuple[float, float] | None = Non
 
     window: (black, white), in place of the file's first window. Of several frames the middle one. Raises ImageError.
     """
+    return picture_and_notes(data, where, window)[0]
+
+
+def picture_and_notes(
+    data: bytes, where: str, window: tuple[float, float] | None = None
+) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """The same, and what is to be said of it: which of several frames it is."""
     with _refused(where, ImageError):
         dataset = _read(data)
         if int(dataset.Rows) * int(dataset.Columns) > MAX_PIXELS:
             raise ImageError(f"{where} has {dataset.Rows} x {dataset.Columns} pixels, more than {MAX_PIXELS}")
-        pixels = _frames(dataset)
-        frame = pixels[len(pixels) // 2]
-        if frame.ndim == 3:
-            scale = 255 / ((1 << int(dataset.BitsStored)) - 1)
-            return np.ascontiguousarray(np.rint(frame * scale).astype(np.uint8))
-        shown = _looked_at(frame, dataset, window)
-        if str(dataset.PhotometricInterpretation) == "MONOCHROME1":
-            shown = 1 - shown
-        return np.repeat(np.rint(shown * 255).astype(np.uint8)[..., None], 3, axis=2)
+        count = _frame_count(dataset)
+        notes = (f"the middle frame is read, frame {count // 2 + 1} of {count}",) if count > 1 else ()
+        return _picture(dataset, count // 2, window), notes
+
+
+def _picture(dataset: Any, index: int, window: tuple[float, float] | None) -> NDArray[np.uint8]:
+    from pydicom.pixels import apply_color_lut, pixel_array
+
+    frame = np.asarray(pixel_array(dataset, index=index))
+    kind = str(dataset.PhotometricInterpretation)
+    if kind == _PALETTE:
+        colours = np.asarray(apply_color_lut(frame, dataset))[..., :3]
+        bits = min(int(dataset.RedPaletteColorLookupTableDescriptor[2]), 8 * colours.itemsize)
+        return np.rint(colours * (255 / ((1 << bits) - 1))).astype(np.uint8)
+    if frame.ndim == 3:
+        scale = 255 / ((1 << int(dataset.BitsStored)) - 1)
+        return np.ascontiguousarray(np.rint(frame * scale).astype(np.uint8))
+    shown = _looked_at(frame, _of_frame(dataset, index), window)
+    if kind == "MONOCHROME1":
+        shown = 1 - shown
+    return np.repeat(np.rint(shown * 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def pixels_of(data: bytes, where: str) -> int:
+    """Rows x columns of a picture, before it is decoded. Raises ImageError."""
+    with _refused(where, ImageError):
+        head = _read(data, pixels=False)
+        return int(head.Rows) * int(head.Columns)
 
 
 def _looked_at(frame: NDArray[Any], dataset: Any, window: tuple[float, float] | None) -> NDArray[np.float64]:
@@ -104,14 +143,14 @@ def window_of(dataset: Any) -> tuple[float, float, str] | None:
 def read_series(paths: Sequence[Path], where: str) -> tuple[Volume, tuple[str, ...]]:
     """The slices of one series as a volume in the units of its rescale, and what is to be said.
 
-    Slices are sorted by their position along the normal of their plane. Raises VolumeError for several series, slices
-    of several sizes or directions, colours, and files that cannot be read.
+    Slices are sorted by their position along the normal of their plane; frames of one file are slices with the rescale,
+    window and position of their functional groups (DICOM PS3.3 C.7.6.16). Raises VolumeError for several series, slices
+    of several sizes or directions, frames without positions, colours, and files that cannot be read.
     """
     if len(paths) > MOST_SLICES:
         raise VolumeError(f"{where} has {len(paths)} slices, more than the limit of {MOST_SLICES}: give fewer")
     with _refused(where, VolumeError):
-        slices = [_slice_of(path) for path in paths]
-        found = [one for one in slices if one is not None]
+        found = [one for path in paths for one in _slices_of(path, where)]
         if not found:
             raise VolumeError(f"{where} holds no DICOM file with pixels")
         if len({one.series for one in found}) > 1:
@@ -124,93 +163,163 @@ def read_series(paths: Sequence[Path], where: str) -> tuple[Volume, tuple[str, .
 
 @dataclass(frozen=True)
 class _Slice:
-    """The head of a file: `position` (mm, LPS) of the first pixel, `direction` of rows and columns, `step` between
-    rows, and columns; `thickness` of a slice; `frames` in the file."""
+    """The head of a frame of a file: `position` (mm, LPS) of the first pixel, `direction` of rows and columns, `step`
+    between rows, and columns; `thickness` of a slice; `missing`, the tags of these that are not there."""
 
     path: Path
+    index: int
     series: str
     shape: tuple[int, int]
-    frames: int
     position: tuple[float, ...]
     direction: tuple[float, ...]
     step: tuple[float, float]
     thickness: float
+    missing: tuple[str, ...]
+
+    @property
+    def normal(self) -> NDArray[np.float64]:
+        return np.cross(self.direction[:3], self.direction[3:])
 
 
-def _slice_of(path: Path) -> _Slice | None:
-    """None for a file without pixels, such as a DICOMDIR or a report."""
+def _slices_of(path: Path, where: str) -> list[_Slice]:
+    """One for each frame; none for a file without pixels, such as a DICOMDIR or a report."""
     head = _read(path.read_bytes(), pixels=False)
     if "Rows" not in head:
-        return None
-    if int(head.get("SamplesPerPixel", 1)) != 1:
-        raise VolumeError(f"{path.name!r} holds colours, as of ultrasound: a volume has one number for each voxel")
-    shared = head
-    if "SharedFunctionalGroupsSequence" in head:
-        shared = _flat(head.SharedFunctionalGroupsSequence[0])
-    frame = _flat(head.PerFrameFunctionalGroupsSequence[0]) if "PerFrameFunctionalGroupsSequence" in head else {}
+        return []
+    if int(head.get("SamplesPerPixel", 1)) != 1 or str(head.get("PhotometricInterpretation", "")) == _PALETTE:
+        raise VolumeError(f"{where} holds colours, as of ultrasound: a volume has one number for each voxel")
+    count = _frame_count(head)
+    if count > 1 and not all(_has_place(head, index) for index in range(count)):
+        raise VolumeError(
+            f"{where} has frames without places in space (PlanePositionSequence), as of films: give a file for each "
+            "slice, or NIfTI"
+        )
+    return [_slice_of(path, _of_frame(head, index), index) for index in range(count)]
 
-    def of(name: str, usual: Any) -> Any:
-        for source in (frame, shared, head):
-            if source.get(name) not in (None, ""):
-                return source.get(name)
-        return usual
 
-    step = [float(value) for value in of("PixelSpacing", (1.0, 1.0))]
+def _slice_of(path: Path, head: Any, index: int) -> _Slice:
+    missing = [name for name in _PLACES if head.get(name) in (None, "")]
+
+    def of(name: str, usual: Sequence[float]) -> tuple[float, ...]:
+        return tuple(float(value) for value in (usual if name in missing else head.get(name)))
+
+    direction = tuple(round(value, 4) for value in of("ImageOrientationPatient", (1, 0, 0, 0, 1, 0)))
+    thick = head.get("SpacingBetweenSlices") or head.get("SliceThickness")
+    thickness = abs(float(thick or 1)) or 1.0
+    number = float(head.get("InstanceNumber", 0) or 0)
+    first, second = of("PixelSpacing", (1, 1))
     return _Slice(
         path,
+        index,
         str(head.get("SeriesInstanceUID", "")),
         (int(head.Rows), int(head.Columns)),
-        int(head.get("NumberOfFrames", 1) or 1),
-        tuple(float(v) for v in of("ImagePositionPatient", (0.0, 0.0, float(head.get("InstanceNumber", 0) or 0)))),
-        tuple(round(float(v), 4) for v in of("ImageOrientationPatient", (1.0, 0, 0, 0, 1.0, 0))),
-        (step[0], step[1]),
-        float(of("SpacingBetweenSlices", of("SliceThickness", 1.0)) or 1.0),
+        of("ImagePositionPatient", tuple(np.cross(direction[:3], direction[3:]) * number * thickness)),
+        direction,
+        (first, second),
+        thickness,
+        (*missing, *(() if thick else ("SliceThickness",))),
     )
 
 
-def _flat(group: Any) -> dict[str, Any]:
-    """The entries of the macros of a functional group."""
-    found = {}
-    for element in group:
-        if element.VR == "SQ" and len(element.value):
-            found.update({inner.keyword: inner.value for inner in element.value[0] if inner.VR != "SQ"})
-    return found
+def _frame_count(head: Any) -> int:
+    return int(head.get("NumberOfFrames", 1) or 1)
+
+
+def _own(head: Any, index: int) -> Sequence[Any]:
+    """The functional groups of one frame, none or one."""
+    return list(head.get("PerFrameFunctionalGroupsSequence") or ())[index : index + 1]
+
+
+def _has_place(head: Any, index: int) -> bool:
+    places = (place for group in _own(head, index) for place in group.get("PlanePositionSequence") or ())
+    return any(place.get("ImagePositionPatient") for place in places)
+
+
+def _of_frame(head: Any, index: int) -> Any:
+    """The tags of one frame: those of the file, under those of the shared functional groups and of its own."""
+    from pydicom.dataset import Dataset
+
+    groups = [*list(head.get("SharedFunctionalGroupsSequence") or ())[:1], *_own(head, index)]
+    if not groups:
+        return head
+    made = Dataset()
+    made.update({tag: value for tag, value in head.items() if tag not in _LARGE})
+    for group in groups:
+        for macro in group:
+            if macro.VR == "SQ" and len(macro.value):
+                made.update({inner.tag: inner for inner in macro.value[0] if inner.VR != "SQ"})
+    return made
 
 
 def _stacked(slices: Sequence[_Slice], where: str) -> tuple[Volume, tuple[str, ...]]:
-    row, column = (np.array(slices[0].direction[start : start + 3]) for start in (0, 3))
-    normal = np.cross(row, column)
+    normal = slices[0].normal
     ordered = sorted(slices, key=lambda one: float(normal @ np.array(one.position)))
-    places = np.array([float(normal @ np.array(one.position)) for one in ordered])
-    steps = np.diff(places)
-    notes = []
-    step = ordered[0].thickness
-    if len(steps):
-        if (np.abs(steps) < 1e-3).any():
-            raise VolumeError(
-                f"{where} holds several slices at one place, as of a scan over time: give those of one time"
-            )
-        step = float(np.median(steps))
-        wide = int(np.count_nonzero(steps > step * (1 + _GAP)))
-        if wide:
-            notes.append(
-                f"slices are missing at {wide} place{'s' * (wide > 1)} of the series: it is shown without them"
-            )
-    if sum(one.frames for one in ordered) * ordered[0].shape[0] * ordered[0].shape[1] > MOST_VOXELS:
+    if len({"ImagePositionPatient" in one.missing for one in ordered}) > 1:
+        raise VolumeError(f"{where} holds slices with and without ImagePositionPatient: give those of one stack")
+    column, notes = _between(ordered, where)
+    rows, columns = ordered[0].shape
+    if len(ordered) * rows * columns > MOST_VOXELS:
         raise VolumeError(f"{where} has more voxels than the limit of {MOST_VOXELS}: give fewer slices")
-    values, window = [], None
-    for one in ordered:
-        from pydicom.pixels import apply_modality_lut
-
-        dataset = _read(one.path.read_bytes())
-        window = window or window_of(dataset)
-        values += [np.asarray(apply_modality_lut(frame, dataset), np.float32) for frame in _frames(dataset)]
+    values, window = _values_of(ordered)
     affine = np.eye(4)
-    affine[:3, 0], affine[:3, 1] = row * ordered[0].step[1], column * ordered[0].step[0]
-    affine[:3, 2], affine[:3, 3] = normal * step, ordered[0].position
+    affine[:3, 0] = np.array(ordered[0].direction[:3]) * ordered[0].step[1]
+    affine[:3, 1] = np.array(ordered[0].direction[3:]) * ordered[0].step[0]
+    affine[:3, 2], affine[:3, 3] = column, ordered[0].position
     affine[:2] *= -1  # from left and back, as DICOM counts, to right and front
     ends = None if window is None else (window[0] - window[1] / 2, window[0] + window[1] / 2)
-    return Volume(np.stack(values), affine=affine, window=ends, name=nameless(ordered[0].series)), tuple(notes)
+    made = Volume(values, affine=affine, window=ends, name=nameless(ordered[0].series))
+    return made, (*_missing(ordered), *notes)
+
+
+def _between(ordered: Sequence[_Slice], where: str) -> tuple[NDArray[np.float64], list[str]]:
+    """The way from one slice to the next (mm, LPS), which a tilted gantry turns from the normal; what is to be said."""
+    positions = np.array([one.position for one in ordered])
+    if len(ordered) == 1:
+        return ordered[0].normal * ordered[0].thickness, []
+    steps = np.diff(positions @ ordered[0].normal)
+    if (np.abs(steps) < 1e-3).any():
+        raise VolumeError(f"{where} holds several slices at one place, as of a scan over time: give those of one time")
+    notes = []
+    step = float(np.median(steps))
+    wide = int(np.count_nonzero(steps > step * (1 + _GAP)))
+    if wide:
+        notes.append(f"slices are missing at {wide} place{'s' * (wide > 1)} of the series: it is shown without them")
+    column = (positions[-1] - positions[0]) / (len(ordered) - 1)
+    even = positions[0] + np.arange(len(ordered))[:, None] * column
+    off = float(np.linalg.norm(positions - even, axis=1).max())
+    if off > _UNEVEN * step:
+        notes.append(f"slices lie up to {off:.3g} mm from even steps: places in mm are wrong by as much")
+    return column, notes
+
+
+def _missing(slices: Sequence[_Slice]) -> list[str]:
+    """What is said of tags without which the place in space is not known."""
+    names = dict.fromkeys(name for one in slices for name in one.missing)
+    needs_thickness = len(slices) == 1 or "ImagePositionPatient" in names
+    return [
+        f"the file has no {name}, {_TAKEN[name]} are taken: sizes and places in mm are not certain"
+        for name in names
+        if name != "SliceThickness" or needs_thickness
+    ]
+
+
+def _values_of(ordered: Sequence[_Slice]) -> tuple[NDArray[np.float32], tuple[float, float, str] | None]:
+    """(D, H, W) in the units of the rescale, and the first window of the first file; each file is decoded once."""
+    from pydicom.pixels import apply_modality_lut
+
+    values = np.empty((len(ordered), *ordered[0].shape), np.float32)
+    files: dict[Path, list[int]] = {}
+    for place, one in enumerate(ordered):
+        files.setdefault(one.path, []).append(place)
+    window = None
+    for path, places in files.items():
+        dataset = _read(path.read_bytes())
+        frames = _frames(dataset)
+        for place in places:
+            head = _of_frame(dataset, ordered[place].index)
+            window = window or window_of(head)
+            values[place] = apply_modality_lut(frames[ordered[place].index], head)
+    return values, window
 
 
 def nameless(uid: str) -> str:
@@ -227,12 +336,11 @@ def _read(data: bytes, pixels: bool = True) -> Any:
 
 
 def _frames(dataset: Any) -> NDArray[Any]:
-    """(frames, H, W) or (frames, H, W, 3) RGB."""
+    """(frames, H, W)."""
     from pydicom.pixels import pixel_array
 
     array = pixel_array(dataset)
-    several = int(dataset.get("NumberOfFrames", 1) or 1) > 1
-    return np.asarray(array if several else array[None])
+    return np.asarray(array if _frame_count(dataset) > 1 else array[None])
 
 
 @contextmanager

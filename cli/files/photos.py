@@ -19,7 +19,7 @@ from ...engine.errors import ImageError
 from ...engine.preprocess.arrays import is_array_file, read_array
 from ...engine.preprocess.depth import FEW_BITS, WHITE, shown
 from .bit_depth import sixteen_bits, upright
-from .dicom import is_dicom, picture_of
+from .dicom import is_dicom, picture_and_notes, pixels_of
 from .image_headers import read_header
 from .images import MAX_DECODED, MAX_PIXELS, as_rgb, read, read_bytes, stored_of
 
@@ -51,7 +51,7 @@ def photo_of(path: str | os.PathLike[str], data: bytes, card: Card | None) -> tu
         return _pages(data, where), ()
     if is_dicom(data):
         ends = None if card is None or isinstance(card.window, str) else card.window
-        return picture_of(data, where, ends), ()
+        return picture_and_notes(data, where, ends)
     stored, header = stored_of(data, MAX_PIXELS, where)
     if card is not None and card.has_bands:
         return upright(_in_order(stored), header.orientation), header.notes
@@ -70,7 +70,7 @@ def size_of(path: Path, data: bytes, card: Card | None) -> int:
     if is_array_file(path) or (card is not None and card.has_bands and data[:4] in _TIFF):
         return len(data)
     if is_dicom(data):
-        return len(data)
+        return pixels_of(data, repr(str(path)))
     header = read_header(data, repr(str(path)))
     return header.width * header.height
 

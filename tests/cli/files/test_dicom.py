@@ -12,7 +12,7 @@ import pytest
 
 from onnxray.cli.files.dicom import is_dicom_file, picture_of, read_series, windowed
 from onnxray.cli.files.nifti import is_nifti, nifti_of, read_nifti
-from onnxray.cli.files.photos import read_photo
+from onnxray.cli.files.photos import photo_of, read_photo, size_of
 from onnxray.cli.files.volumes import is_volume_path, read_volume
 from onnxray.engine.errors import ImageError, VolumeError
 
@@ -135,6 +135,109 @@ def test_gaps_are_said(tmp_path: Path) -> None:
     assert "slices are missing at 1 place of" in read_volume(tmp_path / "s")[1][0]
 
 
+def item(**tags: Any) -> Dataset:
+    made = Dataset()
+    for name, value in tags.items():
+        setattr(made, name, value)
+    return made
+
+
+def enhanced(places: list[tuple[float, float, float]], **tags: Any) -> tuple[Dataset, np.ndarray]:
+    """An enhanced CT of a frame for each place, with its own intercept; (frames, H, W) in Hounsfield units."""
+    stack = np.random.default_rng(2).integers(0, 2000, (len(places), 8, 10)).astype(np.int16)
+    made = dataset(stack[0], NumberOfFrames=len(places), SeriesInstanceUID=generate_uid())
+    made.PixelData = stack.tobytes()
+    plane = Items([item(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])])
+    size = Items([item(PixelSpacing=[0.8, 0.7], SliceThickness=2.0)])
+    made.SharedFunctionalGroupsSequence = Items([item(PlaneOrientationSequence=plane, PixelMeasuresSequence=size)])
+    made.PerFrameFunctionalGroupsSequence = Items(
+        item(
+            PlanePositionSequence=Items([item(ImagePositionPatient=list(place))]),
+            PixelValueTransformationSequence=Items([item(RescaleSlope=1, RescaleIntercept=-1024 - number)]),
+            FrameVOILUTSequence=Items([item(WindowCenter=40, WindowWidth=400)]),
+        )
+        for number, place in enumerate(places)
+    )
+    for name, value in tags.items():
+        setattr(made, name, value)
+    return made, stack.astype(np.float32) - 1024 - np.arange(len(places))[:, None, None]
+
+
+def test_frames_have_their_own_rescale_window_and_place(tmp_path: Path) -> None:
+    made, wanted = enhanced([(-20.0, -30.0, z) for z in (10.0, 5.0, 7.5, 12.5)])
+    volume, notes = read_volume(saved(made, tmp_path / "a.dcm"))
+    assert notes == ()
+    np.testing.assert_array_equal(volume.values, wanted[[1, 2, 0, 3]])
+    np.testing.assert_allclose(volume.spacing, (2.5, 0.8, 0.7))
+    np.testing.assert_allclose(volume.affine[:3, 3], [20, 30, 5])
+    assert volume.window == (-160, 240)
+    frame = np.clip((wanted[2] - 39.5) / 399 + 0.5, 0, 1)
+    np.testing.assert_array_equal(picture_of(data_of(made), "'x'")[..., 0], np.rint(frame * 255))
+
+
+def test_frames_without_places_are_refused(tmp_path: Path) -> None:
+    made, _ = enhanced([(0.0, 0.0, z) for z in (0.0, 1.0, 2.0)])
+    del made.PerFrameFunctionalGroupsSequence
+    with pytest.raises(VolumeError, match="the DICOM file has frames without places in space"):
+        read_volume(saved(made, tmp_path / "a.dcm"))
+
+
+def test_a_tilted_gantry_is_in_the_affine(tmp_path: Path) -> None:
+    made, _ = enhanced([(0.0, float(k), 3.0 * k) for k in range(5)])
+    volume, notes = read_volume(saved(made, tmp_path / "a.dcm"))
+    assert notes == ()
+    np.testing.assert_allclose(volume.affine[:3, 2], [0, -1, 3])
+    np.testing.assert_allclose((volume.affine @ [0, 0, 4, 1])[:3], [0, -4, 12])
+
+
+def test_slices_off_even_steps_are_said(tmp_path: Path) -> None:
+    made, _ = enhanced([(0.0, 2.0 if k == 2 else 0.0, 3.0 * k) for k in range(5)])
+    (note,) = read_volume(saved(made, tmp_path / "a.dcm"))[1]
+    assert note.startswith("slices lie up to 2 mm from even steps")
+
+
+@pytest.mark.parametrize("name", ["PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient"])
+def test_missing_tags_of_places_are_said(tmp_path: Path, name: str) -> None:
+    wanted = series(tmp_path / "s")
+    for path in (tmp_path / "s").iterdir():
+        made = pydicom.dcmread(path)
+        made.InstanceNumber = int(made.ImagePositionPatient[2] / 2.5)
+        delattr(made, name)
+        saved(made, path)
+    volume, notes = read_volume(tmp_path / "s")
+    assert [note.partition(",")[0] for note in notes] == [f"the file has no {name}"]
+    assert "mm are not certain" in notes[0]
+    np.testing.assert_array_equal(volume.values, wanted)
+
+
+def test_colours_of_a_palette(tmp_path: Path) -> None:
+    indices = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    made = dataset(indices, PhotometricInterpretation="PALETTE COLOR")
+    colours = np.random.default_rng(3).integers(0, 256, (3, 64)).astype(np.uint8)
+    for name, values in zip(("Red", "Green", "Blue"), colours, strict=True):
+        setattr(made, f"{name}PaletteColorLookupTableDescriptor", [64, 0, 8])
+        made.add_new(f"{name}PaletteColorLookupTableData", "OW", values.tobytes())
+    np.testing.assert_array_equal(picture_of(data_of(made), "'x'"), colours.T[indices])
+    with pytest.raises(VolumeError, match="the DICOM file holds colours"):
+        read_volume(saved(made, tmp_path / "a.dcm"))
+
+
+def test_of_several_frames_one_is_decoded_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, _ = enhanced([(0.0, 0.0, float(z)) for z in range(7)])
+    asked = []
+    decode = pydicom.pixels.pixel_array
+
+    def counted(source: Any, *, index: int | None = None) -> Any:
+        asked.append(index)
+        return decode(source, index=index)
+
+    monkeypatch.setattr(pydicom.pixels, "pixel_array", counted)
+    data = data_of(made)
+    assert photo_of("a.dcm", data, None)[1] == ("the middle frame is read, frame 4 of 7",)
+    assert asked == [3]
+    assert size_of(tmp_path / "a.dcm", data, None) == 8 * 10
+
+
 @pytest.mark.parametrize(
     ("tags", "words"),
     [
@@ -173,7 +276,7 @@ def test_bad_files_are_one_line_that_names_nobody(tmp_path: Path) -> None:
     assert picture_of(data_of(colours), "'x'").shape == (8, 8, 3)
     path = saved(colours, tmp_path / "us.dcm")
     assert is_dicom_file(path)
-    with pytest.raises(VolumeError, match="holds colours"):
+    with pytest.raises(VolumeError, match="it holds colours"):
         read_series([path], "it")
     with pytest.raises(VolumeError, match="2001 slices"):
         read_series([path] * 2001, "it")

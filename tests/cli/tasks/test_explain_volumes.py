@@ -77,6 +77,20 @@ def test_no_written_file_names_the_patient(run: Run, folder: Path) -> None:
         assert word not in result.stderr
 
 
+def test_no_failing_scan_names_the_patient(run: Run, folder: Path) -> None:
+    scans, colours = folder / "Mustermann^Erika ERIKA-4711", folder / "Mustermann.dcm"
+    series(scans, 8)
+    made = dataset(np.zeros((8, 8, 3), np.uint8), SamplesPerPixel=3, PhotometricInterpretation="RGB")
+    made.PlanarConfiguration = 0
+    saved(made, colours)
+    out = folder / "out"
+    result = run("explain", folder / "free.onnx", scans, colours, "-t", "1", "-m", "grad-cam", "-o", out)
+    assert "the DICOM file holds colours" in result.stderr
+    texts = [path.read_bytes() for path in out.rglob("*") if path.is_file()]
+    for text in (*texts, result.stdout.encode(), result.stderr.encode()):
+        assert b"Mustermann" not in text
+
+
 def test_single_pictures_are_explained_as_images(run: Run, tmp_path: Path) -> None:
     path = saved(dataset(np.random.default_rng(0).integers(0, 4000, (160, 160)).astype(np.uint16)), tmp_path / "x.dcm")
     result = run("explain", "builtin", path, "-o", tmp_path / "out", "-q")
