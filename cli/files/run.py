@@ -99,7 +99,7 @@ class Run:
         self._folders: dict[str, str] = {}
         self._due = time.monotonic() + _FLUSH
         self._taken = Names(RESERVED)
-        self._lock = _lock(self.folder)
+        self._lock = lock_folder(self.folder)
         try:
             old = read_manifest(self.folder)
             if output.resume and old is not None:
@@ -334,11 +334,11 @@ def made_by(folder: Path) -> str | None:
     return None if found is None else str(found["command"])
 
 
-def _lock(folder: Path) -> Lock:
-    """The folder's lock, the folder made if need be. Raises OutputError while another run has it."""
+def lock_folder(folder: Path, name: str = LOCK) -> Lock:
+    """The lock of that name in a folder, which is made if need be. Raises OutputError while another run has it."""
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{str(folder)!r} is a file: give another folder with --out")
-    path = folder / LOCK
+    path = folder / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = take_lock(path)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ...engine.errors import OutputError
 from ..files.output import Output
 from ..files.remote import is_uri, uri_of
-from .cluster.store import JOB, Store
+from .cluster.store import JOB, Store, finished
 from .health import NUMBERS, SIMILARITY, TEXT, write_readable
 from .joined import RunPart, in_order, is_part, join, part_in
 from .merge_sites import are_sites, merge_sites
@@ -35,7 +35,7 @@ def merge_any(parts: Sequence[Path], out: Path, force: bool, document: Document,
         return merge_sites(parts, out, force, write_pages)
     if len(parts) == 1 and (parts[0] / "parts" / JOB).is_file():
         store = Store(str(parts[0] / "parts"))
-        numbers = sorted(store.done())
+        numbers = finished(store)
         in_order([_head_only(store.part(number)) for number in numbers])
         # Block by block: a part holds its files once one of them is read.
         return join(map(store.part, numbers), Output(out, force), document).document()

@@ -13,7 +13,7 @@ from ...engine.caches import Kept
 from ..parameters.inputs import card_of, find_labelled_images, open_model
 from ..parameters.shards import part_of
 from ..sources.share import WHOLE, Share, names_digest
-from .saved_pass import Pass, Saving
+from .saved_pass import Files, Pass, Saving
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,10 +60,11 @@ class TopOptions:
     share: Share = WHOLE
 
 
-def top(options: TopOptions, merged: Callable[[Pass], Top] | None = None) -> Run:
+def top(options: TopOptions, merged: Callable[[Pass], Top] | None = None, listed: Files | None = None) -> Run:
     """Survey the images, write the result, then draw; the run, at its end. Of a block, nothing is drawn.
 
-    merged: the result of all images, where they have been surveyed already.
+    merged: the result of all images, where they have been surveyed already; listed: those images with their classes,
+    `options.labels` then says which labels.
     Raises what `onnxray.top` raises; ImageError (no image, or none that can be read), OutputError.
     """
     from ...engine.inference.batches import RunOptions
@@ -74,7 +75,7 @@ def top(options: TopOptions, merged: Callable[[Pass], Top] | None = None) -> Run
     common = options.common
     model = open_model(options.model, common.card)
     card_of(model, common.quiet)
-    files, labels = labelled_files(options, model)
+    files, labels = labelled_files(options, model) if listed is None else (list(listed), options.labels)
     wanted = ScanOptions(options.k, options.sample, not options.after, labels)  # type: ignore[arg-type]
     runtime = RunOptions(**common.runtime, batch=options.batch)
     layers = list(options.layers) or None

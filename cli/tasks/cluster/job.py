@@ -12,14 +12,26 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ....engine.errors import ImageError, OnnxrayError, OutputError, RuntimeUnavailable
+from ....engine.errors import (
+    CardError,
+    ImageError,
+    MethodError,
+    ModelError,
+    OnnxrayError,
+    OutputError,
+    RuntimeUnavailable,
+    TargetError,
+    UnknownName,
+)
+from ....engine.preprocess.find import find_card
 from ...files.manifest import read_manifest
 from ...files.output import Output
+from ...files.run import describe_card, versions
 from ...parameters.inputs import BUILTIN, SAMPLES, find_images, open_model
 from ...sources.share import Block, Share, names_of, stem_of
 from ..joined import JOINED, RunPart, join
@@ -34,6 +46,8 @@ if TYPE_CHECKING:
     from ..saved_pass import Pass
 
 Listed = tuple[Path, "str | None", str]
+# What all parts of a run share, by entry of their manifests.
+_SHARED = {"command": "commands", "model": "models", "card": "preprocessing", "layers": "layers"}
 
 
 @dataclass(frozen=True)
@@ -100,6 +114,27 @@ def listing(job: Job) -> tuple[int, int]:
     return job.store.write_list(_listed(job), job.size)
 
 
+def try_options(job: Job) -> None:
+    """Do the first image and keep nothing of it: wrong options are found before a run is replaced.
+
+    Raises ImageError, and what the command raises for its options. Of a site, whose pieces take long, only the list of
+    pieces is made.
+    """
+    job.at_home()
+    path, label, name = next(iter(_listed(job)))
+    if job.command == "microscope":
+        return
+    block = Block((path,), (label,), (name,), 0, 1, lenient=True)
+    model = open_model(job.options.model, job.options.common.card)
+    with tempfile.TemporaryDirectory(prefix="onnxray-") as temporary:
+        try:
+            _work(job, 0, 1, model, block, Path(temporary) / "part")
+        except (CardError, MethodError, ModelError, TargetError, UnknownName):
+            raise
+        except OnnxrayError:
+            return  # of the image, or of this machine: others may do it
+
+
 def _listed(job: Job) -> Iterable[Listed]:
     options = job.options
     if job.command == "microscope":
@@ -156,7 +191,7 @@ def _at_once(
         raise
     except OnnxrayError as error:
         if job.command == "top" and isinstance(error, ImageError):
-            shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=True)
             return {}, _none_read(block)
         # All images of the block fail alike: it is theirs, where other blocks are done. The whole run decides.
         shutil.rmtree(folder, ignore_errors=True)
@@ -212,7 +247,7 @@ def whole(job: Job, blocks: int, output: Output, in_parts: bool, pages: Pages) -
     pages: what makes pages of an evaluation, and of a site. Raises OutputError, ImageError (none can be read).
     """
     job.at_home()
-    parts = (job.store.part(number) for number in range(blocks))
+    parts = _alike(job.store.part(number) for number in range(blocks))
     if job.command == "top":
         return _whole_top(job, parts, output)
     if job.command == "microscope":
@@ -220,6 +255,21 @@ def whole(job: Job, blocks: int, output: Output, in_parts: bool, pages: Pages) -
     if in_parts:
         return summarise(parts, job.store)
     return _counts(join(parts, replace(output, force=True, resume=False), pages.document).entries)
+
+
+def _alike(parts: Iterable[RunPart]) -> Iterator[RunPart]:
+    """The parts, one after the other. Raises OutputError: one is of another model, preprocessing or command."""
+    first: RunPart | None = None
+    for part in parts:
+        if first is None and part.head:
+            first = part
+        differing = [what for key, what in _SHARED.items() if first and part.head.get(key) != first.head.get(key)]
+        if first is not None and part.head and differing:
+            raise OutputError(
+                f"{part.where!r} and {first.where!r} are parts of different runs: different {differing[0]}: remove the "
+                "files of one that is wrong and give --resume, or give --force"
+            )
+        yield part
 
 
 @dataclass(frozen=True)
@@ -257,7 +307,7 @@ def _whole_top(job: Job, parts: Iterable[RunPart], output: Output) -> tuple[int,
 
     common = replace(job.options.common, quiet=True, progress=False)
     options = replace(job.options, output=replace(output, force=True, resume=False), common=common)
-    run = top(options, merged)
+    run = top(options, merged, job.store.images())
     return int(run.manifest["given"]["images"]), _counts(run.entries)[1]
 
 
@@ -271,10 +321,16 @@ def _whole_site(job: Job, blocks: int, output: Output, pages: Pages) -> tuple[in
     return max(1, found["options"]["images"]["count"]), _counts(found["images"])[1]
 
 
+def _card_of(model: Model) -> dict[str, Any] | None:
+    """What the card says, wherever it stands; None where the model takes no image."""
+    try:
+        return describe_card(find_card(model))
+    except ModelError:
+        return None
+
+
 def same_job(job: Job, model: Model) -> bytes:
     """What decides the parts of a job, as bytes: another run does not go on with them."""
-    from ...files.run import versions
-
     options = replace(job.options, output=None, common=replace(job.options.common, quiet=False, progress=False))
     if hasattr(options, "share"):
         options = replace(options, share=Share())
@@ -282,6 +338,7 @@ def same_job(job: Job, model: Model) -> bytes:
         "command": job.command,
         "options": repr(options),
         "model": model.sha256,
+        "card": _card_of(model),
         "block": job.size,
         "versions": versions(),
     }

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 from ....engine import errors
 from ....engine.errors import ImageError, OnnxrayError, OutputError, RuntimeUnavailable
 from ....engine.version import __version__
-from ...files.manifest import read_manifest
 from ...files.output import Output
 from ...files.quiet import ours_only
 from ...parameters.inputs import open_model
-from .job import Job, Pages, do_block, listing, same_job, whole
-from .store import JOB, Outcome, Store
+from .folder import begin, goes_on, held, left_as_it_was
+from .job import Job, Pages, do_block, listing, same_job, try_options, whole
+from .store import Outcome, Store
 
 if TYPE_CHECKING:
     from ....engine.graph.model import Model
@@ -42,8 +42,6 @@ _PATIENCE = 5.0
 _ALIKE = 3
 # Messages of failures that are said for each block.
 _SAID = 20
-# Files in a folder that are not a run's.
-_OWN = ("parts", ".onnxray-lock")
 
 
 @dataclass(frozen=True)
@@ -79,18 +77,24 @@ def on_ray(command: str, options: Any, scale: Scale, pages: Pages, actor: type |
     if store.remote and not scale.in_parts:
         raise OutputError("results in a bucket stay in parts: give --parts as well")
     job = Job(command, options, store, size, os.getcwd(), max(1, int(scale.cpus)))
+    same = same_job(job, model)
     with _cluster(ray, scale):
         _check_nodes(ray)
-        _begin(job, output, same_job(job, model))
-        with _left_as_it_was(job, output):
-            blocks, total = _listed(ray, job)
-            with _progress(total, options.common) as bar:
-                tally = _Tally(scale, bar)
-                _blocks_done(ray, job, actor or Actor, (blocks, total), model, tally)
-                seconds = time.monotonic() - tally.start
-        images, failed = _in_a_task(ray, whole, job, blocks, output, scale.in_parts, pages)
-    if not scale.in_parts:
-        store.remove()
+        with held(store, output.folder) as leave:
+            again = goes_on(job, output, same)
+            if not again and store.names():
+                _in_a_task(ray, try_options, job)
+            begin(job, same, again)
+            with left_as_it_was(job, again):
+                blocks, total = _in_a_task(ray, listing, job)
+                with _progress(total, options.common) as bar:
+                    tally = _Tally(scale, bar)
+                    _blocks_done(ray, job, actor or Actor, (blocks, total), model, tally)
+                    seconds = time.monotonic() - tally.start
+            leave()
+            images, failed = _in_a_task(ray, whole, job, blocks, output, scale.in_parts, pages)
+            if not scale.in_parts:
+                store.remove()
     return Result(str(output.folder), images, failed, tally.timed, tally.seconds, seconds)
 
 
@@ -138,6 +142,7 @@ def _ray() -> Any:
 def _cluster(ray: Any, scale: Scale) -> Iterator[None]:
     """Joined, or started, for as long as the block of code lasts; one that this process has joined already is taken."""
     if ray.is_initialized():
+        _check_joined(ray, scale.address or "")
         with _quiet(ray, scale.verbose):
             yield
         return
@@ -157,6 +162,28 @@ def _cluster(ray: Any, scale: Scale) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
+
+
+def _check_joined(ray: Any, address: str) -> None:
+    """Raises RuntimeUnavailable where this process has joined a cluster at another address than HOST:PORT."""
+    joined = str(ray.get_runtime_context().gcs_address)
+    host, _, port = address.rpartition("//")[2].rpartition(":")
+    if not port.isdecimal():  # auto, or local
+        return
+    there, _, open_port = joined.rpartition(":")
+    if port != open_port or _number(host) not in (_number(there), "127.0.0.1"):
+        raise RuntimeUnavailable(
+            f"this process has joined the Ray cluster at {joined!r}, not that at {address!r}: give ray:auto, or call "
+            "ray.shutdown() before"
+        )
+
+
+def _number(host: str) -> str:
+    """The IP address of a host; its name where it has none."""
+    try:
+        return socket.gethostbyname(host)
+    except OSError:
+        return host
 
 
 def _answers(address: str) -> None:
@@ -229,7 +256,8 @@ def _check_nodes(ray: Any) -> None:
     }
     here = ".".join(map(str, sys.version_info[:3])), __version__
     for address, answer in asked.items():
-        python, version = ray.get(answer)
+        with _one_line(ray):
+            python, version = ray.get(answer)
         if not version:
             remedy = f"`pip install 'onnxray[ray]=={__version__}'` there"
             raise RuntimeUnavailable(f"the node {address} has no onnxray: {remedy}")
@@ -243,76 +271,43 @@ def _check_nodes(ray: Any) -> None:
 # --- the job ---
 
 
-def _begin(job: Job, output: Output, same: bytes) -> None:
-    """Make the folder ready: what an earlier run of the same job has done stays with --resume. Raises OutputError."""
-    names = job.store.names()
-    others = set() if job.store.remote or not output.folder.is_dir() else {*os.listdir(output.folder)} - {*_OWN}
-    if (names or others) and not (output.force or output.resume):
-        what = "an unfinished run" if JOB in names else "files"
-        raise OutputError(
-            f"{job.store.folder.removesuffix('/parts')!r} holds {what}: give --resume to go on, --force to replace it, "
-            "or another folder with --out"
-        )
-    if output.resume and JOB not in names and (found := None if job.store.remote else read_manifest(output.folder)):
-        state = "a finished run" if found.get("complete") else "a run that was not made with --on"
-        raise OutputError(
-            f"{str(output.folder)!r} holds {state}: give --force to replace it, or another folder with --out"
-        )
-    if JOB in names and output.resume and job.store.read(JOB) != same:
-        raise OutputError(
-            f"{job.store.folder!r} holds parts of another run (model, options, size of blocks or versions): give "
-            "--force to replace it, or another folder with --out"
-        )
-    if names and not (output.resume and JOB in names):
-        job.store.remove()
-    job.store.make()
-    job.store.write(JOB, same)
-
-
-@contextlib.contextmanager
-def _left_as_it_was(job: Job, output: Output) -> Iterator[None]:
-    """Where the block of code fails before anything is done, such as for wrong options, no folder stays behind."""
-    try:
-        yield
-    except OnnxrayError:
-        if not job.store.done():
-            job.store.remove()
-            with contextlib.suppress(OSError):
-                output.folder.rmdir()
-        raise
-
-
-def _listed(ray: Any, job: Job) -> tuple[int, int]:
-    """Write the list of images; how many blocks and images. One that is there must be the same. Raises OutputError."""
-    before = job.store.read("images.parquet") if "images.parquet" in job.store.names() else None
-    found: tuple[int, int] = _in_a_task(ray, listing, job)
-    if before is not None and job.store.done() and job.store.read("images.parquet") != before:
-        job.store.write("images.parquet", before)
-        raise OutputError(
-            f"{job.store.folder!r} holds parts of a run over other images: give the same ones, --force to replace it, "
-            "or another folder with --out"
-        )
-    return found
-
-
 def _in_a_task(ray: Any, work: Any, *given: Any) -> Any:
     """What a function gives, done in a process of the cluster: this one's memory does not grow with the run."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     near = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     task = ray.remote(num_cpus=0, max_retries=2, scheduling_strategy=near)(_safely)
-    found, problem = ray.get(task.remote(work, given))
+    with _one_line(ray):
+        found, problem = ray.get(task.remote(work, given))
     if problem is not None:
         raise _error(*problem)
     return found
 
 
 def _safely(work: Any, given: tuple[Any, ...]) -> tuple[Any, tuple[str, str] | None]:
-    """What a function gives, or the class and the text of an error that was raised on purpose."""
+    """What a function gives, or the class and the text of an error that was raised on purpose or is the machine's."""
     try:
         return work(*given), None
     except OnnxrayError as error:
         return None, (type(error).__name__, str(error))
+    except OSError as error:
+        where = socket.gethostname()
+        return None, ("OutputError", f"cannot read or write on {where}: {error}: look at its disks, then give --resume")
+    except MemoryError:
+        where = socket.gethostname()
+        return None, ("OnnxrayError", f"{where} has not enough memory: give fewer --actors, then --resume")
+
+
+@contextlib.contextmanager
+def _one_line(ray: Any) -> Iterator[None]:
+    """Errors of Ray itself as one line. Raises RuntimeUnavailable."""
+    try:
+        yield
+    except (ray.exceptions.RayError, ray.data.exceptions.SystemException) as error:
+        said = " ".join(str(error).split())
+        said = said if len(said) < 300 else f"...{said[-297:]}"
+        remedy = "look at the cluster, then go on with --resume; --verbose shows what Ray says"
+        raise RuntimeUnavailable(f"Ray has ended the run ({type(error).__name__}: {said}): {remedy}") from None
 
 
 def _error(name: str, text: str) -> OnnxrayError:
@@ -368,10 +363,11 @@ def _blocks_done(ray: Any, job: Job, actor: type, counts: tuple[int, int], model
         **({"num_gpus": scale.gpus} if scale.gpus else {}),
     )
     tally.actors = actors
-    for row in done.iter_rows():
-        if row["name"]:
-            raise _error(row["name"], row["text"])
-        tally.add(Outcome(0, int(row["images"]), tuple(row["errors"]), float(row["seconds"])))
+    with _one_line(ray):
+        for row in done.iter_rows():
+            if row["name"]:
+                raise _error(row["name"], row["text"])
+            tally.add(Outcome(0, int(row["images"]), tuple(row["errors"]), float(row["seconds"])))
 
 
 def _actors(ray: Any, scale: Scale, blocks: int) -> int:

@@ -24,7 +24,7 @@ from ...files.manifest import indented
 from ...files.remote import Remote, filesystem_of, path_of, uri_of
 from ...files.run import LOCK
 from ...sources.share import Block
-from ..joined import RunPart
+from ..joined import JOINED, RunPart
 
 JOB, IMAGES = "job.json", "images.parquet"
 # Keys of the head of a block's manifest, and of the number of images, in its records' schema.
@@ -98,7 +98,10 @@ class Store:
         """Whether there is a file of that name."""
         fs, base = self._fs()
         kinds = importlib.import_module("pyarrow.fs")
-        return bool(fs.get_file_info(f"{base}/{name}").type == kinds.FileType.File)
+        try:
+            return bool(fs.get_file_info(f"{base}/{name}").type == kinds.FileType.File)
+        except (OSError, ValueError) as error:
+            raise OutputError(f"cannot look for {f'{self.folder}/{name}'!r}: {_said(error)}") from None
 
     def names(self) -> set[str]:
         """The names of all files; none where there is no folder."""
@@ -130,7 +133,10 @@ class Store:
     # --- the list of images ---
 
     def write_list(self, images: Iterable[tuple[Path, str | None, str]], block: int) -> tuple[int, int]:
-        """Write the list, a row group for each block; how many blocks and images there are."""
+        """Write the list, a row group for each block; how many blocks and images there are.
+
+        Raises OutputError as well where blocks of another list are done.
+        """
         arrow, parquet = (importlib.import_module(name) for name in ("pyarrow", "pyarrow.parquet"))
         schema = arrow.schema([(name, arrow.string()) for name in _LIST])
         data = io.BytesIO()
@@ -140,8 +146,22 @@ class Store:
                 columns = zip(*((str(path), label, name) for path, label, name in rows), strict=True)
                 writer.write_table(arrow.table([arrow.array(c, arrow.string()) for c in columns], schema=schema))
                 blocks, total = blocks + 1, total + len(rows)
+        if self.done() and self.exists(IMAGES) and self.read(IMAGES) != data.getvalue():
+            raise OutputError(
+                f"{self.folder!r} holds parts of a run over other images: give the same ones, --force to replace it, "
+                "or another folder with --out"
+            )
         self.write(IMAGES, data.getvalue())
         return blocks, total
+
+    def images(self) -> list[tuple[Path, str | None]]:
+        """All images of the list with their classes."""
+        parquet = importlib.import_module("pyarrow.parquet")
+        try:
+            rows = parquet.read_table(io.BytesIO(self.read(IMAGES))).to_pydict()
+        except ValueError as error:
+            raise OutputError(f"{f'{self.folder}/{IMAGES}'!r} is damaged ({_said(error)}): give --force") from None
+        return list(zip(map(path_of, rows["path"]), rows["label"], strict=True))
 
     def block(self, number: int, size: int, total: int, lenient: bool = False) -> Block:
         """The images of a block. size: of a block."""
@@ -245,6 +265,24 @@ class Store:
             return parquet.read_table(io.BytesIO(self.read(name)))
         except ValueError as error:
             raise OutputError(f"{f'{self.folder}/{name}'!r} is damaged ({_said(error)}): remove it") from None
+
+
+def finished(store: Store) -> list[int]:
+    """The numbers of all blocks, to be joined. Raises OutputError: the command's are not joined, or some are left."""
+    try:
+        command = str(json.loads(store.read(JOB))["command"])
+    except (ValueError, KeyError, TypeError):
+        raise OutputError(f"{f'{store.folder}/{JOB}'!r} is damaged: do the run again with --force") from None
+    where = store.folder.removesuffix("/parts")
+    remedy = f"go on with `onnxray {command} ... --on ... --resume`, with the options that it was begun with"
+    if command not in JOINED:
+        raise OutputError(f"{where!r} holds an unfinished run (onnxray {command}), which ends without merge: {remedy}")
+    numbers = sorted(store.done())
+    blocks = int(store.part(numbers[0]).head["options"]["shard"][1]) if numbers else 0
+    if len(numbers) != blocks or not numbers:
+        left = f"{blocks - len(numbers)} of {blocks} blocks are" if numbers else "all blocks are"
+        raise OutputError(f"{where!r} holds an unfinished run (onnxray {command}), {left} left: {remedy}")
+    return numbers
 
 
 def _name(number: int) -> str:

@@ -178,7 +178,7 @@ def test_nodes_actors_and_the_driver_are_killed(cluster: Any, model: Path, tmp_p
     ours = [(path, path.stat().st_mtime_ns) for path in sorted(out.glob("parts/0*.parquet"))]
     second = run_of(cluster, out, *asked, "--block", "1", "--resume")
     wait_for_blocks(second, out, done + 4)
-    kill_an_actor()
+    kill_an_actor(cluster)
     wait_for_blocks(second, out, done + 8)
     now = [(path, path.stat().st_mtime_ns) for path, _ in ours if path.exists()]
     assert set(now) <= set(ours)  # what was done is not done again
@@ -219,18 +219,22 @@ def test_an_image_that_ends_the_process_fails_alone(model: Path, data: Path, tmp
     assert sorted(path.name for path in (tmp_path / "2" / "part").iterdir()) == ["a.txt", "c.txt"]
 
 
-def kill_an_actor() -> None:
-    """The process of one of Ray Data's actors."""
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdecimal():
+def kill_an_actor(cluster: Any) -> None:
+    """The process of one of Ray Data's actors, of this cluster alone: there may be others on the machine."""
+    session = Path(cluster.head_node.get_session_dir_path()).name.encode()
+    due = time.monotonic() + 60
+    while time.monotonic() < due:
+        for folder in Path("/proc").glob("[0-9]*"):
             try:
                 line = (folder / "cmdline").read_bytes()
-                mine = os.stat(folder).st_uid == os.getuid()
+                parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
+                if line.startswith(b"ray::MapWorker") and session in Path("/proc", parent, "cmdline").read_bytes():
+                    os.kill(int(folder.name), signal.SIGKILL)
+                    return
             except OSError:
                 continue
-            if mine and line.startswith(b"ray::MapWorker"):
-                os.kill(int(folder.name), signal.SIGKILL)
-                return
+        time.sleep(0.2)
+    raise AssertionError("no actor of this cluster runs")
 
 
 @pytest.mark.parametrize(
