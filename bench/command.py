@@ -24,7 +24,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from _harness import Table, arguments
+from _harness import Table, arguments, processors
 
 BARE = """
 import sys, numpy as np, onnxruntime
@@ -47,7 +47,9 @@ def main() -> None:
         place = Path(made)
         check(model, images[0], place)
         table = Table("onnxray explain", ["what", "onnxray", "ONNX Runtime", "share, wall", "share, CPU"], options)
-        ours, bare = turns(options, explain(model, images[0], place / "one"), plain(options, images[0], 1))
+        ours, bare = turns(
+            options, explain(model, images[0], place / "one", *threads(options)), plain(options, images[0], 1)
+        )
         share = bare[0] / ours[0], bare[1] / ours[1]
         table.row("one image, whole process", f"{ours[1]:.2f} s", f"{bare[1]:.2f} s", *share)
         folder = place / "photos"
@@ -56,7 +58,7 @@ def main() -> None:
             photo = images[number % len(images)]
             (folder / f"{number:05d}-{photo.name}").symlink_to(photo.resolve())
         for name in ("jpeg", "png"):
-            call = explain(model, folder, place / name, "--format", f"overlay,{name}")
+            call = explain(model, folder, place / name, "--format", f"overlay,{name}", *threads(options))
             ours, bare = turns(options, call, plain(options, images[0], options.copies))
             share = bare[0] / ours[0], bare[1] / ours[1]
             table.row(f"{options.copies} images, {name}", f"{ours[1]:.2f} s", f"{bare[1]:.2f} s", *share)
@@ -81,6 +83,11 @@ def check(model: Path, image: Path, place: Path) -> None:
 
 def explain(model: Path, images: Path, out: Path, *more: str) -> list[str]:
     return [sys.executable, "-m", "onnxray", "explain", str(model), str(images), "-o", str(out), "--force", "-q", *more]
+
+
+def threads(options: argparse.Namespace) -> list[str]:
+    """Of the command, which shares all processors between images where none are asked for."""
+    return [] if options.threads == processors() else ["--threads", str(options.threads)]
 
 
 def plain(options: argparse.Namespace, image: Path, count: int) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from ..parameters import options
 from ..parameters.inputs import finish_run
@@ -54,8 +55,19 @@ def command(common: options.Common, scale: Scale, **asked: Any) -> None:
     """
     from ..tasks.activations import ActivationsOptions, activations
 
+    if asked["stats"]:
+        _refuse_drawing()
     wanted = ActivationsOptions(common=common, share=scale.share, **asked)
     if scale.address is not None:
         finish_on("activations", wanted, scale)
         return
     finish_run(activations(wanted), common.as_json)
+
+
+def _refuse_drawing() -> None:
+    """Raises click.UsageError for options about pictures, which --stats does not draw."""
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name in ("every", "most", "range") and source == ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{parameter.opts[-1]} is about pictures, and --stats draws none: leave it out")

@@ -296,6 +296,7 @@ _OF_THE_FOLDER = (
     "trust",
     "against",
     "shard",
+    "max_failures",
     "on",
 )
 

@@ -125,9 +125,11 @@ def take_images(
 
 
 def refuse_part(share: Share) -> None:
-    """Raises ImageError where a part is asked for of what is no image."""
+    """Raises ImageError where a part, or an end after failures, is asked for of what is no image."""
     if not share.whole:
         raise ImageError("--shard and --on are about images, and others are given: leave them out")
+    if share.max_failures is not None:
+        raise ImageError("--max-failures is about images, and others are given: leave it out")
 
 
 def refuse_crop(selection: Selection) -> None:

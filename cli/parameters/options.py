@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import click
 
 from ..files.output import Output
+from ..files.remote import is_uri, uri_of
 from ..sources.source import Selection
 from ..terminal.help import CARD, IMAGES, OUTPUT, RUN, Option
 from . import complete
@@ -162,6 +163,8 @@ def output(default: str | None, resume: bool = False) -> Callable[[F], F]:
                 raise click.UsageError("--force and --resume are about the folder of --out: give it as well")
             if force and resume:
                 raise click.UsageError("--force replaces a run and --resume continues it: give one of them")
+            if out is not None and is_uri(str(out)) and getattr(others.get("scale"), "address", None) is None:
+                raise click.UsageError(f"--out is a folder of this machine, and {uri_of(str(out))!r} is a URI")
             folder = out or (Path(default) if default else None)
             return f(*args, output=Output(folder, force, resume, default=out is None) if folder else None, **others)
 

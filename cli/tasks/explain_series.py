@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...engine.errors import MethodError, ShapeError
-from ..parameters.inputs import open_model, refuse_crop
+from ..parameters.inputs import open_model, refuse_crop, refuse_part
 from ..parameters.methods import chosen_methods
 from .explain import check_options
 from .explain_arrays import ArrayExplainer
@@ -111,6 +111,7 @@ def explain_series(options: ExplainOptions) -> Run:
     model = open_model(options.model, common.card)
     paths = table_files(options.images)[:: options.selection.every][: options.selection.limit]
     refuse_crop(options.selection)
+    refuse_part(options.share)
     targets = [Target.parse(text) for text in options.targets]
     check_options(model, options, methods)
     decisive = {**decisive_of(options, methods, targets), **options.table.to_mapping()}

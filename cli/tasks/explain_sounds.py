@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ..parameters.inputs import open_model, refuse_crop
+from ..parameters.inputs import open_model, refuse_crop, refuse_part
 from ..parameters.methods import chosen_methods
 from ..terminal.words import as_options
 from .explain import check_options
@@ -201,6 +201,7 @@ def explain_sounds(options: ExplainOptions, page: Page) -> Run:
     if options.at is not None:
         raise SoundError("a sound is explained in time and frequency by itself: leave --at out")
     refuse_crop(options.selection)
+    refuse_part(options.share)
     model = open_model(options.model, common.card)
     paths = sound_files(options.images, options.selection.recursive)[:: options.selection.every]
     paths = paths if options.selection.limit is None else paths[: options.selection.limit]

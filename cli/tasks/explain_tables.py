@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...engine.errors import MethodError, ShapeError
-from ..parameters.inputs import open_model, refuse_crop
+from ..parameters.inputs import open_model, refuse_crop, refuse_part
 from ..parameters.methods import chosen_methods
 from ..parameters.tables import FIRST
 from ..terminal.words import as_options
@@ -239,6 +239,7 @@ def explain_tables(options: ExplainOptions) -> Run:
     model = open_model(options.model, common.card)
     paths = table_files(options.images)[:: options.selection.every][: options.selection.limit]
     refuse_crop(options.selection)
+    refuse_part(options.share)
     targets = [Target.parse(text) for text in options.targets]
     check_options(model, options, methods)
     background = None if options.table.background is None else read_table(options.table.background)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ..parameters.inputs import open_model, refuse_crop
+from ..parameters.inputs import open_model, refuse_crop, refuse_part
 from ..parameters.methods import DEFAULT, chosen_methods
 from ..terminal.words import as_options
 from .explain import check_options
@@ -196,6 +196,7 @@ def explain_volumes(options: ExplainOptions, page: Page) -> Run:
     if options.at is not None:
         raise VolumeError("a volume is explained by its voxels: leave --at out, or give an array")
     refuse_crop(options.selection)
+    refuse_part(options.share)
     model = open_model(options.model, common.card)
     paths = _named([Path(name) for name in options.images])
     methods, every = chosen_methods(options.methods or (DEFAULT,), options.settings)

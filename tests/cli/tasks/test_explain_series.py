@@ -59,6 +59,10 @@ def test_some_times_and_features_of_a_longer_file(run: Run, tmp_path: Path) -> N
     assert refused.exit_code == 1
     assert "the series has 70 times" in refused.stderr
     assert "--rows" in refused.stderr
+    for name, value in (("--max-failures", "1"), ("--shard", "1/2")):
+        refused = run("explain", tmp_path / "m.onnx", table, name, value, "-o", tmp_path / "no", "-q")
+        assert refused.exit_code in (1, 2)
+        assert "about images" in refused.stderr
     out = tmp_path / "out"
     chosen = ("--columns", "a,b,c,d", "--rows", "5-64", "-m", "gradient")
     result = run("explain", tmp_path / "m.onnx", table, *chosen, "--answer", "number", "-o", out)

@@ -78,6 +78,7 @@ def test_frames_are_asked_for(run: Run, folder: Path) -> None:
         (("--trust",), "sounds are given"),
         (("--at", "c"), "leave --at out"),
         (("--crop", "0,0,5,5"), "--crop is about images"),
+        (("--max-failures", "1"), "--max-failures is about images"),
         (("--resume",), "--force in place of --resume"),
         (("-m", "attention-rollout"), "attention"),
     ],

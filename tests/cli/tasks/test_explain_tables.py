@@ -155,6 +155,7 @@ def test_options_about_tables_need_one(run: Run, file: Path, tmp_path: Path, pho
         ([file, table, "--rows", "first"], "neither `all` nor rows such as"),
         ([file, table, "--rows", "99"], "there is no row 99"),
         ([file, table, "--trust"], "about images"),
+        ([file, table, "--max-failures", "1"], "--max-failures is about images"),
         ([file, tmp_path / "none.csv"], "there is no file"),
     ):
         result = run("explain", *given, "-o", tmp_path / "out", "-q")

@@ -115,6 +115,7 @@ def test_bad_input_is_one_line(run: Run, model: Path, tmp_path: Path) -> None:
         ((tmp_path / "none.txt",), "there is no file or folder"),
         (("--text", "a", "--spans", "x"), "is no list of spans"),
         (("--text", "a", "--pair", "b", "--pair", "c"), "one of each per pair"),
+        (("--text", "a", "--max-failures", "1"), "--max-failures is about images"),
     ):
         result = run("explain", model, *given, "-o", tmp_path / "out", "--force", "-q")
         assert result.exit_code

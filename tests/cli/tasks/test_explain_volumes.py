@@ -109,6 +109,7 @@ def test_single_pictures_are_explained_as_images(run: Run, tmp_path: Path) -> No
         (("--at", "r"), "leave --at out"),
         (("--resume",), "--force in place of --resume"),
         (("--crop", "0,0,5,5"), "--crop is about images"),
+        (("--max-failures", "1"), "--max-failures is about images"),
     ],
 )
 def test_what_makes_no_sense_is_one_line(run: Run, folder: Path, more: tuple[str, ...], words: str) -> None:

@@ -202,6 +202,11 @@ def test_wrong_parts_are_one_line(run: Run, model: Path, data: Path, tmp_path: P
         (("predict", "--actors", "2"), "--actors is about runs on Ray: give --on ray as well"),
         (("predict", "--on", "dask"), "is none of ray, ray:auto, ray:HOST:PORT"),
         (("predict", "--on", "ray", "--shard", "1/2"), "leave --shard out"),
+        (("explain", "--max-failures", "1", "--to", "-"), "--max-failures has no meaning with --to"),
+        (("activations", "--stats", "--most", "3"), "--most is about pictures, and --stats draws none"),
+        (("activations", "--stats", "--range", "each"), "--range is about pictures, and --stats draws none"),
+        (("activations", "--stats", "--all"), "--all is about pictures, and --stats draws none"),
+        (("explain", "-o", "s3://bucket/out"), "--out is a folder of this machine, and 's3://bucket/out' is a URI"),
         (("explain", "--shard", "1/2", "--to", "-"), "--shard has no meaning with --to"),
     ],
 )
@@ -220,6 +225,8 @@ def test_parts_of_arrays_are_refused(run: Run, model: Path, tmp_path: Path) -> N
         assert done.exit_code == 0, done.stderr
         done = run(command, model, *files, "--shard", "2/2", "--limit", "2", "-q", "-o", tmp_path / f"{command}-part")
         assert "--shard and --on are about images" in done.stderr
+        done = run(command, model, *files, "--max-failures", "1", "-q", "-o", tmp_path / f"{command}-most")
+        assert "--max-failures is about images, and others are given: leave it out" in done.stderr
 
 
 def test_too_many_failures_end_a_run(run: Run, model: Path, data: Path, tmp_path: Path) -> None:
