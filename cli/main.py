@@ -22,10 +22,12 @@ from ..engine.version import __version__
 from .commands import COMMANDS
 from .terminal.echo import say
 from .terminal.help import Group
-from .terminal.language import translated
+from .terminal.language import ENGLISH, LANGUAGES, VARIABLE, translated, unknown_language
 from .terminal.words import as_options
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+# Set by shells that ask for completions.
+_COMPLETING = "_ONNXRAY_COMPLETE"
 # Kinds of names that onnxray itself has a list of: an unknown one is wrong usage, whatever the files hold.
 _TYPED = ("method", "colour map", "option of")
 
@@ -73,6 +75,9 @@ class LazyGroup(Group):
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="replace")  # names from a model can hold what the terminal's encoding lacks
+        if (unknown := unknown_language()) and _COMPLETING not in os.environ:
+            known = " or ".join((ENGLISH, *LANGUAGES))
+            say(f"warning: {VARIABLE}={unknown} is no language that is known, so texts are in English: give {known}")
         try:
             with interruptible(), terminable(), warnings.catch_warnings():
                 # NumPy's, about NaN and infinities: what is wrong with a result is said in the result's own warnings.

@@ -198,7 +198,8 @@ def explain_volumes(options: ExplainOptions, page: Page) -> Run:
     refuse_crop(options.selection)
     refuse_part(options.share)
     model = open_model(options.model, common.card)
-    paths = _named([Path(name) for name in options.images])
+    given_paths = [Path(name) for name in options.images]
+    paths = _named(given_paths[:: options.selection.every][: options.selection.limit])
     methods, every = chosen_methods(options.methods or (DEFAULT,), options.settings)
     targets = [Target.parse(text) for text in options.targets]
     check_options(model, options, methods)

@@ -42,12 +42,28 @@ def export(options: ExportOptions) -> list[Path]:
 
     if not options.force and options.out.exists() and any(options.out.glob("*.json")):
         raise OutputError(f"{str(options.out)!r} holds JSON files: choose another folder or give --force")
+    _refuse_unused(options)
     model = open_model(options.model, options.common.card)
     images = find_images(options.images, quiet=options.common.quiet) if options.images else []
     found, left_out = measured(model, images, options)
     for name, reason in left_out.items():
         warn(f"without {name}: {reason}", options.common.quiet)
     return [write(entry, options.out) for entry in found]
+
+
+def _refuse_unused(options: ExportOptions) -> None:
+    """Raises MethodError for images and a target that nothing of what is asked for reads."""
+    from ...engine.errors import MethodError
+    from ...engine.explorer.node_data import DATA
+
+    if not options.data or not set(options.data) <= DATA.keys():
+        return
+    if options.target is not None and "relevance" not in options.data:
+        raise MethodError(
+            "a target is for relevance, which is not asked for: add relevance to the data, or leave it out"
+        )
+    if options.images and set(options.data) == {"cost"}:
+        raise MethodError("cost is that of the model alone, without images: ask for other data, or leave images out")
 
 
 def measured(model: Model, images: Sequence[Path], options: ExportOptions) -> tuple[list[NodeData], dict[str, str]]:

@@ -25,9 +25,22 @@ def language() -> str:
     """The language wanted: "en", or one that there is a catalog of."""
     for name in (VARIABLE, *_LOCALE):
         if wanted := os.environ.get(name, ""):
-            code = re.split(r"[_.@:-]", wanted.lower(), maxsplit=1)[0]
-            return code if code in LANGUAGES else ENGLISH
+            return next(filter(_known, map(_code, wanted.split(":"))), ENGLISH)
     return ENGLISH
+
+
+def unknown_language() -> str | None:
+    """What ONNXRAY_LANG asks for where it is no language that is known; None else."""
+    wanted = os.environ.get(VARIABLE, "")
+    return wanted if wanted and not any(map(_known, map(_code, wanted.split(":")))) else None
+
+
+def _code(wanted: str) -> str:
+    return re.split(r"[_.@-]", wanted.lower(), maxsplit=1)[0]
+
+
+def _known(code: str) -> bool:
+    return code == ENGLISH or code in LANGUAGES
 
 
 def translated(text: str) -> str:

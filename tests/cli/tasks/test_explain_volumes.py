@@ -91,6 +91,18 @@ def test_no_failing_scan_names_the_patient(run: Run, folder: Path) -> None:
         assert b"Mustermann" not in text
 
 
+@pytest.mark.parametrize(("more", "names"), [(("--limit", "1"), "a"), (("--every", "2"), "ac")])
+def test_a_part_of_the_volumes(run: Run, folder: Path, more: tuple[str, ...], names: str) -> None:
+    data = (folder / "scan.nii.gz").read_bytes()
+    scans = [folder / f"{name}.nii.gz" for name in "abc"]
+    for path in scans:
+        path.write_bytes(data)
+    given = ("-t", "1", "-m", "grad-cam", "--format", "npy", "-o", folder / "out")
+    result = run("explain", folder / "lesions.onnx", *scans, *more, *given)
+    assert result.exit_code == 0, result.stderr
+    assert [name for name in "abc" if f"{name}.nii.gz: grad-cam" in result.stderr] == list(names)
+
+
 def test_single_pictures_are_explained_as_images(run: Run, tmp_path: Path) -> None:
     path = saved(dataset(np.random.default_rng(0).integers(0, 4000, (160, 160)).astype(np.uint16)), tmp_path / "x.dcm")
     result = run("explain", "builtin", path, "-o", tmp_path / "out", "-q")

@@ -31,6 +31,23 @@ def test_what_is_left_out_is_said(run: Callable[..., Result], tmp_path: Path) ->
     assert "without health" in done.output
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (("--data", "cost", "--target", "3"), "a target is for relevance"),
+        (("--data", "time", "--target", "3"), "a target is for relevance"),
+        (("samples", "--data", "cost"), "without images"),
+    ],
+)
+def test_what_has_no_effect_is_refused(
+    run: Callable[..., Result], tmp_path: Path, given: tuple[str, ...], words: str
+) -> None:
+    done = run("export", "builtin", *given, "-o", tmp_path / "out")
+    assert done.exit_code == 1
+    assert words in done.output
+    assert not (tmp_path / "out").exists()
+
+
 def test_in_python(tmp_path: Path) -> None:
     files = onnxray.export(
         "builtin", onnxray.samples()[4], tmp_path / "out", data="relevance", target="contrast:crack,scratch"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
+from click.testing import Result
 
 from onnxray.cli.terminal import language
 from onnxray.cli.terminal.language import entries_of, read_catalog, translated, translated_paragraphs, translation
@@ -23,6 +26,9 @@ VARIABLES = ("ONNXRAY_LANG", "LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")
         ({"ONNXRAY_LANG": "en", "LANG": "es_ES.UTF-8"}, "en"),
         ({"ONNXRAY_LANG": "", "LANG": "es_ES.UTF-8"}, "es"),
         ({"ONNXRAY_LANG": "../../etc"}, "en"),
+        ({"LANGUAGE": "ca:es"}, "es"),
+        ({"LANGUAGE": "ca:en:es"}, "en"),
+        ({"LANGUAGE": "ca", "LANG": "es_ES.UTF-8"}, "en"),
     ],
 )
 def test_the_language_wanted(monkeypatch: pytest.MonkeyPatch, given: dict[str, str], found: str) -> None:
@@ -31,6 +37,24 @@ def test_the_language_wanted(monkeypatch: pytest.MonkeyPatch, given: dict[str, s
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     assert language.language() == found
+
+
+@pytest.mark.parametrize(
+    ("given", "found"), [("spanish", "spanish"), ("es_MX.UTF-8", None), ("en", None), ("", None), ("ca:es", None)]
+)
+def test_an_unknown_language_is_known_as_such(monkeypatch: pytest.MonkeyPatch, given: str, found: str | None) -> None:
+    monkeypatch.setenv("ONNXRAY_LANG", given)
+    assert language.unknown_language() == found
+
+
+def test_an_unknown_language_is_said(monkeypatch: pytest.MonkeyPatch, run: Callable[..., Result]) -> None:
+    monkeypatch.setenv("ONNXRAY_LANG", "spanish")
+    done = run("methods")
+    assert done.exit_code == 0
+    assert done.stderr.count("\n") == 1
+    assert "ONNXRAY_LANG=spanish is no language that is known" in done.stderr
+    monkeypatch.setenv("ONNXRAY_LANG", "es")
+    assert run("methods").stderr == ""
 
 
 def test_entries_of_a_catalog() -> None:
