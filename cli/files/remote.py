@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 from ...engine.errors import ImageError, OnnxrayError
 
@@ -14,6 +15,12 @@ SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss", "az", "hdfs", "http", "https", "m
 _URI = re.compile(rf"({'|'.join(SCHEMES)}):/+", re.IGNORECASE)
 # Schemes that pyarrow reads itself.
 _OF_PYARROW = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs", "file")
+
+
+# The options of a URI, such as ?region=eu-west-1: they are about the bucket and stand behind every key.
+_QUERY = re.compile(r"\?\w+=.*$")
+# What a URI's key holds as it is; a part that is percent-encoded already stays.
+_SAFE = "/:@!$&'()*+,;=~"
 
 
 class Remote(type(Path())):  # type: ignore[misc]
@@ -24,6 +31,12 @@ class Remote(type(Path())):  # type: ignore[misc]
 
     def __fspath__(self) -> str:
         return str(self)
+
+    @property
+    def name(self) -> str:
+        """The last part of the key, without the options of the URI."""
+        name = _split(super().name)[0]
+        return unquote(name) if _of_pyarrow(str(self)) else name
 
 
 def is_uri(text: str) -> bool:
@@ -42,7 +55,32 @@ def uri_of(text: str) -> str:
 
 def path_of(text: str) -> Path:
     """The path of a file, or of a URI."""
-    return Remote(uri_of(text)) if is_uri(text) else Path(text)
+    if not is_uri(text):
+        return Path(text)
+    head, query = _split(uri_of(text))
+    return Remote(head + query.replace("/", "%2F"))  # a path would make one slash of two
+
+
+def inside(folder: str, name: str) -> str:
+    """A file in a folder, or in that of a URI, whose options stay last."""
+    head, query = _split(folder) if is_uri(folder) else (folder, "")
+    return f"{head}/{name}{query}"
+
+
+def _split(uri: str) -> tuple[str, str]:
+    """A URI without its options, and these."""
+    found = _QUERY.search(uri)
+    return (uri, "") if found is None else (uri[: found.start()], found[0])
+
+
+def _of_pyarrow(uri: str) -> bool:
+    return uri.partition(":")[0].lower() in _OF_PYARROW
+
+
+def _quoted(uri: str) -> str:
+    """A URI in whose key no character has a meaning of its own."""
+    head, query = _split(uri)
+    return quote(re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", head), safe=f"{_SAFE}%") + query
 
 
 def filesystem_of(uri: str, error: type[OnnxrayError] = ImageError) -> tuple[Any, str]:
@@ -57,10 +95,9 @@ def filesystem_of(uri: str, error: type[OnnxrayError] = ImageError) -> tuple[Any
     if not is_uri(uri):
         return fs.LocalFileSystem(), str(uri)
     uri = uri_of(uri)
-    scheme = uri.partition(":")[0].lower()
     try:
-        if scheme in _OF_PYARROW:
-            found: tuple[Any, str] = fs.FileSystem.from_uri(uri)
+        if _of_pyarrow(uri):
+            found: tuple[Any, str] = fs.FileSystem.from_uri(_quoted(uri))
             return found
         fsspec = importlib.import_module("fsspec")
         remote, path = fsspec.core.url_to_fs(uri)
@@ -100,10 +137,12 @@ def listed(uri: str, suffixes: Sequence[str], recursive: bool) -> list[Path]:
         entries = fs.get_file_info(kinds.FileSelector(inner, recursive=recursive))
     except (OSError, ValueError) as error:
         raise ImageError(unreadable(uri_of(uri), error)) from None
-    head = uri_of(uri).rstrip("/")
+    whole, query = _split(uri_of(uri))
+    head, safe = whole.rstrip("/"), _SAFE if _of_pyarrow(whole) else None
     base = inner.rstrip("/")
     names = [e.path[len(base) :].lstrip("/") for e in entries if e.type == kinds.FileType.File]
-    found = [path_of(f"{head}/{name}") for name in names if name.lower().endswith(tuple(suffixes))]
+    names = [name for name in names if name.lower().endswith(tuple(suffixes))]
+    found = [path_of(f"{head}/{name if safe is None else quote(name, safe=safe)}{query}") for name in names]
     if not found:
         raise ImageError(f"the folder {uri_of(uri)!r} has no image in it ({', '.join(suffixes)})")
     return found

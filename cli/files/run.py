@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ...engine.atomic import Lock, atomic, holder_of, leftover, take_lock
-from ...engine.errors import OutputError
+from ...engine.errors import ImageError, OutputError
 from .manifest import MANIFEST, files_of, indented, listed_files, plain, read_manifest, stays_in
 from .names import Names, slug
 from .output import Output
@@ -315,7 +315,10 @@ def versions() -> dict[str, str]:
 def digest_of(path: Path) -> str | None:
     """sha256 of a file; None where it cannot be read, which is said when it is read for good."""
     if isinstance(path, Remote):
-        return hashlib.sha256(read_remote(path)).hexdigest()
+        try:
+            return hashlib.sha256(read_remote(path)).hexdigest()
+        except ImageError:
+            return None
     digest = hashlib.sha256()
     try:
         if not stat.S_ISREG(path.stat().st_mode):

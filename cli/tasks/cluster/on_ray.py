@@ -22,6 +22,7 @@ from ....engine.errors import ImageError, OnnxrayError, OutputError, RuntimeUnav
 from ....engine.version import __version__
 from ...files.output import Output
 from ...files.quiet import ours_only
+from ...files.remote import inside
 from ...parameters.inputs import open_model
 from .folder import begin, goes_on, held, left_as_it_was
 from .job import Job, Pages, do_block, listing, same_job, try_options, whole
@@ -73,7 +74,7 @@ def on_ray(command: str, options: Any, scale: Scale, pages: Pages, actor: type |
     if hasattr(options, "labels"):
         options = _with_labels(options, model)
     size = _block_size(command, options, scale.block)
-    store = Store(f"{output.folder}/parts")
+    store = Store(inside(str(output.folder), "parts"))
     if store.remote and not scale.in_parts:
         raise OutputError("results in a bucket stay in parts: give --parts as well")
     job = Job(command, options, store, size, os.getcwd(), max(1, int(scale.cpus)))

@@ -13,11 +13,13 @@ from __future__ import annotations
 import importlib
 import io
 import json
+import shutil
 import tarfile
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ....engine.errors import OutputError
 from ...files.manifest import indented
@@ -30,6 +32,7 @@ JOB, IMAGES = "job.json", "images.parquet"
 # Keys of the head of a block's manifest, and of the number of images, in its records' schema.
 _HEAD, _COUNT = b"onnxray", b"onnxray.images"
 _LIST = ("path", "label", "name")
+_PIECE = 1 << 20  # bytes that are copied at once
 
 
 @dataclass(frozen=True)
@@ -192,15 +195,8 @@ class Store:
         """A block is done: the files in `folder`, its records, and how many images it has."""
         arrow, parquet = (importlib.import_module(name) for name in ("pyarrow", "pyarrow.parquet"))
         files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != LOCK)
-        packed = io.BytesIO()
-        with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar:
-            for path in files:
-                about = tarfile.TarInfo(path.relative_to(folder).as_posix())
-                about.size = path.stat().st_size
-                with path.open("rb") as file:
-                    tar.addfile(about, file)
         if files:
-            self.write(f"{_name(number)}.tar", packed.getvalue())
+            self._write_tar(f"{_name(number)}.tar", folder, files)
         columns = {
             **{key: [entry.get(key) for entry in entries] for key in ("path", "status", "sha256", "error")},
             "entry": [indented(entry) for entry in entries],
@@ -212,6 +208,44 @@ class Store:
         data = io.BytesIO()
         parquet.write_table(table, data)
         self.write(f"{_name(number)}.parquet", data.getvalue())
+        for name in (f"{_name(number)}.attempts", f"{_name(number)}.ends"):
+            self._forget(name)
+
+    def _write_tar(self, name: str, folder: Path, files: Sequence[Path]) -> None:
+        """The files as a tar, which is never in memory as a whole."""
+        try:
+            with tempfile.TemporaryFile() as packed:
+                with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar:
+                    for path in files:
+                        about = tarfile.TarInfo(path.relative_to(folder).as_posix())
+                        about.size = path.stat().st_size
+                        with path.open("rb") as file:
+                            tar.addfile(about, file)
+                packed.seek(0)
+                self._write_from(name, packed)
+        except (OSError, ValueError) as error:
+            raise OutputError(f"cannot write {f'{self.folder}/{name}'!r}: {_said(error)}") from None
+
+    def _write_from(self, name: str, source: IO[bytes]) -> None:
+        """What a file holds, whole or not at all. Raises OSError, ValueError, OutputError."""
+        fs, path = self._fs()[0], self._path(name)
+        if self.remote:
+            with fs.open_output_stream(path) as file:
+                shutil.copyfileobj(source, file, _PIECE)
+            return
+        from ....engine.atomic import atomic
+
+        with atomic(Path(path)) as temporary, temporary.open("wb") as file:
+            shutil.copyfileobj(source, file, _PIECE)
+
+    def _forget(self, name: str) -> None:
+        """Remove a file, where there is one."""
+        if not self.exists(name):
+            return
+        try:
+            self._fs()[0].delete_file(self._path(name))
+        except (OSError, ValueError) as error:
+            raise OutputError(f"cannot remove {f'{self.folder}/{name}'!r}: {_said(error)}") from None
 
     def outcome(self, number: int) -> Outcome:
         """What a block that is done has come to."""

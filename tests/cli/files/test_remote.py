@@ -11,7 +11,7 @@ import pytest
 from click.testing import Result
 
 from onnxray.cli.files.labelled import find_labelled
-from onnxray.cli.files.remote import Remote, filesystem_of, is_uri, path_of, read_remote, uri_of
+from onnxray.cli.files.remote import Remote, filesystem_of, inside, is_uri, path_of, read_remote, uri_of
 from onnxray.cli.files.run import digest_of
 from onnxray.cli.sources.registry import files_of
 from onnxray.cli.sources.source import ALL, Selection
@@ -55,6 +55,7 @@ def test_folders_and_files(bucket: str, photos: Path) -> None:
     assert isinstance(found[1], Remote)
     assert read_remote(found[1]) == (photos / "ramp.png").read_bytes()
     assert digest_of(found[1]) == hashlib.sha256((photos / "ramp.png").read_bytes()).hexdigest()
+    assert digest_of(path_of(f"{bucket}/gone.png")) is None
     labelled = find_labelled(f"{bucket}/classes")
     assert [(path.name, label) for path, label in labelled] == [("noise.png", "gray"), ("square.png", "red")]
     assert {label for _, label in find_labelled(bucket)} == {None}
@@ -100,3 +101,32 @@ def test_what_cannot_be_read_is_one_line(uri: str, words: str) -> None:
 
 def test_a_path_has_the_file_system_of_this_machine(tmp_path: Path) -> None:
     assert filesystem_of(str(tmp_path))[1] == str(tmp_path)
+
+
+def test_keys_with_signs_that_mean_something_in_a_uri(photos: Path) -> None:
+    folder = photos / "with a space"
+    folder.mkdir()
+    names = ("50%.png", "a b#c.png", "ümlaut.png", "x%20y.png")
+    for name in names:
+        (folder / name).write_bytes((photos / "ramp.png").read_bytes())
+    for uri in (f"file://{folder}", folder.as_uri()):
+        found = files_of([uri], ALL)
+        assert sorted(path.name for path in found) == sorted(names)
+        assert {path.suffix for path in found} == {".png"}
+        assert all(read_remote(path) == (photos / "ramp.png").read_bytes() for path in found)  # type: ignore[arg-type]
+    assert files_of([f"file://{folder}/a b#c.png"], ALL)[0].stem == "a b#c"
+
+
+def test_the_options_of_a_uri_stay_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    from onnxray.cli.files import remote
+
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/b/photos/a.png", b"")
+    there = filesystem_of("memory://b/photos")
+    monkeypatch.setattr(remote, "filesystem_of", lambda uri: there)
+    (path,) = remote.listed("s3://b/photos/?scheme=http&endpoint_override=http://h:1", (".png",), True)
+    memory.rm("/b", recursive=True)
+    assert str(path) == "s3://b/photos/a.png?scheme=http&endpoint_override=http:%2F%2Fh:1"
+    assert (path.name, path.stem, path.suffix) == ("a.png", "a", ".png")
+    assert inside("s3://b/out?region=x", "parts") == "s3://b/out/parts?region=x"
+    assert inside("out", "parts") == "out/parts"

@@ -33,7 +33,14 @@ def head(number: int) -> dict[str, Any]:
     return {**about, "model": {"sha256": "0"}, "files": [], "versions": {"onnxray": "1"}}
 
 
-def test_the_list_by_blocks(store: Store) -> None:
+class Refusing:
+    """A file system that nobody may read."""
+
+    def get_file_info(self, path: str) -> None:
+        raise OSError(13, "Permission denied")
+
+
+def test_the_list_by_blocks(store: Store, tmp_path: Path) -> None:
     images = [(Path(f"{n}.png"), "class" if n % 2 else None, f"name-{n}") for n in range(5)]
     assert store.write_list(images, 2) == (3, 5)
     block = store.block(1, 2, 5)
@@ -42,6 +49,17 @@ def test_the_list_by_blocks(store: Store) -> None:
     assert [*map(str, store.block(2, 2, 5).paths)] == ["4.png"]
     with pytest.raises(OutputError):
         store.read("nothing")
+    folder = tmp_path / "block"
+    folder.mkdir()
+    store.put(0, folder, head(0), [], 2)
+    before = store.read("images.parquet")
+    with pytest.raises(OutputError, match="parts of a run over other images"):
+        store.write_list(images[:3], 2)
+    assert store.read("images.parquet") == before
+    assert store.images() == [(path, label) for path, label, _ in images]
+    store._opened = (Refusing(), "/out/parts")
+    with pytest.raises(OutputError, match="cannot look for"):
+        store.exists("job.json")
 
 
 def test_blocks_and_their_summary(store: Store, tmp_path: Path) -> None:
@@ -51,8 +69,10 @@ def test_blocks_and_their_summary(store: Store, tmp_path: Path) -> None:
         (folder / "a" / "map.npy").write_bytes(b"map")
         error = {"error": "it is broken"} if status == "failed" else {"files": ["a/map.npy"]}
         assert not store.has(number)
+        store.write(f"0000000{number}.attempts", b"1")
         store.put(number, folder, head(number), [{"path": f"{number}.png", "status": status, **error}], 1)
         assert store.has(number)
+    assert not [name for name in store.names() if name.endswith((".attempts", ".ends"))]
     assert store.done() == {0, 1}
     assert store.outcome(1).errors == ("it is broken",)
     part = store.part(0)
