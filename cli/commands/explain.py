@@ -246,6 +246,7 @@ def command(common: options.Common, scale: Scale, **asked: Any) -> None:
             raise click.UsageError(
                 "--rows, --columns and --background are about tables (.csv, .tsv), and none is given"
             )
+        _check_pictures("sounds" if of_sounds else "volumes")
         from ..pages import sounds, volumes
 
         run = explain_sounds(wanted, sounds.page) if of_sounds else explain_volumes(wanted, volumes.page)
@@ -262,6 +263,7 @@ def command(common: options.Common, scale: Scale, **asked: Any) -> None:
     if of_tables or of_series:
         if wanted.trust or is_line:
             raise click.UsageError("--trust, --when, --part and --to are about images, and a table is given")
+        _check_pictures("tables" if of_tables else "series")
         finish_run(explain_tables(wanted) if of_tables else explain_series(wanted), common.as_json)
         return
     if of_texts:
@@ -278,6 +280,20 @@ def command(common: options.Common, scale: Scale, **asked: Any) -> None:
         finish_on("explain", wanted, scale)
         return
     finish_run(explain_arrays(wanted) if takes_arrays(wanted) else explain(wanted), common.as_json)
+
+
+# Parameters that only maps over images read; the figures of other inputs have colours and ranges of their own.
+_OF_PICTURES = ("alpha", "colormap", "range", "threshold", "side")
+
+
+def _check_pictures(what: str) -> None:
+    """Raises click.UsageError for options that have no effect on `what`: tables, series, sounds or volumes."""
+    ignored = (*_OF_PICTURES, "layers") if what == "tables" else _OF_PICTURES
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        given = context.get_parameter_source(parameter.name or "") == ParameterSource.COMMANDLINE
+        if given and parameter.name in ignored:
+            raise click.UsageError(f"{parameter.opts[-1]} is about maps of images, and {what} are given: leave it out")
 
 
 # Parameters that are about the folder, or that sinks have no use for.

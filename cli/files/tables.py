@@ -56,20 +56,52 @@ _TIMES = re.compile(r"(time|date|datetime|timestamp|hour|day|month|year|seconds?
 _UNIT = re.compile(r"[\[(]([^\])]{1,8})[\])]\s*$")
 
 
-def read_series(path: Path) -> Series:
-    """The rows of a table as times, its columns as features; a first column of dates, or that is called after times,
-    names them. Raises ImageError for a file that is no table, ShapeError for cells that are no numbers."""
+# Numbers with a comma where a point is taken; what stands for a missing one.
+_COMMA = re.compile(r"\s*[-+]?\d+,\d+\s*$")
+_NUMBERS = re.compile(r"[-+\d.,;\s]*\d[-+\d.,;\s]*")
+_MISSING = ("", "na", "n/a", "nan", "null", "none", "?")
+
+
+def read_series(path: Path, features: Sequence[str] = ()) -> Series:
+    """The rows of a table as times, its columns as features; a first column of texts such as dates, or that is called
+    after times, names them, unless it is one of `features`. Raises ImageError for a file that is no table, ShapeError
+    for cells that are no numbers."""
+    return series_and_notes(path, features)[0]
+
+
+def series_and_notes(path: Path, features: Sequence[str] = ()) -> tuple[Series, tuple[str, ...]]:
+    """The series of `read_series`, and what is to be said of how it was read."""
     names, cells = read_cells(path)
-    own = [_number(cell) for cell in cells[:, 0]]
-    texts = any(number is None for number in own)
+    notes = _about_names(names)
     times: tuple[Any, ...] = ()
     unit = ""
-    if len(names) > 1 and (texts or _TIMES.match(names[0].strip())):
+    if len(names) > 1 and names[0] not in features and _is_times(names[0], cells[:, 0]):
+        own = [_number(cell) for cell in cells[:, 0]]
+        texts = any(number is None for number in own)
         times = tuple(cells[:, 0]) if texts else tuple(own)
         found = _UNIT.search(names[0])
         unit = found[1] if found and not texts else ""
+        notes = (*notes, f"the column {names[0]!r} names the times")
         names, cells = names[1:], cells[:, 1:]
-    return Series(_numbers(path, names, cells), names, times, unit)
+    return Series(_numbers(path, names, cells), names, times, unit), notes
+
+
+def _is_times(name: str, cells: NDArray[Any]) -> bool:
+    """Whether a column is called after times, or holds texts alone: no number, none with a comma, and none missing."""
+    if any(map(_COMMA.match, cells)):
+        return False
+    known = [_number(cell) is not None or cell.strip().lower() in _MISSING for cell in cells]
+    return bool(_TIMES.match(name.strip())) or not any(known)
+
+
+def notes_of(table: Table) -> tuple[str, ...]:
+    """What is to be said of how a table of a file was read."""
+    return _about_names(table.names)
+
+
+def _about_names(names: Sequence[str]) -> tuple[str, ...]:
+    unnamed = bool(names) and tuple(names) == _unnamed(len(names))
+    return ("the first row holds numbers and is taken as data: the columns have no names",) if unnamed else ()
 
 
 def _numbers(path: Path, names: Sequence[str], cells: NDArray[Any]) -> NDArray[np.float64]:
@@ -78,9 +110,10 @@ def _numbers(path: Path, names: Sequence[str], cells: NDArray[Any]) -> NDArray[n
     for row, column in np.ndindex(cells.shape):
         number = _number(cells[row, column])
         if number is None or not math.isfinite(number):
+            comma = _COMMA.match(cells[row, column])
+            why = "it has a comma where a point is taken" if comma else "a series has one at every time"
             raise ShapeError(
-                f"row {row}, column {names[column]!r} of {str(path)!r}: {cells[row, column]!r} is no number"
-                ": a series has one at every time"
+                f"row {row}, column {names[column]!r} of {str(path)!r}: {cells[row, column]!r} is no number: {why}"
             )
         values[row, column] = number
     return values
@@ -140,9 +173,19 @@ def _lines(path: Path) -> list[tuple[int, Sequence[str]]]:
 
 
 def _delimiter(path: Path, text: str) -> str:
-    """Tabs in a .tsv; else what the first line has most of: commas, semicolons or tabs."""
+    """Tabs in a .tsv; else the one of commas, semicolons and tabs that leaves numbers alone in the first line, or that
+    it has most of. Raises ImageError for numbers that none, or several, leave so."""
     first = text.lstrip("\r\n").partition("\n")[0]
-    return "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count)
+    found = [mark for mark in ",;\t" if mark in first]
+    if path.suffix.lower() == ".tsv" or not found:
+        return "\t" if path.suffix.lower() == ".tsv" else ","
+    whole = [mark for mark in found if all(map(_is_number, first.split(mark)))]
+    if len(found) > 1 and not whole and _NUMBERS.fullmatch(first):
+        raise ImageError(
+            f"the table {str(path)!r} begins with {first.strip()[:40]!r}: several marks separate its numbers; write "
+            "1.5, not 1,5, or name the columns in the first row"
+        )
+    return whole[0] if whole else max(found, key=first.count)
 
 
 def _is_number(cell: str) -> bool:

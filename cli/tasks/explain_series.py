@@ -43,10 +43,12 @@ class SeriesExplainer(ArrayExplainer):
 
     def read(self, path: Path) -> Series:
         """Raises ImageError, ShapeError."""
-        from ..files.tables import read_series
+        from ..files.tables import series_and_notes
 
         asked = self.options.table
-        series = read_series(path)
+        series, notes = series_and_notes(path, asked.columns)
+        for note in notes:
+            self._warn_once(f"{path.name}: {note}")
         if asked.columns:
             series = series.only(asked.columns)
         if asked.rows:

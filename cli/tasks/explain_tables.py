@@ -62,9 +62,10 @@ class TableExplainer:
         """Raises ImageError, ShapeError."""
         from ...engine.attribution.tables import chosen_columns
         from ...engine.tables.given import Table
-        from ..files.tables import read_table
+        from ..files.tables import notes_of, read_table
 
         whole = read_table(path)
+        self._news += [f"{path.name}: {note}" for note in notes_of(whole)]
         asked = self.options.table.columns
         table = chosen_columns(whole, asked) if asked else whole
         behind = None if self.background is None else _alike(self.background, whole, table)

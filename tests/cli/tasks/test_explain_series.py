@@ -92,6 +92,46 @@ def test_times_are_read(tmp_path: Path) -> None:
     assert (plain.times, plain.values.shape) == ((), (3, 2))
 
 
+def test_a_first_feature_is_not_taken_for_times(run: Run, tmp_path: Path) -> None:
+    x = planted(1)[0][0]
+    rows = [list(map(repr, row)) for row in x.tolist()]
+    onnx.save(network("lstm"), tmp_path / "m.onnx")
+    for bad, said in (("", "'' is no number"), ("1,5", "has a comma where a point is taken")):
+        for column, heads in ((0, [*NAMES]), (0, [*NAMES, "more"])):
+            cells = [list(row) + ["0"] * (len(heads) - len(row)) for row in rows]
+            for line in range(TIMES if bad else 1):
+                cells[line][column] = bad
+            path = tmp_path / "s.csv"
+            path.write_text("\n".join(";".join(row) for row in [heads, *cells]), encoding="utf-8")
+            result = run("explain", tmp_path / "m.onnx", path, "-o", tmp_path / "no", "-q", "--force")
+            assert result.exit_code == 1
+            assert "column 'a'" in result.stderr
+            assert said in result.stderr
+
+
+def test_the_column_of_times_is_said_and_can_be_a_feature(run: Run, tmp_path: Path) -> None:
+    x = planted(1)[0][0]
+    onnx.save(network("lstm"), tmp_path / "m.onnx")
+    own = written(tmp_path / "s.csv", x, ["time", *NAMES[1:]])
+    asked = ("-m", "gradient", "--answer", "number")
+    result = run("explain", tmp_path / "m.onnx", own, "--columns", "time,b,c,d", *asked, "-o", tmp_path / "a")
+    assert result.exit_code == 0, result.output
+    assert "names the times" not in result.stderr
+    timed = written(tmp_path / "t.csv", x, NAMES, [i / 4 for i in range(TIMES)])
+    result = run("explain", tmp_path / "m.onnx", timed, *asked, "-o", tmp_path / "b")
+    assert "the column 'time [s]' names the times" in result.stderr
+    np.testing.assert_array_equal(np.load(tmp_path / "a/s/gradient.npy"), np.load(tmp_path / "b/t/gradient.npy"))
+
+
+def test_options_about_pictures_are_refused(run: Run, tmp_path: Path) -> None:
+    onnx.save(network("lstm"), tmp_path / "m.onnx")
+    table = written(tmp_path / "s.csv", planted(1)[0][0], NAMES)
+    for given in (("--threshold", 0.5), ("--alpha", 0.5), ("--colormap", "ember"), ("--range", "0,1")):
+        result = run("explain", tmp_path / "m.onnx", table, *given, "-o", tmp_path / "out")
+        assert result.exit_code == 2
+        assert f"{given[0]} is about maps of images, and series are given" in result.stderr
+
+
 BAD = {
     "word": ("a,b,c,d\n1,2,3,4\n1,2,old,4\n", "row 1, column 'c'", "'old' is no number"),
     "gap": ("a,b,c,d\n1,2,3,4\n1,,3,4\n", "row 1, column 'b'", "'' is no number"),

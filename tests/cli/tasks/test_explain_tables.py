@@ -13,7 +13,8 @@ import pytest
 from click.testing import Result
 
 import onnxray
-from onnxray.engine.errors import ShapeError
+from onnxray.cli.files.tables import read_table
+from onnxray.engine.errors import ImageError, ShapeError
 from onnxray.tests.engine.methods.test_tree_shap import people, pipeline
 from onnxray.tests.engine.tables.small import FLOAT, model, regressor
 
@@ -124,6 +125,22 @@ def test_a_score_that_is_no_sum_is_left_to_kernel_shap(run: Run, tmp_path: Path)
     assert (tmp_path / "out/t/kernel-shap-rows.png").is_file()
 
 
+def test_separators_leave_numbers(run: Run, tmp_path: Path) -> None:
+    for text, cells in (("1;2;3\n4;5;6\n", (2, 3)), ("1,2,3\n4,5,6\n", (2, 3))):
+        (tmp_path / "t.csv").write_text(text, encoding="utf-8")
+        assert read_table(tmp_path / "t.csv").rows.shape == cells
+    for text in ("1,5;2,5;3,5\n4,5;5,5;6,5\n", "1;2,5\n3;4,5\n"):
+        (tmp_path / "t.csv").write_text(text, encoding="utf-8")
+        with pytest.raises(ImageError, match="several marks separate its numbers"):
+            read_table(tmp_path / "t.csv")
+    node = regressor(np.random.default_rng(RNG), "x", "y", 3)
+    onnx.save(model([node], {"x": (FLOAT, 3)}, {"y": (FLOAT, 1)}), tmp_path / "m.onnx")
+    (tmp_path / "t.csv").write_text("1,2,3\n4,5,6\n", encoding="utf-8")
+    result = run("explain", tmp_path / "m.onnx", tmp_path / "t.csv", "-o", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "the first row holds numbers and is taken as data" in result.stderr
+
+
 BAD = {
     "empty": (b"", "is empty"),
     "header": (b"age,fare,sex,port\n", "has names of columns and no row"),
@@ -156,6 +173,11 @@ def test_options_about_tables_need_one(run: Run, file: Path, tmp_path: Path, pho
         ([file, table, "--rows", "99"], "there is no row 99"),
         ([file, table, "--trust"], "about images"),
         ([file, table, "--max-failures", "1"], "--max-failures is about images"),
+        ([file, table, "--threshold", "0.5"], "--threshold is about maps of images, and tables are given"),
+        ([file, table, "--alpha", "0.5"], "--alpha is about maps of images"),
+        ([file, table, "--colormap", "ember"], "--colormap is about maps of images"),
+        ([file, table, "--range", "shared"], "--range is about maps of images"),
+        ([file, table, "--layer", "y"], "--layer is about maps of images"),
         ([file, tmp_path / "none.csv"], "there is no file"),
     ):
         result = run("explain", *given, "-o", tmp_path / "out", "-q")
