@@ -19,6 +19,7 @@ from click.testing import CliRunner, Result
 from onnxray.cli.files.images import write
 from onnxray.cli.main import main
 from onnxray.cli.tasks.cluster import on_ray as module
+from onnxray.engine.errors import RuntimeUnavailable
 from onnxray.tests.cli.tasks.test_joined import same
 
 if sys.platform == "win32":
@@ -250,6 +251,20 @@ def test_no_cluster_at_the_address(
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_another_cluster_than_the_one_that_is_joined(joined: Any, model: Path, data: Path, tmp_path: Path) -> None:
+    done = call("predict", model, data, "-o", tmp_path / "out", "--on", "ray:127.0.0.1:1")
+    assert done.exit_code == 1
+    assert "this process has joined the Ray cluster at" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_errors_of_ray_are_one_line() -> None:
+    said = r"^Ray has ended the run \(WorkerCrashedError.*--resume"
+    with pytest.raises(RuntimeUnavailable, match=said), module._one_line(ray):
+        raise ray.exceptions.WorkerCrashedError
 
 
 def test_a_cluster_of_other_versions(joined: Any, monkeypatch: pytest.MonkeyPatch, model: Path, data: Path) -> None:
