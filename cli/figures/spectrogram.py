@@ -42,6 +42,8 @@ def figure_of(e: Explanation, x: NDArray[Any], title: str) -> Block:
     scale = scale_of_map(e, heat)
     where = f" at {e.layer}" if e.layer else ""
     lines = [f"{e.method}{where}: {one_line(e.label)}, {e.score_text}.", *(f"Warning: {t}." for t in e.warnings[:3])]
+    if not _axes_say(e, x.shape):
+        lines.append("Time is taken to be the longer axis: the card's axes do not say which one it is.")
     blocks = [_plane(given, heat, said, scale), figure.colour_bar(scale)]
     return figure.page(title, lines, blocks)
 
@@ -63,11 +65,16 @@ def _over(e: Explanation, shape: tuple[int, ...], plane: tuple[int, ...]) -> NDA
 
 def _times_first(e: Explanation, shape: tuple[int, ...]) -> bool:
     """Whether time runs along the first of the two axes: as the card's axes say, else where it is the longer one."""
-    axes = str(e.model.overrides.get("axes", "")) if e.model is not None else ""
     wide = [axis for axis, size in enumerate(shape) if size > 1]
-    if "T" in axes and len(axes) == len(shape) + 1:
+    if axes := _axes_say(e, shape):
         return axes.index("T") - 1 == wide[0]
     return shape[wide[0]] > shape[wide[1]]
+
+
+def _axes_say(e: Explanation, shape: tuple[int, ...]) -> str:
+    """The card's axes, where they say which one is time."""
+    axes = str(e.model.overrides.get("axes", "")) if e.model is not None else ""
+    return axes if "T" in axes and len(axes) == len(shape) + 1 else ""
 
 
 def _plane(

@@ -90,6 +90,15 @@ def test_the_command_draws_it(method: str, run: Callable[..., Result], tmp_path:
     assert read(picture).shape[1] > 1000
 
 
+def test_a_guess_of_the_axis_of_time_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(spectrogram.figure, "page", lambda title, lines, blocks: said.extend(lines))
+    x = np.zeros((1, 1, BANDS, TIMES), np.float32) + np.arange(TIMES, dtype=np.float32)
+    e = onnxray.explain(model(), x, "gradient", "value", sound=SOUND)
+    spectrogram.figure_of(e, x[0], "title")
+    assert any("Time is taken to be the longer axis" in line for line in said)
+
+
 def test_what_is_no_spectrogram() -> None:
     x = np.zeros((1, 1, BANDS, TIMES), np.float32) + np.arange(TIMES, dtype=np.float32)
     plain = onnxray.explain(model(), x, "gradient", "value")
