@@ -19,7 +19,7 @@ class Volume:
     values: (D, H, W), slices, rows, columns, or (C, D, H, W) of several channels; kept as float32. spacing: of these
         axes in mm. affine: (4, 4), from (column, row, slice) to mm in space as in NIfTI: x to the right, y to the
         front, z to the top (RAS+); by default that of the spacing. window: (low, high), the values that pictures show
-        as black and white; by default the first and the 99th hundredth. name: what results are called, not a patient.
+        as black and white; by default the first and the 99th hundredth. name: kept for the caller; no file has it.
 
     Raises VolumeError for values that are no volume, NaN or infinite ones, a spacing or an affine that is none.
     """
