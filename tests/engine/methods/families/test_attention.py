@@ -85,17 +85,19 @@ def test_a_softmax_over_several_axes_of_old_is_none(parse: Parse) -> None:
 def test_an_attention_that_keeps_its_map_is_named(parse: Parse) -> None:
     proto = parse(
         """<ir_version: 10, opset_import: ["" : 17, "com.microsoft" : 1]>
-        m (float[1, 4, 16] q, int32[1] lengths, int32 total) => (float[1, 3] y)
+        m (float[1, 4, 16] q, int32[1] lengths, int32 total, int64[1, 4] places) => (float[1, 3] y)
         {
-          a, pk, pv = com.microsoft.GroupQueryAttention <num_heads = 2, kv_num_heads = 2, local_window_size = 2>
-              (q, q, q, , , lengths, total)
+          a, pk, pv = com.microsoft.GroupQueryAttention <num_heads = 2, kv_num_heads = 2, do_rotary = 1>
+              (q, q, q, , , lengths, total, turn, turn, places)
           m = ReduceMean <axes = [1], keepdims = 0> (a)
           y = MatMul (m, w)
         }""",
         w=numbers(16, 3),
+        turn=numbers(8, 4),
     )
     proto.graph.node[0].name = "block/attention"
     feeds = {"q": numbers(1, 4, 16), "lengths": np.array([3], np.int32), "total": np.array(4, np.int32)}
+    feeds["places"] = np.arange(4, dtype=np.int64)[None]
     with pytest.raises(
         MethodError, match=r"'block/attention' \(com.microsoft.GroupQueryAttention\) keeps its own inside"
     ):
