@@ -18,8 +18,8 @@ from onnxray.models.make.watermark import LABELS, Picture, draw
 MODEL = onnxray.load(Path(__file__).with_name("watermark.onnx"))
 # Seeds that the training did not use.
 PICTURES = [draw(20_000_000 + seed, "disc") for seed in range(4)]
-# They explain attention or boxes, which this network has none of.
-UNFIT = {"attention-rollout", "gradient-x-attention", "d-rise"}
+# They explain attention, boxes or sums of trees, which this network has none of.
+UNFIT = {"attention-rollout", "gradient-x-attention", "d-rise", "tree-shap"}
 # The variance of gradients is largest where noise switches units, and the units of a clear watermark stay on.
 BLIND = {"vargrad"}
 FEWER = {"rise": {"masks": 400}, "lime": {"samples": 300}, "kernel-shap": {"samples": 300}}
