@@ -84,6 +84,10 @@ class SeriesExplainer(ArrayExplainer):
         lines = [f"{e.method}: {e.label}, {e.score_text}.", *(f"Warning: {w}." for w in e.warnings[:2])]
         names = [str(time) for time in time_names(series)]
         title, ahead = f"Explanation of {name}", steps_ahead(e)
+        if ahead is not None:
+            said = f"number {ahead - 1} of the output is taken as the step {ahead} behind the last time"
+            lines.append(f"Lags: {said}.")
+            self._warn_once(said)
         return series_figure(title, lines, heat, series.values, series.names, names, series.unit, ahead)
 
 

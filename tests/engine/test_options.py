@@ -201,7 +201,8 @@ _FEW = {"masks": 30, "samples": 40, "steps": 6}
 def test_numbers_among_the_options_of_methods(model: onnx.ModelProto, method: str) -> None:
     """A number that counts changes the result.
 
-    d-rise explains boxes, tree-shap sums, which this model has none of. Seeds count where something is drawn, the cap of occlusion where the network is cut into stages.
+    d-rise explains boxes, tree-shap sums, which this model has none of. Seeds count where something is drawn, the cap
+    of occlusion where the network is cut into stages.
     """
     known = {o.name: o for o in options_of(onnxray.methods()[method])}
     idle = []

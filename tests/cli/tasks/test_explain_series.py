@@ -78,6 +78,7 @@ def test_a_step_of_a_forecast(run: Run, tmp_path: Path) -> None:
     target = "value:forecast:1,2"
     result = run("explain", tmp_path / "m.onnx", table, "-m", "input-x-gradient", "-t", target, "-o", out)
     assert result.exit_code == 0, result.output
+    assert "number 1 of the output is taken as the step 2 behind the last time" in result.stderr
     values = np.load(out / "s/input-x-gradient.npy")
     assert np.argwhere(values).tolist() == [[TIMES - 11, 1]]
 
