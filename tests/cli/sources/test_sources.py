@@ -252,7 +252,8 @@ def test_what_is_no_image_on_stdin(data: bytes, says: str) -> None:
 def test_every_source_says_what_it_is() -> None:
     assert all(source.form and source.about for source in SOURCES)
     assert all((source.paths is None) != (source.frames is None) for source in SOURCES)
-    taken = [source_of(item).form for item in ("-", "@a", "camera:0", "rtsp://x", "a.csv", "a.mp4", "a.png")]
+    given = ("-", "@a", "camera:0", "rtsp://x", "a.csv", "s3://b/photos", "a.mp4", "a.png")
+    taken = [source_of(item).form for item in given]
     assert taken == [source.form for source in SOURCES]
 
 
