@@ -8,7 +8,7 @@ import click
 
 from ..parameters import complete, options
 from ..parameters.inputs import BUILTIN, finish
-from ..terminal.echo import echo_path, say
+from ..terminal.echo import echo_path
 from ..terminal.help import Command
 
 
@@ -32,6 +32,4 @@ def command(common: options.Common, **asked: Any) -> None:
         raise click.UsageError("no images: give them as well, as in `onnxray demo MODEL IMAGES...`")
     run = demo(wanted, document, write_pages)
     echo_path(run.folder / "index.html")
-    if not common.quiet:
-        say("tables, series, sounds and scans, too: onnxray explain MODEL rows.csv, series.csv, clip.wav, scan.nii.gz")
     finish(run.entries)

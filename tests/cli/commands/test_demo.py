@@ -175,6 +175,7 @@ def test_the_builtin_demo(run: Callable[..., Result], tmp_path: Path, monkeypatc
     monkeypatch.chdir(tmp_path)
     done = run("demo")
     assert done.exit_code == 0, done.stderr
+    assert done.stderr.count("scans") == 1  # what else there is to explain, once
     manifest = json.loads((tmp_path / "onnxray-demo" / "manifest.json").read_text())
     assert manifest["complete"] is True
     assert len(manifest["images"]) >= 8
