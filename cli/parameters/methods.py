@@ -18,6 +18,11 @@ BOXES = "hires-cam"
 PATIENT = ("d-rise", "kernel-shap", "lime", "rise", "score-cam", "sobol")
 
 
+def option_names(settings: Sequence[str]) -> list[str]:
+    """The names of options as Python has them, of settings [METHOD:]NAME=VALUE."""
+    return [setting.partition("=")[0].rpartition(":")[2].strip().replace("-", "_") for setting in settings]
+
+
 def chosen_methods(names: Sequence[str], settings: Sequence[str]) -> tuple[list[Method], bool]:
     """The methods asked for, with their options, and whether `all` were.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...engine.errors import MethodError, ShapeError
 from ..parameters.inputs import open_model, refuse_crop, refuse_part
-from ..parameters.methods import chosen_methods
+from ..parameters.methods import chosen_methods, option_names
 from .explain import check_options
 from .explain_arrays import ArrayExplainer
 from .explain_entries import about_of, decisive_of, left_out_of_all
@@ -112,7 +112,7 @@ def explain_series(options: ExplainOptions) -> Run:
     if options.feeds or options.table.background is not None:
         raise MethodError("--with and --background are not for series: give arrays, or -O background=FILE.npy")
     methods, every = chosen_methods(options.methods or (SERIES_METHOD,), options.settings)
-    named = [setting.partition("=")[0].rpartition(":")[2].replace("-", "_") for setting in options.settings]
+    named = option_names(options.settings)
     methods = [for_series(method, named) for method in methods]
     model = open_model(options.model, common.card)
     paths = table_files(options.images)[:: options.selection.every][: options.selection.limit]

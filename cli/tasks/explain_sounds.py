@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..parameters.inputs import open_model, refuse_crop, refuse_part
-from ..parameters.methods import chosen_methods
+from ..parameters.methods import chosen_methods, option_names
 from ..terminal.words import as_options
 from .explain import check_options
 from .explain_entries import about_of, decisive_of, entry_of, file_name, left_out_of_all
@@ -203,10 +203,10 @@ def explain_sounds(options: ExplainOptions, page: Page) -> Run:
     refuse_crop(options.selection)
     refuse_part(options.share)
     model = open_model(options.model, common.card)
-    paths = sound_files(options.images, options.selection.recursive)[:: options.selection.every]
-    paths = paths if options.selection.limit is None else paths[: options.selection.limit]
+    found = sound_files(options.images, options.selection.recursive)
+    paths = found[:: options.selection.every][: options.selection.limit]
     methods, every = chosen_methods(options.methods or (SOUND_METHOD,), options.settings)
-    named = [setting.partition("=")[0].rpartition(":")[2].strip().replace("-", "_") for setting in options.settings]
+    named = option_names(options.settings)
     methods = [for_sound(method, named) for method in methods]
     targets = [Target.parse(text) for text in options.targets]
     check_options(model, options, methods)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ...engine.errors import MethodError, ShapeError
 from ..parameters.inputs import open_model, refuse_crop, refuse_part
-from ..parameters.methods import chosen_methods
+from ..parameters.methods import chosen_methods, option_names
 from ..parameters.tables import FIRST
 from ..terminal.words import as_options
 from .explain import check_options
@@ -244,7 +244,7 @@ def explain_tables(options: ExplainOptions) -> Run:
     targets = [Target.parse(text) for text in options.targets]
     check_options(model, options, methods)
     background = None if options.table.background is None else read_table(options.table.background)
-    named = [setting.partition("=")[0].rpartition(":")[2].replace("-", "_") for setting in options.settings]
+    named = option_names(options.settings)
     decisive = {**decisive_of(options, methods, targets), **options.table.to_mapping()}
     with (
         Run(options.output, "explain", decisive, about_of(options, model, None), paths) as run,

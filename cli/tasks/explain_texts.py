@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..parameters.inputs import open_model, refuse_crop, refuse_part
-from ..parameters.methods import chosen_methods
+from ..parameters.methods import chosen_methods, option_names
 from ..terminal.echo import one_line
 from ..terminal.text_colours import coloured
 from ..terminal.words import as_options
@@ -250,7 +250,7 @@ def explain_texts(options: ExplainOptions, pages: Pages) -> Run:
     model = open_model(options.model, common.card)
     items = items_of(options, model)
     methods, every = chosen_methods(options.methods or (usual_method_of_texts(model),), options.settings)
-    named = [setting.partition("=")[0].rpartition(":")[2].strip().replace("-", "_") for setting in options.settings]
+    named = option_names(options.settings)
     methods = [for_text(method, named) for method in methods]
     targets = [_target(text) for text in options.targets]
     check_options(model, options, methods)
