@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..parameters.inputs import card_or_none, find_images, open_model, refuse_crop, refuse_part
 from ..parameters.methods import DEFAULT, chosen_methods
-from ..terminal.words import as_options
 from .explain import check_options, target_of
 from .explain_entries import about_of, decisive_of, entry_of, file_name, left_out_of_all
+from .news import News
 from .over_images import Outcome, over_images
 from .solving import both, solutions
 
@@ -47,8 +47,7 @@ class ArrayExplainer:
     options: ExplainOptions
     fed: Mapping[str, NDArray[Any]]
     run: Run
-    _said: set[str] = field(default_factory=set)
-    _news: list[str] = field(default_factory=list)
+    _news: News = field(default_factory=News)
 
     def read(self, path: Path) -> Any:
         """What a file gives the model: an array, {input: array}, or the pixels of a picture."""
@@ -67,10 +66,10 @@ class ArrayExplainer:
             maps.append(entry)
             files += entry["files"]
             for text in e.warnings:
-                self._warn(text, e.method)
+                self._news.warn(text, e.method)
             if len(said) < 3:
                 said.append(f"{e.method}: {e.label}, {e.score_text}")
-        self._news.append(f"{path.name}: {'; '.join(dict.fromkeys(said))}")
+        self._news.say(f"{path.name}: {'; '.join(dict.fromkeys(said))}")
         return {"maps": maps, **({"left_out": left_out} if left_out else {})}, files
 
     def explanations(
@@ -86,7 +85,7 @@ class ArrayExplainer:
         runtime = RunOptions(**self.options.common.runtime, batch=self.options.batch)
         made = functools.partial(problem_of, self.model, given, card=self.card, runtime=runtime, at=self.options.at)
         questions = (both(functools.partial(made, target), self.options.layers) for target in self.targets)
-        for problem, found in solutions(questions, self.methods, self.every, left_out, self._warn):
+        for problem, found in solutions(questions, self.methods, self.every, left_out, self._news.warn):
             several = len(problem.input.x) > 1
             for row, e in enumerate(found):
                 sample = int(problem.sample[row])
@@ -117,13 +116,7 @@ class ArrayExplainer:
 
     def news(self, path: Path) -> list[str]:
         """What is to be said since the last call."""
-        news, self._news = self._news, []
-        return news
-
-    def _warn(self, text: str, method: str = "") -> None:
-        if text not in self._said:
-            self._said.add(text)
-            self._news.append(f"warning: {f'{method}: ' * bool(method)}{as_options(text)}")
+        return self._news.take()
 
 
 def _fits(entry: dict[str, Any]) -> None:

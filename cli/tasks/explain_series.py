@@ -48,7 +48,7 @@ class SeriesExplainer(ArrayExplainer):
         asked = self.options.table
         series, notes = series_and_notes(path, asked.columns)
         for note in notes:
-            self._warn_once(f"{path.name}: {note}")
+            self._news.once(f"{path.name}: {note}")
         if asked.columns:
             series = series.only(asked.columns)
         if asked.rows:
@@ -64,13 +64,8 @@ class SeriesExplainer(ArrayExplainer):
 
         self.shown[:] = [given]
         tensor, axes = tensor_of(self.model, given)
-        self._warn_once(f"the series is read as {axes}")
+        self._news.once(f"the series is read as {axes}")
         yield from super().explanations(tensor, left_out)
-
-    def _warn_once(self, text: str) -> None:
-        if text not in self._said:
-            self._said.add(text)
-            self._news.append(text)
 
     def figure(self, e: Explanation, x: NDArray[Any] | None, name: str) -> NDArray[np.uint8]:
         from ...engine.series.given import time_names
@@ -87,7 +82,7 @@ class SeriesExplainer(ArrayExplainer):
         if ahead is not None:
             said = f"number {ahead - 1} of the output is taken as the step {ahead} behind the last time"
             lines.append(f"Lags: {said}.")
-            self._warn_once(said)
+            self._news.once(said)
         return series_figure(title, lines, heat, series.values, series.names, names, series.unit, ahead)
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..parameters.inputs import open_model, refuse_crop, refuse_part
 from ..parameters.methods import chosen_methods, option_names
-from ..terminal.words import as_options
 from .explain import check_options
 from .explain_entries import about_of, decisive_of, entry_of, file_name, left_out_of_all
+from .news import News
 from .over_images import Outcome, over_images
 
 if TYPE_CHECKING:
@@ -44,8 +44,7 @@ class SoundExplainer:
     fed: Mapping[str, NDArray[Any]]
     run: Run
     shown: list[dict[str, Any]] = field(default_factory=list)
-    _said: set[str] = field(default_factory=set)
-    _news: list[str] = field(default_factory=list)
+    _news: News = field(default_factory=News)
 
     def read(self, path: Path) -> Sound:
         from ..files.sounds import read_sound
@@ -64,8 +63,8 @@ class SoundExplainer:
                 maps.append(self._write(e, folder, path.name, files[0]))
                 files += maps[-1]["files"]
                 for text in e.warnings:
-                    self._warn(text, e.method)
-                self._news.append(f"{path.name}: {e.method}: {e.label}, {e.score_text}")
+                    self._news.warn(text, e.method)
+                self._news.say(f"{path.name}: {e.method}: {e.label}, {e.score_text}")
         return {"maps": maps, **({"left_out": left_out} if left_out else {})}, files
 
     def _explanations(self, sound: Sound, target: Target, left_out: dict[str, str]) -> list[Explanation]:
@@ -89,7 +88,7 @@ class SoundExplainer:
                 if not self.every:
                     raise
                 left_out[method.name] = str(error)
-                self._warn(f"{method.name} left out: {error}")
+                self._news.warn(f"{method.name} left out: {error}")
         if not found:
             raise MethodError("no method fits this model: `onnxray methods` lists them")
         return found
@@ -153,13 +152,7 @@ class SoundExplainer:
 
     def news(self, path: Path) -> list[str]:
         """What is to be said since the last call."""
-        news, self._news = self._news, []
-        return news
-
-    def _warn(self, text: str, method: str = "") -> None:
-        if text not in self._said:
-            self._said.add(text)
-            self._news.append(f"warning: {f'{method}: ' * bool(method)}{as_options(text)}")
+        return self._news.take()
 
 
 def _gain(e: Explanation) -> float:

@@ -16,9 +16,9 @@ from ...engine.errors import MethodError, ShapeError
 from ..parameters.inputs import open_model, refuse_crop, refuse_part
 from ..parameters.methods import chosen_methods, option_names
 from ..parameters.tables import FIRST
-from ..terminal.words import as_options
 from .explain import check_options
 from .explain_entries import about_of, decisive_of, entry_of, file_name
+from .news import News
 from .over_images import Outcome, over_images
 
 if TYPE_CHECKING:
@@ -55,8 +55,7 @@ class TableExplainer:
     background: Table | None
     options: ExplainOptions
     run: Run
-    _said: set[str] = field(default_factory=set)
-    _news: list[str] = field(default_factory=list)
+    _news: News = field(default_factory=News)
 
     def read(self, path: Path) -> Table:
         """Raises ImageError, ShapeError."""
@@ -65,7 +64,7 @@ class TableExplainer:
         from ..files.tables import notes_of, read_table
 
         whole = read_table(path)
-        self._news += [f"{path.name}: {note}" for note in notes_of(whole)]
+        self._news.say(*(f"{path.name}: {note}" for note in notes_of(whole)))
         asked = self.options.table.columns
         table = chosen_columns(whole, asked) if asked else whole
         behind = None if self.background is None else _alike(self.background, whole, table)
@@ -83,10 +82,10 @@ class TableExplainer:
                 files += drawn
                 maps += entries
                 first = found[0]
-                self._news.append(f"{path.name}: {len(rows)} rows, {first.method}: {first.label}, {first.score_text}")
+                self._news.say(f"{path.name}: {len(rows)} rows, {first.method}: {first.label}, {first.score_text}")
                 for e in found:
                     for text in e.warnings:
-                        self._warn(text)
+                        self._news.warn(text)
         return {"rows": len(rows), "maps": maps}, files
 
     def _rows(self, path: Path, table: Table) -> list[int]:
@@ -94,9 +93,7 @@ class TableExplainer:
         if asked is None:
             return list(range(len(table)))
         if not asked and len(table) > FIRST:
-            self._news.append(
-                f"{path.name}: the first {FIRST} of {len(table)} rows are explained; --rows all takes all"
-            )
+            self._news.say(f"{path.name}: the first {FIRST} of {len(table)} rows are explained; --rows all takes all")
         if beyond := [row for row in asked if row >= len(table)]:
             raise ShapeError(f"the table {path.name!r} has rows 0 to {len(table) - 1}: there is no row {beyond[0]}")
         return list(asked) or list(range(min(FIRST, len(table))))
@@ -163,13 +160,7 @@ class TableExplainer:
 
     def news(self, path: Path) -> list[str]:
         """What is to be said since the last call."""
-        news, self._news = self._news, []
-        return news
-
-    def _warn(self, text: str) -> None:
-        if text not in self._said:
-            self._said.add(text)
-            self._news.append(f"warning: {as_options(text)}")
+        return self._news.take()
 
 
 def _alike(background: Table, whole: Table, table: Table) -> NDArray[Any]:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..parameters.inputs import open_model, refuse_crop, refuse_part
 from ..parameters.methods import DEFAULT, chosen_methods
-from ..terminal.words import as_options
 from .explain import check_options
 from .explain_entries import about_of, decisive_of, entry_of, file_name, left_out_of_all
+from .news import News
 from .solving import both, solutions
 
 if TYPE_CHECKING:
@@ -49,8 +49,7 @@ class VolumeExplainer:
     run: Run
     paths: Mapping[Path, Path]
     shown: list[dict[str, Any]] = field(default_factory=list)
-    _said: set[str] = field(default_factory=set)
-    _news: list[str] = field(default_factory=list)
+    _news: News = field(default_factory=News)
 
     def read(self, name: Path) -> tuple[Volume, Sequence[str]]:
         from ..files.volumes import read_volume
@@ -64,13 +63,13 @@ class VolumeExplainer:
         left_out: dict[str, str] = {}
         files: list[str] = []
         for text in notes:
-            self._warn(text, path.name)
+            self._news.warn(text, path.name)
         for e in self._explanations(volume, left_out):
             maps.append(self._write(e, folder, path.name))
             files += maps[-1]["files"]
             for text in e.warnings:
-                self._warn(text, e.method)
-            self._news.append(f"{path.name}: {e.method}: {e.label}, {e.score_text}")
+                self._news.warn(text, e.method)
+            self._news.say(f"{path.name}: {e.method}: {e.label}, {e.score_text}")
         about = {"shape": list(volume.shape), "spacing": list(volume.spacing), "notes": list(notes)}
         return {"volume": about, "maps": maps, **({"left_out": left_out} if left_out else {})}, files
 
@@ -84,7 +83,7 @@ class VolumeExplainer:
         given = input_of_volume(self.model, {"": volume, **self.fed})
         made = functools.partial(problem_of, self.model, given.feeds, runtime=runtime)
         questions = (both(functools.partial(made, target), self.options.layers) for target in self.targets)
-        answers = solutions(questions, self.methods, self.every, left_out, self._warn)
+        answers = solutions(questions, self.methods, self.every, left_out, self._news.warn)
         return [e for _, found in answers for e in given.shown(found)]
 
     def _write(self, e: Explanation, folder: str, name: str) -> dict[str, Any]:
@@ -130,13 +129,7 @@ class VolumeExplainer:
 
     def news(self) -> list[str]:
         """What is to be said since the last call."""
-        news, self._news = self._news, []
-        return news
-
-    def _warn(self, text: str, of: str = "") -> None:
-        if text not in self._said:
-            self._said.add(text)
-            self._news.append(f"warning: {f'{of}: ' * bool(of)}{as_options(text)}")
+        return self._news.take()
 
 
 def takes_volumes(options: ExplainOptions) -> bool:
