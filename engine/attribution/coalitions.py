@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 
 from ...kernels.masks import coalitions
 from ..errors import MethodError
+from ..inference.row_graphs import RowGraph
+from ..inference.row_graphs import coalitions as made_of
 from ..targets.resolved import FixedTarget
 from .baselines import DROP, INPAINT, INTERPOLATE, baseline, inpainted, interpolated, time_axis
 from .segments import Features
@@ -208,7 +211,10 @@ class Coalitions:
             assert self._fill is not None
             return self._made(make(numbers // rows), self._fill[numbers % rows])
 
-        result = problem.runs.scores_generated(count, inputs, self.sample, progress)
+        there = None
+        if self._fill is not None and not (self._of_words or self.in_rows):
+            there = functools.partial(self._graph, make)
+        result = problem.runs.scores_generated(count, inputs, self.sample, progress, there)
         broken = int((~np.isfinite(result)).any(axis=1).sum())
         if broken:
             raise MethodError(
@@ -216,6 +222,20 @@ class Coalitions:
                 " fill"
             )
         return result.reshape(count // rows, rows, -1).mean(axis=1) if self.in_rows else result
+
+    def _graph(self, make: Callable[[NDArray[np.int64]], NDArray[Any]]) -> RowGraph:
+        """What makes the inputs of the coalitions that `make` gives on a device."""
+        given = self.problem.input
+        fractions = make(np.zeros(1, np.int64)).dtype.kind != "b"
+        ids = fractions and given.reading is not None and not given.at  # there is nothing between two tokens
+
+        def shares(numbers: NDArray[np.int64]) -> NDArray[Any]:
+            seen = self.features.seen(make(numbers))
+            whole = np.concatenate([seen, np.ones((len(seen), 1), seen.dtype)], axis=1)
+            return whole >= 0.5 if ids else whole
+
+        assert self._fill is not None
+        return made_of(self._x, self._view, self._fill, self._labels, shares, mixed=fractions and not ids)
 
 
 def _in_one_row(shape: tuple[int, ...], features: Features) -> tuple[int, int, int, int]:

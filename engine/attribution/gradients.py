@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 from ..autodiff import class_cotangent as selection
 from ..autodiff.path import Rules
 from ..graph.model import Model
-from ..inference.batches import ELEMENTS_PULLED, GeneratedRows, in_order, run_generated
+from ..inference.batches import ELEMENTS_PULLED, GeneratedRows, in_order, run_generated, run_on_device
+from ..inference.device_rows import DeviceSums
+from ..inference.row_graphs import RowGraph
+from ..proto.values import from_info
 from ..targets.resolved import ClassTarget, score
 from .gradient_graphs import GradientGraph, gradient_graph, rules_key
 from .one_forward import OneForward
@@ -148,6 +151,47 @@ class Gradients:
         generated = GeneratedRows(count, inputs, like, ELEMENTS_PULLED)
         run_generated(graph.model, generated, in_order(taken), [name], shared=runs.shared, runtime=runs.options)
 
+    def sums_on_device(
+        self,
+        count: int,
+        rows: int,
+        graph_for: Callable[[np.dtype[Any]], RowGraph],
+        place: Callable[[NDArray[np.int64]], tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]],
+        squares: bool = False,
+    ) -> list[NDArray[np.float64]] | None:
+        """Weighted sums (rows, ...) of the gradients by the input at `count` inputs that a graph makes on the device,
+        where they stay, and with `squares` the sums of their squares; None where inputs are made on the host.
+
+        graph_for: the graph, for the type that the network is fed. place: for numbers (B,), which sum each one belongs
+        to, the row of the problem whose target it has, and its weight, (B,) each. Raises GradientError and its
+        subclasses.
+        """
+        runs = self.runs
+        runs.note_changes()
+        pulled = self._graph([runs.input.name], None, [])
+        name, fed = pulled.gradients[runs.input.name], _dtype(pulled.model, runs.input.name)
+        if _dtype_out(pulled.model, name) != np.float32:
+            return None
+
+        def choices(of: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+            return self._chosen(pulled, of, self._choice(of))
+
+        def graph() -> RowGraph:
+            if runs.classes is None:
+                _ = runs.cotangents  # computed now, not by another thread
+            return runs.fed_by(graph_for(fed), lambda numbers: place(numbers)[1], choices)
+
+        sums = DeviceSums(rows, squares, runs.options.providers)
+
+        def take(numbers: NDArray[np.int64], got: dict[str, Any]) -> None:
+            to, _, weights = place(numbers)
+            sums.add(got[name], to, weights)
+
+        like = runs.feeds(runs.x[:1], np.zeros(1, np.int64))
+        made = GeneratedRows(count, lambda numbers: {}, like, graph=graph)
+        done = run_on_device(pulled.model, made, take, [name], shared=runs.shared, runtime=runs.options)
+        return sums.fetch() if done else None
+
     def _choice(self, rows: NDArray[np.int64]) -> _Choice | None:
         """The classes of `rows`, None where the target is not made of classes."""
         target, classes = self.runs.target, self.runs.classes
@@ -187,15 +231,21 @@ class Gradients:
         self, graph: GradientGraph, x: NDArray[Any], rows: NDArray[np.int64], choice: _Choice | None
     ) -> dict[str, NDArray[Any]]:
         """What a gradient's graph is fed at the inputs x of `rows`."""
-        feeds = self.runs.feeds(x, rows)
+        return {**self.runs.feeds(x, rows), **self._chosen(graph, rows, choice)}
+
+    def _chosen(self, graph: GradientGraph, rows: NDArray[np.int64], choice: _Choice | None) -> dict[str, NDArray[Any]]:
+        """What says which scores of `rows` a gradient's graph differentiates."""
         if choice is None:
-            feeds[graph.cotangent] = self.runs.cotangents[rows].astype(_dtype(graph.model, graph.cotangent))
-        else:
-            feeds |= selection.feeds(choice.codes, choice.weights, _dtype(graph.model, selection.WEIGHTS))
-        return feeds
+            return {graph.cotangent: self.runs.cotangents[rows].astype(_dtype(graph.model, graph.cotangent))}
+        return dict(selection.feeds(choice.codes, choice.weights, _dtype(graph.model, selection.WEIGHTS)))
 
 
 def _dtype(model: Model, name: str) -> np.dtype[Any]:
     """The type of an input, without asking for the types of the values behind it."""
     dtype = next(v.dtype for v in model.inputs if v.name == name)
     return np.dtype(np.float32) if dtype is None else dtype
+
+
+def _dtype_out(model: Model, name: str) -> np.dtype[Any] | None:
+    """The type of an output that is declared."""
+    return next(v.dtype for v in map(from_info, model.untyped.graph.output) if v.name == name)

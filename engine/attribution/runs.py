@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from ..errors import ShapeError
 from ..graph.model import Model
 from ..inference.batches import GeneratedRows, RunOptions, run_batches, run_generated
+from ..inference.row_graphs import RowGraph
 from ..targets.resolved import ClassTarget, FixedTarget, Resolved, score
 from .gradient_graphs import exposed_at
 from .inputs import Input
@@ -102,11 +104,13 @@ class Runs:
         make: Callable[[NDArray[np.int64]], NDArray[Any] | dict[str, NDArray[Any]]],
         sample: int,
         progress: Callable[[int], None] | None = None,
+        graph: Callable[[], RowGraph] | None = None,
     ) -> NDArray[np.float64]:
         """The scores (count, K) of `count` forms of one sample, for each of its K targets.
 
         make: the inputs (R', ...) for numbers (R',), or feeds by name where other inputs change as well; called by
-        several threads at once, see `GeneratedRows`.
+        several threads at once, see `GeneratedRows`. graph: gives what makes the
+        same inputs on a device.
         progress: called with how many more are done.
         """
         self.note_changes()
@@ -120,7 +124,7 @@ class Runs:
             if progress is not None:
                 progress(len(numbers))
 
-        self.values_generated(count, make, sample, [of], consume)
+        self.values_generated(count, make, sample, [of], consume, graph)
         return result
 
     def values_generated(
@@ -130,8 +134,9 @@ class Runs:
         sample: int,
         values: Sequence[str],
         consume: Callable[[NDArray[np.int64], dict[str, NDArray[Any]]], None],
+        graph: Callable[[], RowGraph] | None = None,
     ) -> None:
-        """Values of the model for `count` forms of one sample; `make` as in `scores_generated`.
+        """Values of the model for `count` forms of one sample; `make` and `graph` as in `scores_generated`.
 
         consume: gets numbers (R',) and the values (R', ...) by name, one call at a time, in any order.
         """
@@ -142,7 +147,12 @@ class Runs:
             return made if isinstance(made, dict) else self.feeds(made, np.full(len(numbers), first))
 
         like = self.feeds(self.input.x[sample : sample + 1], np.array([first]))
-        generated = GeneratedRows(count, inputs, like)
+
+        def made_there() -> RowGraph:
+            assert graph is not None
+            return self.fed_by(graph(), lambda numbers: np.full(len(numbers), first))
+
+        generated = GeneratedRows(count, inputs, like, graph=None if graph is None else made_there)
         exposed = exposed_at(self.model, tuple(values))
         run_generated(exposed, generated, consume, list(values), shared=self.shared, runtime=self.options)
 
@@ -164,6 +174,25 @@ class Runs:
             if self._by_sample(name):
                 feeds[name] = array[sample]
         return feeds
+
+    def fed_by(
+        self,
+        graph: RowGraph,
+        rows_of: Callable[[NDArray[np.int64]], NDArray[np.int64]],
+        more: Callable[[NDArray[np.int64]], Mapping[str, NDArray[Any]]] | None = None,
+    ) -> RowGraph:
+        """`graph` as what makes the explained input.
+
+        rows_of: the row of the problem that each number is about, whose sample's other inputs are fed; more: what is
+        fed for these rows besides.
+        """
+
+        def others(numbers: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+            rows = rows_of(numbers)
+            alike = {n: a[self.sample[rows]] for n, a in self.input.others.items() if self._by_sample(n)}
+            return alike if more is None else {**alike, **more(rows)}
+
+        return replace(graph, feeds=self.input.name, others=others)
 
     @property
     def shared(self) -> dict[str, NDArray[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 from ..errors import Disconnected
 from ..graph.dependencies import between
 from ..graph.split import expose, extract
-from ..inference.batches import run_batches
+from ..inference.batches import GeneratedRows, run_batches, run_on_device
+from ..inference.row_graphs import RowGraph
 from ..proto.nodes import reads
 from ..targets.resolved import score
 
@@ -52,3 +54,27 @@ class Tail:
             runtime = replace(runtime, batch=1)
         y = run_batches(self.model, feeds, [of], runtime=runtime)[of]
         return score(y, problem.cotangents, rows)
+
+    def scores_there(self, count: int, row: int, graph: Callable[[], RowGraph], scores: NDArray[np.float64]) -> bool:
+        """Fill in the scores (count,) with what `graph` makes on a device as the value, for the target and sample of a
+        row; False where there is no such device or other values have no row for every variant."""
+        problem, of = self.problem, self.problem.target.of
+        sides = {name: self._clean[name][problem.sample[row]] for name in self.sides}
+        if any(self._clean[name].dtype.kind in "iu" and self._clean[name].ndim <= 2 for name in sides):
+            return False
+
+        def made() -> RowGraph:
+            return replace(graph(), feeds=self.value, others=lambda numbers: _repeated(sides, len(numbers)))
+
+        def take(numbers: NDArray[np.int64], got: dict[str, Any]) -> None:
+            y = got[of].numpy()[: len(numbers)]
+            scores[numbers] = score(y, problem.cotangents, np.full(len(numbers), row))
+
+        like = {self.value: problem.runs.activations([self.value])[self.value][:1]}
+        rows = GeneratedRows(count, lambda numbers: {}, like, graph=made)
+        problem.runs.note_changes()
+        return run_on_device(self.model, rows, take, [of], runtime=problem.runtime)
+
+
+def _repeated(arrays: Mapping[str, NDArray[Any]], count: int) -> dict[str, NDArray[Any]]:
+    return {name: np.repeat(array[None], count, 0) for name, array in arrays.items()}

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...kernels import occlusion as kernels
+from ..inference.row_graphs import RowGraph, occluded
 from .windows import Hidden
 
 
@@ -34,6 +35,15 @@ class HiddenSample:
             else:
                 kernels.copies(out[some], self._clean, fill, boxes[some])
         return out.reshape(len(windows), *self.x.shape[1:])
+
+    def graph(self, windows: NDArray[np.int64]) -> RowGraph:
+        """What makes the copies of the windows of these numbers on a device; the fill is one for all."""
+        hidden, (a, height, width, k) = self.hidden, self._clean.shape
+        fill, boxes = self._fill_of(windows), hidden.boxes[windows]
+        if hidden.segments is None or hidden.ids is None:
+            return occluded(self.x[0], (a, height, width, k), fill, boxes.__getitem__)
+        ids = hidden.ids[windows]
+        return occluded(self.x[0], (a, height, width, k), fill, boxes.__getitem__, hidden.segments, ids.__getitem__)
 
     def crops(self, out: NDArray[Any], at: NDArray[np.int64], windows: NDArray[np.int64]) -> None:
         """out[i] (A, h, w, K) = the part of the sample at at[i], with the window windows[i] hidden."""

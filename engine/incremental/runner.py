@@ -15,6 +15,7 @@ explanations", SIGMOD 2019.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -29,6 +30,7 @@ from ..graph.dynamic_batch.make_dynamic import make_dynamic
 from ..graph.model import Model
 from ..graph.split import expose
 from ..inference.batches import GeneratedRows, RunOptions, known_one_at_a_time, run_generated
+from ..inference.row_graphs import RowGraph
 from ..runtime.providers import resolve_providers
 from .crops import HiddenSample
 from .fixed_sizes import sizes_in_numbers, with_fixed_sizes
@@ -115,8 +117,18 @@ class PlainRunner:
             if progress is not None:
                 progress(len(numbers))
 
-        rows = GeneratedRows(len(windows), make, {self.source.name: sample.x, **by_sample})
+        def there() -> RowGraph:
+            graph = sample.graph(windows)
+            others = {name: array[0] for name, array in by_sample.items()}
+            return replace(graph, feeds=self.source.name, others=functools.partial(_repeated, others))
+
+        graph = None if callable(hidden.fill) else there
+        rows = GeneratedRows(len(windows), make, {self.source.name: sample.x, **by_sample}, graph=graph)
         run_generated(self.model, rows, done, self.values, shared=shared, runtime=self.runtime)
+
+
+def _repeated(arrays: Mapping[str, NDArray[Any]], numbers: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    return {name: np.repeat(array[None], len(numbers), 0) for name, array in arrays.items()}
 
 
 def make_runner(

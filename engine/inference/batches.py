@@ -21,8 +21,11 @@ from ...kernels.threads import available
 from ..caches import of_model
 from ..errors import ModelError, OutOfMemory, ShapeError
 from ..graph.model import Model
+from ..runtime.capabilities import capability
 from ..runtime.feeds import check_fillable
 from ..runtime.providers import Providers, asked_providers, resolve_providers
+from .device_rows import Stage, rows_asked, where_rows_are_made
+from .row_graphs import RowGraph
 from .session import session, sessions
 
 # Elements of all row inputs of one batch: eight images of 3x224x224. Larger batches leave the caches and get slower.
@@ -177,13 +180,15 @@ class GeneratedRows:
     """Rows that are made when their turn comes.
 
     make: the rows (R, ...) by input name for numbers (R,) out of 0 ... count - 1; called by several threads at once.
-    like: rows of the same shape, to know how many fit into a run: of `elements` in all.
+    like: rows of the same shape, to know how many fit into a run: of `elements` in all. graph: gives what
+    makes the same rows on a device, where there is such a graph.
     """
 
     count: int
     make: Callable[[NDArray[np.int64]], Mapping[str, np.ndarray]]
     like: Mapping[str, np.ndarray]
     elements: int = _ELEMENTS_MADE
+    graph: Callable[[], RowGraph] | None = None
 
 
 def run_generated(
@@ -201,9 +206,16 @@ def run_generated(
     on the threads. shared: as in `run_batches`.
 
     On processors, as many workers as `runtime.threads` share one session of a single thread; on other devices there is
-    one worker. Raises what `Session.run`, `make` and `consume` raise, after all workers have stopped.
+    one worker, and `rows.graph` makes the rows where the provider has memory of its own. Raises what `Session.run`,
+    `make` and `consume` raise, after all workers have stopped.
     """
     runtime = runtime or RunOptions()
+
+    def fetched(numbers: NDArray[np.int64], got: dict[str, Any]) -> None:
+        consume(numbers, {name: value.numpy()[: len(numbers)] for name, value in got.items()})
+
+    if run_on_device(model, rows, fetched, outputs, shared=shared, runtime=runtime):
+        return
     count, workers, size = rows.count, 1, batch_size(rows.like, runtime)
     if not _on_device(runtime):
         workers = runtime.threads or available()
@@ -238,6 +250,60 @@ def run_generated(
             stopped.set()
     for future in futures:
         future.result()
+
+
+def run_on_device(
+    model: Model,
+    rows: GeneratedRows,
+    take: Callable[[NDArray[np.int64], dict[str, Any]], None],
+    outputs: Sequence[str],
+    *,
+    shared: Mapping[str, np.ndarray] | None = None,
+    runtime: RunOptions,
+) -> bool:
+    """Run rows that `rows.graph` makes on the device; False, with nothing taken, where they are made on the host.
+
+    take: gets numbers (R',), in order, and outputs by name as OrtValues on the device; these may have more rows, which
+    the last run is filled up with. The numbers of the next run are worked out meanwhile.
+    """
+    can = capability(resolve_providers(runtime.providers)[0])
+    if rows.graph is None or not rows.count or not can.own_memory:
+        return False  # for these no graph is written
+    graph = rows.graph()
+    if not where_rows_are_made(can, rows_asked(model, graph, known_one_at_a_time(model).is_set())).on_device:
+        return False
+    asked, memory, at = batch_size(rows.like, runtime), _Memory(model, rows.like, runtime), 0
+    stage = Stage(model, graph, shared or {}, runtime)
+
+    def ready(start: int) -> tuple[NDArray[np.int64], Mapping[str, np.ndarray]]:
+        size = min(memory.most(asked), rows.count)
+        numbers = np.minimum(np.arange(start, start + size), rows.count - 1)
+        return numbers, graph.each(numbers)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="onnxray-rows") as pool:
+        numbers, each = ready(0)
+        while at < rows.count:
+            size = len(numbers)
+            following = pool.submit(ready, at + size) if at + size < rows.count else None
+            try:
+                got = stage.run(numbers, each, outputs)
+            except OutOfMemory:
+                if size == 1:
+                    raise
+                memory.exceeded(size)
+                numbers, each = ready(at)
+                continue
+            except (ModelError, ShapeError):
+                if at or size == 1:
+                    raise
+                return False  # the host finds out what the model does not take
+            if size < asked and rows.count > size:
+                memory.tell(asked, size)
+            take(numbers[: rows.count - at], got)
+            at += size
+            if following is not None:
+                numbers, each = following.result()
+    return True
 
 
 def in_order(

@@ -20,13 +20,14 @@ from ..errors import ShapeError, UnknownName
 from ..graph.dynamic_batch.make_dynamic import make_dynamic
 from ..graph.model import Model
 from ..proto.values import Value, from_info
+from ..runtime.capabilities import capability
 from ..runtime.empty_maps import EmptyMaps
 from ..runtime.feeds import check_names, fit, join, pieces
 from ..runtime.interrupt import stoppable
 from ..runtime.memory import shared_arena
 from ..runtime.ort import ORT_ERRORS, create, ort, run_error, session_options
-from ..runtime.ort_values import NOT_IN_NUMPY, from_ort_value, to_ort_value
-from ..runtime.providers import CUDA, Providers, resolve
+from ..runtime.ort_values import NOT_IN_NUMPY, from_ort_value, to_device, to_ort_value
+from ..runtime.providers import Providers, resolve
 
 
 class Session:
@@ -72,7 +73,19 @@ class Session:
     @property
     def device(self) -> str:
         """ "cuda" or "cpu": where tensors given as OrtValue should lie."""
-        return "cuda" if self._ort.get_providers()[0] == CUDA else "cpu"
+        return capability(self._ort.get_providers()[0]).memory
+
+    @property
+    def device_number(self) -> int:
+        """Which of several devices of that kind: the provider's option `device_id`."""
+        return int(dict(self._made_with["providers"][0].options).get("device_id", 0))
+
+    def upload(self, array: np.ndarray) -> Any:
+        """`array` as an OrtValue on the session's device, for any number of `run_on_device`. Raises OutOfMemory."""
+        try:
+            return to_device(array, self.device, self.device_number)
+        except ORT_ERRORS as error:
+            raise run_error(error) from error
 
     def run(self, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """Outputs by name, as arrays. `feeds` holds an array per input, shape as the model declares it.
@@ -140,7 +153,7 @@ class Session:
                     name, x if isinstance(x, ort.OrtValue) else to_ort_value(fit(x, known[name]))
                 )
             for name in names:
-                binding.bind_output(name, self.device)
+                binding.bind_output(name, self.device, self.device_number)
             with stoppable(ort.RunOptions) as options:
                 self._ort.run_with_iobinding(binding, options)
         except ORT_ERRORS as error:

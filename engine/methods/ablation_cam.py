@@ -39,7 +39,10 @@ class AblationCam(Cam):
             variants[np.arange(len(channels)), channels] = 0
             return variants
 
-        scores = tail_scores(problem, place, without, maps.shape[1])
+        def kept(channels: NDArray[np.int64]) -> NDArray[np.bool_]:
+            return np.asarray(channels[:, None, None, None] != np.arange(maps.shape[1])[:, None, None])
+
+        scores = tail_scores(problem, place, without, maps.shape[1], kept)
         clean = problem.scores[:, None]
         weights = (clean - scores) / np.where(clean == 0, 1, np.abs(clean))
         return np.asarray(np.einsum("rc,rchw->rhw", weights.astype(np.float32), maps), np.float32)

@@ -26,6 +26,7 @@ from ..attribution.box_layers import is_of_box
 from ..detection.detections import Detection
 from ..detection.emit import LABELS, OBJECTNESS, SCORES, SIDES
 from ..errors import MethodError
+from ..inference.row_graphs import RowGraph
 from ..targets.boxes import BoxTarget
 from ..targets.kinds.box import Box
 from .options import option
@@ -69,6 +70,7 @@ class DRise(Rise):
         masked: Callable[[NDArray[np.int64]], NDArray[Any]],
         sample: int,
         progress: Callable[[int], None],
+        graph: Callable[[], RowGraph],
     ) -> NDArray[np.float64]:
         boxes = _boxes(problem, sample)
         there, names = problem.model.values, [SIDES, SCORES]
@@ -94,7 +96,7 @@ class DRise(Rise):
                 result[numbers] = best_matches(got[SIDES], got[SCORES], wanted, labels, *compared)
             progress(len(numbers))
 
-        problem.runs.values_generated(count, masked, sample, names, consume)
+        problem.runs.values_generated(count, masked, sample, names, consume, graph)
         return result
 
 

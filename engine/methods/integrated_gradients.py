@@ -22,6 +22,7 @@ from ..compiled.emitted import Emitted, EmittedInput
 from ..compiled.passes import baseline as emit_baseline
 from ..compiled.passes import over_steps, stacked, weighted_sum
 from ..errors import MethodError
+from ..inference.row_graphs import interpolated
 from .options import option
 from .registry import Method, method
 
@@ -161,6 +162,9 @@ def average_gradient(
     if problem.gradients.by_one_forward and len(rows) == problem.rows:
         _by_one_forward(problem, base, points, weights, total)
         return total.astype(np.float32)
+    made = _on_device(problem, base[rows], difference, rows, points, weights)
+    if made is not None:
+        return made.astype(np.float32)
 
     def between(numbers: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[np.int64]]:
         row, step = np.divmod(numbers, len(points))
@@ -178,6 +182,32 @@ def average_gradient(
 
     problem.gradients.generated(len(rows) * len(points), between, add)
     return total.astype(np.float32)
+
+
+def _on_device(
+    problem: Problem,
+    base: NDArray[Any],
+    difference: NDArray[Any],
+    rows: NDArray[np.int64],
+    points: NDArray[np.float64],
+    weights: NDArray[np.float64],
+) -> NDArray[np.float64] | None:
+    """The weighted sums (R', ...) where the points are made on a device; None where they are made on the host."""
+    if problem.x.dtype.kind != "f":
+        return None
+
+    def at(numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        row, step = np.divmod(numbers, len(points))
+        return row, points[step].astype(np.float32)
+
+    def place(numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+        row, step = np.divmod(numbers, len(points))
+        return row, rows[row], weights[step]
+
+    sums = problem.gradients.sums_on_device(
+        len(rows) * len(points), len(rows), lambda fed: interpolated(base, difference, fed, at), place
+    )
+    return None if sums is None else sums[0]
 
 
 def _by_one_forward(

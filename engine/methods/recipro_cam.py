@@ -50,7 +50,7 @@ class ReciproCam(Cam):
         def only(maps: NDArray[np.float32], numbers: NDArray[np.int64]) -> NDArray[np.float32]:
             return np.asarray(maps[None] * masks[numbers][:, None])
 
-        scores = tail_scores(problem, place, only, len(masks))
+        scores = tail_scores(problem, place, only, len(masks), lambda numbers: masks[numbers][:, None])
         found = scores[:, :-1] - scores[:, -1:]
         return found.reshape(-1, height, width).astype(np.float32)
 

@@ -28,6 +28,8 @@ from ..attribution.advice import advised
 from ..attribution.baselines import COLOUR, NAMES, baseline
 from ..attribution.maps import GridMaps, Maps
 from ..errors import MethodError
+from ..inference.row_graphs import RowGraph
+from ..inference.row_graphs import masked as masked_rows
 from .options import option
 from .registry import Method, Needs, method
 
@@ -94,9 +96,11 @@ class Rise(Method):
         masked: Callable[[NDArray[np.int64]], NDArray[Any]],
         sample: int,
         progress: Callable[[int], None],
+        graph: Callable[[], RowGraph],
     ) -> NDArray[np.float64]:
-        """(count, K): what each masked form of a sample is worth for its K targets."""
-        return problem.runs.scores_generated(count, masked, sample, progress)
+        """(count, K): what each masked form of a sample is worth for its K targets. graph: what makes them
+        on a device."""
+        return problem.runs.scores_generated(count, masked, sample, progress, graph)
 
     def _sample(self, problem: Problem, sample: int, masks: Masks, fill: NDArray[Any]) -> Halves:
         """The sums over the masks of one sample, for all its targets."""
@@ -131,7 +135,10 @@ class Rise(Method):
                 )
                 return out
 
-            scores = self.scores(problem, len(grids), masked, sample, progress)
+            def graph(grids: NDArray[np.float32] = grids, shifts: NDArray[np.int64] = shifts) -> RowGraph:
+                return masked_rows(x, planar, behind, lambda n: (grids[n], shifts[n]), masks.enlarged)
+
+            scores = self.scores(problem, len(grids), masked, sample, progress, graph)
             broken = int((~np.isfinite(scores)).any(axis=1).sum())
             if broken:
                 raise MethodError(

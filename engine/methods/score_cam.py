@@ -19,6 +19,8 @@ from ...kernels.upsample import upsample_along
 from ..attribution.layer_choice import MapPlace, activations
 from ..attribution.place_axes import place_axes
 from ..errors import MethodError
+from ..inference.row_graphs import RowGraph
+from ..inference.row_graphs import masked as masked_rows
 from .families.advice import advised_at_layers
 from .families.cam import Cam
 from .options import option
@@ -82,7 +84,12 @@ class ScoreCam(Cam):
             apply(out.reshape(len(numbers), *planar), x.reshape(planar), None, scaled[numbers])
             return out
 
-        return problem.runs.scores_generated(len(maps), masked, sample)
+        def graph() -> RowGraph:
+            assert planar is not None
+            return masked_rows(x, planar, None, lambda numbers: (scaled[numbers], None))
+
+        made_there = None if planar is None else graph
+        return problem.runs.scores_generated(len(maps), masked, sample, graph=made_there)
 
 
 def _masked_along(problem: Problem, sample: int, masks: NDArray[np.float32]) -> NDArray[Any]:

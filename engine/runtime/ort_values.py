@@ -14,10 +14,10 @@ from .ort import ort
 NOT_IN_NUMPY = ("bfloat16", "float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz")
 
 
-def to_ort_value(array: Any, device: str = "cpu") -> Any:
+def to_ort_value(array: Any, device: str = "cpu", number: int = 0) -> Any:
     array = np.asarray(array, order="C")
     if array.dtype.kind != "V" and array.dtype.name not in ("bfloat16", "float8_e4m3fn", "float8_e5m2"):
-        return ort.OrtValue.ortvalue_from_numpy(array, device, 0)
+        return ort.OrtValue.ortvalue_from_numpy(array, device, number)
     bits = array.view(np.uint16 if array.dtype.itemsize == 2 else np.uint8)
     return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(bits, onnx.helper.np_dtype_to_tensor_dtype(array.dtype))
 
@@ -31,6 +31,6 @@ def from_ort_value(value: Any) -> Any:
     return np.frombuffer(data, dtype).reshape(value.shape()).copy()
 
 
-def to_device(array: np.ndarray, device: str) -> Any:
-    """`array` as an OrtValue on "cpu" or "cuda"."""
-    return to_ort_value(array, device)
+def to_device(array: np.ndarray, device: str, number: int = 0) -> Any:
+    """`array` as an OrtValue on "cpu" or "cuda", on the device of that number."""
+    return to_ort_value(array, device, number)

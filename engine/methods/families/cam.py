@@ -8,7 +8,8 @@ that most papers put at the end is left to the picture, whose colour scale begin
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -25,6 +26,7 @@ from ...compiled.maps import activations as emit_activations
 from ...compiled.maps import maps_of_value
 from ...detection.emit import SIDES
 from ...errors import MethodError
+from ...inference.row_graphs import parts_of_value
 from ...targets.boxes import BoxTarget, Ranked, emitted_gate
 from ..registry import Method, Needs
 from .flatten_head import flattens
@@ -129,14 +131,20 @@ def row_batches(count: int, each: int, most: int) -> Iterator[NDArray[np.int64]]
 _TAIL_ELEMENTS = 1 << 22
 
 
-def tail_scores(problem: Problem, place: MapPlace, make: Any, count: int) -> NDArray[np.float64]:
+def tail_scores(
+    problem: Problem, place: MapPlace, make: Any, count: int, keep: Callable[[NDArray[np.int64]], NDArray[Any]]
+) -> NDArray[np.float64]:
     """Scores (R, count) of variants of the layer's value, the rest of the network run on them in batches.
 
-    make(row's maps (C, h, w), numbers (n,)) -> (n, C, h, w): the variants of those numbers.
+    make(row's maps (C, h, w), numbers (n,)) -> (n, C, h, w): the variants of those numbers. keep: the same as what is
+    kept of the maps, booleans (n, C, 1, 1) or numbers (n, 1, h, w), with which a device makes the variants itself.
     """
     tail = Tail(problem, place.value)
     clean = problem.runs.activations([place.value])[place.value]
     maps = place.maps(clean)
+    made = _tail_scores_there(problem, place, tail, clean, count, keep)
+    if made is not None:
+        return made
     scores = np.empty((problem.rows, count), np.float64)
     for row in range(problem.rows):
         sample = int(problem.sample[row])
@@ -144,6 +152,27 @@ def tail_scores(problem: Problem, place: MapPlace, make: Any, count: int) -> NDA
             variants = make(maps[sample], numbers)
             values = place.put(np.repeat(clean[sample : sample + 1], len(numbers), 0), variants)
             scores[row, numbers] = tail.scores(values, np.full(len(numbers), row))
+    return scores
+
+
+def _tail_scores_there(
+    problem: Problem,
+    place: MapPlace,
+    tail: Tail,
+    clean: NDArray[Any],
+    count: int,
+    keep: Callable[[NDArray[np.int64]], NDArray[Any]],
+) -> NDArray[np.float64] | None:
+    """`tail_scores` where the variants are made on a device; None where they are made on the host."""
+    grid, plain = place.grid, place.zero == 0 and not place.sizes and clean.ndim == 4
+    if not plain or (grid.channel, *grid.axes) != (1, 2, 3) or grid.order is not None:
+        return None
+    scores = np.empty((problem.rows, count), np.float64)
+    for row in range(problem.rows):
+        sample = int(problem.sample[row])
+        value = clean[sample : sample + 1]
+        if not tail.scores_there(count, row, functools.partial(parts_of_value, value, keep), scores[row]):
+            return None
     return scores
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from ...compiled.passes import fixed_shape, over_steps, spread, stacked
+from ...inference.row_graphs import noisy
 from ..options import option
 from ..registry import Method
 
@@ -37,6 +38,9 @@ def moments(
     x = problem.x
     flat = x.reshape(len(x), -1).astype(np.float64)
     scale = (noise * (flat.max(axis=1) - flat.min(axis=1))).reshape(-1, *[1] * (x.ndim - 1)).astype(np.float32)
+    made = _on_device(problem, scale, samples, seed, square)
+    if made is not None:
+        return made
     first, second = np.zeros(x.shape, np.float64), np.zeros(x.shape, np.float64)
 
     def noisy(numbers: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[np.int64]]:
@@ -59,6 +63,32 @@ def moments(
 
     problem.gradients.generated(len(x) * samples, noisy, add)
     return (first / samples).astype(np.float32), (second / samples).astype(np.float32)
+
+
+def _on_device(
+    problem: Problem, scale: NDArray[np.float32], samples: int, seed: int, square: bool
+) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+    """`moments` where the copies are made on a device, of the same noise; None where they are made on the host."""
+    x = problem.x
+    if x.dtype.kind != "f":
+        return None
+
+    def drawn(numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        copy, row = np.divmod(numbers, len(x))
+        noise = {k: _draw(seed, k, x.shape[1:]) for k in np.unique(copy)}
+        return row, np.stack([noise[k] for k in copy])
+
+    def place(numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+        row = numbers % len(x)
+        return row, row, np.ones(len(row))
+
+    sums = problem.gradients.sums_on_device(
+        len(x) * samples, len(x), lambda fed: noisy(x, scale, fed, drawn), place, square
+    )
+    if sums is None:
+        return None
+    means = [(one / samples).astype(np.float32) for one in sums]
+    return means[0], means[-1]
 
 
 def emit_moments(build: Build, samples: int, noise: float, seed: int, square: bool = False) -> tuple[str, str]:

@@ -1,0 +1,280 @@
+"""Rows that are made where the network runs: by a table that says of the CPU provider that it has memory of its own, so
+that every graph runs and is judged against the host's way without a device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+import onnxray
+from onnxray.engine.errors import OutOfMemory, ShapeError
+from onnxray.engine.inference import batches, device_rows, row_graphs
+from onnxray.engine.inference.batches import GeneratedRows, RunOptions, run_generated
+from onnxray.engine.inference.device_rows import DeviceSums, RowsAsked, small_session, where_rows_are_made
+from onnxray.engine.inference.session import Session
+from onnxray.engine.runtime.capabilities import CAPABILITIES, HOST, Capability
+from onnxray.engine.runtime.providers import CPU
+from onnxray.kernels import masks as mask_kernels
+from onnxray.kernels import occlusion as occlusion_kernels
+
+RNG = np.random.default_rng(3)
+X = RNG.standard_normal((1, 3, 16, 16)).astype(np.float32)
+PLANAR = 3, 16, 16, 1
+OWN = Capability("cpu", own_memory=True)
+
+
+@pytest.fixture
+def there(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Rows are made by graphs, on the CPU provider; the list holds the size of every run of a network on such rows."""
+    sizes: list[int] = []
+    run = device_rows.Stage.run
+
+    def spied(self: Any, numbers: Any, each: Any, outputs: Any) -> Any:
+        sizes.append(len(numbers))
+        return run(self, numbers, each, outputs)
+
+    monkeypatch.setitem(CAPABILITIES, CPU, OWN)
+    monkeypatch.setattr(device_rows.Stage, "run", spied)
+    return sizes
+
+
+# --- the planner ----------------------------------------------------------------------------------------------------
+
+
+def test_rows_are_made_on_the_device_where_it_has_memory_of_its_own() -> None:
+    fake = Capability("fake", own_memory=True)
+    assert where_rows_are_made(fake, RowsAsked()).on_device
+    assert "memory of fake" in where_rows_are_made(fake, RowsAsked()).reason
+    assert where_rows_are_made(fake, RowsAsked("float16", "float16")).on_device
+
+
+@pytest.mark.parametrize(
+    ("can", "asked", "reason"),
+    [
+        (HOST, RowsAsked(), "kernels make rows faster"),
+        (Capability("fake", True), RowsAsked("float64", "float64"), "rows of float64"),
+        (Capability("fake", True), RowsAsked("float16", "float32"), "for an input of float32"),
+        (Capability("fake", True), RowsAsked(any_batch=False), "fixes its batch size"),
+    ],
+)
+def test_rows_are_made_on_the_host(can: Capability, asked: RowsAsked, reason: str) -> None:
+    decision = where_rows_are_made(can, asked)
+    assert not decision.on_device
+    assert reason in decision.reason
+
+
+# --- each graph against the kernel ----------------------------------------------------------------------------------
+
+
+def rows_of(graph: row_graphs.RowGraph, count: int) -> np.ndarray:
+    made = small_session(graph.model, "cpu").run({**graph.constants, **graph.each(np.arange(count))})
+    return made["rows"]
+
+
+def test_points_on_a_way_are_those_of_the_host() -> None:
+    base, points = RNG.standard_normal((2, 3, 5)).astype(np.float32), RNG.random(4).astype(np.float32)
+    difference = RNG.standard_normal((2, 3, 5)).astype(np.float32)
+    graph = row_graphs.interpolated(
+        base, difference, np.dtype(np.float32), lambda n: (n // 4, points[n % 4].astype(np.float32))
+    )
+    expected = np.stack([difference[n // 4] * points[n % 4] + base[n // 4] for n in range(8)])
+    assert_array_equal(rows_of(graph, 8), expected)
+
+
+def test_half_precision_is_rounded_as_on_the_host() -> None:
+    base, difference = (RNG.standard_normal((1, 9)).astype(np.float16) for _ in range(2))
+    points = np.linspace(0, 1, 5, dtype=np.float32)
+
+    def at(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.zeros(len(numbers), np.int64), points[numbers]
+
+    expected = (difference.astype(np.float32) * points[:, None] + base.astype(np.float32)).astype(np.float16)
+    for fed in (np.float16, np.float32):
+        made = rows_of(row_graphs.interpolated(base, difference, np.dtype(fed), at), 5)
+        assert made.dtype == fed
+        assert_array_equal(made, expected.astype(fed))
+
+
+@pytest.mark.parametrize("filled", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
+def test_masks_are_those_of_the_kernel(filled: bool, dtype: Any) -> None:
+    masks = mask_kernels.Rise((16, 16), 5, 0.5, 1)
+    grids, shifts = masks.draw(0, 6)
+    x, fill = (RNG.integers(0, 200, (3, 16, 16)).astype(dtype) for _ in range(2))
+    expected = np.empty((6, *PLANAR), dtype)
+    behind = fill.reshape(PLANAR) if filled else None
+    mask_kernels.apply(expected, x.reshape(PLANAR), behind, grids, enlarged=masks.enlarged, shifts=shifts)
+    graph = row_graphs.masked(
+        x, PLANAR, fill if filled else None, lambda n: (grids[n], shifts[n]), enlarged=masks.enlarged
+    )
+    assert_allclose(
+        rows_of(graph, 6), expected.reshape(6, 3, 16, 16), rtol=1e-6, atol=1e-4 if dtype == np.float32 else 1
+    )
+
+
+def test_windows_and_segments_are_those_of_the_kernel() -> None:
+    x, fill = X[0], RNG.random((3, 16, 16), np.float32)
+    boxes = np.array([[0, 0, 4, 4], [3, 5, 16, 16], [2, 2, 2, 9]])
+    expected = np.empty((3, *PLANAR), np.float32)
+    occlusion_kernels.copies(expected, x.reshape(PLANAR), fill.reshape(PLANAR), boxes)
+    graph = row_graphs.occluded(x, PLANAR, fill, boxes.__getitem__)
+    assert_array_equal(rows_of(graph, 3), expected.reshape(3, 3, 16, 16))
+    labels, ids = RNG.integers(-1, 3, (16, 16)).astype(np.int32), np.array([0, 1, 2], np.int32)
+    occlusion_kernels.copies_of_segments(expected, x.reshape(PLANAR), fill.reshape(PLANAR), labels, ids, boxes)
+    graph = row_graphs.occluded(x, PLANAR, fill, boxes.__getitem__, labels, ids.__getitem__)
+    assert_array_equal(rows_of(graph, 3), expected.reshape(3, 3, 16, 16))
+
+
+def test_coalitions_are_those_of_the_kernel() -> None:
+    x, fill = X[0], RNG.random((3, 16, 16), np.float32)
+    labels, keep = RNG.integers(0, 7, (16, 16)).astype(np.int32), RNG.random((5, 7)) < 0.5
+    expected = np.empty((5, *PLANAR), np.float32)
+    mask_kernels.coalitions(expected, x.reshape(PLANAR), fill.reshape(PLANAR), labels, keep)
+    graph = row_graphs.coalitions(x, PLANAR, fill, labels, keep.__getitem__)
+    assert_array_equal(rows_of(graph, 5), expected.reshape(5, 3, 16, 16))
+    shares = RNG.random((5, 7))
+    graph = row_graphs.coalitions(x, PLANAR, fill, labels, shares.__getitem__, mixed=True)
+    assert_array_equal(rows_of(graph, 5), fill + shares.astype(np.float32)[:, None, labels] * (x - fill))
+
+
+# --- whole methods --------------------------------------------------------------------------------------------------
+
+METHODS: dict[str, dict[str, Any]] = {
+    "integrated-gradients": {"steps": 11},
+    "smoothgrad": {"samples": 5},
+    "smoothgrad-squared": {"samples": 5},
+    "vargrad": {"samples": 5},
+    "rise": {"masks": 30, "cells": 4},
+    "score-cam": {},
+    "ablation-cam": {},
+    "recipro-cam": {},
+    "lime": {"samples": 40, "segments": "grid", "grid": 3},
+    "kernel-shap": {"samples": 40, "segments": "grid", "grid": 3},
+    "sobol": {"designs": 4, "segments": "grid", "grid": 3},
+    "ablation": {"segments": "grid", "grid": 3},
+    "occlusion": {"patch": 5, "stride": 3, "mode": "plain"},
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("images", [1, 2])
+def test_methods_give_what_they_give_on_the_host(
+    cnn: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch, method: str, images: int, request: pytest.FixtureRequest
+) -> None:
+    model, x = onnxray.load(cnn), RNG.standard_normal((images, 3, 16, 16)).astype(np.float32)
+    more = {"providers": "cpu", "batch": 4, **METHODS[method]}
+    expected = onnxray.explain(model, x, method, [1, 3] if images == 1 else 1, **more)
+    sizes = request.getfixturevalue("there")
+    got = onnxray.explain(model, x, method, [1, 3] if images == 1 else 1, **more)
+    assert sizes, "the graphs did not run"
+    assert set(sizes) == {4}, "one batch size"
+    assert len(got) == len(expected) == 2
+    for ours, theirs in zip(got, expected, strict=True):
+        scale = np.abs(theirs.values).max()
+        assert_allclose(ours.values, theirs.values, rtol=1e-5, atol=2e-6 * scale)
+
+
+def test_segments_of_occlusion_are_painted_on_the_device(cnn: onnx.ModelProto, there: list[int]) -> None:
+    model, segments = onnxray.load(cnn), np.arange(256).reshape(16, 16) // 40
+    more = {"providers": "cpu", "segments": segments, "patch": None}
+    got = onnxray.explain(model, X, "occlusion", 1, mode="plain", **more)
+    assert there
+    del there[:]
+    expected = onnxray.explain(model, X, "occlusion", 1, mode="exact", **more)
+    assert_allclose(got.values, expected.values, rtol=1e-4, atol=1e-6)
+
+
+def test_a_gradient_that_is_not_finite_stays_in_its_own_row() -> None:
+    sums = DeviceSums(2, True, "cpu")
+    values = np.array([[1.0, 2], [np.nan, np.inf], [3, 4], [9, 9]], np.float32)
+    held = small_session(row_graphs.sums(False), "cpu").upload(values)
+    sums.add(held, np.array([0, 1, 0]), np.array([0.5, 1, 2]))
+    first, second = sums.fetch()
+    assert_array_equal(first[0], [6.5, 9])
+    assert_array_equal(second[0], [18.5, 34])
+    assert not np.isfinite(first[1]).any()
+
+
+# --- what does not fit ----------------------------------------------------------------------------------------------
+
+
+def generated(model: onnxray.Model, count: int, runtime: RunOptions) -> np.ndarray:
+    name, given = model.outputs[0].name, model.inputs[0].name
+    boxes = np.stack([np.arange(count) % 12, np.arange(count) % 9, np.full(count, 14), np.full(count, 16)], 1)
+    x, fill = X[0], np.zeros_like(X[0])
+
+    def make(numbers: np.ndarray) -> dict[str, np.ndarray]:
+        out = np.empty((len(numbers), *PLANAR), np.float32)
+        occlusion_kernels.copies(out, x.reshape(PLANAR), fill.reshape(PLANAR), boxes[numbers])
+        return {given: out.reshape(len(numbers), *x.shape)}
+
+    def graph() -> row_graphs.RowGraph:
+        made = row_graphs.occluded(x, PLANAR, fill, boxes.__getitem__)
+        return row_graphs.RowGraph(made.model, made.dtype, made.constants, made.each, given)
+
+    result = np.full((count, 5), np.nan)
+
+    def consume(numbers: np.ndarray, got: dict[str, np.ndarray]) -> None:
+        result[numbers] = got[name]
+
+    run_generated(model, GeneratedRows(count, make, {given: X}, graph=graph), consume, [name], runtime=runtime)
+    return result
+
+
+def test_where_memory_does_not_suffice_half_as_many_rows_are_made(
+    cnn: onnx.ModelProto, there: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, notices = onnxray.load(cnn), []
+    expected = generated(model, 11, RunOptions("cpu", batch=1))
+    run = Session.run_on_device
+
+    def small(self: Session, feeds: Any, outputs: Any = None) -> Any:
+        if self.outputs == ("logits",) and feeds["image"].shape()[0] > 3:
+            raise OutOfMemory("no room")
+        return run(self, feeds, outputs)
+
+    monkeypatch.setattr(Session, "run_on_device", small)
+    del there[:]
+    got = generated(model, 11, RunOptions("cpu", batch=8, on_notice=notices.append))
+    assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+    assert there == [8, 4, 2, 2, 2, 2, 2, 2]
+    assert "8 inputs at once do not fit" in notices[0]
+
+
+def test_a_model_that_runs_one_sample_at_a_time_is_left_to_the_host(
+    cnn: onnx.ModelProto, there: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = onnxray.load(cnn)
+    expected = generated(model, 5, RunOptions("cpu", batch=1))
+    run = Session.run_on_device
+
+    def refusing(self: Session, feeds: Any, outputs: Any = None) -> Any:
+        if self.outputs == ("logits",) and feeds["image"].shape()[0] > 1:
+            raise ShapeError("a Reshape of one")
+        return run(self, feeds, outputs)
+
+    monkeypatch.setattr(Session, "run_on_device", refusing)
+    assert_allclose(generated(model, 5, RunOptions("cpu", batch=4)), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_model_with_a_fixed_batch_is_left_to_the_host(cnn: onnx.ModelProto, there: list[int]) -> None:
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(cnn)
+    for info in (fixed.graph.input[0], fixed.graph.output[0]):
+        info.type.tensor_type.shape.dim[0].dim_value = 2
+    got = generated(onnxray.load(fixed), 4, RunOptions("cpu"))
+    assert np.isfinite(got).all()
+    assert not there
+
+
+def test_on_the_cpu_no_graph_is_written(cnn: onnx.ModelProto) -> None:
+    def never() -> Any:
+        raise AssertionError("written")
+
+    model = onnxray.load(cnn)
+    rows = GeneratedRows(2, lambda n: {"image": np.repeat(X, len(n), 0)}, {"image": X}, graph=never)
+    assert not batches.run_on_device(model, rows, never, ["logits"], runtime=RunOptions("cpu"))
