@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,14 +12,17 @@ from numpy.typing import NDArray
 from ..autodiff import class_cotangent as selection
 from ..autodiff.path import Rules
 from ..graph.model import Model
-from ..inference.batches import ELEMENTS_PULLED, GeneratedRows, in_order, run_generated, run_on_device
+from ..inference.batches import ELEMENTS_PULLED, GeneratedRows, in_order, run_generated, run_on_device, values_stay
 from ..inference.device_rows import DeviceSums
-from ..inference.row_graphs import RowGraph
+from ..inference.row_graphs import RowGraph, taken
 from ..proto.values import from_info
 from ..targets.resolved import ClassTarget, score
 from .gradient_graphs import GradientGraph, gradient_graph, rules_key
 from .one_forward import OneForward
 from .runs import Runs
+
+# Bytes of images that are copied to a device at once.
+_MOST_UPLOADED = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -151,6 +154,47 @@ class Gradients:
         generated = GeneratedRows(count, inputs, like, ELEMENTS_PULLED)
         run_generated(graph.model, generated, in_order(taken), [name], shared=runs.shared, runtime=runs.options)
 
+    def on_device(
+        self, wrt: Sequence[str], take: Callable[[NDArray[np.int64], dict[str, Any], Mapping[str, str]], None]
+    ) -> bool:
+        """One pass for the answer, the values `wrt` and the score's gradients by them, at the clean input, which stay
+        on the device; False, with nothing taken, where values are the host's.
+
+        take: gets rows (B,), OrtValues (B or more, ...) by name, and the names of the gradients. The answer becomes
+        known to the runs. Raises GradientError and its subclasses.
+        """
+        runs = self.runs
+        if not values_stay(runs.options) or self.by_one_forward or runs.input.x.nbytes > _MOST_UPLOADED:
+            return False
+        of, names, answers = runs.target.of, list(dict.fromkeys(wrt)), []
+        graph = self._graph(names, None, names)
+        known = runs.y_is_known
+        # As `by` does it: ranks are left to the graph where the answer is not known.
+        choice = self._choice(np.arange(runs.rows)) if known else self._choice_by_code()
+
+        def chosen(rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+            part = None if choice is None else _Choice(choice.codes[rows], choice.weights[rows])
+            return self._chosen(graph, rows, part)
+
+        def made() -> RowGraph:
+            if choice is None:
+                _ = runs.cotangents  # computed now, not by another thread
+            images = taken(runs.input.x, lambda numbers: runs.sample[numbers])
+            return runs.fed_by(images, lambda numbers: numbers, chosen)
+
+        def use(numbers: NDArray[np.int64], got: dict[str, Any]) -> None:
+            if not known:
+                answers.append(got[of].numpy()[: len(numbers)])
+            take(numbers, got, graph.gradients)
+
+        like = runs.feeds(runs.x[:1], np.zeros(1, np.int64))
+        rows = GeneratedRows(runs.rows, lambda numbers: {}, like, graph=made)
+        outputs = list(dict.fromkeys([of, *names, *graph.gradients.values()]))
+        done = run_on_device(graph.model, rows, use, outputs, shared=runs.shared, runtime=runs.options)
+        if done and answers:
+            runs.keep({of: np.concatenate(answers)})
+        return done
+
     def sums_on_device(
         self,
         count: int,
@@ -167,6 +211,8 @@ class Gradients:
         subclasses.
         """
         runs = self.runs
+        if not values_stay(runs.options):
+            return None
         runs.note_changes()
         pulled = self._graph([runs.input.name], None, [])
         name, fed = pulled.gradients[runs.input.name], _dtype(pulled.model, runs.input.name)

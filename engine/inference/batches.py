@@ -252,6 +252,11 @@ def run_generated(
         future.result()
 
 
+def values_stay(runtime: RunOptions) -> bool:
+    """Whether values of a run may stay where the model ran: the provider has memory of its own."""
+    return capability(resolve_providers(runtime.providers)[0]).own_memory
+
+
 def run_on_device(
     model: Model,
     rows: GeneratedRows,

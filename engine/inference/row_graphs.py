@@ -50,6 +50,11 @@ class RowGraph:
 # --- what the rows of methods are made of ---
 
 
+def taken(x: NDArray[Any], rows: Callable[[Numbers], NDArray[np.int64]]) -> RowGraph:
+    """x[row], of samples x (N, ...) that are copied once; `rows` gives which one each number is."""
+    return RowGraph(_taken(x.dtype), x.dtype, {"x": x}, lambda numbers: {"row": rows(numbers)})
+
+
 def interpolated(
     base: NDArray[Any],
     difference: NDArray[Any],
@@ -210,6 +215,12 @@ def _rows(nodes: list[NodeProto], made: str, dtype: np.dtype[Any], shape: tuple[
     kind = "Identity" if dtype == np.float32 else "Cast"
     nodes.append(make_node(kind, [made], [ROWS], **({} if kind == "Identity" else {"to": _kind(dtype)})))
     return nodes
+
+
+@lru_cache(8)
+def _taken(dtype: np.dtype[Any]) -> Model:
+    kind = _kind(dtype)
+    return _model([make_node("Gather", ["x", "row"], [ROWS])], {"x": kind, "row": _INT}, {ROWS: kind}, None)
 
 
 @lru_cache(32)

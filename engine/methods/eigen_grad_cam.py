@@ -6,7 +6,7 @@ J. Gildenblat and contributors, "PyTorch library for CAM methods", 2021, introdu
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class EigenGradCam(Cam):
     """The first principal component of gradient times activation: as Eigen-CAM, but for one class."""
+
+    weighs_in_nodes: ClassVar[bool] = False
 
     def weigh(self, activations: NDArray[np.float32], gradients: NDArray[np.float32]) -> NDArray[np.float32]:
         return principal(gradients * activations)

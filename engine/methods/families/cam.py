@@ -9,7 +9,7 @@ that most papers put at the end is left to the picture, whose colour scale begin
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -24,8 +24,10 @@ from ...compiled.build import Build
 from ...compiled.emitted import Emitted, EmittedGrid
 from ...compiled.maps import activations as emit_activations
 from ...compiled.maps import maps_of_value
+from ...compiled.stage import Stage, stage_of
 from ...detection.emit import SIDES
 from ...errors import MethodError
+from ...inference.device_rows import small_session
 from ...inference.row_graphs import parts_of_value
 from ...targets.boxes import BoxTarget, Ranked, emitted_gate
 from ..registry import Method, Needs
@@ -33,6 +35,7 @@ from .flatten_head import flattens
 
 if TYPE_CHECKING:
     from ...attribution.problem import Problem
+    from ...inspect.token_grid import Grid
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Cam(Method):
     at_layer: ClassVar[bool] = True
     # Whether gradients are averaged over the places of a map.
     averages: ClassVar[bool] = False
+    # Whether `emit_weighed` computes what `weigh` does in the same way, so that it may take its place on a device.
+    weighs_in_nodes: ClassVar[bool] = True
 
     def weigh(self, activations: NDArray[np.float32], gradients: NDArray[np.float32]) -> NDArray[np.float32]:
         """Maps (R, h, w) from activations and gradients (R, C, h, w)."""
@@ -50,6 +55,9 @@ class Cam(Method):
 
     def map(self, problem: Problem, place: MapPlace) -> NDArray[np.float32]:
         """Maps (R, h, w) of all rows at one layer."""
+        there = weighed_there(self, problem, place)
+        if there is not None:
+            return there
         gradients = problem.gradients.by([place.value])[place.value]
         return self.weigh(activations(problem, place), place.grid.maps(gradients).astype(np.float32, copy=False))
 
@@ -105,6 +113,36 @@ class Cam(Method):
     @classmethod
     def can_be_compiled(cls) -> bool:
         return cls.emit_map is not Cam.emit_map or cls.emit_weighed is not Cam.emit_weighed
+
+
+def weighed_there(method: Cam, problem: Problem, place: MapPlace) -> NDArray[np.float32] | None:
+    """`Cam.map` with maps and gradients that stay on a device, where nodes weigh them; None where they do not."""
+    if type(method).emit_weighed is Cam.emit_weighed or not method.weighs_in_nodes or place.sizes or place.zero:
+        return None
+    found = np.zeros((0,), np.float32)
+
+    def emit(build: Stage) -> str:
+        both = (maps_of_value(build, place.grid, name) for name in build.names)
+        return method.emit_weighed(build, *both)
+
+    def take(rows: NDArray[np.int64], got: dict[str, Any], gradients: Mapping[str, str]) -> None:
+        nonlocal found
+        values = {"activations": got[place.value], "gradients": got[gradients[place.value]]}
+        shapes = {name: (value.element_type(), (None, *value.shape()[1:])) for name, value in values.items()}
+        weigher = stage_of((method, _key(place.grid)), shapes, emit)
+        made = small_session(weigher, problem.runtime.providers).run_on_device(values, ["made"])["made"]
+        maps = made.numpy()[: len(rows)].astype(np.float32, copy=False)
+        if not len(found):
+            found = np.empty((problem.rows, *maps.shape[1:]), np.float32)
+        found[rows] = maps
+
+    return found if problem.gradients.on_device([place.value], take) else None
+
+
+def _key(grid: Grid) -> Hashable:
+    """What tells grids apart."""
+    order = None if grid.order is None else grid.order.tobytes()
+    return grid.shape, grid.axes, grid.channel, grid.others, order
 
 
 def merged(maps: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:

@@ -178,6 +178,35 @@ def test_methods_give_what_they_give_on_the_host(
         assert_allclose(ours.values, theirs.values, rtol=1e-5, atol=2e-6 * scale)
 
 
+CAMS = ("grad-cam", "grad-cam++", "hires-cam", "layer-cam", "xgrad-cam", "cam")
+
+
+@pytest.mark.parametrize("method", CAMS)
+def test_maps_are_weighed_where_they_are(cnn: onnx.ModelProto, method: str, request: pytest.FixtureRequest) -> None:
+    model, x = onnxray.load(cnn), RNG.standard_normal((5, 3, 16, 16)).astype(np.float32)
+    expected = onnxray.explain(model, x, method, providers="cpu", batch=2)
+    sizes = request.getfixturevalue("there")
+    got = onnxray.explain(model, x, method, providers="cpu", batch=2)
+    assert sizes == [2, 2, 2], "one pass"
+    for ours, theirs in zip(got, expected, strict=True):
+        assert ours.target == theirs.target
+        assert_allclose(ours.score, theirs.score, rtol=1e-5)
+        assert_allclose(ours.values, theirs.values, rtol=1e-5, atol=2e-6 * np.abs(theirs.values).max())
+
+
+def test_maps_are_weighed_for_several_targets_and_named_layers(
+    cnn: onnx.ModelProto, request: pytest.FixtureRequest
+) -> None:
+    model = onnxray.load(cnn)
+    more = {"providers": "cpu", "layer": ["stem_relu", onnxray.explain(model, X, "grad-cam").layer]}
+    expected = onnxray.explain(model, X, "grad-cam", [0, 4], **more)
+    sizes = request.getfixturevalue("there")
+    got = onnxray.explain(model, X, "grad-cam", [0, 4], **more)
+    assert len(sizes) == 2, "a pass for each layer"
+    for ours, theirs in zip(got, expected, strict=True):
+        assert_allclose(ours.values, theirs.values, rtol=1e-5, atol=2e-6 * np.abs(theirs.values).max())
+
+
 def test_segments_of_occlusion_are_painted_on_the_device(cnn: onnx.ModelProto, there: list[int]) -> None:
     model, segments = onnxray.load(cnn), np.arange(256).reshape(16, 16) // 40
     more = {"providers": "cpu", "segments": segments, "patch": None}
