@@ -38,7 +38,7 @@ from ..engine.pipeline.pipeline import Pipeline as _Pipeline
 from ..engine.predict import Prediction
 from ..engine.predict import detect as _detect
 from ..engine.predict import predict as _predict
-from ..engine.preprocess.card import OPTION_FIELDS, Card
+from ..engine.preprocess.card import LOAD_OPTIONS, Card
 from ..engine.runtime.providers import Providers
 from ..engine.survey.health import Health
 from ..engine.survey.pictures import Picture
@@ -98,7 +98,7 @@ def explain(
     options: the method's own; fields of the model card (`size`, `mean`, `std`, `order`, `layout`, `resize`, ...),
         `output` and `scores` to override what is found; `providers` (a name, "cuda", or a list of names and of pairs
         (name, {option: value})), `threads` and `batch` (maximum batch size); `progress`, a function that long methods
-        call with the number of runs done and the number of all runs.
+        call with the number of runs done and the number of all runs; `half=True` for float16 (docs/gpu.md).
 
     Returns an Explanation: `values` float32, signed, not normalised; `heatmap` float32 (H, W) on the image's pixels.
     A list of images, a batch, and several targets give Explanations.
@@ -324,7 +324,7 @@ class Drift:
         running = {name: options.pop(name) for name in ("providers", "threads") if name in options}
         self._model, rest = loaded(model, options)
         for name in rest:
-            raise UnknownName("option of Drift", name, ("providers", "threads", *OPTION_FIELDS))
+            raise UnknownName("option of Drift", name, ("providers", "threads", *LOAD_OPTIONS))
         known: Reference | None = None
         if isinstance(reference, Health):
             known = Reference.of_health(reference, layer)

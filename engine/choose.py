@@ -19,7 +19,7 @@ from .graph.model import Model, Source
 from .inference.batches import RunOptions
 from .load import load
 from .methods.registry import Method, methods
-from .preprocess.card import OPTION_FIELDS
+from .preprocess.card import LOAD_OPTIONS
 from .survey.pictures import Picture, pictures_of
 
 # Steps of insertion and deletion: enough to rank, few enough for a budget.
@@ -143,9 +143,9 @@ def choose(
     UnknownName, TargetError, CardError, ModelError.
     """
     for name in card:
-        if name not in OPTION_FIELDS:
+        if name not in LOAD_OPTIONS:
             known = ("seconds", "map_seconds", "methods", "metrics", "masks", "target", "seed", "batch")
-            raise UnknownName("option of choose", name, (*known, "providers", "threads", *OPTION_FIELDS))
+            raise UnknownName("option of choose", name, (*known, "providers", "threads", *LOAD_OPTIONS))
     for number in (seconds, *(() if map_seconds is None else (map_seconds,))):
         if not number > 0:
             raise MethodError(f"the time budget is {number} seconds: it must be above 0")

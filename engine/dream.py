@@ -27,7 +27,7 @@ from .optimize.dream.zoom import Zoom, frames_after, zoom_of
 from .optimize.objective import Objective
 from .optimize.objectives.guide import Guide
 from .optimize.units import objectives_of
-from .preprocess.card import OPTION_FIELDS
+from .preprocess.card import LOAD_OPTIONS
 from .visualize import Progress, Visualization
 
 NOISE = "noise"
@@ -126,7 +126,7 @@ def dreamer_of(
     model: Source, recipe: DreamRecipe, *, providers: Any = None, threads: int | None = None, **card: Any
 ) -> Dreamer:
     """A dreamer of a model. Raises MethodError for an unknown option, ModelError, CardError."""
-    fields = {name: value for name, value in card.items() if name in OPTION_FIELDS and name != "size"}
+    fields = {name: value for name, value in card.items() if name in LOAD_OPTIONS and name != "size"}
     unknown = [name for name in card if name not in fields]
     if unknown:
         raise MethodError(f"dream has no option {unknown[0]!r}: see help(onnxray.dream)")

@@ -22,7 +22,7 @@ from .graph.model import Model, Source
 from .inference.batches import RunOptions
 from .load import load
 from .methods.registry import Method, make, methods
-from .preprocess.card import OPTION_FIELDS, Card
+from .preprocess.card import LOAD_OPTIONS, Card
 from .survey.pictures import Picture, pictures_of
 from .targets.target import Target
 
@@ -61,8 +61,8 @@ def evaluate(
     there are none), ShapeError (no image, or a mask of another size), TargetError, CardError, ModelError.
     """
     for name in card:
-        if name not in OPTION_FIELDS:
-            known = ("masks", "target", "seed", "batch", "providers", "threads", *OPTION_FIELDS)
+        if name not in LOAD_OPTIONS:
+            known = ("masks", "target", "seed", "batch", "providers", "threads", *LOAD_OPTIONS)
             raise UnknownName("option of evaluate", name, known)
     runtime = RunOptions(providers=providers, threads=threads, batch=batch)
     wanted = chosen(metrics, masks is not None)

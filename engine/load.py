@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .attribution.photos import card_or_none
 from .errors import CardError, ModelError
 from .graph.encoder_decoder import pair_in, with_decoder
 from .graph.model import Model, Source
+from .graph.narrow import is_narrowed, narrowed
 from .graph.read import read
+from .inspect.float16_range import beyond_float16
 from .preprocess.card import check
 from .preprocess.find import said_beside
 
+# Of inputs that are no images: numbers between this and its negative.
+_NOISE = 3.0
 
-def load(source: Source, **card: Any) -> Model:
+
+def load(source: Source, *, half: bool = False, **card: Any) -> Model:
     """Read a model and make it ready: functions inlined, constants folded, shapes inferred, opset at least 7.
 
     `source` is a path, a name of `onnxray models list` ("builtin"), the bytes of a file, an onnx.ModelProto (left as it
@@ -25,6 +32,11 @@ def load(source: Source, **card: Any) -> Model:
     and `decision_threshold`. `kind`, `axes`, `tokenizer`, `sound` and `volume`, which say what the input is, are
     taken from a card beside the model as well. `decoder`: the file of the decoder where `source` is an encoder, which
     are read as one model; `source` may also be the folder of both, as Optimum writes it.
+
+    half: the model's convolutions and products compute in float16, from weights in float16; inputs and outputs stay
+    float32, as does what float16 cannot hold: weights beyond 65504, sums of many terms, powers, and values that leave
+    its range in one run on noise. `source` itself is not changed. Gradients are computed in float32 from the float16
+    values of the forward pass, so that small ones do not become 0.
 
     External data up to 1 GiB in all is read in; beyond that it stays where it is and is memory-mapped.
 
@@ -40,6 +52,11 @@ def load(source: Source, **card: Any) -> Model:
     if not isinstance(source, Model):
         own = ("tokenizer", "sound", "volume", *(() if {"kind", "axes"} & set(options) else ("kind", "axes", "input")))
         options = {**{name: value for name, value in said_beside(model).items() if name in own}, **options}
+    ready = _with_options(model, options)
+    return _halved(ready) if half and not is_narrowed(ready) else ready
+
+
+def _with_options(model: Model, options: Mapping[str, Any]) -> Model:
     if not options:
         return model
     return Model(
@@ -50,6 +67,15 @@ def load(source: Source, **card: Any) -> Model:
         sha256=model._sha256,
         key=model.key,
     )
+
+
+def _halved(model: Model) -> Model:
+    """The model in float16. Raises ModelError where it cannot be."""
+    card = card_or_none(model)
+    if card is None:
+        return narrowed(model, beyond_float16(model, -_NOISE, _NOISE))
+    ends = [(pixel - mean) / std for pixel in (0.0, 255.0) for mean in card.mean for std in card.std]
+    return narrowed(model, beyond_float16(model, min(ends), max(ends)))
 
 
 def _with_decoder(source: Source, decoder: Any) -> Model:

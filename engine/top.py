@@ -20,7 +20,7 @@ from .inference.batches import RunOptions
 from .inspect.layers import Layer
 from .load import load
 from .preprocess.answers import answer_of
-from .preprocess.card import OPTION_FIELDS
+from .preprocess.card import LOAD_OPTIONS
 from .preprocess.depth import shown
 from .preprocess.geometry import Geometry, place
 from .preprocess.image import prepare
@@ -78,8 +78,8 @@ def top(
     MethodError (options), CardError, ModelError.
     """
     for name in card:
-        if name not in OPTION_FIELDS:
-            raise UnknownName("option of top", name, ("labels", "before", "sample", "batch", *OPTION_FIELDS))
+        if name not in LOAD_OPTIONS:
+            raise UnknownName("option of top", name, ("labels", "before", "sample", "batch", *LOAD_OPTIONS))
     opened = load(model, **card)
     several = [layers] if isinstance(layers, (str, Layer)) else None if layers is None else list(layers)
     pictures = pictures_of(images)

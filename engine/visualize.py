@@ -22,7 +22,7 @@ from .optimize.canvas import Canvas, canvas_of
 from .optimize.examples import Scorer
 from .optimize.paint import Batch, Job, OnStep, paint
 from .optimize.request import Request, job_of
-from .preprocess.card import OPTION_FIELDS
+from .preprocess.card import LOAD_OPTIONS
 from .preprocess.find import find_card
 from .survey.exciting import ExcitingImage, exciting_images
 from .survey.pictures import Picture, pictures_of
@@ -180,7 +180,7 @@ def visualize(
     ModelError, CardError.
     """
     own = {f.name for f in fields(Request)}
-    card = {name: options.pop(name) for name in list(options) if name in OPTION_FIELDS and name not in own}
+    card = {name: options.pop(name) for name in list(options) if name in LOAD_OPTIONS and name not in own}
     for name in options:
         if name not in own:
             raise MethodError(f"visualize has no option {name!r}: see help(onnxray.visualize)")

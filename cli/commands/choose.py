@@ -27,6 +27,7 @@ _SECONDS = click.FloatRange(0, min_open=True)
 @options.as_json
 @options.card
 @options.runtime
+@options.half
 @options.quiet
 def command(as_json: bool, **asked: Any) -> None:
     """Rank the explanation methods that fit a model within a time budget, and say why.

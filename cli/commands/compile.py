@@ -111,6 +111,7 @@ from ..terminal.help import OUTPUT, Command
 )
 @options.replace("Replace existing files.")
 @options.card
+@options.half
 @options.as_json
 @options.quiet
 def command(as_json: bool, progress: bool, **asked: Any) -> None:

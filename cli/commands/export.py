@@ -42,6 +42,7 @@ from ..terminal.help import OUTPUT, Command
 @options.replace("Replace the files.")
 @options.card
 @options.runtime
+@options.half
 @options.quiet
 def command(card: dict[str, Any], runtime: dict[str, Any], quiet: bool, progress: bool, to: str, **asked: Any) -> None:
     """Write numbers of every node for the graph of Google's Model Explorer.

@@ -36,6 +36,7 @@ from ..terminal.help import OUTPUT, Command
 @options.replace("Replace the file.")
 @options.card
 @options.runtime
+@options.half
 @options.quiet
 def command(card: dict[str, Any], runtime: dict[str, Any], quiet: bool, progress: bool, **asked: Any) -> None:
     """Write a report about one image: one HTML file with everything in it.

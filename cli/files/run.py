@@ -289,7 +289,10 @@ def _but_given(manifest: Mapping[str, Any]) -> Any:
 
 def describe(model: Model) -> dict[str, Any]:
     """The manifest's entry about the model."""
-    return {"path": str(model.path) if model.path else None, "sha256": model.sha256, "opset": model.opset}
+    from ...engine.graph.narrow import NOTE
+
+    entry = {"path": str(model.path) if model.path else None, "sha256": model.sha256, "opset": model.opset}
+    return {**entry, "half": model.metadata[NOTE]} if NOTE in model.metadata else entry
 
 
 def describe_card(card: Card) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import click
 from ..files.output import Output
 from ..files.remote import is_uri, uri_of
 from ..sources.source import Selection
+from ..terminal.echo import say
 from ..terminal.help import CARD, IMAGES, OUTPUT, RUN, Option
 from . import complete
 from .inputs import some_images
@@ -333,6 +334,33 @@ def runtime(f: F) -> F:
     return option("--provider", metavar="NAME[:OPTION=VALUE,...]", section=RUN, help=text)(stack)  # type: ignore[return-value]
 
 
+def half(f: F) -> F:
+    """--half, for commands with `card` and `quiet`: it goes to `open_model` with the card."""
+
+    @functools.wraps(f)
+    def command(*args: Any, card_half: bool, card: dict[str, Any], **others: Any) -> Any:
+        # Each explanation of `explain` has the warning; `compile` runs nothing.
+        if (
+            card_half
+            and not others["quiet"]
+            and "runtime" in others
+            and click.get_current_context().info_name != "explain"
+        ):
+            _say_slow(others["runtime"])
+        return f(*args, card={**card, "half": True} if card_half else card, **others)
+
+    text = "Compute in float16 what float16 can hold; inputs, outputs and gradients stay float32. Slow on the CPU."
+    return option("--half", "card_half", is_flag=True, section=RUN, help=text)(command)  # type: ignore[return-value]
+
+
+def _say_slow(runtime: Mapping[str, Any]) -> None:
+    from ...engine.inference.batches import SLOW_HALF
+    from ...engine.runtime.providers import resolve_providers
+
+    if resolve_providers(runtime["providers"]) == ("CPUExecutionProvider",):
+        say(SLOW_HALF)
+
+
 def _provider(text: str) -> str | list[tuple[str, dict[str, str]]]:
     """What follows --provider, as a session takes it."""
     name, colon, rest = text.partition(":")
@@ -360,7 +388,7 @@ def common(folder: str | None, *, resume: bool = False, json: bool = True) -> Ca
             shared = Common(card, runtime, quiet, progress, others.pop("as_json", False))
             return f(*args, common=shared, **others)
 
-        stack: Any = output(folder, resume)(card(runtime(quiet(command))))
+        stack: Any = output(folder, resume)(card(runtime(half(quiet(command)))))
         decorated: F = as_json(stack) if json else stack
         return decorated
 

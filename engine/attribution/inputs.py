@@ -22,7 +22,7 @@ from ..inspect.receptive_field import spatial_axes
 from ..inspect.recurrent_state import state_inputs
 from ..inspect.signature import image_input
 from ..preprocess.answers import labels_said
-from ..preprocess.card import OPTION_FIELDS, Card
+from ..preprocess.card import LOAD_OPTIONS, Card
 from ..preprocess.depth import shown
 from ..preprocess.image import pixels_of, prepare_batch
 from ..preprocess.labels import read_labels
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 # What `explain` and `compile` take to say how the input is made and what the output holds.
-CARD_OPTIONS = OPTION_FIELDS
+CARD_OPTIONS = LOAD_OPTIONS
 
 
 _MOST_BYTES = 4 << 30

@@ -6,7 +6,7 @@ its way forward is taken out: what the way back reads of it is cast from what th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -19,10 +19,11 @@ from ..proto.nodes import reads
 _PREFIX = "float32/"
 
 
-def with_half_forward(gradient: Model, model: Model, wide: bool) -> Model:
+def with_half_forward(gradient: Model, model: Model, of: Sequence[str], wrt: Sequence[str], wide: bool) -> Model:
     """`gradient`, made by differentiating the float32 copy of `model`, with the nodes of `model` on the way forward.
 
-    wide    cotangents and gradients in float32; else in float16, as the values that they belong to
+    of, wrt the values that its cotangents and gradients belong to, in that order
+    wide    cotangents and gradients in float32; else in float16, where the values that they belong to are
     """
     given, known = gradient.untyped.graph, model.values
     inner = _float32_names(gradient, model)
@@ -37,12 +38,10 @@ def with_half_forward(gradient: Model, model: Model, wide: bool) -> Model:
     graph = GraphProto(name=given.name, doc_string=given.doc_string)
     graph.input.extend(model.untyped.graph.input)
     graph.output.extend(model.graph.output)
-    for info in given.input:
-        if info.name not in own:
-            graph.input.append(_ended(info, nodes, wide, comes=True))
-    for info in given.output:
-        if info.name not in own:
-            graph.output.append(_ended(info, nodes, wide, comes=False))
+    for info, name in zip([i for i in given.input if i.name not in own], of, strict=True):
+        graph.input.append(_ended(info, nodes, wide or known[name].dtype != np.float16, comes=True))
+    for info, name in zip([o for o in given.output if o.name not in own], wrt, strict=True):
+        graph.output.append(_ended(info, nodes, wide or known[name].dtype != np.float16, comes=False))
     forward = [copied(node) for node in model.untyped.graph.node]
     labels = {node.name for node in forward}
     for node in nodes:

@@ -74,7 +74,7 @@ def differentiated(
             raise
         said = str(error).partition(", or use a gradient-free")[0] if isinstance(error, NoGradient) else "no gradient"
         raise NoGradient(f"{said}; the model cannot be run either: {refused}") from error
-    return made if single is model else with_half_forward(made, model, wide)
+    return made if single is model else with_half_forward(made, model, of, wrt, wide)
 
 
 def _differentiated(model: Model, of: list[str], wrt: list[str], lookup: Lookup, note: Mapping[str, str]) -> Model:

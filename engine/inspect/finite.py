@@ -6,6 +6,7 @@ import numpy as np
 
 from ..caches import of_model
 from ..graph.model import Model
+from ..graph.narrow import is_narrowed
 from ..proto.values import FLOATS
 
 
@@ -21,4 +22,6 @@ def why_not_finite(model: Model) -> str:
         bad = int((np.isnan(numbers) | (numbers == np.inf)).sum())  # -inf is how attention masks are written
         if bad and values.size > 1:
             return f"{bad} of {values.size} numbers of the weights {name!r} are NaN or infinite, export the model again"
+    if is_narrowed(model):
+        return "the model overflows in float16 on this input, leave half out"
     return "the model overflows on this input"

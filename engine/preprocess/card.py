@@ -208,6 +208,8 @@ class Card:
 FIELDS: tuple[str, ...] = tuple(f.name for f in fields(Card))
 # Those that can be given as options: the others describe a card file.
 OPTION_FIELDS = tuple(name for name in FIELDS if name not in ("source", "warnings", "about"))
+# What `load` takes: these, and how the model computes.
+LOAD_OPTIONS = (*OPTION_FIELDS, "half")
 # The fields that say what the model answers; the others say how its images are prepared.
 ANSWER_FIELDS = ("labels", "output", "answer", "scores", "decision_threshold", "detector")
 

@@ -277,3 +277,19 @@ def test_rules_that_are_wrong(
         assert done.exit_code == 1
         assert words in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_half(run: Callable[..., Result], model: Path, photo: Path, tmp_path: Path) -> None:
+    due = json.loads(run("predict", model, photo, "--json").stdout)
+    done = run("predict", model, photo, "--json", "--half", "--provider", "cpu", "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.stderr
+    assert done.stderr.count("half: the CPU provider") == 1
+    found = json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))
+    assert "operators compute in float16" in found["model"]["half"]
+    plain = run("predict", model, photo, "--json", "--out", tmp_path / "plain")
+    assert "half" not in json.loads((tmp_path / "plain" / "manifest.json").read_text(encoding="utf-8"))["model"]
+    assert "half" not in plain.stderr
+    assert str(due)[:40] == str(json.loads(done.stdout))[:40]
+    again = run("predict", model, photo, "--out", tmp_path / "out", "--resume")
+    assert again.exit_code == 1
+    assert "another model" in again.stderr
