@@ -28,12 +28,16 @@ import functools
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from . import blend_little
 from .colormap import check_range, check_table
+from .little import is_little
 from .threads import bands
 from .upsample import Mode, taps
 
-# Output pixels below which a band is not worth a thread.
+# Output pixels below which a band is not worth a thread; what NumPy takes to blend one value, in multiplications and
+# additions.
 _BAND = 1 << 18
+_BLEND = 4
 
 
 def render(
@@ -71,6 +75,11 @@ def render(
     values = _check_map(map)
     yi, yw = taps(values.shape[0], height, mode)
     xi, xw = taps(values.shape[1], width, mode)
+
+    if mode == "nearest" and values.shape == pixels.shape[:2] and is_little(_BLEND * pixels.size):
+        entries, missing = blend_little.to_entries(values, lo, hi, len(lut) - 2)
+        blend_little.blend(entries, lut, weights if missing or alpha_by_value else common, pixels, target)
+        return target
 
     from .blend import blend_rows, to_entries  # imports Numba
 

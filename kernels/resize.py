@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .jit import kernel
+from .little import is_little
 from .threads import bands
 from .upsample import check_size
 
@@ -34,11 +35,6 @@ _SUPPORT = {"box": 0.5, "bilinear": 1.0, "bicubic": 2.0, "lanczos": 3.0}
 # Weighted pixels below which a band is not worth a thread.
 _COPIED = 1 << 24  # elements of a part of an image that are copied at once
 _BAND = 1 << 19
-
-# To load Numba and the compiled code takes about half a second; NumPy alone weighs twice as many values in that time. A
-# process with little to resize, such as one that looks at one photograph, does without Numba. The bytes are the same.
-_WITHOUT_NUMBA = 1 << 26
-_spent = 0
 
 
 class _Windows(NamedTuple):
@@ -116,7 +112,7 @@ def _across(source: NDArray[Any], windows: _Windows, threads: int | None) -> NDA
         step = max(1, _COPIED // max(1, source[0].size))
         parts = (np.ascontiguousarray(source[at : at + step]) for at in range(0, len(source), step))
         return np.concatenate([_across(part, windows, threads) for part in parts])
-    if _is_little(source, len(source) * windows.weight.size * source.shape[2]):
+    if is_little(len(source) * windows.weight.size * source.shape[2]):
         return _weigh(source, windows, axis=1)
     rows, _, channels = source.shape
     out = np.empty((rows, len(windows.first), channels), source.dtype)
@@ -133,7 +129,7 @@ def _across(source: NDArray[Any], windows: _Windows, threads: int | None) -> NDA
 
 def _down(source: NDArray[Any], windows: _Windows, threads: int | None) -> NDArray[Any]:
     """(H, W, C) -> (h, W, C)."""
-    if _is_little(source, windows.weight.size * source[0].size):
+    if is_little(windows.weight.size * source[0].size):
         return _weigh(source, windows, axis=0)
     flat = source.reshape(len(source), -1)
     out = np.empty((len(windows.first), flat.shape[1]), source.dtype)
@@ -148,24 +144,19 @@ def _down(source: NDArray[Any], windows: _Windows, threads: int | None) -> NDArr
     return out.reshape(len(out), *source.shape[1:])
 
 
-def _is_little(source: NDArray[Any], work: int) -> bool:
-    """Whether to resample with NumPy; counts the work that was done so. Bytes only: 0 * inf would spoil floats."""
-    global _spent
-    if source.dtype != np.uint8 or _squeeze_bytes.loaded or _spent + work > _WITHOUT_NUMBA:
-        return False
-    _spent += work
-    return True
-
-
-def _weigh(source: NDArray[np.uint8], windows: _Windows, axis: int) -> NDArray[np.uint8]:
-    """What `_squeeze_bytes` (axis 1) and `_stack_bytes` (axis 0) do, one tap after the other for the whole image."""
+def _weigh(source: NDArray[Any], windows: _Windows, axis: int) -> NDArray[Any]:
+    """What `_squeeze_...` (axis 1) and `_stack_...` (axis 0) do, one tap after the other for the whole image."""
+    whole = source.dtype == np.uint8
     shape = (-1, 1, 1) if axis == 0 else (-1, 1)
-    total: Any = np.int32(1 << 21)
-    for k in range(windows.fixed.shape[1]):
-        # Weights beyond the window's end are 0, whatever pixel they meet.
-        pixels = np.take(source, np.minimum(windows.first + k, source.shape[axis] - 1), axis=axis)
-        total = total + pixels * windows.fixed[:, k].reshape(shape)
-    result: NDArray[np.uint8] = np.clip(total >> 22, 0, 255).astype(np.uint8)
+    weight = windows.fixed if whole else windows.weight
+    total: Any = np.int32(1 << 21) if whole else 0.0
+    with np.errstate(invalid="ignore", over="ignore"):
+        for k in range(weight.shape[1]):
+            pixels = np.take(source, np.minimum(windows.first + k, source.shape[axis] - 1), axis=axis)
+            # Weights beyond the window's end are 0, whatever pixel they meet; a float may be infinite there.
+            part = pixels * weight[:, k].reshape(shape)
+            total = total + (part if whole else np.where((k < windows.taps).reshape(shape), part, 0.0))
+        result: NDArray[Any] = np.clip(total >> 22, 0, 255).astype(np.uint8) if whole else total.astype(np.float32)
     return result
 
 

@@ -67,7 +67,8 @@ def differentiated(
     single = widened(model)
     note = {"onnxray.vjp": f"of={','.join(of)}; wrt={','.join(wrt)}; rules={_rules_name(rules)}"}
     try:
-        made = _differentiated(single, of, wrt, lookup, note)
+        # Of a model that was made here and that nobody else knows, the weights need not be copied once more.
+        made = _differentiated(single, of, wrt, lookup, note, consume=model is not given and single is model)
     except (NoGradient, ShapeError) as error:
         refused = why_refused(given)
         if refused is None:
@@ -77,7 +78,9 @@ def differentiated(
     return made if single is model else with_half_forward(made, model, of, wrt, wide)
 
 
-def _differentiated(model: Model, of: list[str], wrt: list[str], lookup: Lookup, note: Mapping[str, str]) -> Model:
+def _differentiated(
+    model: Model, of: list[str], wrt: list[str], lookup: Lookup, note: Mapping[str, str], *, consume: bool
+) -> Model:
     known_types = GraphTypes(model, [copied(node) for node in model.graph.node], model.opset)
     _check_floats(known_types, of, wrt)
     op = Emitter(known_types)
@@ -88,7 +91,8 @@ def _differentiated(model: Model, of: list[str], wrt: list[str], lookup: Lookup,
     for name in wrt:
         if name not in found:
             raise Disconnected(no_path_error(op, known_types.nodes, of, name, lookup))
-    return assemble(op, dict(zip(of, seeds, strict=True)), {n: found[n] for n in wrt}, totals, note)
+    found = {n: found[n] for n in wrt}
+    return assemble(op, dict(zip(of, seeds, strict=True)), found, totals, note, consume=consume)
 
 
 def _names(model: Model, names: str | Sequence[str], what: str) -> list[str]:

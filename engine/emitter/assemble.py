@@ -8,7 +8,7 @@ import onnx
 from onnx import GraphProto, NodeProto, ValueInfoProto
 
 from ..graph.model import Model
-from ..proto.edit import ordered, rename
+from ..proto.edit import drop, ordered, rename
 from ..proto.nodes import reads
 from ..proto.values import shape_of
 from .emitter import Emitter
@@ -27,9 +27,18 @@ def gradient_names(op: Emitter, of: Sequence[str], wrt: Sequence[str]) -> tuple[
 
 
 def assemble(
-    op: Emitter, seeds: Mapping[str, str], found: Mapping[str, str], totals: Sequence[str], metadata: Mapping[str, str]
+    op: Emitter,
+    seeds: Mapping[str, str],
+    found: Mapping[str, str],
+    totals: Sequence[str],
+    metadata: Mapping[str, str],
+    *,
+    consume: bool = False,
 ) -> Model:
-    """The final model: the original inputs and outputs, then the cotangents of `seeds` and the gradients `found`."""
+    """The final model: the original inputs and outputs, then the cotangents of `seeds` and the gradients `found`.
+
+    consume: the emitter's model was just made, nobody else knows it, and it may be changed: its weights stay in place.
+    """
     known_types = op.known_types
     model = known_types.model
     nodes = [*known_types.nodes, *op.nodes]
@@ -49,11 +58,18 @@ def assemble(
     graph.input.extend(_info(op, seed, name) for name, seed in seeds.items())
     graph.output.extend(_output(op, info) for info in model.graph.output)
     graph.output.extend(_info(op, total, name) for name, total in zip(found, totals, strict=True))
-    return finish(op, graph, nodes, metadata)
+    return finish(op, graph, nodes, metadata, consume=consume)
 
 
-def finish(op: Emitter, graph: GraphProto, nodes: Sequence[NodeProto], metadata: Mapping[str, str]) -> Model:
-    """The emitter's model with `graph`, whose inputs and outputs are declared.
+def finish(
+    op: Emitter,
+    graph: GraphProto,
+    nodes: Sequence[NodeProto],
+    metadata: Mapping[str, str],
+    *,
+    consume: bool = False,
+) -> Model:
+    """The emitter's model with `graph`, whose inputs and outputs are declared. consume: see `assemble`.
 
     The graph gets those of `nodes` that the outputs depend on, in order, and the constants that they read.
     """
@@ -62,9 +78,15 @@ def finish(op: Emitter, graph: GraphProto, nodes: Sequence[NodeProto], metadata:
     graph.node.extend(ordered(nodes, [v.name for v in graph.output]))
     used = {name for node in graph.node for name in reads(node)} | {v.name for v in (*graph.output, *graph.input)}
     stored = {**op.known_types.stored, **op.initializers}
-    with model.edited(graph, metadata=metadata, opset=op.opset) as edit:
-        edit.graph.initializer.extend(t for t in stored.values() if t.name in used)
-        edit.graph.sparse_initializer.extend(t for t in model.graph.sparse_initializer if t.values.name in used)
+    own = frozenset(model.initializers) if consume else frozenset[str]()
+    with (model.consumed if consume else model.edited)(graph, metadata=metadata, opset=op.opset) as edit:
+        edit.graph.initializer.extend(t for name, t in stored.items() if name in used and name not in own)
+        if consume:
+            drop(edit.graph.initializer, lambda tensor: tensor.name not in used)
+            drop(edit.graph.sparse_initializer, lambda tensor: tensor.values.name not in used)
+        else:
+            kept = (t for t in model.graph.sparse_initializer if t.values.name in used)
+            edit.graph.sparse_initializer.extend(kept)
     result = edit.model
     oldest = onnx.helper.find_min_ir_version_for(result.untyped.opset_import, ignore_unknown=True)
     result.untyped.ir_version = max(result.untyped.ir_version, oldest)

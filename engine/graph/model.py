@@ -286,22 +286,39 @@ class Model:
         Weights are best added inside: those of `graph` are copied.
         """
         proto = ModelProto()
-        copy_fields(self.untyped, proto, but=("graph", "opset_import", "metadata_props"))
+        copy_fields(self.untyped, proto, but=("graph",))
         proto.graph.CopyFrom(self.untyped.graph if graph is None else graph)
-        for o in self.untyped.opset_import:
-            version = opset if opset and o.domain in DOMAIN_NAMES else o.version
-            proto.opset_import.add(domain=o.domain, version=version)
-        for key, text in {**self.metadata, **(metadata or {})}.items():
-            proto.metadata_props.add(key=key, value=text)
-        proto.ir_version = max(proto.ir_version, MIN_IR)
-        return Edit(self, proto)
+        return self._edit(proto, metadata, opset)
 
-    def consumed(self) -> Edit:
-        """`edited` without a copy: the new model takes this one's place, which must not be used afterwards.
+    def consumed(
+        self, graph: GraphProto | None = None, *, metadata: Mapping[str, str] | None = None, opset: int | None = None
+    ) -> Edit:
+        """`edited` without a copy of the weights: the new model takes this one's place, which must not be used
+        afterwards. `graph` inside is this model's; if one is given, that one with this model's initializers as well.
 
         For models that were just made and that nobody else knows.
         """
-        return Edit(self, self.untyped)
+        if graph is not None:
+            own = self.untyped.graph
+            for field, _ in own.ListFields():
+                if field.name not in _WEIGHTS:
+                    own.ClearField(field.name)
+            copy_fields(graph, own, but=_WEIGHTS)
+            own.initializer.extend(graph.initializer)
+            own.sparse_initializer.extend(graph.sparse_initializer)
+        return self._edit(self.untyped, metadata, opset)
+
+    def _edit(self, proto: ModelProto, metadata: Mapping[str, str] | None, opset: int | None) -> Edit:
+        for imported in proto.opset_import:
+            imported.domain = imported.domain  # written out, the standard one too
+            if opset and imported.domain in DOMAIN_NAMES:
+                imported.version = opset
+        texts = {**self.metadata, **(metadata or {})}
+        del proto.metadata_props[:]
+        for key, text in texts.items():
+            proto.metadata_props.add(key=key, value=text)
+        proto.ir_version = max(proto.ir_version, MIN_IR)
+        return Edit(self, proto)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the model to `path`; see `save`."""
@@ -331,6 +348,9 @@ class Edit:
         if kind is None:
             source = self._source
             self.model = Model(self._proto, folder=source.folder, overrides=source.overrides, inferred=False)
+
+
+_WEIGHTS = ("initializer", "sparse_initializer")
 
 
 def _infos(graph: GraphProto) -> tuple[ValueInfoProto, ...]:

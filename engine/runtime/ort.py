@@ -13,6 +13,7 @@ from onnx import ModelProto
 from ...kernels.threads import available
 from ..errors import ModelError, OnnxrayError, OpsetError, OutOfMemory, RuntimeUnavailable, ShapeError, UnknownName
 from ..proto.nodes import DOMAIN_NAMES, all_nodes, label
+from ..proto.weights import weights_apart
 from .installation import check_installation, installed_distributions
 
 
@@ -101,10 +102,13 @@ def session_options(threads: int | None, optimize: str = "all", spin: bool = Tru
 
 
 def create(proto: ModelProto, providers: Sequence[str | tuple[str, dict[str, str]]], options: Any) -> Any:
-    """A session of ONNX Runtime. providers: full names, or pairs of a name and options. Raises ModelError."""
+    """A session of ONNX Runtime. providers: full names, or pairs of a name and options. Raises ModelError.
+
+    Large weights are handed over next to the graph: as a part of it they would be copied when it is serialised, parsed
+    and made into tensors, and one of these copies stays.
+    """
     try:
-        # No fallback: ONNX Runtime's Python layer would go on without the provider, and only print that it does.
-        return ort.InferenceSession(proto.SerializeToString(), options, providers=list(providers), enable_fallback=0)
+        return _create(proto, providers, options)
     except EncodeError:
         raise ModelError(
             "the model is too large for one protobuf (2 GiB): save it with external data, load the file"
@@ -122,6 +126,15 @@ def create(proto: ModelProto, providers: Sequence[str | tuple[str, dict[str, str
             ) from error
         kind = OutOfMemory if _is_out_of_memory(error) else ModelError
         raise kind(f"ONNX Runtime {ort.__version__} cannot run this model: {one_line(error)}") from error
+
+
+def _create(proto: ModelProto, providers: Sequence[str | tuple[str, dict[str, str]]], options: Any) -> Any:
+    small, weights = weights_apart(proto)
+    if weights:
+        values = [ort.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
+        options.add_external_initializers(list(weights), values)
+    # No fallback: ONNX Runtime's Python layer would go on without the provider, and only print that it does.
+    return ort.InferenceSession(small.SerializeToString(), options, providers=list(providers), enable_fallback=0)
 
 
 def _unknown_operator(proto: ModelProto, said: str) -> str | None:

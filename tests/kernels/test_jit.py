@@ -20,10 +20,10 @@ ROOT = Path(__file__).resolve().parents[2]
 CALL_ALL = """
 import json, sys
 import numpy as np
-from onnxray.kernels import blend, colormap, render, resize, topk, upsample
+from onnxray.kernels import blend, colormap, little, render, resize, topk, upsample
 from onnxray.kernels.jit import Kernel
 
-resize._spent = resize._WITHOUT_NUMBA
+little._spent = little._MOST
 image = np.arange(48 * 40 * 3, dtype=np.uint8).reshape(48, 40, 3)
 map = np.arange(9.0).reshape(3, 3)
 gray = colormap.table("gray")

@@ -44,10 +44,8 @@ def by_pillow(image: np.ndarray, size: tuple[int, int], filter: str, region=None
 
 @pytest.fixture(params=["compiled", "NumPy"])
 def either_way(request, monkeypatch):
-    """Both implementations for bytes: of small work in a process that has not loaded Numba, and of all other."""
-    monkeypatch.setattr(
-        "onnxray.kernels.resize._is_little", lambda source, work: request.param == "NumPy" and source.dtype == np.uint8
-    )
+    """Both implementations: of small work in a process that has not loaded Numba, and of all other."""
+    monkeypatch.setattr("onnxray.kernels.resize.is_little", lambda work: request.param == "NumPy")
 
 
 @pytest.mark.usefixtures("either_way")
@@ -61,6 +59,7 @@ def test_pillow_bytes(filter, shape, size):
     np.testing.assert_array_equal(resize(gray, size, filter), by_pillow(gray, size, filter))
 
 
+@pytest.mark.usefixtures("either_way")
 @pytest.mark.parametrize("filter", PILLOW)
 @pytest.mark.parametrize(("shape", "size"), SIZES)
 def test_pillow_floats(filter, shape, size):
@@ -143,12 +142,18 @@ def test_threads_change_nothing(filter, dtype):
 
 
 @pytest.mark.parametrize("filter", FILTERS)
-def test_without_antialias_the_bytes_are_the_same_too(filter, monkeypatch):
-    image, results = photo(301, 403, 3), []
+@pytest.mark.parametrize("antialias", [True, False])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize("shape", [(301, 403, 3), (7, 7)])
+def test_the_bytes_are_the_same_without_numba(filter, antialias, dtype, shape, monkeypatch):
+    image, results = photo(*shape).astype(dtype), []
+    if dtype == np.float32:
+        image *= np.random.default_rng(1).lognormal(0, 9, shape).astype(np.float32)
+        image.flat[::29], image.flat[7], image.flat[11] = -0.0, np.inf, np.nan
     for little in (True, False):
-        monkeypatch.setattr("onnxray.kernels.resize._is_little", lambda source, work, little=little: little)
-        results.append(resize(image, (97, 500), filter, antialias=False))
-    np.testing.assert_array_equal(*results)
+        monkeypatch.setattr("onnxray.kernels.resize.is_little", lambda work, little=little: little)
+        results.append(resize(image, (97, 500), filter, antialias=antialias).tobytes())
+    assert results[0] == results[1]
 
 
 def test_one_photograph_needs_no_numba():

@@ -711,6 +711,27 @@ def test_an_edit_changes_a_copy(cnn: onnx.ModelProto) -> None:
     assert edit.model.opset == 18
 
 
+@pytest.mark.parametrize("opset", [None, 18])
+def test_a_consumed_model_is_what_an_edited_one_is(cnn: onnx.ModelProto, opset: int | None) -> None:
+    """With the same graph: nodes, weights, metadata, versions; only the order of the weights may be another."""
+    made = []
+    for way in ("edited", "consumed"):
+        model = onnxray.load(cnn)
+        graph = onnx.GraphProto()
+        graph.CopyFrom(model.untyped.graph)
+        del graph.initializer[:]
+        added = onnx.numpy_helper.from_array(np.ones(2, np.float32), "added")
+        graph.initializer.append(added)
+        with getattr(model, way)(graph, metadata={"key": "value"}, opset=opset) as edit:
+            if way == "edited":
+                edit.graph.initializer.extend(model.untyped.graph.initializer)
+        proto = edit.model.untyped
+        stored = sorted(t.SerializeToString(deterministic=True) for t in proto.graph.initializer)
+        del proto.graph.initializer[:]
+        made.append((stored, proto.SerializeToString(deterministic=True)))
+    assert made[0] == made[1]
+
+
 def test_an_edit_that_fails_makes_no_model(cnn: onnx.ModelProto) -> None:
     edit = onnxray.load(cnn).edited()
     with pytest.raises(ZeroDivisionError), edit:
