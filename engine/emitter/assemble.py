@@ -76,6 +76,9 @@ def finish(
     model = op.known_types.model
     graph.doc_string = model.graph.doc_string
     graph.node.extend(ordered(nodes, [v.name for v in graph.output]))
+    # The runtime loses the names of sizes at operators such as Expand, and with them that two maps have one shape.
+    made = {output for node in graph.node for output in node.output} - {v.name for v in graph.output}
+    graph.value_info.extend(_info(op, name, name) for name in op.of_named_sizes() if name in made)
     used = {name for node in graph.node for name in reads(node)} | {v.name for v in (*graph.output, *graph.input)}
     stored = {**op.known_types.stored, **op.initializers}
     own = frozenset(model.initializers) if consume else frozenset[str]()

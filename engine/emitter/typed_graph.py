@@ -96,6 +96,11 @@ class TypedGraph(Writer):
         if shape is not None and shape_of(kind) != shape:
             self._types[name] = tensor_type(elem_of(kind) or self.elem_type(like), shape)
 
+    def of_named_sizes(self) -> list[str]:
+        """The values that took a shape with a named size in it (`take_shape`)."""
+        shapes = {name: shape_of(self.type(name)) or () for name in self._shaped}
+        return [name for name, shape in shapes.items() if any(d in self.known_types.sources for d in shape)]
+
     def learn(self) -> None:
         """Learn by a trial run what is open, once per graph, and infer the types of what was emitted anew."""
         learn(self.known_types)

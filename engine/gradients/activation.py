@@ -11,12 +11,14 @@ import math
 from ..emitter.emitter import Emitter
 from ..emitter.node import Node
 from .registry import Cotangents, gradient
+from .steps import is_step, number, one_minus, passed_between
 
 
 @gradient("Relu", inputs=(0,))
 def relu(node: Node, dy: str, op: Emitter) -> Cotangents:
-    """Where lets no NaN or infinity of dy through, unlike a product with a mask."""
-    return [op.Where(op.Greater(node.outputs[0], 0.0), dy, 0.0)]
+    y = node.outputs[0]
+    passed = passed_between(op, dy, y, 0.0, None)
+    return [passed or op.Where(op.Greater(y, 0.0), dy, 0.0)]
 
 
 @gradient("LeakyRelu", inputs=(0,))
@@ -71,12 +73,9 @@ def selu(node: Node, dy: str, op: Emitter) -> Cotangents:
 @gradient("Clip")
 def clip(node: Node, dy: str, op: Emitter) -> Cotangents:
     """dy where no bound holds y (read from y: Conv + Clip stays one kernel); a bound that holds gets dy."""
-    x, y = node.inputs[0], node.outputs[0]
+    x = node.inputs[0]
     low, high = node.input(1), node.input(2)
-    above = op.Greater(y, low) if low else None
-    below = op.Less(y, high) if high else None
-    free = op.And(above, below) if above and below else above or below
-    dx = op.Where(free, dy, 0.0) if free else dy
+    dx = _passed_by_clip(node, dy, op) if node.wants[0] else None
     bounds: list[str | None] = []
     for index, bound in ((1, low), (2, high)):
         if not bound or not node.wants[index]:
@@ -90,10 +89,23 @@ def clip(node: Node, dy: str, op: Emitter) -> Cotangents:
     return [dx, *bounds]
 
 
+def _passed_by_clip(node: Node, dy: str, op: Emitter) -> str:
+    y, low, high = node.outputs[0], node.input(1), node.input(2)
+    numbers = [None if bound is None else number(bound, op) for bound in (low, high)]
+    if all(bound is None or known is not None for bound, known in zip((low, high), numbers, strict=True)):
+        passed = passed_between(op, dy, y, *numbers)
+        if passed:
+            return passed
+    above = op.Greater(y, low) if low else None
+    below = op.Less(y, high) if high else None
+    free = op.And(above, below) if above and below else above or below
+    return op.Where(free, dy, 0.0) if free else dy
+
+
 @gradient("Sigmoid", inputs=(0,))
 def sigmoid(node: Node, dy: str, op: Emitter) -> Cotangents:
     y = node.outputs[0]
-    return [op.Mul(dy, op.Mul(y, op.Sub(1.0, y)))]
+    return [op.Mul(dy, op.Mul(y, one_minus(op, y)))]
 
 
 @gradient("Tanh", inputs=(0,))
@@ -106,6 +118,8 @@ def tanh(node: Node, dy: str, op: Emitter) -> Cotangents:
 def hard_sigmoid(node: Node, dy: str, op: Emitter) -> Cotangents:
     y = node.outputs[0]
     alpha = node.attribute("alpha", 0.2)
+    if is_step(alpha):
+        return [None]
     inside = op.And(op.Greater(y, 0.0), op.Less(y, 1.0))
     return [op.Where(inside, op.Mul(dy, alpha), 0.0)]
 
@@ -149,7 +163,7 @@ def swish(node: Node, dy: str, op: Emitter) -> Cotangents:
 
 def swish_slope(op: Emitter, dy: str, x: str, y: str, alpha: float) -> str:
     s = op.Sigmoid(x if alpha == 1 else op.Mul(x, alpha))
-    rest = op.Mul(y, op.Sub(1.0, s))
+    rest = op.Mul(y, one_minus(op, s))
     return op.Mul(dy, op.Add(s, rest if alpha == 1 else op.Mul(rest, alpha)))
 
 

@@ -20,11 +20,14 @@ import numpy as np
 from ..emitter.emitter import Emitter
 from ..emitter.node import Node
 from ..errors import ShapeError
+from ..proto.values import tensor_type
 from .registry import Cotangents, gradient
 from .windows import Axis, crop, pad_or_crop_input, padded, padding_before, to_blocks, windows
 
 DataForm: TypeAlias = Literal["flipped", "transposed", "upsampled"]
 _FEW_CHANNELS = 8
+# Positions of a mask that is stored as a constant; larger ones are computed at run time.
+_LARGEST_MASK = 1 << 18
 
 
 def data_form(axes: Sequence[Axis], channels: int, group: int, depthwise: bool, target: str = "cpu") -> DataForm:
@@ -139,15 +142,31 @@ def _paddings(axis: Axis) -> tuple[int, int, int | None]:
 
 
 def _spread(op: Emitter, dy: str, strides: Sequence[int]) -> str:
-    """`stride - 1` zeros after each position, along each spatial axis."""
-    scales = np.array([1, 1, *strides], np.float32)
+    """`stride - 1` zeros after each position, along each spatial axis.
+
+    The Reshape to the shape that the product has anyway gives the batch size its name back, which shape inference loses
+    at a Resize: by it the runtime knows that what comes after has the shape of the maps that it is multiplied by.
+    """
     wide = op.Resize(
-        dy, None, scales, mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"
+        dy,
+        None,
+        np.array([1, 1, *strides], np.float32),
+        mode="nearest",
+        coordinate_transformation_mode="asymmetric",
+        nearest_mode="floor",
     )
     pattern = np.zeros((1, 1, *strides), op.dtype(dy))
     pattern[(0,) * pattern.ndim] = 1
-    mask = op.Tile(pattern, op.Concat(np.ones(2, np.int64), op.shape_of(dy, 2), axis=0))
-    return op.Mul(wide, mask)
+    batch, channels, *spatial = op.shape(dy)
+    sizes = [d * s if isinstance(d, int) else 0 for d, s in zip(spatial, strides, strict=True)]
+    if not 0 < np.prod(sizes) <= _LARGEST_MASK or not isinstance(channels, int):
+        return op.Mul(wide, op.Tile(pattern, op.Concat(np.ones(2, np.int64), op.shape_of(dy, 2), axis=0)))
+    repeats = [size // stride for size, stride in zip(sizes, strides, strict=True)]
+    spread = op.Mul(wide, np.tile(pattern, (1, 1, *repeats)))
+    if not isinstance(batch, int):
+        spread = op.Reshape(spread, op.Concat(op.size_of(dy, 0), [channels, *sizes], axis=0))
+    op.set_type(spread, tensor_type(op.elem_type(dy), (batch, channels, *sizes)))
+    return spread
 
 
 def _transposed(node: Node, op: Emitter, dy: str, w: str, x: str, axes: Sequence[Axis], group: int) -> str:

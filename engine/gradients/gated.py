@@ -15,6 +15,7 @@ import math
 from ..emitter.emitter import Emitter
 from ..emitter.node import Node
 from .registry import has_usual_rule
+from .steps import number, one_minus
 
 
 def gate(node: Node, dy: str, op: Emitter) -> dict[str, str] | None:
@@ -36,26 +37,17 @@ def _inner(node: Node, name: str, op_type: str, op: Emitter) -> Node | None:
     return Node(maker) if name in node.active and name not in node.asked and has_usual_rule(op, maker) else None
 
 
-def _number(name: str, op: Emitter) -> float | None:
-    """A constant that is one number."""
-    nbytes = op.constant_nbytes(name)
-    if nbytes is None or nbytes > 8:
-        return None
-    value = op.constant_value(name)
-    return float(value.reshape(-1)[0]) if value is not None and value.size == 1 else None
-
-
 def _scaled(node: Node, name: str, op: Emitter) -> tuple[str, float]:
     """(x, a) with `name` = a x: through a product with or a quotient by one number, else `name` itself and 1."""
     product = _inner(node, name, "Mul", op)
     if product is not None:
         for x, other in (product.inputs, product.inputs[::-1]):
-            factor = _number(other, op)
+            factor = number(other, op)
             if factor is not None and op.rank(x) >= op.rank(other):
                 return x, factor
     quotient = _inner(node, name, "Div", op)
     if quotient is not None:
-        divisor = _number(quotient.inputs[1], op)
+        divisor = number(quotient.inputs[1], op)
         if divisor and op.rank(quotient.inputs[0]) >= op.rank(quotient.inputs[1]):
             return quotient.inputs[0], 1 / divisor
     return name, 1.0
@@ -70,7 +62,7 @@ def _swish(node: Node, dy: str, x: str, factor: str, op: Emitter) -> dict[str, s
     source, a = (x, 1.0) if inside == x else _scaled(node, inside, op)
     if source != x:
         return None
-    rest = op.Mul(node.outputs[0], op.Sub(1.0, factor))
+    rest = op.Mul(node.outputs[0], one_minus(op, factor))
     return {x: op.Mul(dy, op.Add(factor, rest if a == 1 else op.Mul(rest, a)))}
 
 
@@ -82,7 +74,7 @@ def _gelu(node: Node, dy: str, gated: str, factor: str, op: Emitter) -> dict[str
         return None
     for one, part in (total.inputs, total.inputs[::-1]):
         erf = _inner(node, part, "Erf", op)
-        if erf is None or _number(one, op) != 1:
+        if erf is None or number(one, op) != 1:
             continue
         u = erf.inputs[0]
         source, c = _scaled(node, u, op)

@@ -1,0 +1,127 @@
+"""Masks as steep HardSigmoids: the same numbers as a Where, at the bounds and next to them, and when it stays a Where."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+import onnxray
+from onnxray.engine.autodiff.vjp import vjp
+from onnxray.engine.inspect.blocked_layout import blocked_values
+
+TINY = np.finfo(np.float32).tiny
+
+
+def near(*values: float) -> np.ndarray:
+    """The values, their neighbours among the float32 numbers, and a few others."""
+    exact = np.array([*values, 0.0, -0.0, TINY, -TINY, 1e-20, 3.0, -3.0, 1e30, -1e30], np.float32)
+    around = [np.nextafter(exact, np.float32(s) * np.float32(np.inf), dtype=np.float32) for s in (1, -1)]
+    return np.concatenate([exact, *(a[np.abs(a) >= TINY] for a in around)])
+
+
+def gradient(parse, text: str, x: np.ndarray, dy: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    model = vjp(parse(f"g (float[{len(x)}] x) => (float[{len(x)}] y) {{ {text} }}"), "y", "x")
+    session = onnxruntime.InferenceSession(model.proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    (dx,) = session.run(["grad/x"], {"x": x, "cotangent/y": dy})
+    return dx, [node.op_type for node in model.graph.node if node.name.startswith("grad")]
+
+
+BOUNDS = [(0.0, 6.0), (-1.0, 2.5), (0.1, 0.2), (-6.0, 0.0), (3.0, 3.0), (2.0, 1.0), (None, 6.0), (-0.3, None)]
+
+
+@pytest.mark.parametrize(("low", "high"), BOUNDS)
+def test_clip_passes_what_lies_between_its_bounds(parse, low, high):
+    x = near(*(b for b in (low, high) if b is not None))
+    dy = np.random.default_rng(0).standard_normal(len(x)).astype(np.float32)
+    constants = [f"{n} = Constant<value = float {{{b}}}>()" for n, b in (("l", low), ("h", high)) if b is not None]
+    given = "x, l, h" if low is not None and high is not None else "x, l" if high is None else 'x, "", h'
+    dx, kinds = gradient(parse, f"{' '.join(constants)} y = Clip({given})", x, dy)
+    inside = np.full(len(x), True)
+    if low is not None:
+        inside &= x > np.float32(low)
+    if high is not None:
+        inside &= x < np.float32(high)
+    if low is not None and high is not None and low > high:
+        inside[:] = False
+    np.testing.assert_array_equal(dx, np.where(inside, dy, 0))
+    assert "Where" not in kinds
+
+
+def test_relu_passes_every_positive_normal_number(parse):
+    x = near()
+    dx, kinds = gradient(parse, "y = Relu(x)", x, np.ones_like(x))
+    np.testing.assert_array_equal(dx, x > 0)
+    assert kinds == ["HardSigmoid", "Mul"]
+
+
+@pytest.mark.parametrize("bound", [1e-30, 1e20])
+def test_bounds_for_which_float32_is_too_narrow_stay_comparisons(parse, bound):
+    x = near(bound)
+    dx, kinds = gradient(
+        parse, f"h = Constant<value = float {{{bound}}}>() z = Neg(x) y = Clip(z, h)", x, np.ones_like(x)
+    )
+    np.testing.assert_array_equal(dx, -(-x > np.float32(bound)).astype(np.float32))
+    assert "Where" in kinds
+
+
+def test_infinities_do_not_get_through(parse):
+    """The slope of a square root at 0 is infinite: the rectifier before it lets nothing of that through."""
+    x = np.array([-1.0, 0.0, 4.0], np.float32)
+    dx, kinds = gradient(parse, "r = Relu(x) y = Sqrt(r)", x, np.ones_like(x))
+    np.testing.assert_array_equal(dx, [0, 0, 0.25])
+    assert "Where" in kinds
+
+
+def test_masks_have_no_slope(parse):
+    """The second derivative of relu(x)^3 is 6 relu(x); nothing of it comes from the mask."""
+    x = near()[np.abs(near()) < 1e10]
+    once = vjp(
+        parse(f"g (float[{len(x)}] x) => (float[{len(x)}] y) {{ r = Relu(x) s = Mul(r, r) y = Mul(s, r) }}"), "y", "x"
+    )
+    twice = vjp(once, "grad/x", "x")
+    session = onnxruntime.InferenceSession(twice.proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    ones = np.ones_like(x)
+    seeds = {i.name: ones for i in session.get_inputs()}
+    (result,) = session.run([twice.outputs[-1].name], {**seeds, "x": x})
+    np.testing.assert_allclose(result, 6 * np.maximum(x, 0), rtol=1e-6, atol=1e-37)
+
+
+INVERTED = """
+g (float[batch, 16, 16, 16] x) => (float[batch, 16] y) <float[32, 16, 1, 1] a, float[32, 1, 3, 3] b, float[16, 32, 1, 1] c>
+{
+    zero = Constant<value = float {0.0}>()
+    six = Constant<value = float {6.0}>()
+    wide = Conv(x, a)
+    one = Clip(wide, zero, six)
+    deep = Conv<group = 32, strides = [2, 2], pads = [1, 1, 1, 1], kernel_shape = [3, 3]>(one, b)
+    two = Clip(deep, zero, six)
+    thin = Conv(two, c)
+    rectified = Relu(thin)
+    mean = GlobalAveragePool(rectified)
+    y = Flatten(mean)
+}
+"""
+
+
+def test_masks_keep_the_blocked_layout_for_any_batch(parse, tmp_path):
+    """Between the convolutions of an inverted residual block nothing is laid out anew but for the strided step."""
+    proto = parse(INVERTED)
+    rng = np.random.default_rng(0)
+    for name, shape in (("a", (32, 16, 1, 1)), ("b", (32, 1, 3, 3)), ("c", (16, 32, 1, 1))):
+        proto.graph.initializer.append(
+            onnx.numpy_helper.from_array(rng.standard_normal(shape).astype(np.float32), name)
+        )
+    model = vjp(proto, "y", "x")
+    for written in (model.untyped.SerializeToString(), model.proto.SerializeToString()):
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+        onnxruntime.InferenceSession(written, options, providers=["CPUExecutionProvider"])
+        optimised = onnx.load(options.optimized_model_filepath)
+        if not blocked_values(onnxray.load(optimised)):
+            pytest.skip("this processor has no blocked layout")
+        back = [n for n in optimised.graph.node if n.op_type == "ReorderOutput"]
+        # The answer, the gradient, the cotangent that is spread out for the strided convolution.
+        assert len(back) <= 3, [n.input[0] for n in back]
