@@ -2,70 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-from ..parameters.inputs import open_model, refuse_crop, refuse_part
-from ..parameters.methods import chosen_methods, option_names
-from .explain import check_options
-from .explain_entries import about_of, decisive_of, entry_of, file_name, left_out_of_all
-from .news import News
+from ..parameters.methods import option_names
+from .explain_entries import about_of
+from .explain_pages import Page, PageExplainer, asked_of
 from .over_images import Outcome, over_images
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from ...engine.attribution.explanation import Explanation
-    from ...engine.graph.model import Model
-    from ...engine.methods.registry import Method
     from ...engine.sound.given import Frames, Sound
     from ...engine.targets.target import Target
     from ..files.run import Run
     from .explain import ExplainOptions
 
-PAGE = "index.html"
-# Of a title, what the run is about, and what the page shows of each explanation.
-Page: TypeAlias = "Callable[[str, str, Sequence[Mapping[str, Any]]], str]"
 # Explanations that stand on the page; the folder has all.
 _MOST_ON_PAGE = 200
 
 
 @dataclass
-class SoundExplainer:
+class SoundExplainer(PageExplainer):
     """One sound in, its explanations out; what the page shows is kept."""
 
-    model: Model
-    targets: Sequence[Target]
-    methods: Sequence[Method]
-    every: bool
-    options: ExplainOptions
-    fed: Mapping[str, NDArray[Any]]
-    run: Run
-    shown: list[dict[str, Any]] = field(default_factory=list)
-    _news: News = field(default_factory=News)
+    # The sound that is explained, as a file for the page.
+    _whole: str = ""
 
     def read(self, path: Path) -> Sound:
         from ..files.sounds import read_sound
 
-        return read_sound(path, frames_of(self.options.frames))
+        return read_sound(path, frames_of(self.asked.options.frames))
 
     def one(self, path: Path, sound: Any, folder: str) -> Outcome:
         """Everything about one sound: its results for the manifest, and the files written."""
         maps: list[dict[str, Any]] = []
         left_out: dict[str, str] = {}
         files: list[str] = []
-        for target in self.targets:
+        for target in self.asked.targets:
             for e in self._explanations(sound, target, left_out):
                 if not files:
-                    files += self._heard(e, folder)
-                maps.append(self._write(e, folder, path.name, files[0]))
+                    self._whole = self._heard(e, folder)
+                    files.append(self._whole)
+                maps.append(self.written(e, folder, path.name))
                 files += maps[-1]["files"]
-                for text in e.warnings:
-                    self._news.warn(text, e.method)
-                self._news.say(f"{path.name}: {e.method}: {e.label}, {e.score_text}")
-        return {"maps": maps, **({"left_out": left_out} if left_out else {})}, files
+        return self.outcome(maps, left_out), files
 
     def _explanations(self, sound: Sound, target: Target, left_out: dict[str, str]) -> list[Explanation]:
         """One target by every method. Raises MethodError where none fits."""
@@ -74,18 +56,19 @@ class SoundExplainer:
         from ...engine.explain import solve
         from ...engine.inference.batches import RunOptions
 
-        runtime = RunOptions(**self.options.common.runtime, batch=self.options.batch)
-        given = {"": sound, **self.fed} if self.fed else sound
-        plain = question_of(self.model, given, target, (), runtime)
-        at_layers = question_of(self.model, given, target, self.options.layers, runtime)
+        asked = self.asked
+        runtime = RunOptions(**asked.options.common.runtime, batch=asked.options.batch)
+        given = {"": sound, **asked.fed} if asked.fed else sound
+        plain = question_of(asked.model, given, target, (), runtime)
+        at_layers = question_of(asked.model, given, target, asked.options.layers, runtime)
         found: list[Explanation] = []
-        for method in self.methods:
+        for method in asked.methods:
             if method.name in left_out:
                 continue
             try:
                 found += answer(at_layers if method.at_layer else plain, method, solve)
             except (MethodError, GradientError) as error:
-                if not self.every:
+                if not asked.every:
                     raise
                 left_out[method.name] = str(error)
                 self._news.warn(f"{method.name} left out: {error}")
@@ -93,24 +76,22 @@ class SoundExplainer:
             raise MethodError("no method fits this model: `onnxray methods` lists them")
         return found
 
-    def _heard(self, e: Explanation, folder: str) -> list[str]:
-        """The sound as the model hears it, and the picture of its wave."""
+    def _heard(self, e: Explanation, folder: str) -> str:
+        """The sound as the model hears it."""
         from ..files.sounds import wav_of
 
         assert e.sound is not None
         stem = self.run.name("sound", folder)
-        return [self.run.data(f"{stem}.wav", wav_of(e.sound.whole, e.sound.rate, _gain(e)))]
+        return self.run.data(f"{stem}.wav", wav_of(e.sound.whole, e.sound.rate, _gain(e)))
 
-    def _write(self, e: Explanation, folder: str, name: str, whole: str) -> dict[str, Any]:
+    def write(self, e: Explanation, stem: str, name: str) -> tuple[dict[str, Any], list[str]]:
         from ..figures import sound
         from ..files.sounds import wav_of
 
         heard = e.sound
         assert heard is not None
-        several = len(self.targets) > 1 or any(target.is_several for target in self.targets)
-        stem = self.run.name(f"{e.method}-{file_name(e)}" if several else e.method, folder)
-        files = [self.run.array(f"{stem}.npy", e.values)] if "npy" in self.options.formats else []
-        if {"heatmap", "overlay", "sheet"} & set(self.options.formats):
+        files = [self.run.array(f"{stem}.npy", e.values)] if "npy" in self.asked.options.formats else []
+        if self.draws:
             part = sound.spread(heard, heard.heard)
             files.append(self.run.picture(f"{stem}.png", sound.figure_of(e, f"Explanation of {name}")))
             pictures = [
@@ -122,7 +103,7 @@ class SoundExplainer:
                 self.run.data(f"{stem}-without.wav", wav_of(heard.whole - part, heard.rate, _gain(e))),
             ]
             files += [*pictures, *sounds]
-            self._keep(e, name, [whole, *sounds], pictures)
+            self._keep(e, name, [self._whole, *sounds], pictures)
         about = {
             "rate": heard.rate,
             "start": heard.start,
@@ -130,29 +111,22 @@ class SoundExplainer:
             "hop": heard.plane.hop,
             "frames": list(heard.explained),
         }
-        return {**entry_of(e), "sound": about, "files": files}
+        return {"sound": about}, files
 
     def _keep(self, e: Explanation, name: str, sounds: Sequence[str], pictures: Sequence[str]) -> None:
         from ..figures.sound import ends_of
 
         heard = e.sound
         assert heard is not None
-        self.shown.append(
-            {
-                "name": name,
-                "said": f"{e.method}{f' at {e.layer}' if e.layer else ''}: {e.label}, {e.score_text}",
-                "warnings": e.warnings[:3],
-                **dict(zip(("sound", "heard", "without"), sounds, strict=True)),
-                **dict(zip(("wave", "plane"), pictures, strict=True)),
-                "whole": (0.0, len(heard.whole) / heard.rate),
-                "times": ends_of(heard),
-                "hz": float(heard.frequencies[-1]),
-            }
+        self.show(
+            e,
+            name,
+            **dict(zip(("sound", "heard", "without"), sounds, strict=True)),
+            **dict(zip(("wave", "plane"), pictures, strict=True)),
+            whole=(0.0, len(heard.whole) / heard.rate),
+            times=ends_of(heard),
+            hz=float(heard.frequencies[-1]),
         )
-
-    def news(self, path: Path) -> list[str]:
-        """What is to be said since the last call."""
-        return self._news.take()
 
 
 def _gain(e: Explanation) -> float:
@@ -180,43 +154,26 @@ def takes_sounds(options: ExplainOptions) -> bool:
 
 def explain_sounds(options: ExplainOptions, page: Page) -> Run:
     """Explain every sound; the run, at its end. Raises as `explain` does, SoundError."""
-    from ...engine.errors import OutputError, SoundError
+    from ...engine.errors import SoundError
     from ...engine.explain import SOUND_METHOD, for_sound
-    from ...engine.targets.target import Target
-    from ..files.arrays import fed
     from ..files.run import Run
     from ..files.sounds import sound_files
     from ..terminal.progress import Progress
 
-    common = options.common
-    if options.output.resume:
-        raise OutputError("sounds are explained anew each time: give --force in place of --resume")
     if options.at is not None:
         raise SoundError("a sound is explained in time and frequency by itself: leave --at out")
-    refuse_crop(options.selection)
-    refuse_part(options.share)
-    model = open_model(options.model, common.card)
+    named = option_names(options.settings)
+    asked = asked_of(options, "sounds", SOUND_METHOD, lambda method: for_sound(method, named))
     found = sound_files(options.images, options.selection.recursive)
     paths = found[:: options.selection.every][: options.selection.limit]
-    methods, every = chosen_methods(options.methods or (SOUND_METHOD,), options.settings)
-    named = option_names(options.settings)
-    methods = [for_sound(method, named) for method in methods]
-    targets = [Target.parse(text) for text in options.targets]
-    check_options(model, options, methods)
-    given = fed(options.feeds, model)
-    about = {**decisive_of(options, methods, targets), "with": sorted(options.feeds), "frames": options.frames}
+    decisive = {**asked.decisive, "frames": options.frames}
     with (
-        Run(options.output, "explain", about, about_of(options, model, None), paths) as run,
-        Progress(len(paths), quiet=common.quiet, bar=common.progress, what="sounds") as bar,
+        Run(options.output, "explain", decisive, about_of(options, asked.model, None), paths) as run,
+        Progress(len(paths), quiet=options.common.quiet, bar=options.common.progress, what="sounds") as bar,
     ):
-        work = SoundExplainer(model, targets, methods, every, options, given, run)
+        work = SoundExplainer(asked, run)
         over_images(run, bar, paths, work.one, work.news, bool, work.read)
-        if work.shown:
-            said = f"{len(paths)} sound{'s' * (len(paths) != 1)}, {', '.join(m.name for m in methods)}"
-            title = f"What {Path(options.model).name} hears"
-            run.manifest["files"] = [run.text(PAGE, page(title, said, work.shown[:_MOST_ON_PAGE]))]
-        if left_out := left_out_of_all(run.entries):
-            run.manifest["left_out"] = left_out
+        work.finish(len(paths), "sound", f"What {Path(options.model).name} hears", page, _MOST_ON_PAGE)
     return run
 
 
