@@ -8,7 +8,7 @@ import numpy as np
 
 from _device.judging import TOLERANCE, distance
 from _device.placement import placement
-from _device.sessions import CPU, CUDA, MADE, device, options, session, where
+from _device.sessions import CPU, CUDA, MADE, device, options, session
 from _device.subjects import builtin, example, exported, inputs, networks, one_hot
 from _device.tables import Section
 
@@ -25,6 +25,15 @@ FEWER = {
 }
 
 
+# Of all methods, with --quick; and their options.
+QUICK = ("gradient", "grad-cam", "integrated-gradients", "occlusion", "rise", "score-cam", "ablation-cam", "smoothgrad")
+FEWEST = {
+    "rise": {"masks": 16},
+    "integrated-gradients": {"steps": 4},
+    "smoothgrad": {"samples": 2},
+    "score-cam": {"channels": 8},
+    "occlusion": {"patch": 80, "stride": 80},
+}
 MODELS = ("builtin", "vit_mnist", "mobilenet_v1_025_224", "resnet20_cifar10", "mobilenet_v2_int8_qdq_nhwc")
 
 
@@ -52,11 +61,11 @@ def each_method(s: Section, name: str, model, x: np.ndarray, provider: str) -> N
     import onnxray
 
     table = "Methods, against the CPU provider"
-    for method in onnxray.methods():
-        if not s.due(table, name, 2, method=method):
+    for method in QUICK if s.quick else onnxray.methods():
+        if not s.due(table, name, 1 if s.quick else 2, method=method):
             break
         with s.item(table, name, method=method) as found, options(use_tf32=0, cudnn_conv_algo_search="HEURISTIC"):
-            more = FEWER.get(method, {})
+            more = {**FEWER.get(method, {}), **(FEWEST.get(method, {}) if s.quick else {})}
             start = time.perf_counter()
             try:
                 expected = onnxray.explain(model, x, method, providers="cpu", **more)
@@ -66,7 +75,7 @@ def each_method(s: Section, name: str, model, x: np.ndarray, provider: str) -> N
             found["cpu_s"] = time.perf_counter() - start
             del MADE[:]
             start = time.perf_counter()
-            got = onnxray.explain(model, x, method, providers=where(provider), **more)
+            got = onnxray.explain(model, x, method, providers=provider, **more)
             found["device_s"] = time.perf_counter() - start
             found["on_cpu"] = f"{MADE.count(CPU)} of {len(MADE)} sessions" if provider != CPU else ""
             found["distance"] = distance(got.values, expected.values)
@@ -81,7 +90,7 @@ def each_compiled(s: Section, model, x: np.ndarray, provider: str) -> None:
     for method, cls in onnxray.methods().items():
         if not cls.can_be_compiled() or (s.quick and method not in ("grad-cam", "gradient")):
             continue
-        if not s.due(table, "builtin", 2, method=method):
+        if not s.due(table, "builtin", 1 if s.quick else 2, method=method):
             break
         with s.item(table, "builtin", method=method) as found, options(use_tf32=0):
             more = {k: v for k, v in FEWER.get(method, {}).items() if k in ("steps", "samples")}
@@ -102,15 +111,17 @@ def tf32(s: Section) -> None:
     """How far TF32, ONNX Runtime's default on CUDA, takes results from those of the CPU."""
     import onnxray
 
-    for name in ("mobilenet_v2_100_224", "mobilenet_v1_025_224") if s.zoo else ():
-        if not s.due("Gradient graphs of trained networks, batch 8", name, 5):
+    batch = 2 if s.quick else 8
+    table = f"Gradient graphs of trained networks, batch {batch}"
+    for name in ("mobilenet_v2_100_224", "mobilenet_v1_025_224")[s.quick :] if s.zoo else ():
+        if not s.due(table, name, 1 if s.quick else 5):
             break
-        with s.item("Gradient graphs of trained networks, batch 8", name) as found:
+        with s.item(table, name) as found:
             model = onnxray.load(s.zoo / "models" / f"{name}.onnx")
             output, given = model.outputs[0].name, model.inputs[0].name
             gradient = onnxray.vjp(model, of=output, wrt=given).proto
-            x = np.repeat(example(model), 8, 0)
-            feeds = {given: x, f"cotangent/{output}": one_hot(8, model.outputs[0].shape[-1])}
+            x = np.repeat(example(model), batch, 0)
+            feeds = {given: x, f"cotangent/{output}": one_hot(batch, model.outputs[0].shape[-1])}
             start = time.perf_counter()
             placed = placement(gradient, device(), feeds)
             found["seconds"] = time.perf_counter() - start

@@ -10,7 +10,7 @@ import time
 import numpy as np
 
 from _device.judging import timed
-from _device.sessions import CPU, device, session, where
+from _device.sessions import CPU, device, session
 from _device.subjects import example
 from _device.tables import GRACE, Section
 
@@ -38,16 +38,16 @@ def folder(s: Section) -> None:
     rows = np.repeat(x, 8, 0)
     for label, more in (("npy only", ["--format", "npy"]), ("everything", [])):
         for ran in dict.fromkeys((provider, CPU)):
-            item = f"mobilenet_v2, {count} images, grad-cam, {label}, {where(ran)}"
+            item = f"mobilenet_v2, {count} images, grad-cam, {label}, {ran.removesuffix('ExecutionProvider')}"
             if not s.due("A folder of images", item, 6):
                 return
             with s.item("A folder of images", item) as found:
                 seconds = {}
                 for images in (1, count):
                     files = sorted(many.glob("*.jpg"))[:images]
-                    out = s.work / f"out-{where(ran)}-{images}-{label[:3]}"
+                    out = s.work / f"out-{ran}-{images}-{label[:3]}"
                     command = [sys.executable, "-c", COMMAND, "explain", str(path), *map(str, files)]
-                    command += ["--provider", where(ran), "--out", str(out), "--mean", "127.5,127.5,127.5"]
+                    command += ["--provider", ran, "--out", str(out), "--mean", "127.5,127.5,127.5"]
                     command += ["--std", "127.5,127.5,127.5", "-q", *more]
                     start = time.perf_counter()
                     done = subprocess.run(command, capture_output=True, text=True, timeout=max(5, s.left() + GRACE))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from _device.judging import distance, timed
-from _device.sessions import CUDA, device, session, where
+from _device.sessions import CUDA, device, session
 from _device.subjects import exported, inputs, networks
 from _device.tables import Section, short
 
@@ -32,7 +32,7 @@ def methods(s: Section) -> None:
     tensor = torch.from_numpy(x).to(card)
     target = int(module(tensor).argmax())
     layer = peers.pooled_layer(module)
-    running = {"providers": where(provider)}
+    running = {"providers": provider}
 
     def waits(call):
         def done():
@@ -90,7 +90,7 @@ def methods(s: Section) -> None:
     for batch in (1,) if s.quick else (1, 8, 64):
         rows = np.repeat(x, batch, 0)
         case(
-            f"grad-cam, heat map, batch {batch}", 3, 1.5,
+            f"grad-cam, heat map, batch {batch}", 3, 0.5 if s.quick else 1.5,
             ours=explained("grad-cam", batch, True),
             captum=peer(lambda batch=batch: functools.partial(
                 attr().LayerGradCam(module, layer).attribute, tensor.repeat(batch, 1, 1, 1), target=target)),
@@ -103,11 +103,12 @@ def methods(s: Section) -> None:
     with s.item("Agreement with peers, L2 distance", f"{name}: grad-cam") as found:
         theirs = peer(lambda: functools.partial(attr().LayerGradCam(module, layer).attribute, tensor, target=target))()
         found["distance"] = distance(explained("grad-cam")().values, theirs[0, 0])
-    steps = 8 if s.quick else 50
+    steps, samples = (4, 4) if s.quick else (50, 25)
+    need, seconds = (1, 0.5) if s.quick else (3, 2.0)
     saliency = peer(lambda: functools.partial(attr().Saliency(module).attribute, tensor, target=target, abs=False))
-    case("gradient", 2, 1.0, ours=explained("gradient"), captum=saliency)
+    case("gradient", 1, 0.5 if s.quick else 1.0, ours=explained("gradient"), captum=saliency)
     case(
-        f"integrated-gradients, {steps} steps", 3, 2.0,
+        f"integrated-gradients, {steps} steps", need, seconds,
         ours=explained("integrated-gradients", steps=steps),
         captum=peer(lambda: functools.partial(
             attr().IntegratedGradients(module).attribute, tensor, target=target, n_steps=steps,
@@ -121,32 +122,35 @@ def methods(s: Section) -> None:
             attr().IntegratedGradients(module).attribute, tensor, target=target, n_steps=steps))()  # fmt: skip
         found["distance"] = distance(explained("integrated-gradients", steps=steps)().values, theirs[0])
     case(
-        "smoothgrad, 25 samples", 3, 2.0,
-        ours=explained("smoothgrad"),
+        f"smoothgrad, {samples} samples", need, seconds,
+        ours=explained("smoothgrad", samples=samples),
         captum=peer(lambda: functools.partial(
-            attr().NoiseTunnel(attr().Saliency(module)).attribute, tensor, nt_type="smoothgrad", nt_samples=25,
-            nt_samples_batch_size=25, stdevs=1.0, target=target, abs=False)),
+            attr().NoiseTunnel(attr().Saliency(module)).attribute, tensor, nt_type="smoothgrad", nt_samples=samples,
+            nt_samples_batch_size=samples, stdevs=1.0, target=target, abs=False)),
     )  # fmt: skip
-    patch, stride = (56, 56) if s.quick else (32, 16)
+    patch, stride = (112, 112) if s.quick else (32, 16)
     case(
-        f"occlusion, patch {patch}, stride {stride}", 6, 4.0, 8,
+        f"occlusion, patch {patch}, stride {stride}", 1 if s.quick else 6, 0.5 if s.quick else 4.0, 8,
         ours=explained("occlusion", patch=patch, stride=stride, fill="zero"),
         captum=peer(lambda: functools.partial(
             attr().Occlusion(module).attribute, tensor, (3, patch, patch), (3, stride, stride), target=target,
             perturbations_per_eval=64)),
         **({} if s.quick else {
+            "plain batches": plain_batches(plain, x, target, patch, stride),
             "ours, batch 64": explained("occlusion", patch=patch, stride=stride, fill="zero", batch=64),
             "ours, CPU exact": functools.partial(
             onnxray.explain, model, x, "occlusion", target, providers="cpu", patch=patch, stride=stride, fill="zero")}),
     )  # fmt: skip
-    if s.quick:
-        return
+    masks = 8 if s.quick else 4000
     case(
-        "rise, 4000 masks", 8, 6.0, 4,
-        ours=explained("rise", masks=4000),
-        torch=peer(lambda: functools.partial(rise_in_torch, module, tensor, target, 4000)),
-        **{"ours, batch 64": explained("rise", masks=4000, batch=64)},
+        f"rise, {masks} masks", 1 if s.quick else 8, 0.5 if s.quick else 6.0, 4,
+        ours=explained("rise", masks=masks),
+        torch=peer(lambda: functools.partial(rise_in_torch, module, tensor, target, masks)),
+        **{"ours, batch 64": explained("rise", masks=masks, batch=64)},
     )  # fmt: skip
+    if s.quick:
+        case("score-cam, 8 channels", 1, 0.5, 3, ours=explained("score-cam", channels=8))
+        return
     case(
         "score-cam, all channels", 10, 6.0, 3,
         ours=explained("score-cam", heat=True),
@@ -154,6 +158,25 @@ def methods(s: Section) -> None:
     )  # fmt: skip
     case("ablation-cam", 6, 4.0, 3, ours=explained("ablation-cam", heat=True),
          **{"grad-cam": peer(lambda: their_cam("AblationCAM"))})  # fmt: skip
+
+
+def plain_batches(made, x: np.ndarray, target: int, patch: int, stride: int, batch: int = 64):
+    """What one writes in NumPy: copies with a square of zeros, run in batches of 64."""
+    corners = [
+        (y, z) for y in range(0, x.shape[2] - patch + 1, stride) for z in range(0, x.shape[3] - patch + 1, stride)
+    ]
+
+    def call() -> np.ndarray:
+        found = []
+        for start in range(0, len(corners), batch):
+            part = corners[start : start + batch]
+            copies = np.repeat(x, len(part), 0)
+            for copy, (y, z) in zip(copies, part, strict=True):
+                copy[:, y : y + patch, z : z + patch] = 0
+            found.append(made.run(None, {"x": copies})[0][:, target])
+        return np.concatenate(found)
+
+    return call
 
 
 def batched(model, x, method, target, running, batch, more):

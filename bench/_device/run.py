@@ -21,23 +21,31 @@ from _device.experiments import experiments
 from _device.folder import folder
 from _device.methods import methods
 from _device.placement import grouped, placements
-from _device.sessions import ort, why_not
+from _device.rows import rows
+from _device.sessions import CPU, measure, ort, why_not
 from _device.speed import CASES, speed, speed_cases
 from _device.subjects import exported, networks
 from _device.tables import GRACE, Section, markdown, short, write
+from _device.throughput import throughput
+from _device.visualization import visualization
 
 SCRIPT = Path(__file__).parent.parent / "device.py"
 # Share of the time up to the end of each section; what one leaves over goes to the next.
 SECTIONS = {
-    "equality": 0.20,
-    "placement": 0.28,
-    "precision": 0.34,
-    "speed": 0.57,
-    "methods": 0.76,
-    "copies": 0.82,
-    "experiments": 0.93,
+    "equality": 0.18,
+    "placement": 0.25,
+    "precision": 0.30,
+    "speed": 0.50,
+    "methods": 0.66,
+    "rows": 0.74,
+    "copies": 0.79,
+    "visualization": 0.84,
+    "experiments": 0.92,
+    "throughput": 0.96,
     "folder": 1.0,
 }
+# What is run on every further provider that works here, and the share of all the time that each of these gets.
+FURTHER, FURTHER_SHARE = ("equality", "speed", "visualization"), 0.12
 
 
 WORK = {
@@ -49,6 +57,9 @@ WORK = {
     "copies": copies,
     "experiments": experiments,
     "folder": folder,
+    "rows": rows,
+    "throughput": throughput,
+    "visualization": visualization,
 }
 
 
@@ -95,33 +106,52 @@ class Run:
 
     def all(self) -> None:
         chosen = [name for name in SECTIONS if name in self.asked.only.split(",")]
-        self.child(states, "providers", 30)
+        self.child(states, "providers", 30, "")
+        first, *others = self.devices()
         warmers = self.prepare(chosen)
-        total = sum(share - before for share, before in self.shares(chosen))
-        done = 0.0
         begun = time.monotonic() - self.start
-        for name, (share, before) in zip(chosen, self.shares(chosen), strict=True):
-            done += (share - before) / total
-            if name == "speed":
-                self.end(warmers, 20)
-            at = self.start + begun + (self.asked.seconds - begun) * done
-            started = time.monotonic()
-            self.child(WORK[name], name, at - time.monotonic())
-            self.notes.append({"section": name, "table": "Sections", "item": name,
-                               "seconds": time.monotonic() - started, "planned": at - started})  # fmt: skip
+        left = self.asked.seconds - begun
+        share = min(0.5, FURTHER_SHARE * len(others))
+        self.sections(chosen, first, left * (1 - share), warmers)
+        for number, provider in enumerate(others):
+            until = self.asked.seconds - (time.monotonic() - self.start)
+            fewer = [name for name in FURTHER if name in chosen]
+            self.sections(fewer, provider, until / (len(others) - number), [])
         self.end(warmers, 0)
         self.save()
         shutil.rmtree(self.work, ignore_errors=True)
 
-    @staticmethod
-    def shares(chosen: list[str]) -> list[tuple[float, float]]:
-        ends = list(SECTIONS.values())
-        names = list(SECTIONS)
-        return [(SECTIONS[n], ends[names.index(n) - 1] if names.index(n) else 0.0) for n in chosen]
+    def devices(self) -> list[str]:
+        """The providers that work here, by the first section; the CPU only where there is no other."""
+        found = [json.loads(line) for line in self.file.read_text().splitlines()]
+        usable = [row["item"] for row in found if row["table"] == "Providers" and row.get("usable")]
+        return [name for name in usable if name != CPU] or [CPU]
+
+    def sections(self, chosen: list[str], provider: str, seconds: float, warmers: list[subprocess.Popen]) -> None:
+        """The sections on one provider, each up to its share of the seconds; what one leaves over the next ones get."""
+        total = sum(share - before for share, before in self.shares(chosen))
+        done, begun = 0.0, time.monotonic()
+        for name, (share, before) in zip(chosen, self.shares(chosen), strict=True):
+            done += (share - before) / total
+            if name == "speed":
+                self.end(warmers, 20)
+            at = begun + seconds * done
+            started = time.monotonic()
+            # A short run is there to try every section: those before may have taken longer than planned.
+            self.child(WORK[name], name, max(at - started, 4.0 if self.asked.quick else 0.0), provider)
+            self.notes.append({"section": name, "table": "Sections", "item": name,
+                               "provider": provider.removesuffix("ExecutionProvider"),
+                               "seconds": time.monotonic() - started, "planned": at - started})  # fmt: skip
+
+    def shares(self, chosen: list[str]) -> list[tuple[float, float]]:
+        """Where each section's part of the time ends and begins; in a short run all parts are alike."""
+        ends = [n + 1.0 for n in range(len(SECTIONS))] if self.asked.quick else list(SECTIONS.values())
+        at = [list(SECTIONS).index(name) for name in chosen]
+        return [(ends[n], ends[n - 1] if n else 0.0) for n in at]
 
     def prepare(self, chosen: list[str]) -> list[subprocess.Popen]:
         """Export the networks side by side; start filling torch.compile's cache while results are compared."""
-        wanted = {"precision", "speed", "methods", "copies", "experiments"} & set(chosen)
+        wanted = {"precision", "speed", "methods", "rows", "copies", "visualization", "experiments"} & set(chosen)
         if not wanted or networks() is None:
             return []
         if self.asked.quick:
@@ -171,9 +201,9 @@ class Run:
                                    "error": "not filled in time"})  # fmt: skip
         del warmers[:]
 
-    def child(self, work, name: str, seconds: float) -> None:
+    def child(self, work, name: str, seconds: float, provider: str) -> None:
         """Run a section in a process of its own, until its deadline and a little longer."""
-        print(f"{time.monotonic() - self.start:6.1f} s  {name}, {seconds:.0f} s", flush=True)
+        print(f"{time.monotonic() - self.start:6.1f} s  {name} {provider}, {seconds:.0f} s", flush=True)
         if seconds < 1:
             self.notes.append({"section": name, "table": "Sections", "item": name, "error": "not reached"})
             return
@@ -182,7 +212,9 @@ class Run:
         if pid == 0:
             os.setpgid(0, 0)
             code = 0
-            section = Section(name, self.file, deadline, self.asked.quick, self.work, self.zoo)
+            section = Section(name, self.file, deadline, self.asked.quick, self.work, self.zoo, provider)
+            if provider:
+                measure(provider)
             try:
                 work(section)
             except BaseException as error:
@@ -197,11 +229,12 @@ class Run:
                     self.notes.append({"section": name, "table": "Sections", "item": name,
                                        "error": f"killed by signal {os.WTERMSIG(status)}"})  # fmt: skip
                 break
-            if time.monotonic() > deadline + GRACE:
+            grace = 2.0 if self.asked.quick else GRACE
+            if time.monotonic() > deadline + grace:
                 os.killpg(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
                 self.notes.append({"section": name, "table": "Sections", "item": name,
-                                   "error": f"stopped after {seconds + GRACE:.0f} s"})  # fmt: skip
+                                   "error": f"stopped after {seconds + grace:.0f} s"})  # fmt: skip
                 break
             self.save()
             time.sleep(0.2)

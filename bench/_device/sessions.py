@@ -59,9 +59,18 @@ def why_not(provider: str) -> str | None:
     return unusable_reason(provider)
 
 
+# The provider that this process measures, where the run has chosen one.
+_CHOSEN: list[str] = []
+
+
+def measure(provider: str) -> None:
+    """From now on this process measures the provider of that full name."""
+    _CHOSEN[:] = [provider]
+
+
 def device() -> str:
     """The provider that is measured: the best one that works here."""
-    return usable()[0]
+    return _CHOSEN[0] if _CHOSEN else usable()[0]
 
 
 @contextmanager
@@ -96,7 +105,8 @@ def session(proto: Any, provider: str, *, folder: Path | None = None, fixed: Map
 
 
 def where(provider: str) -> str:
-    return "cuda" if provider == CUDA else "cpu"
+    """The memory that values for the provider are bound to."""
+    return "cuda" if provider in (CUDA, "TensorrtExecutionProvider") else "cpu"
 
 
 def value(array: np.ndarray, provider: str) -> Any:

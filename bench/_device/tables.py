@@ -24,17 +24,24 @@ GRACE = 6.0  # seconds that a section gets to end an item
 class Section:
     """One section of the run, in a process of its own: its rows go to a file line by line, so that a kill keeps them.
 
-    `deadline` is a time.monotonic(). `quick`: small sizes, to try the script.
+    `deadline` is a time.monotonic(). `quick`: small sizes, to try the script. `provider`: that is measured, "" before
+    one is chosen.
     """
 
-    def __init__(self, name: str, file: Path, deadline: float, quick: bool, work: Path, zoo: Path | None) -> None:
+    def __init__(
+        self, name: str, file: Path, deadline: float, quick: bool, work: Path, zoo: Path | None, provider: str = ""
+    ) -> None:
         self.name, self.file, self.deadline, self.quick, self.work, self.zoo = name, file, deadline, quick, work, zoo
+        self.provider = provider.removesuffix("ExecutionProvider")
 
     def left(self) -> float:
         return self.deadline - time.monotonic()
 
     def row(self, table: str, item: str, **fields: Any) -> None:
-        line = json.dumps({"section": self.name, "table": table, "item": item, **fields}, default=_plain)
+        about = {"section": self.name, "table": table, "item": item}
+        if self.provider:
+            about["provider"] = self.provider
+        line = json.dumps({**about, **fields}, default=_plain)
         descriptor = os.open(self.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
             os.write(descriptor, (line + "\n").encode())  # one write: several processes may append
