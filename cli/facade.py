@@ -268,6 +268,7 @@ class Pipeline(_Pipeline):
         memory: _Novelty | str | os.PathLike[str] | None = None,
         render: Callable[[Any], Any] | None = None,
         warm: bool = True,
+        devices: Sequence[int] | None = None,
         **options: Any,
     ) -> None:
         if isinstance(target, str):
@@ -289,6 +290,7 @@ class Pipeline(_Pipeline):
             memory=memory,
             render=render,
             warm=warm,
+            devices=devices,
             decode=functools.partial(_handed, card),
             **rest,
         )

@@ -44,6 +44,7 @@ from .finishing import finish_on
 @options.feeds
 @options.selection
 @scale
+@options.devices
 @options.common("onnxray-activations", resume=True)
 def command(common: options.Common, scale: Scale, **asked: Any) -> None:
     """Draw layer activations for images.
@@ -59,6 +60,8 @@ def command(common: options.Common, scale: Scale, **asked: Any) -> None:
         _refuse_drawing()
     wanted = ActivationsOptions(common=common, share=scale.share, **asked)
     if scale.address is not None:
+        if common.devices:
+            raise click.UsageError("--devices is about this machine: with --on, give --gpus of each actor")
         finish_on("activations", wanted, scale)
         return
     finish_run(activations(wanted), common.as_json)

@@ -183,6 +183,7 @@ def _list_methods(context: click.Context, parameter: click.Parameter, value: boo
 @tables
 @options.selection
 @scale
+@options.devices
 @options.common("onnxray-explain", resume=True)
 def command(common: options.Common, scale: Scale, **asked: Any) -> None:
     """Show which parts of an image, or of any other input, a model's answer depends on.
@@ -229,6 +230,10 @@ def command(common: options.Common, scale: Scale, **asked: Any) -> None:
     in_parts = not scale.share.whole or scale.address is not None
     if in_parts and (of_sounds or of_texts or takes_tables(wanted)):
         raise click.UsageError("--shard and --on are about images, and others are given: leave them out")
+    if common.devices and (of_sounds or of_volumes or of_texts or takes_tables(wanted) or takes_arrays(wanted)):
+        raise click.UsageError("--devices shares images among devices, and others are given: leave it out")
+    if common.devices and scale.address is not None:
+        raise click.UsageError("--devices is about this machine: with --on, give --gpus of each actor")
     if wanted.frames != "strongest" and not of_sounds:
         raise click.UsageError("--frames is about sounds, and none is given: leave it out")
     is_line = bool(to) or inspection != line.NO_INSPECTION

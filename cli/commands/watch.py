@@ -57,6 +57,7 @@ from ..terminal.help import Command
 )
 @line.metrics
 @options.selection
+@options.devices
 @options.common("onnxray-watch")
 def command(common: options.Common, **asked: Any) -> None:
     """Explain images as they arrive in a folder, until the command is stopped.

@@ -28,13 +28,17 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Common:
-    """What commands over images share: `card` for `open_model`, `runtime` for sessions, what to say and to print."""
+    """What commands over images share: `card` for `open_model`, `runtime` for sessions, what to say and to print.
+
+    devices: those that images are shared among; none: one device works on all.
+    """
 
     card: Mapping[str, Any]
     runtime: Mapping[str, Any]
     quiet: bool = False
     progress: bool = False
     as_json: bool = False
+    devices: tuple[int, ...] = ()
 
 
 def option(*names: str, **attributes: Any) -> Callable[[F], F]:
@@ -353,6 +357,19 @@ def half(f: F) -> F:
     return option("--half", "card_half", is_flag=True, section=RUN, help=text)(command)  # type: ignore[return-value]
 
 
+def devices(f: F) -> F:
+    """--devices, of commands that share images among devices, for `common`."""
+    text = "Devices of the provider that images are shared among, by number from 0; each takes the next one when free."
+    return option("--devices", metavar="N,N,...", section=RUN, callback=_devices, help=text)(f)
+
+
+def _devices(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...]:
+    parts = [] if value is None else [part.strip() for part in value.split(",")]
+    if not all(part.isascii() and part.isdigit() and len(part) < 6 for part in parts) or len(set(parts)) < len(parts):
+        raise click.BadParameter(f"{value!r} are no devices: give different numbers with commas, as in 0,1")
+    return tuple(int(part) for part in parts)
+
+
 def _say_slow(runtime: Mapping[str, Any]) -> None:
     from ...engine.inference.batches import SLOW_HALF
     from ...engine.runtime.providers import resolve_providers
@@ -385,7 +402,7 @@ def common(folder: str | None, *, resume: bool = False, json: bool = True) -> Ca
         def command(
             *args: Any, card: dict[str, Any], runtime: dict[str, Any], quiet: bool, progress: bool, **others: Any
         ) -> Any:
-            shared = Common(card, runtime, quiet, progress, others.pop("as_json", False))
+            shared = Common(card, runtime, quiet, progress, others.pop("as_json", False), others.pop("devices", ()))
             return f(*args, common=shared, **others)
 
         stack: Any = output(folder, resume)(card(runtime(half(quiet(command)))))

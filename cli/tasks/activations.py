@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from ...engine.errors import ImageError
 from ..figures.parts import Tile, Tiles
 from ..parameters.inputs import card_of, open_model, take_images, warn
 from ..sources.share import WHOLE, Share
 from ..sources.source import ALL, Selection
 from .activation_statistics import conclude, layer_statistics, silent_in_all, write_csv
-from .over_images import Outcome, Pixels, over_images, side_by_side
+from .over_images import Outcome, Pixels, over_images, shared_among, side_by_side
 from .subject import LayerValues, Values
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ def activations(options: ActivationsOptions) -> Run:
     model = open_model(options.model, common.card)
     images = take_images(options.images, options.model, common.quiet, options.selection, options.share)
     if options.feeds or not all(is_photo_file(path, model) for path in images.paths):
+        if common.devices:
+            raise ImageError("--devices shares images among devices, and others are given: leave it out")
         chosen = model.layers if options.walk else choose(model, options.layers, False, common.quiet)
         return activations_arrays(options, model, chosen, images.paths)
     card = card_of(model, common.quiet)
@@ -93,9 +96,10 @@ def activations(options: ActivationsOptions) -> Run:
         Run(options.output, "activations", decisive, about, images.paths) as run,
         Progress(len(images), quiet=common.quiet, bar=common.progress) as bar,
     ):
-        workers, runtime = side_by_side(images, common.runtime)
-        work = ImageActivations(LayerValues(model, card, runtime), layers, options, run)
-        over_images(run, bar, images, work.one, fits=_fits, workers=workers, card=card)
+        workers, runtimes = side_by_side(images, common.runtime, common.devices)
+        works = [ImageActivations(LayerValues(model, card, one), layers, options, run) for one in runtimes]
+        one = shared_among(works, ImageActivations.one)
+        over_images(run, bar, images, one, fits=_fits, workers=workers, card=card)
         conclude(run, options.stats)
     return run
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import json
 import threading
@@ -34,7 +35,7 @@ from .explain_entries import (
 )
 from .inspecting import judge_of
 from .measures import Measures, asked_measures
-from .over_images import Outcome, Pixels, over_images, side_by_side
+from .over_images import Outcome, Pixels, over_images, shared_among, side_by_side
 from .ranges import SHARED, Ranges
 from .solving import Question, both, solutions
 from .trust import examine_with
@@ -124,7 +125,8 @@ def explain(options: ExplainOptions) -> Run:
         decisive_of(replace(options, share=images.share), methods, targets),
         about_of(options, model, card),
     )
-    workers, runtime = side_by_side(images, common.runtime)
+    workers, runtimes = side_by_side(images, common.runtime, common.devices)
+    runtime = runtimes[0]
     if fed_too and not options.layers:
         compared.refuse_crop(model, options.selection)
     # What is wrong with a rule or a mask is known before a folder is made.
@@ -136,26 +138,13 @@ def explain(options: ExplainOptions) -> Run:
         Progress(len(images), quiet=common.quiet, bar=common.progress) as bar,
     ):
         part = bar.part if workers == 1 else None
-        work = Explainer(
-            model,
-            card,
-            targets,
-            methods,
-            every,
-            options,
-            run,
-            part,
-            fed_too,
-            images,
-            runtime,
-            judge,
-            measures,
-            examine,
-        )
+        about_all = (model, card, targets, methods, every, options, run, part, fed_too, images)
+        work = Explainer(*about_all, runtime, judge, measures, examine)
+        one = shared_among([work, *(work.on(other) for other in runtimes[1:])], Explainer.one)
         if options.range == SHARED:
             work.ranges.look_at(images.paths, work.explanations, card)
         fits = functools.partial(fits_ranges, work.ranges)
-        over_images(run, bar, images, work.one, work.news, fits, workers=workers, card=card)
+        over_images(run, bar, images, one, work.news, fits, workers=workers, card=card)
         if not images.streams and (said := work.ranges.differ()):
             bar.say(said)
         conclude(run)
@@ -246,6 +235,12 @@ class Explainer:
         self._lock = threading.Lock()  # images are explained in several threads
         self._reports: dict[Path, tuple[list[tuple[str, str]], list[str]]] = {}
         self._summaries = 0
+
+    def on(self, runtime: Mapping[str, Any]) -> Explainer:
+        """The same with other options of sessions; what is said and kept is shared."""
+        other = copy.copy(self)
+        other.runtime = runtime
+        return other
 
     def one(self, path: Path, pixels: Pixels, folder: str) -> Outcome:
         """Everything about one image: its results for the manifest, and the files written."""
@@ -371,7 +366,8 @@ class Explainer:
         for text, method in warnings:
             self._warn(text, method)
         self._summarise(path, said)
-        news, self._news = self._news, []
+        news = list(self._news)
+        self._news.clear()  # those that work on other devices share it
         return news
 
     def _warn(self, text: str, method: str) -> None:

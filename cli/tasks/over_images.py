@@ -6,8 +6,9 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from ...engine.errors import (
     ImageError,
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from ..files.run import Run
     from ..terminal.progress import Progress
 
+W = TypeVar("W")
+R = TypeVar("R")
 Pixels: TypeAlias = "NDArray[Any]"
 Entry: TypeAlias = "dict[str, Any]"
 # What came out for one image: results for its entry of the manifest, and the files written.
@@ -374,19 +377,41 @@ def _no_memory(path: Path) -> ImageError:
     return ImageError(f"{str(path)!r}: there is not enough memory for it")
 
 
-def side_by_side(images: Images | Sequence[Path], runtime: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
+def side_by_side(
+    images: Images | Sequence[Path], runtime: Mapping[str, Any], devices: Sequence[int] = ()
+) -> tuple[int, list[dict[str, Any]]]:
     """How many images a command works on at once, and the options of their sessions: so many threads for each.
 
-    One where there is one image or one processor, on other devices, and where a number of threads is asked for.
+    One where there is one image or one processor, on another device, and where a number of threads is asked for. With
+    `devices` one on each, with options for each. Raises what `providers_on` raises.
     """
+    from ...engine.inference.devices import providers_on
     from ...engine.runtime.providers import resolve_providers
     from ...kernels.threads import available
 
+    if devices:
+        chosen = providers_on(runtime.get("providers"), devices)
+        return len(chosen), [{**runtime, "providers": providers} for providers in chosen]
     count = images.total if isinstance(images, Images) and images.total else len(images)
     few = count == 1 or available() < _AT_ONCE
     if few or runtime.get("threads") or resolve_providers(runtime.get("providers")) != ("CPUExecutionProvider",):
-        return 1, dict(runtime)
-    return _AT_ONCE, {**runtime, "threads": available() // _AT_ONCE}
+        return 1, [dict(runtime)]
+    return _AT_ONCE, [{**runtime, "threads": available() // _AT_ONCE}]
+
+
+def shared_among(works: Sequence[W], do: Callable[..., R]) -> Callable[..., R]:
+    """`do(work, ...)` with the one of `works` that is free, one thread with each; with a single one at any time."""
+    if len(works) == 1:
+        return partial(do, works[0])
+    from ...engine.inference.devices import Free
+
+    free = Free(works)
+
+    def on_free(*args: Any) -> R:
+        with free.one() as work:
+            return do(work, *args)
+
+    return on_free
 
 
 # Images at once: while one is drawn and written, the model runs for the other.

@@ -20,7 +20,7 @@ from ..terminal.progress import Progress
 from .drifting import Alarms
 from .line import Found, LineOptions, Work, work_of
 from .metrics import serving
-from .over_images import side_by_side
+from .over_images import shared_among, side_by_side
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,9 @@ def explain_to(options: SinkOptions) -> Told:
     """
     common, told = options.common, Told()
     images = take_images(options.images, options.model, common.quiet, options.selection)
-    workers, runtime = side_by_side(images, common.runtime)
-    work = work_of(options, workers, runtime, None)
+    workers, runtimes = side_by_side(images, common.runtime, common.devices)
+    work = work_of(options, workers, runtimes[0], None)
+    worked = shared_among([replace(work, runtime=one) for one in runtimes], _worked)
     sinks = sinks_of(options.to, common.quiet)
     alarms = Alarms(sinks)
     with ExitStack() as stack:
@@ -69,7 +70,7 @@ def explain_to(options: SinkOptions) -> Told:
             sink.open()
             stack.callback(sink.close)
         bar = stack.enter_context(Progress(len(images), quiet=common.quiet, bar=common.progress))
-        stages = Stages(lambda several: [_worked(work, one) for one in several], lambda item: _read(item, work))
+        stages = Stages(lambda several: [worked(one) for one in several], lambda item: _read(item, work))
         flow: Flow[_Read] = stack.enter_context(Flow(stages, Sizes(workers, queue=2)))
         stack.enter_context(serving(options.metrics, lambda: (told.done, told.failed), flow, work.drifting))
         for one in flow.map(images, ahead=images.streams):

@@ -16,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -32,9 +32,9 @@ from ..sources.incoming import Arrived, Incoming
 from ..terminal.echo import say
 from .drifting import REFERENCE
 from .keeper import Keeper
-from .line import Found, LineOptions, work_of
+from .line import Found, LineOptions, Work, work_of
 from .metrics import serving
-from .over_images import side_by_side
+from .over_images import shared_among, side_by_side
 
 if TYPE_CHECKING:
     from ...engine.preprocess.card import Card
@@ -59,8 +59,9 @@ def watch(options: WatchOptions) -> Watched:
     Raises RuleError, UnknownName, ModelError, CardError, TargetError, ImageError for what is asked for, OutputError.
     """
     folder, out = options.folder, options.output.folder
-    workers, runtime = side_by_side((), options.common.runtime)
-    work = work_of(options, workers, runtime, out / REFERENCE)
+    workers, runtimes = side_by_side((), options.common.runtime, options.common.devices)
+    work = work_of(options, workers, runtimes[0], out / REFERENCE)
+    done_of = shared_among([replace(work, runtime=one) for one in runtimes], Work.done)
     sinks = sinks_of(options.to or (f"folder:{out / 'images'}",), options.common.quiet)
     _check_places(options, sinks)
     with ExitStack() as stack:
@@ -74,7 +75,7 @@ def watch(options: WatchOptions) -> Watched:
         incoming = stack.enter_context(Incoming(folder, options.selection.recursive, keeper.is_done, say_of(options)))
         stack.enter_context(_ending(keeper, incoming))
         flow: Flow[Found] = stack.enter_context(
-            Flow(Stages(lambda found: [work.done(one) for one in found], _reader(work.card)), Sizes(workers, workers))
+            Flow(Stages(lambda found: [done_of(one) for one in found], _reader(work.card)), Sizes(workers, workers))
         )
         stack.enter_context(serving(options.metrics, keeper.counts, flow, work.drifting))
         say_of(options)(f"watching {str(folder)!r}: records go to {str(out / RECORDS)!r}")

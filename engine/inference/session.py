@@ -187,7 +187,13 @@ def _without_weights(model: Model) -> Model:
 _MOST_AT_ONCE = 32
 
 
-sessions = Kept[tuple[Any, ...], Session](8)
+_KEPT = 8
+sessions = Kept[tuple[Any, ...], Session](_KEPT)
+
+
+def keep_for(devices: int) -> None:
+    """Keep as many sessions for each of so many devices as else for one, from now on."""
+    sessions.most = max(sessions.most, _KEPT * devices)
 
 
 def session(

@@ -20,6 +20,7 @@ from ..errors import CardError, MethodError, ModelError, OnnxrayError, ShapeErro
 from ..explain import RUN_OPTIONS, problem_of, solve
 from ..graph.model import Model, Source
 from ..inference.batches import RunOptions
+from ..inference.devices import Free, providers_on
 from ..inspect.layers import Layer
 from ..inspect.signature import image_input
 from ..load import load
@@ -58,6 +59,8 @@ class Pipeline(Flow[Any]):
         entropy, path, and with `memory`, what `Novelty.fit` made or the path of its file, novelty. What it knew of an
         image is `prediction` in the explanation's `details`.
     render: what makes the ticket's result of an explanation, in a thread of its own, such as `lambda e: e.overlay()`.
+    devices: numbers of devices of the provider, as (0, 1): images are shared among them, each is worked on by the one
+        that is free; the results come in the order of the images.
     warm: whether the model is run once at the start, so that the first image takes no longer than the others.
     options: those of `explain`. `threads`, of one run, is by default the number of processors divided by `workers`:
         several runs with as many threads each would wait for each other.
@@ -86,15 +89,26 @@ class Pipeline(Flow[Any]):
         memory: Novelty | str | os.PathLike[str] | None = None,
         render: Callable[[Any], Any] | None = None,
         warm: bool = True,
+        devices: Sequence[int] | None = None,
         decode: Callable[[Any], Given] | None = None,
         **options: Any,
     ) -> None:
-        sizes = Sizes(workers, queue, batch, max_delay_ms)
-        work = Explaining.of(model, method, target, layer, workers, options).judging(when, memory)
+        sizes = Sizes(max(workers, len(devices or ())), queue, batch, max_delay_ms)
+        work = Explaining.of(model, method, target, layer, workers, options)
+        several = work.judging(when, memory).on(devices)
         if warm:
-            work.warm(batch, render)
+            for one in several:
+                one.warm(batch, render)
+        free = Free(several)
+
+        def infer(given: Sequence[Given]) -> list[Any]:
+            if devices is None:
+                return several[0].several(given)
+            with free.one() as one:
+                return one.several(given)
+
         shown = render if render is None or when is None else functools.partial(_if_explained, render)
-        super().__init__(Stages(work.several, decode or Given, shown, work.group), sizes)
+        super().__init__(Stages(infer, decode or Given, shown, work.group), sizes)
 
 
 @dataclass(frozen=True)
@@ -155,6 +169,13 @@ class Explaining:
         labels = read_labels_of(self.model) if self.card is None else self.card.labels
         running = {"providers": self.runtime.providers, "threads": self.runtime.threads}
         return replace(self, judge=judge_of(self.model, labels, when, memory, running))
+
+    def on(self, devices: Sequence[int] | None) -> list[Explaining]:
+        """The same on each device, itself where none is named. Raises what `providers_on` raises."""
+        if devices is None:
+            return [self]
+        chosen = providers_on(self.runtime.providers, devices)
+        return [replace(self, runtime=replace(self.runtime, providers=providers)) for providers in chosen]
 
     def several(self, given: Sequence[Given]) -> list[Any]:
         """The explanations of each image, or `Unexplained`. Raises what `explain` raises."""

@@ -18,16 +18,22 @@ class Capability:
 
     memory: the device of its tensors, as OrtValues call it. own_memory: whether that is another memory than the host's,
     so that values cost a copy each way unless they stay there, and arithmetic on whole batches of images is cheaper
-    there than a copy of what comes out.
+    there than a copy of what comes out. numbered: its option that chooses one of several devices, "" where it has none.
     """
 
     memory: str = "cpu"
     own_memory: bool = False
+    numbered: str = ""
 
 
 HOST = Capability()
 # TensorRT keeps tensors in CUDA's memory too, but would build an engine for every small graph: it is fed by the host.
-CAPABILITIES: dict[str, Capability] = {CPU: HOST, CUDA: Capability("cuda", own_memory=True)}
+_NUMBERED = ("TensorrtExecutionProvider", "ROCMExecutionProvider", "MIGraphXExecutionProvider", "DmlExecutionProvider")
+CAPABILITIES: dict[str, Capability] = {
+    CPU: HOST,
+    CUDA: Capability("cuda", own_memory=True, numbered="device_id"),
+    **dict.fromkeys(_NUMBERED, Capability(numbered="device_id")),
+}
 
 
 def capability(provider: str, table: Mapping[str, Capability] | None = None) -> Capability:

@@ -42,7 +42,7 @@ INSPECTION = {"when", "memory", "part", "mm_per_pixel"}
 # Of `--to`, which another task does.
 SINKS = {"to", "reference", "drift_layer", "drift_window", "alarm", "metrics"}
 SHARE = {"shard", "max_failures", "on", "actors", "cpus", "gpus", "block", "in_parts", "verbose"}
-SHARED = {"provider", "threads", "quiet", "progress", "as_json"}
+SHARED = {"provider", "threads", "devices", "quiet", "progress", "as_json"}
 # Fields that say how a parameter was given.
 HOW = {"top_given"}
 

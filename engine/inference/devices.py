@@ -1,0 +1,65 @@
+"""Several devices of one kind: images are shared among them, and each is worked on by the one that is free."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from queue import SimpleQueue
+from typing import Generic, TypeVar
+
+from ..errors import OnnxrayError
+from ..runtime.capabilities import Capability, capability
+from ..runtime.providers import Providers, asked_providers, resolve
+from .session import keep_for
+
+W = TypeVar("W")
+
+
+def providers_on(
+    providers: Providers, devices: Sequence[int], table: Mapping[str, Capability] | None = None
+) -> tuple[Providers, ...]:
+    """`providers` on each of `devices`, numbers from 0, as `RunOptions` takes them; one entry for each device.
+
+    table: what providers can do. Raises OnnxrayError where the provider has no numbered devices, as the CPU, where its
+    options name a device already, and for numbers that are none or come twice; RuntimeUnavailable for a device that is
+    not there, with what ONNX Runtime says.
+    """
+    numbers = tuple(devices)
+    whole = all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in numbers)
+    if not numbers or not whole or len(set(numbers)) < len(numbers):
+        raise OnnxrayError(f"devices={numbers} are no devices: give different whole numbers from 0, as in (0, 1)")
+    first, *others = asked_providers(providers) or resolve(None)[:1]
+    name = resolve([(first.name, dict(first.options))])[0].name
+    option = capability(name, table).numbered
+    short = name.removesuffix("ExecutionProvider")
+    if not option:
+        raise OnnxrayError(
+            f"devices={numbers}: the provider {short} has no numbered devices: leave devices out; threads share a "
+            "machine's processors, --on ray several machines"
+        )
+    if option in dict(first.options):
+        raise OnnxrayError(f"devices={numbers} and the option {option} of {short} both name devices: give one")
+    rest = [(other.name, dict(other.options)) for other in others]
+    found: list[Providers] = [[(first.name, {**dict(first.options), option: str(n)}), *rest] for n in numbers]
+    for chosen in found:
+        resolve(chosen)
+    keep_for(len(found))
+    return tuple(found)
+
+
+class Free(Generic[W]):
+    """Workers, one for each device; each is used by one thread at a time."""
+
+    def __init__(self, workers: Sequence[W]) -> None:
+        self._waiting: SimpleQueue[W] = SimpleQueue()
+        for worker in workers:
+            self._waiting.put(worker)
+
+    @contextmanager
+    def one(self) -> Iterator[W]:
+        """A worker that is free, waited for where none is."""
+        worker = self._waiting.get()
+        try:
+            yield worker
+        finally:
+            self._waiting.put(worker)
