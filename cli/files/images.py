@@ -171,10 +171,11 @@ def _encoded(image: NDArray[Any], suffix: str, quality: int) -> NDArray[np.uint8
     if pixels.dtype != np.uint8 or not fits:
         raise OutputError(f"a picture must be uint8 (H, W), (H, W, 3) or (H, W, 4), got {pixels.dtype} {pixels.shape}")
     if pixels.ndim == 3:
-        pixels = pixels[..., [2, 1, 0, 3]] if pixels.shape[2] == 4 else pixels[..., ::-1]
         if image.nbytes > _LARGE and image.flags.c_contiguous and image.flags.writeable and image.shape[2] == 3:
             with _turned(image):
                 return _encoded_bgr(image, suffix, quality)
+        turn = cv2.COLOR_RGBA2BGRA if pixels.shape[2] == 4 else cv2.COLOR_RGB2BGR
+        pixels = cv2.cvtColor(np.ascontiguousarray(pixels), turn)
     return _encoded_bgr(np.ascontiguousarray(pixels), suffix, quality)
 
 
@@ -198,14 +199,10 @@ def _turn(image: NDArray[np.uint8]) -> None:
 
 
 def _encoded_bgr(pixels: NDArray[np.uint8], suffix: str, quality: int) -> NDArray[np.uint8]:
-    options = {
-        ".png": _png_options(pixels),
-        ".jpg": [cv2.IMWRITE_JPEG_QUALITY, quality],
-        ".jpeg": [cv2.IMWRITE_JPEG_QUALITY, quality],
-        ".webp": [cv2.IMWRITE_WEBP_QUALITY, quality],
-    }
+    lossy = {".jpg": cv2.IMWRITE_JPEG_QUALITY, ".jpeg": cv2.IMWRITE_JPEG_QUALITY, ".webp": cv2.IMWRITE_WEBP_QUALITY}
+    options = [lossy[suffix], quality] if suffix in lossy else _png_options(pixels) if suffix == ".png" else []
     try:
-        done, data = cv2.imencode(suffix, pixels, options.get(suffix, []))
+        done, data = cv2.imencode(suffix, pixels, options)
     except cv2.error as error:
         raise OutputError(f"a picture of {pixels.shape} cannot be written as {suffix}") from error
     if not done:

@@ -303,8 +303,8 @@ class Explanation:
                 out[rows] = self._reconstruction(rows, hi)
             else:
                 self._lay(heat, image[rows], out[rows], alpha, colours_of(name), (lo, hi))
-            if self.geometry is not None and (unseen := np.isnan(heat) & self._is_unseen(rows)).any():
-                out[rows][unseen] = veiled(image[rows][unseen])
+            for part in () if self.geometry is None else self.geometry.unseen((rows.start, rows.stop)):
+                out[rows][part] = veiled(image[rows][part])
         return out
 
     def _lay(
@@ -335,12 +335,6 @@ class Explanation:
         if self.channels is None:
             raise MethodError(f"the map of {self.method} has no red, green and blue: choose another colour map")
         return around_gray(self._on_image(0.0, (rows.start, rows.stop), self.channels), most)
-
-    def _is_unseen(self, rows: slice) -> NDArray[np.bool_]:
-        """Which pixels of some rows the model does not see, (rows, W)."""
-        assert self.geometry is not None
-        seen = np.zeros((1, 1), np.float32)
-        return np.isnan(self.geometry.to_image(seen, "nearest", fill=np.nan, rows=(rows.start, rows.stop)))
 
     def manifest(self) -> dict[str, Any]:
         """Everything needed to know how the map came about, as JSON-like data."""

@@ -87,6 +87,17 @@ class Geometry:
                 image[first - top : last - top, across.pixels] = _sample(grid, down, across, mode, part, threads)
         return out[0] if maps.ndim == 2 else out
 
+    def unseen(self, rows: tuple[int, int] | None = None) -> list[tuple[slice, slice]]:
+        """The parts of the original, (rows, columns), whose pixels' centres the model does not see; none is empty.
+
+        rows: of which rows, first and behind the last, default all; the parts are counted from the first of them.
+        """
+        top, bottom = rows or (0, self.original[0])
+        down, across = self._on_grid(0, 1).pixels, self._on_grid(1, 1).pixels
+        return _around(
+            (bottom - top, self.original[1]), (down.start - top, down.stop - top), (across.start, across.stop)
+        )
+
     def to_mapping(self) -> dict[str, Any]:
         """As JSON-like data, for manifests."""
         return {name: list(getattr(self, name)) for name in ("original", "size", "resized", "offset")}
@@ -160,6 +171,15 @@ class PartGeometry(Geometry):
             out[..., start - first : stop - first, left : left + width] = inner
         return out
 
+    def unseen(self, rows: tuple[int, int] | None = None) -> list[tuple[slice, slice]]:
+        """As `Geometry.unseen`, of the whole."""
+        (top, left), (height, width) = self.corner, self.part.original
+        first, last = rows or (0, self.original[0])
+        start, stop = max(first, top), min(last, top + height)
+        found = _around((last - first, self.original[1]), (start - first, stop - first), (left, left + width))
+        inner = self.part.unseen((start - top, stop - top)) if start < stop else []
+        return found + [_shifted(part, start - first, left) for part in inner]
+
     def to_mapping(self) -> dict[str, Any]:
         """As JSON-like data; `crop` (x, y, width, height) is the part, `resized` and `offset` are about it."""
         (top, left), (height, width) = self.corner, self.part.original
@@ -222,6 +242,19 @@ class RowGeometry(Geometry):
             left, across = left + part.size[1], across + part.original[1]
         return out
 
+    def unseen(self, rows: tuple[int, int] | None = None) -> list[tuple[slice, slice]]:
+        """As `Geometry.unseen`, of all images; what is below the lower ones is not seen."""
+        first, last = rows or (0, self.original[0])
+        found: list[tuple[slice, slice]] = []
+        across = 0
+        for part in self.parts:
+            stop = max(first, min(last, part.original[0]))
+            own = part.unseen((first, stop)) if first < stop else []
+            below = _around((last - first, part.original[1]), (0, stop - first), (0, part.original[1]))
+            found += [_shifted(place, 0, across) for place in (*own, *below)]
+            across += part.original[1]
+        return found
+
     def to_mapping(self) -> dict[str, Any]:
         """As JSON-like data; `parts` has the geometry of each image."""
         return {**super().to_mapping(), "parts": [part.to_mapping() for part in self.parts]}
@@ -248,6 +281,21 @@ class _Axis:
     count: int
     start: float
     end: float
+
+
+def _around(size: tuple[int, int], rows: tuple[int, int], columns: tuple[int, int]) -> list[tuple[slice, slice]]:
+    """What of (H, W) pixels lies outside some rows and columns, each given by first and behind the last: rectangles."""
+    (height, width), (first, last), (left, right) = size, rows, columns
+    first, last = max(0, first), min(height, last)
+    if first >= last or left >= right:
+        first = last = height
+    sides = [(0, first, 0, width), (last, height, 0, width), (first, last, 0, left), (first, last, right, width)]
+    return [(slice(a, b), slice(c, d)) for a, b, c, d in sides if a < b and c < d]
+
+
+def _shifted(part: tuple[slice, slice], down: int, across: int) -> tuple[slice, slice]:
+    rows, columns = part
+    return slice(rows.start + down, rows.stop + down), slice(columns.start + across, columns.stop + across)
 
 
 def _sample(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import replace
 
-from onnxray.engine.preprocess.geometry import Geometry, in_a_row
+import numpy as np
+import pytest
+
+from onnxray.engine.preprocess.geometry import Geometry, PartGeometry, in_a_row
 
 FIRST = Geometry((20, 24), (16, 16), (16, 19), (0, -2))  # cropped
 SECOND = Geometry((15, 40), (12, 10), (4, 10), (4, 0))  # letterbox
@@ -33,3 +36,31 @@ def test_maps_are_those_of_each() -> None:
     coarse = ROW.to_image(np.ones((4, 5), np.float32))
     assert coarse[:15, 24:].max() == 1
     assert ROW.to_mapping()["parts"] == [FIRST.to_mapping(), SECOND.to_mapping()]
+
+
+PART = PartGeometry(SECOND.original, SECOND.size, SECOND.resized, SECOND.offset, part=SECOND, corner=(7, 11))
+GEOMETRIES = [
+    FIRST,
+    SECOND,
+    ROW,
+    in_a_row([SECOND, FIRST, SECOND]),
+    Geometry((20, 24), (16, 16), (16, 16), (0, 0)),  # all is seen
+    Geometry((9, 8), (4, 4), (400, 4), (-200, 0)),  # hardly anything
+    Geometry((9, 8), (4, 4), (4, 4), (90, 0)),  # nothing
+    replace(PART, original=(31, 70)),
+    replace(PART, original=(22, 51)),
+]
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_what_is_not_seen_is_what_maps_do_not_reach(geometry: Geometry) -> None:
+    """In all rows and in bands of them, each pixel once."""
+    height = geometry.original[0]
+    expected = np.isnan(geometry.to_image(np.zeros((1, 1), np.float32), "nearest", fill=np.nan))
+    for first, last in [(0, height), (0, 1), (3, 8), (8, height), (height - 1, height)]:
+        count = np.zeros((last - first, geometry.original[1]), int)
+        for part in geometry.unseen((first, last)):
+            assert count[part].size
+            count[part] += 1
+        np.testing.assert_array_equal(count, expected[first:last].astype(int))
+    assert geometry.unseen() == geometry.unseen((0, height))
