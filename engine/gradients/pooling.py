@@ -9,6 +9,7 @@ from onnx import TensorProto
 
 from ..emitter.emitter import Emitter
 from ..emitter.node import Node
+from .max_pool_places import map_of, max_pool_by_places, rectifier_before
 from .max_pooling import max_pool_by_stages, pays_off
 from .registry import Cotangents, gradient
 from .windows import Axis, crop, membership, tap_counts, windows
@@ -21,13 +22,17 @@ def _windows(node: Node, op: Emitter, dy: str) -> list[Axis]:
 
 
 @gradient("MaxPool")
-def max_pool(node: Node, dy: str, op: Emitter) -> Cotangents:
+def max_pool(node: Node, dy: str, op: Emitter) -> Cotangents | dict[str, str]:
     """Each cotangent goes to the position that the operator itself chose.
 
-    That is its second output, unless it is a large pool of known sizes: see `max_pooling.py`.
+    That is its second output, unless it is a large pool of known sizes: see `max_pool_places.py`, `max_pooling.py`.
     """
     x = node.inputs[0]
     axes = _windows(node, op, dy)
+    read = map_of(node, op, x, axes) if node.output(1) is None else None
+    dx = None if read is None else max_pool_by_places(op, dy, x, node.outputs[0], read)
+    if dx is not None:
+        return {rectifier_before(op, x) or x: dx}
     if node.output(1) is None and pays_off(op, x, axes):
         return [max_pool_by_stages(op, dy, x, node.outputs[0], axes)]
     indices = op.extra_output(node, 1)

@@ -16,7 +16,7 @@ from onnx import TensorProto
 from ..emitter.emitter import Emitter
 
 # alpha of a step at 0, for every normal number; and at other bounds, so that bound times alpha is a float32, too.
-_AT_ZERO, _ELSEWHERE = 2.0**126, 2.0**100
+STEP_AT_ZERO, _ELSEWHERE = 2.0**126, 2.0**100
 _LEAST_BOUND, _LARGEST_BOUND = 2.0**-70, 2.0**26
 
 # Where an infinity goes in, what comes out is spoiled around it, whatever is masked later.
@@ -64,7 +64,7 @@ def one_minus(op: Emitter, share: str) -> str:
 def _step(bound: float, sign: float) -> tuple[float, float] | None:
     """alpha and beta of the mask of y > bound (sign 1) or y < bound (-1); None where float32 is too narrow for it."""
     if bound == 0:
-        return sign * _AT_ZERO, 0.0
+        return sign * STEP_AT_ZERO, 0.0
     if not _LEAST_BOUND < abs(bound) < _LARGEST_BOUND:
         return None
     return sign * _ELSEWHERE, -sign * _ELSEWHERE * bound

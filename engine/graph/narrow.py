@@ -117,6 +117,7 @@ def _in_half(model: Model, overflowing: frozenset[str]) -> frozenset[int]:
         floats = [n for n in read if values[n].dtype == np.float32] if all(n in values for n in read) else []
         lost = bool(beyond.intersection(node.input)) or bool(overflowing.intersection((*node.output, *node.input)))
         lost |= bool(huge.intersection(read)) and node.op_type not in _HEAVY
+        lost |= any(abs(attribute.f) > LARGEST for attribute in node.attribute)
         of_range = node.op_type in _RANGE or _squares(node) or (node.op_type == "Cast" and not floats)
         of_range |= bool(floats) and wide.issuperset(floats) and node.op_type not in _HEAVY
         if node.op_type not in _BOUNDED:

@@ -76,6 +76,15 @@ def test_one_number_that_would_become_0_stays() -> None:
     assert half.value("q").dtype == np.float32
 
 
+def test_an_attribute_beyond_the_range_stays() -> None:
+    """The mask of a rectifier in a gradient: 0 times an infinite slope would be no number."""
+    text = """m (float[2, 4] x) => (float[2, 4] y) {
+      p = MatMul (x, w)  q = HardSigmoid <alpha = 1e38, beta = 0.0> (p)  r = Mul (p, q)  y = MatMul (r, w) }"""
+    half = narrowed(parsed(text, {"w": np.eye(4, dtype=np.float32)}))
+    assert half.value("q").dtype == np.float32
+    assert half.value("r").dtype == np.float16
+
+
 def test_a_weight_that_is_read_in_both_types() -> None:
     text = """m (float[3, 4] x, float[3] s) => (float[3, 3] y) {
       a = MatMul (x, w)  p = Pow (w, s)  q = ReduceSum <keepdims = 0> (p)  b = Mul (a, q)  y = MatMul (b, v) }"""
