@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Literal, TypeAlias
 
 import numpy as np
+from onnx import TensorProto
 
 from ..emitter.emitter import Emitter
 from ..emitter.node import Node
@@ -26,6 +27,7 @@ from .windows import Axis, crop, pad_or_crop_input, padded, padding_before, to_b
 
 DataForm: TypeAlias = Literal["flipped", "transposed", "upsampled"]
 _FEW_CHANNELS = 8
+_BLOCK, _MOST_PARTS = 16, 4
 # Positions of a mask that is stored as a constant; larger ones are computed at run time.
 _LARGEST_MASK = 1 << 18
 
@@ -201,6 +203,25 @@ def flip_and_swap(op: Emitter, w: str, per_group: int, group: int, kernel: Seque
         front = op.Transpose(split, perm=[3, 0, 2, 1])
         swapped = op.Transpose(op.Gather(front, list(range(taps - 1, -1, -1)), axis=0), perm=[1, 2, 3, 0])
     return op.Reshape(swapped, [group * per_group, -1, *kernel])
+
+
+def parts_of_channels(op: Emitter, dy: str, sizes: Sequence[int]) -> list[str] | None:
+    """The channels of `dy` in parts of these sizes, if a Conv of the gradient makes it: a Conv for each part.
+
+    As much arithmetic as the one Conv, and on the CPU the parts stay in ONNX Runtime's blocked layout; Split leaves it.
+    """
+    maker = op.producer(dy)
+    if maker is None or maker.op_type != "Conv" or op.known_types.producer(dy) is not None or len(maker.input) > 2:
+        return None
+    made = Node(maker)
+    fits = op.rank(dy) == 4 and op.elem_type(dy) == TensorProto.FLOAT and made.attribute("group", 1) == 1
+    if not fits or len(sizes) > _MOST_PARTS or any(size % _BLOCK for size in sizes):
+        return None
+    x, w = made.inputs
+    steps = {name: made.attribute(name) for name in ("kernel_shape", "pads", "strides", "dilations")}
+    ends = [int(end) for end in np.cumsum(sizes)]
+    filters = [op.Slice(w, [end - size], [end], [0]) for size, end in zip(sizes, ends, strict=True)]
+    return [op.Conv(x, part, **steps) for part in filters]
 
 
 def gather_windows(node: Node, op: Emitter, dy: str, w: str, x: str, axes: Sequence[Axis], group: int) -> str:

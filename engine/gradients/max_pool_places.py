@@ -63,9 +63,9 @@ def max_pool_by_places(op: Emitter, dy: str, x: str, y: str, read: Map) -> str |
     for k, gone in enumerate(later):
         change = _one_hot(rows, k + 1) - _one_hot(rows, k)
         place = op.Add(place, op.Mul(gone, _tap(op, column, change, rows, read.channels, 2)))
-    row = _sum(op, later)
-    within = op.Add(op.Cast(place, to=TensorProto.INT64), op.Mul(op.Cast(row, to=TensorProto.INT64), columns.size or 0))
-    return _scattered(op, passed, op.Add(within, _corners(read)), x, read)
+    to_rows = np.full((read.channels, 1, 1, 1), columns.size, np.float32)
+    within = op.Add(op.Conv(_sum(op, later), to_rows, kernel_shape=[1, 1], group=read.channels), place)
+    return _scattered(op, passed, op.Add(op.Cast(within, to=TensorProto.INT64), _corners(read)), x, read)
 
 
 def rectifier_before(op: Emitter, x: str) -> str | None:

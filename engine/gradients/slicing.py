@@ -6,6 +6,7 @@ import numpy as np
 
 from ..emitter.emitter import Emitter
 from ..emitter.node import Node
+from .convolution import parts_of_channels
 from .indexing import int64, scatter_along
 from .linear import along_axis
 from .registry import Cotangents, gradient
@@ -203,7 +204,11 @@ def concat(node: Node, dy: str, op: Emitter) -> Cotangents:
         begin = int(ends[own]) - int(sizes[own] or 0)
         return [None] * own + [op.Slice(dy, [begin], [int(ends[own])], [axis])]
     lengths = op.Concat(*(op.size_of(x, axis) for x in node.inputs), axis=0)
-    if all(isinstance(size, int) for size in sizes):
+    known = [size for size in sizes if isinstance(size, int)]
+    if len(known) == len(sizes):
+        parts = parts_of_channels(op, dy, known) if axis == 1 and node.outputs[0] not in node.asked else None
+        if parts:
+            return parts
         lengths = op.const(np.array(sizes, np.int64))
     return op.emit_several("Split", dy, lengths, axis=axis, outputs=len(node.inputs))
 

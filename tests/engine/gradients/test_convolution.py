@@ -266,3 +266,50 @@ def test_no_transposed_convolution_is_padded_unequally(pads, size):
     for (i, j), (rows, columns) in taps((3, 3), (2, 2), (1, 1), counts):
         wide[:, :, rows, columns] += np.einsum("nmhw,mc->nchw", seed, feeds["w"][:, :, i, j])
     np.testing.assert_allclose(found, wide[:, :, pads[0] : pads[0] + size, pads[1] : pads[1] + size], atol=1e-4)
+
+
+def fire_model(sizes):
+    """x -> Concat of a Tanh of a Conv for each size -> 3x3 Conv -> y; weights are initializers."""
+    rng = np.random.default_rng(0)
+    nodes, weights = [], [(rng.standard_normal((8, sum(sizes), 3, 3)) / 8).astype(np.float32)]
+    for i, size in enumerate(sizes):
+        weights.append((rng.standard_normal((size, 4, 1, 1)) / 2).astype(np.float32))
+        nodes += [
+            helper.make_node("Conv", ["x", f"w{i + 1}"], [f"c{i}"]),
+            helper.make_node("Tanh", [f"c{i}"], [f"t{i}"]),
+        ]
+    nodes += [
+        helper.make_node("Concat", [f"t{i}" for i in range(len(sizes))], ["t"], axis=1),
+        helper.make_node("Conv", ["t", "w0"], ["y"], pads=[1, 1, 1, 1]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "fire",
+        [helper.make_tensor_value_info("x", 1, ["N", 4, 5, 6])],
+        [helper.make_tensor_value_info("y", 1, ["N", 8, 5, 6])],
+        [onnx.numpy_helper.from_array(w, f"w{i}") for i, w in enumerate(weights)],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+
+
+@pytest.mark.parametrize(("sizes", "split"), [((16, 32), False), ((16, 16, 48), False), ((16, 12), True)])
+def test_parts_of_channels_are_convolutions_of_their_own(sizes, split, check_gradient):
+    """Rather than one that is split: so they stay in the blocked layout. The whole one is not computed then."""
+    feeds = {"x": np.random.default_rng(1).standard_normal((2, 4, 5, 6)).astype(np.float32)}
+    gradient = check_gradient(fire_model(sizes), feeds)
+    assert ("Split" in {node.op_type for node in gradient.graph.node}) == split
+    convolutions = [n for n in gradient.graph.node if n.op_type == "Conv" and n.name.startswith("grad/")]
+    assert len(convolutions) == (1 if split else len(sizes))
+
+
+def test_channels_whose_cotangent_is_asked_for_are_split():
+    feeds = {"x": np.random.default_rng(1).standard_normal((1, 4, 5, 6)).astype(np.float32)}
+    gradient = vjp(fire_model((16, 16)), "y", ["x", "t"])
+    assert "Split" in {node.op_type for node in gradient.graph.node}
+    session = onnxruntime.InferenceSession(gradient.proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    seed = np.random.default_rng(2).standard_normal((1, 8, 5, 6)).astype(np.float32)
+    both = session.run(["grad/x"], {**feeds, "cotangent/y": seed})[0]
+    alone = onnxruntime.InferenceSession(
+        vjp(fire_model((16, 16)), "y", "x").proto.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    np.testing.assert_allclose(both, alone.run(["grad/x"], {**feeds, "cotangent/y": seed})[0], rtol=1e-5, atol=1e-6)
