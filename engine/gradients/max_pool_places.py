@@ -21,7 +21,7 @@ from onnx import TensorProto
 from ..emitter.emitter import Emitter
 from ..emitter.node import Node
 from .registry import has_usual_rule
-from .steps import STEP_AT_ZERO, number, passed_between
+from .steps import NO_BETA, STEP_AT_ZERO, number, passed_between
 from .windows import Axis
 
 _BLOCK = 16
@@ -115,7 +115,7 @@ def _not_before(op: Emitter, value: str, maximum: str, axis: Axis, channels: int
     result: list[str] = []
     for k in range(axis.kernel - 1):
         short = op.Add(_tap(op, value, -_one_hot(axis, k), axis, channels, place), maximum)
-        less = op.HardSigmoid(short, alpha=STEP_AT_ZERO, beta=0.0)
+        less = op.HardSigmoid(short, alpha=STEP_AT_ZERO, beta=NO_BETA)
         result.append(op.Mul(result[-1], less) if result else less)
     return result
 

@@ -17,6 +17,8 @@ from ..emitter.emitter import Emitter
 
 # alpha of a step at 0, for every normal number; and at other bounds, so that bound times alpha is a float32, too.
 STEP_AT_ZERO, _ELSEWHERE = 2.0**126, 2.0**100
+# beta of a step at 0, lost in any sum and clipped at 0 itself. OpenVINO takes a beta of 0 for the default, 0.5.
+NO_BETA = -(2.0**-126)
 _LEAST_BOUND, _LARGEST_BOUND = 2.0**-70, 2.0**26
 
 # Where an infinity goes in, what comes out is spoiled around it, whatever is masked later.
@@ -64,7 +66,7 @@ def one_minus(op: Emitter, share: str) -> str:
 def _step(bound: float, sign: float) -> tuple[float, float] | None:
     """alpha and beta of the mask of y > bound (sign 1) or y < bound (-1); None where float32 is too narrow for it."""
     if bound == 0:
-        return sign * STEP_AT_ZERO, 0.0
+        return sign * STEP_AT_ZERO, NO_BETA
     if not _LEAST_BOUND < abs(bound) < _LARGEST_BOUND:
         return None
     return sign * _ELSEWHERE, -sign * _ELSEWHERE * bound

@@ -125,3 +125,10 @@ def test_masks_keep_the_blocked_layout_for_any_batch(parse, tmp_path):
         back = [n for n in optimised.graph.node if n.op_type == "ReorderOutput"]
         # The answer, the gradient, the cotangent that is spread out for the strided convolution.
         assert len(back) <= 3, [n.input[0] for n in back]
+
+
+def test_no_attribute_is_0(parse):
+    """OpenVINO's provider (onnxruntime-openvino 1.24.1) takes a beta of 0 for the default, 0.5: gradients were wrong."""
+    model = vjp(parse("g (float[4] x) => (float[4] y) { y = Relu(x) }"), "y", "x")
+    (step,) = [node for node in model.graph.node if node.op_type == "HardSigmoid"]
+    assert all(attribute.f != 0 for attribute in step.attribute)
