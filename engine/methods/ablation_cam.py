@@ -26,7 +26,7 @@ class AblationCam(Cam):
     """Maps weighted by how much the score falls without them. Needs no gradient.
 
     weight of a channel = (score - score without the channel) / |score|. Runs what lies behind the layer once per
-    channel of it.
+    channel of it that is not zero everywhere.
     """
 
     needs: ClassVar[Needs] = "tail"
@@ -42,7 +42,10 @@ class AblationCam(Cam):
         def kept(channels: NDArray[np.int64]) -> NDArray[np.bool_]:
             return np.asarray(channels[:, None, None, None] != np.arange(maps.shape[1])[:, None, None])
 
-        scores = tail_scores(problem, place, without, maps.shape[1], kept)
+        def alive(clean: NDArray[np.float32]) -> NDArray[np.int64]:
+            return np.flatnonzero(clean.any(axis=(1, 2)))
+
+        scores = tail_scores(problem, place, without, maps.shape[1], kept, alive)
         clean = problem.scores[:, None]
         weights = (clean - scores) / np.where(clean == 0, 1, np.abs(clean))
         return np.asarray(np.einsum("rc,rchw->rhw", weights.astype(np.float32), maps), np.float32)

@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 class ScoreCam(Cam):
     """Maps weighted by the score that each one, used as a mask on the input, leaves over. Needs no gradient.
 
-    Runs the network once per channel. Channels that are the same everywhere mask nothing in or out and are left out;
-    with `channels`, only those that vary most are used, which is faster and another map.
+    Runs the network once per channel. Channels that are the same everywhere mask nothing in or out and are left out,
+    and those that make the same mask share a run; with `channels`, only those that vary most are used, which is faster
+    and another map.
     """
 
     channels: int | None = option(None, "Use only the channels with the greatest variance, this many.", low=1)
@@ -75,6 +76,7 @@ class ScoreCam(Cam):
         planar = problem.input.planar
         low = maps.min(axis=(1, 2), keepdims=True)
         scaled = ((maps - low) / np.ptp(maps, axis=(1, 2), keepdims=True)).astype(np.float32)
+        mask_of, scaled = _distinct(scaled)
         x = np.ascontiguousarray(problem.input.x[sample])
 
         def masked(numbers: NDArray[np.int64]) -> NDArray[Any]:
@@ -89,7 +91,17 @@ class ScoreCam(Cam):
             return masked_rows(x, planar, None, lambda numbers: (scaled[numbers], None))
 
         made_there = None if planar is None else graph
-        return problem.runs.scores_generated(len(maps), masked, sample, graph=made_there)
+        return problem.runs.scores_generated(len(scaled), masked, sample, graph=made_there)[mask_of]
+
+
+def _distinct(masks: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Which of the distinct masks (D, h, w) each of `masks` (C, h, w) is, (C,), and these in order.
+
+    Behind a rectifier many channels are positive at one place alone: scaled they are the same mask, bit by bit.
+    """
+    numbers: dict[bytes, int] = {}
+    which = np.array([numbers.setdefault(mask.tobytes(), len(numbers)) for mask in masks], np.int64)
+    return which, masks[np.unique(which, return_index=True)[1]]
 
 
 def _masked_along(problem: Problem, sample: int, masks: NDArray[np.float32]) -> NDArray[Any]:

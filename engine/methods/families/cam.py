@@ -170,12 +170,19 @@ _TAIL_ELEMENTS = 1 << 22
 
 
 def tail_scores(
-    problem: Problem, place: MapPlace, make: Any, count: int, keep: Callable[[NDArray[np.int64]], NDArray[Any]]
+    problem: Problem,
+    place: MapPlace,
+    make: Any,
+    count: int,
+    keep: Callable[[NDArray[np.int64]], NDArray[Any]],
+    changing: Callable[[NDArray[np.float32]], NDArray[np.int64]] | None = None,
 ) -> NDArray[np.float64]:
     """Scores (R, count) of variants of the layer's value, the rest of the network run on them in batches.
 
     make(row's maps (C, h, w), numbers (n,)) -> (n, C, h, w): the variants of those numbers. keep: the same as what is
     kept of the maps, booleans (n, C, 1, 1) or numbers (n, 1, h, w), with which a device makes the variants itself.
+    changing(row's maps): the numbers of the variants that differ from the maps, the others have the clean score; None:
+    all of them. A device runs all.
     """
     tail = Tail(problem, place.value)
     clean = problem.runs.activations([place.value])[place.value]
@@ -183,10 +190,12 @@ def tail_scores(
     made = _tail_scores_there(problem, place, tail, clean, count, keep)
     if made is not None:
         return made
-    scores = np.empty((problem.rows, count), np.float64)
+    scores = np.repeat(problem.scores[:, None], count, axis=1)
     for row in range(problem.rows):
         sample = int(problem.sample[row])
-        for numbers in row_batches(count, maps[sample].size, _TAIL_ELEMENTS):
+        which = np.arange(count) if changing is None else changing(maps[sample])
+        for piece in row_batches(len(which), maps[sample].size, _TAIL_ELEMENTS):
+            numbers = which[piece]
             variants = make(maps[sample], numbers)
             values = place.put(np.repeat(clean[sample : sample + 1], len(numbers), 0), variants)
             scores[row, numbers] = tail.scores(values, np.full(len(numbers), row))

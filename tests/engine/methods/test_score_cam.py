@@ -10,6 +10,7 @@ import onnx
 import pytest
 
 import onnxray
+from onnxray.kernels.masks import apply
 
 
 def by_hand(model: onnx.ModelProto, x: np.ndarray, target: int, channels: list[int], layer: str) -> np.ndarray:
@@ -45,6 +46,31 @@ def test_channels_without_contrast_are_left_out(cnn: onnx.ModelProto) -> None:
     maps = onnxray.activations(dead, x, "features")["features"][0]
     assert np.ptp(maps[1]) == np.ptp(maps[4]) == 0
     assert np.allclose(onnxray.explain(dead, x, "score-cam", 2).values, expected, atol=1e-4)
+
+
+def test_channels_that_make_the_same_mask_share_a_run(cnn: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch) -> None:
+    alike = onnx.ModelProto.FromString(cnn.SerializeToString())
+    for tensor in alike.graph.initializer:
+        if tensor.name in ("w1", "b1", "w2", "b2"):
+            array = onnx.numpy_helper.to_array(tensor).copy()
+            array[3], array[6] = 2 * array[0], array[0] / 4
+            tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+    x = np.random.default_rng(0).standard_normal((1, 3, 16, 16)).astype(np.float32)
+    maps = onnxray.activations(alike, x, "features")["features"][0]
+    assert np.array_equal(maps[3], 2 * maps[0])
+    assert np.array_equal(maps[6], maps[0] / 4)
+    expected = by_hand(alike, x, 2, list(range(8)), "features")
+    made = 0
+
+    def counted(out: Any, clean: Any, fill: Any, masks: Any) -> None:
+        nonlocal made
+        made += len(masks)
+        apply(out, clean, fill, masks)
+
+    monkeypatch.setattr("onnxray.engine.methods.score_cam.apply", counted)
+    got = onnxray.explain(alike, x, "score-cam", 2, threads=1).values
+    assert made == 6
+    assert np.allclose(got, expected, atol=1e-4 * np.abs(expected).max())
 
 
 def test_fewer_channels_are_those_that_vary_most(cnn: onnx.ModelProto) -> None:
