@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from _device.judging import distance, timed
-from _device.sessions import CUDA, device, options, ort
+from _device.sessions import CPU, CUDA, device, options, ort
 from _device.subjects import builtin, exported, inputs, networks
 from _device.tables import Section
 
@@ -86,15 +86,19 @@ def crossings() -> Iterator[dict[str, float]]:
 
 def rows(s: Section) -> None:
     import onnxray
+    from onnxray.engine.runtime.capabilities import capability
 
     provider = device()
-    if networks() is None or s.quick:
+    if provider != CPU and not capability(provider).own_memory:
+        s.row(TABLE, "all", error="not measured: for this provider the host makes rows")
+        return
+    few = s.quick or provider == CPU  # a processor would take minutes
+    if networks() is None or few:
         name, model = "builtin", onnxray.load(builtin())
         x = inputs_of(model)
     else:
         name = "resnet50"
         model, x = onnxray.load(exported(name, "float32", s.work)), inputs(name, 1)
-    few = s.quick
     cases: list[tuple[str, int, dict[str, Any]]] = [
         ("integrated-gradients", 1, {"steps": 3 if few else 50}),
         ("smoothgrad", 1, {"samples": 3 if few else 25}),

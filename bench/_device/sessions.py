@@ -34,11 +34,18 @@ class _Session(ort.InferenceSession):
 ort.InferenceSession = _Session
 
 
+# What makes another provider compute in float32, where CUDA is asked for `use_tf32=0`.
+_EXACT = {"OpenVINOExecutionProvider": {"precision": "FP32"}}
+
+
 @contextmanager
 def options(**values: Any) -> Iterator[None]:
-    """Within the block, sessions on CUDA are made with these provider options."""
+    """Within the block, sessions on CUDA are made with these provider options; with `use_tf32=0` other providers, too,
+    compute in float32."""
     before = dict(_OPTIONS)
     _OPTIONS[CUDA] = {**_OPTIONS.get(CUDA, {}), **{k: str(v) for k, v in values.items()}}
+    if values.get("use_tf32") == 0:
+        _OPTIONS.update(_EXACT)
     try:
         yield
     finally:

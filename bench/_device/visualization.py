@@ -55,7 +55,7 @@ def rate(call, steps: int) -> float:
 
 def speed_of(s: Section, found: dict[str, Any], name: str, model: Any, provider: str) -> None:
     picture(model, provider, 2)
-    steps, rounds = (4, 1) if s.quick else (128, 2)
+    steps, rounds = (4, 1) if s.quick else (32, 1) if provider == CPU else (128, 2)
 
     def ours(count: int) -> None:
         picture(model, provider, count)
