@@ -16,12 +16,24 @@ from ..attribution.explanation import Explanation
 from ..attribution.problem import Problem
 from ..errors import MethodError
 from ..graph.model import Model
+from ..inference.row_graphs import RowGraph, parts_of_value
 from ..preprocess.answers import answer_of
 from ..targets.resolved import ClassTarget
 from ..targets.target import Target
 from .localisation import energy
 
 Rows = Callable[[NDArray[np.int64]], NDArray[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class HiddenRows:
+    """`Rows` with what makes the same inputs on a device."""
+
+    make: Rows
+    graph: Callable[[], RowGraph]
+
+    def __call__(self, numbers: NDArray[np.int64]) -> NDArray[Any]:
+        return self.make(numbers)
 
 
 class Asker(Protocol):
@@ -105,17 +117,23 @@ class Case:
         def make(numbers: NDArray[np.int64]) -> NDArray[Any]:
             return np.where(self.over_plane(masks(numbers)), fill, x).astype(x.dtype, copy=False)
 
-        return make
+        def seen(numbers: NDArray[np.int64]) -> NDArray[Any]:
+            return np.asarray(~self.over_plane(masks(numbers)))
+
+        def there() -> RowGraph:
+            return parts_of_value(x[None], seen, np.asarray(fill, x.dtype)[None])
+
+        return HiddenRows(make, there)
 
     # --- what the model answers ---
 
     def scores(self, count: int, rows: Rows) -> NDArray[np.float64]:
         """(count,): the explained score of inputs that `rows` makes."""
-        return self.problem.runs.scores_generated(count, rows, 0)[:, 0]
+        return self.problem.runs.scores_generated(count, rows, 0, graph=_graph_of(rows))[:, 0]
 
     def probabilities(self, count: int, rows: Rows) -> NDArray[np.float64]:
         """(count,): the probability of the explained class; the score itself where the target is not one class."""
-        return self.certain.runs.scores_generated(count, rows, 0)[:, 0]
+        return self.certain.runs.scores_generated(count, rows, 0, graph=_graph_of(rows))[:, 0]
 
     @cached_property
     def certain(self) -> Problem:
@@ -162,6 +180,10 @@ class Case:
     ) -> NDArray[np.float64]:
         """(H, W): the relevance of `again`."""
         return relevance_of(self.again(image, target, model, seed), self.plane)
+
+
+def _graph_of(rows: Rows) -> Callable[[], RowGraph] | None:
+    return rows.graph if isinstance(rows, HiddenRows) else None
 
 
 def relevance_of(explanation: Explanation, plane: tuple[int, int]) -> NDArray[np.float64]:

@@ -169,14 +169,15 @@ def coalitions(
     return RowGraph(_coalitions(x.shape, planar, x.dtype, mixed), x.dtype, {**constants, **places}, each)
 
 
-def parts_of_value(value: NDArray[Any], keep: Callable[[Numbers], NDArray[Any]]) -> RowGraph:
-    """A value (1, ...) of the network with parts of it put out: where keep (B, ...), broadcast, is False; real numbers
+def parts_of_value(
+    value: NDArray[Any], keep: Callable[[Numbers], NDArray[Any]], other: NDArray[Any] | None = None
+) -> RowGraph:
+    """A value (1, ...) of the network, with `other` (zeros) where keep (B, ...), broadcast, is False; real numbers
     multiply it."""
     like = keep(np.zeros(1, np.int64))
     graph = _parts(value.dtype, like.dtype.kind == "b")
-    return RowGraph(
-        graph, value.dtype, {"value": value, "nothing": np.zeros(1, value.dtype)}, lambda n: {"keep": keep(n)}
-    )
+    nothing = np.zeros(1, value.dtype) if other is None else other
+    return RowGraph(graph, value.dtype, {"value": value, "nothing": nothing}, lambda n: {"keep": keep(n)})
 
 
 # --- the graphs ---

@@ -12,6 +12,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import onnxray
 from onnxray.engine.errors import OutOfMemory, ShapeError
+from onnxray.engine.evaluate.case import Case
+from onnxray.engine.explain import problem_of
 from onnxray.engine.inference import batches, device_rows, row_graphs
 from onnxray.engine.inference.batches import GeneratedRows, RunOptions, run_generated
 from onnxray.engine.inference.device_rows import DeviceSums, RowsAsked, small_session, where_rows_are_made
@@ -215,6 +217,18 @@ def test_segments_of_occlusion_are_painted_on_the_device(cnn: onnx.ModelProto, t
     del there[:]
     expected = onnxray.explain(model, X, "occlusion", 1, mode="exact", **more)
     assert_allclose(got.values, expected.values, rtol=1e-4, atol=1e-6)
+
+
+def test_pixels_of_metrics_are_hidden_on_the_device(cnn: onnx.ModelProto, request: pytest.FixtureRequest) -> None:
+    """What insertion, deletion, region perturbation and the others look at."""
+    problem, masks = problem_of(onnxray.load(cnn, layout="NCHW"), X, 2), RNG.random((6, 16, 16)) < 0.5
+    explanation = onnxray.explain(onnxray.load(cnn, layout="NCHW"), X, "grad-cam", 2)
+    case = Case(problem, explanation)
+    rows = case.hidden(lambda numbers: masks[numbers], case.fill("blur"))
+    expected = case.scores(6, rows)
+    sizes = request.getfixturevalue("there")
+    assert_allclose(case.scores(6, rows), expected, rtol=1e-6)
+    assert sizes == [6]
 
 
 def test_a_gradient_that_is_not_finite_stays_in_its_own_row() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import onnx
@@ -168,6 +169,29 @@ def test_values_stay_on_the_device_between_stages(cnn: onnx.ModelProto) -> None:
     assert apart(end, run(model, {"image": x})["logits"]) <= ROUNDING
     mixed = tail.run_on_device({"features": ort_values.to_device(between["features"].numpy(), "cpu")})
     assert_array_equal(mixed["logits"].numpy(), end)
+
+
+def test_results_are_bound_to_the_card_that_the_options_name(
+    cnn: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, bound = Session(onnxray.load(cnn), providers="cpu"), []
+    assert (made.device, made.device_number) == ("cpu", 0)
+    made._made_with["providers"] = (providers.Provider(providers.CUDA, (("device_id", "1"),)),)
+    assert made.device_number == 1
+    binding = made._ort.io_binding()
+
+    class Spied:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(binding, name)
+
+        def bind_output(self, name: str, device: str, number: int) -> None:
+            bound.append((name, device, number))
+            raise RuntimeError("there is one card")
+
+    monkeypatch.setattr(made._ort, "io_binding", Spied)
+    with pytest.raises(onnxray.OnnxrayError, match="one card"):
+        made.run_on_device({"image": np.zeros((1, 3, 16, 16), np.float32)})
+    assert bound == [("logits", "cpu", 1)]
 
 
 def test_errors_with_io_binding(cnn: onnx.ModelProto) -> None:
