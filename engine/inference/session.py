@@ -27,6 +27,7 @@ from ..runtime.interrupt import stoppable
 from ..runtime.memory import shared_arena
 from ..runtime.ort import ORT_ERRORS, create, ort, run_error, session_options
 from ..runtime.ort_values import NOT_IN_NUMPY, from_ort_value, to_device, to_ort_value
+from ..runtime.own_weights import with_own_weights
 from ..runtime.providers import Providers, resolve
 
 
@@ -62,7 +63,8 @@ class Session:
         folder = str(model.folder) if model.folder else None
         options = session_options(threads, optimize, spin, folder)
         with shared_arena(options) if pooled else nullcontext():
-            self._ort = create(model.untyped, [provider.given for provider in chosen], options)
+            proto = model.untyped if capability(self.providers[0]).shared_weights else with_own_weights(model.untyped)
+            self._ort = create(proto, [provider.given for provider in chosen], options)
         if pooled:
             self.model = _without_weights(model)
         elements = (*self._ort.get_inputs(), *self._ort.get_outputs())

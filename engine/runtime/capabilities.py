@@ -19,11 +19,13 @@ class Capability:
     memory: the device of its tensors, as OrtValues call it. own_memory: whether that is another memory than the host's,
     so that values cost a copy each way unless they stay there, and arithmetic on whole batches of images is cheaper
     there than a copy of what comes out. numbered: its option that chooses one of several devices, "" where it has none.
+    shared_weights: whether operators may read the same weight.
     """
 
     memory: str = "cpu"
     own_memory: bool = False
     numbered: str = ""
+    shared_weights: bool = True
 
 
 HOST = Capability()
@@ -33,6 +35,7 @@ CAPABILITIES: dict[str, Capability] = {
     CPU: HOST,
     CUDA: Capability("cuda", own_memory=True, numbered="device_id"),
     **dict.fromkeys(_NUMBERED, Capability(numbered="device_id")),
+    "OpenVINOExecutionProvider": Capability(shared_weights=False),
 }
 
 

@@ -30,14 +30,14 @@ REMOTE = ("AzureExecutionProvider",)
 NETWORKS = {
     "convolutions": """m (T[N, 3, 24, 24] x) => (T[N, 5] y) {
       a = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (x, w)  b = Relu (a)
-      c = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (b)
-      d = Conv <kernel_shape = [3, 3], strides = [2, 2], pads = [0, 0, 1, 1]> (c, v)  e = Sigmoid (d)  f = Mul (d, e)
+      c = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (b)  j = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (c, t)
+      d = Conv <kernel_shape = [3, 3], strides = [2, 2], pads = [0, 0, 1, 1]> (j, v)  e = Sigmoid (d)  f = Mul (d, e)
       g = AveragePool <kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1]> (f)
       h = GlobalAveragePool (g)  i = Flatten (h)  y = MatMul (i, u) }""",
     "attention": """m (T[N, 3, 24, 24] x) => (T[N, 5] y) {
       a = Conv <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (x, w)  b = Conv <kernel_shape = [3, 3], strides = [4, 4]> (a, v)
       c = Flatten <axis = 2> (b)  s = Shape <end = 2> (b)  r = Constant <value = int64[1] {-1}> ()
-      t = Concat <axis = 0> (s, r)  d = Reshape (b, t)  q = Transpose <perm = [0, 2, 1]> (d)
+      g = Concat <axis = 0> (s, r)  d = Reshape (b, g)  q = Transpose <perm = [0, 2, 1]> (d)
       m = ReduceMean <axes = [-1]> (q)  n = Sub (q, m)  k = MatMul (n, d)  p = Softmax <axis = -1> (k)
       o = MatMul (p, q)  e = Erf (o)  z = ReduceMean <axes = [1], keepdims = 0> (e)  y = MatMul (z, u) }""",
     "products": """m (T[N, 48] x) => (T[N, 5] y) {
@@ -66,7 +66,7 @@ def network(name: str, kind: Any) -> onnxray.Model:
     text = NETWORKS[name].replace("T[", {np.float16: "float16", np.float32: "float", np.float64: "double"}[kind] + "[")
     proto = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17]> {text}')
     rng = np.random.default_rng(0)
-    shapes = {"w": (8, 3, 3, 3), "v": (16, 8, 3, 3), "u": (16, 5), "l": (48, 16)}
+    shapes = {"w": (8, 3, 3, 3), "t": (8, 8, 3, 3), "v": (16, 8, 3, 3), "u": (16, 5), "l": (48, 16)}
     for key, shape in ((key, shapes[key]) for key in shapes if f" {key})" in text):
         weights = (rng.standard_normal(shape) * 0.3).astype(kind)
         proto.graph.initializer.append(onnx.numpy_helper.from_array(weights, key))
