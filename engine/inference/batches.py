@@ -281,7 +281,8 @@ def run_on_device(
     if rows.graph is None or not rows.count or not can.own_memory:
         return False  # for these no graph is written
     graph = rows.graph()
-    if not where_rows_are_made(can, rows_asked(model, graph, known_one_at_a_time(model).is_set())).on_device:
+    found = rows_asked(model, graph, known_one_at_a_time(model).is_set(), runtime.providers)
+    if not where_rows_are_made(can, found).on_device:
         return False
     asked, memory, at = batch_size(rows.like, runtime), _Memory(model, rows.like, runtime), 0
     stage = Stage(model, graph, shared or {}, runtime)

@@ -28,11 +28,12 @@ _TYPES = ("float32", "float16", "uint8")
 @dataclass(frozen=True)
 class RowsAsked:
     """What the planner looks at. dtype: of the rows; fed: of the network's input; any_batch: whether the network takes
-    any number of rows at once."""
+    any number of rows at once; captured: whether its runs are replayed as a CUDA graph, from where its values lay."""
 
     dtype: str = "float32"
     fed: str = "float32"
     any_batch: bool = True
+    captured: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,15 +52,18 @@ def where_rows_are_made(can: Capability, asked: RowsAsked) -> Decision:
         return Decision(False, f"rows of {asked.dtype} for an input of {asked.fed} are made by the host")
     if not asked.any_batch:
         return Decision(False, "the model fixes its batch size: the host cuts rows to it")
+    if asked.captured:
+        return Decision(False, "a CUDA graph reads its values from where they lay in its first run")
     return Decision(True, f"nodes make rows in the memory of {can.memory}: only small numbers are copied")
 
 
-def rows_asked(model: Model, graph: RowGraph, one_at_a_time: bool) -> RowsAsked:
+def rows_asked(model: Model, graph: RowGraph, one_at_a_time: bool, providers: Providers) -> RowsAsked:
     """What the planner looks at, of rows of `model`."""
     declared = next(v for v in model.inputs if v.name == graph.feeds)
     rows = declared.shape is None or (bool(declared.shape) and not isinstance(declared.shape[0], int))
     fed = graph.dtype if declared.dtype is None else declared.dtype
-    return RowsAsked(graph.dtype.name, fed.name, rows and not one_at_a_time)
+    captured = dict(resolve(providers)[0].options).get("enable_cuda_graph", "0") not in ("0", "False", "false")
+    return RowsAsked(graph.dtype.name, fed.name, rows and not one_at_a_time, captured)
 
 
 # Of graphs of a few nodes; apart from the networks' sessions, which they would push out.

@@ -75,16 +75,18 @@ def noisy(
     x: NDArray[Any],
     scale: NDArray[np.float32],
     fed: np.dtype[Any],
-    drawn: Callable[[Numbers], tuple[NDArray[np.int64], NDArray[np.float32]]],
+    drawn: Callable[[Numbers], tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]],
 ) -> RowGraph:
-    """x[row] + scale[row] * noise. x (R, ...), scale (R, 1, ...); `drawn` gives row (B,) and noise (B, ...).
+    """x[row] + scale[row] * noise[copy]. x (R, ...), scale (R, 1, ...).
+
+    drawn: row and copy (B,) for numbers (B,), and the noise (C, ...) of the copies among them.
 
     The noise is NumPy's, so that the copies are those of the host.
     """
 
     def each(numbers: Numbers) -> dict[str, NDArray[Any]]:
-        row, noise = drawn(numbers)
-        return {"row": row, "noise": noise}
+        row, copy, noise = drawn(numbers)
+        return {"row": row, "copy": copy, "noise": noise}
 
     return RowGraph(_noisy(fed), fed, {"x": x.astype(np.float32), "scale": scale}, each)
 
@@ -248,10 +250,11 @@ def _noisy(fed: np.dtype[Any]) -> Model:
     nodes = [
         make_node("Gather", ["x", "row"], ["clean"]),
         make_node("Gather", ["scale", "row"], ["spread"]),
-        make_node("Mul", ["noise", "spread"], ["moved"]),
+        make_node("Gather", ["noise", "copy"], ["own"]),
+        make_node("Mul", ["own", "spread"], ["moved"]),
         make_node("Add", ["moved", "clean"], ["there"]),
     ]
-    inputs = {"x": _FLOAT, "scale": _FLOAT, "row": _INT, "noise": _FLOAT}
+    inputs = {"x": _FLOAT, "scale": _FLOAT, "row": _INT, "copy": _INT, "noise": _FLOAT}
     return _model(_rows(nodes, "there", fed), inputs, {ROWS: _kind(fed)}, None)
 
 

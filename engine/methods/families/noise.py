@@ -73,10 +73,10 @@ def _on_device(
     if x.dtype.kind != "f":
         return None
 
-    def drawn(numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def drawn(numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
         copy, row = np.divmod(numbers, len(x))
-        noise = {k: _draw(seed, k, x.shape[1:]) for k in np.unique(copy)}
-        return row, np.stack([noise[k] for k in copy])
+        found, which = np.unique(copy, return_inverse=True)
+        return row, which.reshape(-1).astype(np.int64), np.stack([_draw(seed, k, x.shape[1:]) for k in found])
 
     def place(numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
         row = numbers % len(x)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -61,6 +62,7 @@ def test_rows_are_made_on_the_device_where_it_has_memory_of_its_own() -> None:
         (Capability("fake", True), RowsAsked("float64", "float64"), "rows of float64"),
         (Capability("fake", True), RowsAsked("float16", "float32"), "for an input of float32"),
         (Capability("fake", True), RowsAsked(any_batch=False), "fixes its batch size"),
+        (Capability("fake", True), RowsAsked(captured=True), "CUDA graph"),
     ],
 )
 def test_rows_are_made_on_the_host(can: Capability, asked: RowsAsked, reason: str) -> None:
@@ -194,6 +196,46 @@ def test_maps_are_weighed_where_they_are(cnn: onnx.ModelProto, method: str, requ
         assert ours.target == theirs.target
         assert_allclose(ours.score, theirs.score, rtol=1e-5)
         assert_allclose(ours.values, theirs.values, rtol=1e-5, atol=2e-6 * np.abs(theirs.values).max())
+
+
+@pytest.fixture
+def crossed(monkeypatch: pytest.MonkeyPatch, there: list[int]) -> dict[str, list[int]]:
+    """Elements of every array that runs are fed and that is read from a device: each is a copy."""
+    found: dict[str, list[int]] = {"in": [], "out": []}
+    run, read = Session.run_on_device, onnxruntime.OrtValue.numpy
+
+    def fed(self: Session, feeds: Any, outputs: Any = None) -> Any:
+        found["in"] += [value.size for value in feeds.values() if isinstance(value, np.ndarray)]
+        return run(self, feeds, outputs)
+
+    def fetched(self: Any) -> Any:
+        array = read(self)
+        found["out"].append(array.size)
+        return array
+
+    monkeypatch.setattr(Session, "run_on_device", fed)
+    monkeypatch.setattr(onnxruntime.OrtValue, "numpy", fetched)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("method", "more", "out"),
+    [
+        ("integrated-gradients", {"steps": 9}, [X.size]),
+        ("smoothgrad-squared", {"samples": 9}, [X.size] * 2),
+        ("grad-cam", {}, [5, 64]),
+        ("occlusion", {"patch": 8, "stride": 8, "mode": "plain"}, [15, 15]),
+        ("ablation-cam", {}, [15] * 3),
+    ],
+)
+def test_between_stages_nothing_is_copied_to_the_host(
+    cnn: onnx.ModelProto, crossed: dict[str, list[int]], method: str, more: dict[str, Any], out: list[int]
+) -> None:
+    """What is read from the device is the result of a method, or scores; what a run is fed are small numbers."""
+    onnxray.explain(onnxray.load(cnn), X, method, 1, providers="cpu", batch=3, **more)
+    assert crossed["out"] == out
+    few = [size for size in crossed["in"] if size < 3 * 16]
+    assert len(few) == len(crossed["in"]) or method.startswith("smoothgrad"), "an image was copied with a run"
 
 
 def test_maps_are_weighed_for_several_targets_and_named_layers(
