@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
+from ...caches import Kept
 from ...compiled.passes import fixed_shape, over_steps, spread, stacked
 from ...inference.row_graphs import noisy
 from ..options import option
@@ -104,5 +106,20 @@ def emit_moments(build: Build, samples: int, noise: float, seed: int, square: bo
     return op.ReduceMean(values, [1], keepdims=0), gradients
 
 
+# Noise kept for the next image of the same size: of the first copies of samples that are not large, 32 MiB in all.
+_COPIES_KEPT, _BYTES_KEPT = 32, 1 << 20
+_drawn = Kept[tuple[int, int, tuple[int, ...]], NDArray[np.float32]](_COPIES_KEPT)
+
+
 def _draw(seed: int, copy: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    return np.random.default_rng((seed, int(copy))).standard_normal(shape, np.float32)
+    """Of copy number `copy`, (...), read-only: every image of a shape gets the same."""
+
+    def make() -> NDArray[np.float32]:
+        noise = np.random.default_rng((seed, int(copy))).standard_normal(shape, np.float32)
+        noise = np.asarray(noise)  # of samples that are single numbers, an array, too
+        noise.flags.writeable = False
+        return noise
+
+    if copy >= _COPIES_KEPT or math.prod(shape) * 4 > _BYTES_KEPT:
+        return make()
+    return _drawn.get((seed, int(copy), shape), make)

@@ -46,3 +46,12 @@ def test_more_samples_move_less(cnn: onnx.ModelProto) -> None:
         return float(np.linalg.norm(a - b))
 
     assert distance(32) < 0.5 * distance(1)
+
+
+def test_noise_that_is_kept_for_the_next_image_is_the_same(cnn: onnx.ModelProto, noisy_gradients: Any) -> None:
+    options = {"samples": 40, "noise": 0.3, "seed": 11}
+    onnxray.explain(cnn, X, "smoothgrad", 2, **options)
+    other = X[:, :, ::-1].copy()
+    expected = noisy_gradients(cnn, other, 2, 40, 0.3, 11).mean(axis=0)
+    got = onnxray.explain(cnn, other, "smoothgrad", 2, **options).values
+    assert np.allclose(got, expected, atol=1e-5 * np.abs(expected).max())
