@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..caches import Kept
 from ..errors import ShapeError
 from ..graph.model import Model
+from ..proto.values import from_info
 from ..runtime.capabilities import Capability
 from ..runtime.providers import Providers, resolve
 from .row_graphs import ROWS, Numbers, RowGraph, sums
@@ -27,13 +28,18 @@ _TYPES = ("float32", "float16", "uint8")
 
 @dataclass(frozen=True)
 class RowsAsked:
-    """What the planner looks at. dtype: of the rows; fed: of the network's input; any_batch: whether the network takes
-    any number of rows at once; captured: whether its runs are replayed as a CUDA graph, from where its values lay."""
+    """What the planner looks at.
+
+    dtype: of the rows; fed: of the network's input. any_batch: whether the network takes any number of rows at once;
+    captured: whether its runs are replayed as a CUDA graph, from where its values lay; readable: whether NumPy has the
+    types of its outputs.
+    """
 
     dtype: str = "float32"
     fed: str = "float32"
     any_batch: bool = True
     captured: bool = False
+    readable: bool = True
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,8 @@ def where_rows_are_made(can: Capability, asked: RowsAsked) -> Decision:
         return Decision(False, f"rows of {asked.dtype} for an input of {asked.fed} are made by the host")
     if not asked.any_batch:
         return Decision(False, "the model fixes its batch size: the host cuts rows to it")
+    if not asked.readable:
+        return Decision(False, "NumPy does not have the type of an output: only the host reads it")
     if asked.captured:
         return Decision(False, "a CUDA graph reads its values from where they lay in its first run")
     return Decision(True, f"nodes make rows in the memory of {can.memory}: only small numbers are copied")
@@ -63,7 +71,9 @@ def rows_asked(model: Model, graph: RowGraph, one_at_a_time: bool, providers: Pr
     rows = declared.shape is None or (bool(declared.shape) and not isinstance(declared.shape[0], int))
     fed = graph.dtype if declared.dtype is None else declared.dtype
     captured = dict(resolve(providers)[0].options).get("enable_cuda_graph", "0") not in ("0", "False", "false")
-    return RowsAsked(graph.dtype.name, fed.name, rows and not one_at_a_time, captured)
+    outputs = map(from_info, model.untyped.graph.output)
+    readable = all(v.dtype is None or v.dtype.kind in "fiub" for v in outputs)
+    return RowsAsked(graph.dtype.name, fed.name, rows and not one_at_a_time, captured, readable)
 
 
 # Of graphs of a few nodes; apart from the networks' sessions, which they would push out.
@@ -83,7 +93,9 @@ class Stage:
         self._maker = small_session(graph.model, runtime.providers)
         self._constants = {name: self._maker.upload(array) for name, array in graph.constants.items()}
         declared = {v.name for v in model.inputs}
-        self._shared = {n: self._maker.upload(np.asarray(a)) for n, a in shared.items() if n in declared}
+        given = {n: np.asarray(a) for n, a in shared.items() if n in declared}
+        # Texts do not lie in a device's memory.
+        self._shared = {n: self._maker.upload(a) if a.dtype.kind in "fiub" else a for n, a in given.items()}
         self._declared = declared
 
     def run(self, numbers: Numbers, each: Mapping[str, NDArray[Any]], outputs: Sequence[str]) -> dict[str, Any]:

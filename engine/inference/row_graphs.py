@@ -172,14 +172,19 @@ def coalitions(
 
 
 def parts_of_value(
-    value: NDArray[Any], keep: Callable[[Numbers], NDArray[Any]], other: NDArray[Any] | None = None
+    value: NDArray[Any],
+    keep: Callable[[Numbers], NDArray[Any]],
+    other: NDArray[Any] | None = None,
+    always: NDArray[np.bool_] | None = None,
 ) -> RowGraph:
     """A value (1, ...) of the network, with `other` (zeros) where keep (B, ...), broadcast, is False; real numbers
-    multiply it."""
+    multiply it. always (1, ...): what is kept whatever `keep` says, where that is booleans."""
     like = keep(np.zeros(1, np.int64))
-    graph = _parts(value.dtype, like.dtype.kind == "b")
-    nothing = np.zeros(1, value.dtype) if other is None else other
-    return RowGraph(graph, value.dtype, {"value": value, "nothing": nothing}, lambda n: {"keep": keep(n)})
+    graph = _parts(value.dtype, like.dtype.kind == "b", always is not None)
+    constants = {"value": value, "nothing": np.zeros(1, value.dtype) if other is None else other}
+    if always is not None:
+        constants["always"] = always
+    return RowGraph(graph, value.dtype, constants, lambda n: {"keep": keep(n)})
 
 
 # --- the graphs ---
@@ -336,16 +341,19 @@ def _coalitions(shape: tuple[int, ...], planar: tuple[int, ...], dtype: np.dtype
 
 
 @lru_cache(32)
-def _parts(dtype: np.dtype[Any], chosen: bool) -> Model:
+def _parts(dtype: np.dtype[Any], chosen: bool, always: bool) -> Model:
     kind = _kind(dtype)
-    if chosen:
-        nodes = [make_node("Where", ["keep", "value", "nothing"], [ROWS])]
-    else:
+    inputs = {"value": kind, "nothing": kind, "keep": TensorProto.BOOL if chosen else kind}
+    if not chosen:
         # `nothing` is added, so that the graph has the same inputs either way.
         nodes = [make_node("Mul", ["value", "keep"], ["kept"]), make_node("Add", ["kept", "nothing"], [ROWS])]
-    return _model(
-        nodes, {"value": kind, "nothing": kind, "keep": TensorProto.BOOL if chosen else kind}, {ROWS: kind}, None
-    )
+        return _model(nodes, inputs, {ROWS: kind}, None)
+    nodes, kept = [], "keep"
+    if always:
+        nodes, kept = [make_node("Or", ["keep", "always"], ["seen"])], "seen"
+        inputs["always"] = TensorProto.BOOL
+    nodes.append(make_node("Where", [kept, "value", "nothing"], [ROWS]))
+    return _model(nodes, inputs, {ROWS: kind}, None)
 
 
 @lru_cache(4)

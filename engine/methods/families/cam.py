@@ -9,6 +9,7 @@ that most papers put at the end is left to the picture, whose colour scale begin
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -182,12 +183,12 @@ def tail_scores(
     make(row's maps (C, h, w), numbers (n,)) -> (n, C, h, w): the variants of those numbers. keep: the same as what is
     kept of the maps, booleans (n, C, 1, 1) or numbers (n, 1, h, w), with which a device makes the variants itself.
     changing(row's maps): the numbers of the variants that differ from the maps, the others have the clean score; None:
-    all of them. A device runs all.
+    all of them.
     """
     tail = Tail(problem, place.value)
     clean = problem.runs.activations([place.value])[place.value]
     maps = place.maps(clean)
-    made = _tail_scores_there(problem, place, tail, clean, count, keep)
+    made = _tail_scores_there(problem, place, tail, clean, count, keep, changing)
     if made is not None:
         return made
     scores = np.repeat(problem.scores[:, None], count, axis=1)
@@ -209,18 +210,44 @@ def _tail_scores_there(
     clean: NDArray[Any],
     count: int,
     keep: Callable[[NDArray[np.int64]], NDArray[Any]],
+    changing: Callable[[NDArray[np.float32]], NDArray[np.int64]] | None,
 ) -> NDArray[np.float64] | None:
     """`tail_scores` where the variants are made on a device; None where they are made on the host."""
-    grid, plain = place.grid, place.zero == 0 and not place.sizes and clean.ndim == 4
-    if not plain or (grid.channel, *grid.axes) != (1, 2, 3) or grid.order is not None:
+    grid = place.grid
+    if place.zero or place.sizes or list(grid.axes) != sorted(grid.axes):
         return None
-    scores = np.empty((problem.rows, count), np.float64)
+    always = in_layout(grid, clean, np.zeros((1, 1, *grid.shape), bool), True) if grid.others else None
+    maps, scores = place.maps(clean), np.repeat(problem.scores[:, None], count, axis=1)
     for row in range(problem.rows):
         sample = int(problem.sample[row])
-        value = clean[sample : sample + 1]
-        if not tail.scores_there(count, row, functools.partial(parts_of_value, value, keep), scores[row]):
+        value, which = clean[sample : sample + 1], np.arange(count) if changing is None else changing(maps[sample])
+        if not len(which):
+            continue
+
+        def kept(numbers: NDArray[np.int64], which: NDArray[np.int64] = which) -> NDArray[Any]:
+            return in_layout(grid, clean, keep(which[numbers]), 1)
+
+        found = np.empty(len(which), np.float64)
+        graph = functools.partial(parts_of_value, value, kept, always=always)
+        if not tail.scores_there(len(which), row, graph, found):
             return None
+        scores[row, which] = found
     return scores
+
+
+def in_layout(grid: Grid, value: NDArray[Any], kept: NDArray[Any], rest: float) -> NDArray[Any]:
+    """What is kept of channels, booleans (n, C, 1, 1), or of places, (n, 1, h, w), over the axes of a value (N, ...);
+    places that are none of the grid's have `rest`."""
+    count, shape = len(kept), [len(kept), *[1] * (value.ndim - 1)]
+    if kept.shape[1] > 1:
+        shape[grid.channel] = kept.shape[1]
+        return kept.reshape(shape)
+    sizes = [value.shape[axis] for axis in grid.axes]
+    flat = np.full((count, math.prod(sizes)), rest, kept.dtype)
+    flat[:, slice(None) if grid.order is None else grid.order] = kept.reshape(count, -1)
+    for axis, size in zip(grid.axes, sizes, strict=True):
+        shape[axis] = size
+    return flat.reshape(shape)
 
 
 def emit_cam(method: Cam, build: Build) -> Emitted:

@@ -19,6 +19,8 @@ from onnxray.engine.inference import batches, device_rows, row_graphs
 from onnxray.engine.inference.batches import GeneratedRows, RunOptions, run_generated
 from onnxray.engine.inference.device_rows import DeviceSums, RowsAsked, small_session, where_rows_are_made
 from onnxray.engine.inference.session import Session
+from onnxray.engine.inspect.token_grid import Grid
+from onnxray.engine.methods.families.cam import in_layout
 from onnxray.engine.runtime.capabilities import CAPABILITIES, HOST, Capability
 from onnxray.engine.runtime.providers import CPU
 from onnxray.kernels import masks as mask_kernels
@@ -63,6 +65,7 @@ def test_rows_are_made_on_the_device_where_it_has_memory_of_its_own() -> None:
         (Capability("fake", True), RowsAsked("float16", "float32"), "for an input of float32"),
         (Capability("fake", True), RowsAsked(any_batch=False), "fixes its batch size"),
         (Capability("fake", True), RowsAsked(captured=True), "CUDA graph"),
+        (Capability("fake", True), RowsAsked(readable=False), "type of an output"),
     ],
 )
 def test_rows_are_made_on_the_host(can: Capability, asked: RowsAsked, reason: str) -> None:
@@ -143,6 +146,39 @@ def test_coalitions_are_those_of_the_kernel() -> None:
     shares = RNG.random((5, 7))
     graph = row_graphs.coalitions(x, PLANAR, fill, labels, shares.__getitem__, mixed=True)
     assert_array_equal(rows_of(graph, 5), fill + shares.astype(np.float32)[:, None, labels] * (x - fill))
+
+
+GRIDS = {
+    "an image": (Grid((2, 3), (2, 3), 1), (1, 4, 2, 3)),
+    "channels last": (Grid((2, 3), (1, 2), 3), (1, 2, 3, 4)),
+    "tokens and a class token": (Grid((2, 2), (1,), 2, np.array([2, 1, 4, 3]), 1), (1, 5, 4)),
+}
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_parts_of_a_layer_are_put_out_as_on_the_host(name: str) -> None:
+    grid, shape = GRIDS[name]
+    value = RNG.standard_normal(shape).astype(np.float32)
+    maps = grid.maps(value)
+    outside = in_layout(grid, value, np.zeros((1, 1, *grid.shape), bool), True)
+    assert outside.sum() == grid.others
+
+    def channels(numbers: np.ndarray) -> np.ndarray:
+        return in_layout(grid, value, (numbers[:, None] != np.arange(4))[:, :, None, None], 1)
+
+    expected = []
+    for number in range(4):
+        without = maps.copy()
+        without[:, number] = 0
+        expected.append(grid.put(value, without)[0])
+    assert_array_equal(rows_of(row_graphs.parts_of_value(value, channels, always=outside), 4), expected)
+    masks = RNG.random((3, 1, *grid.shape)).astype(np.float32)
+
+    def places(numbers: np.ndarray) -> np.ndarray:
+        return in_layout(grid, value, masks[numbers], 1)
+
+    expected = [grid.put(value, maps * mask)[0] for mask in masks]
+    assert_array_equal(rows_of(row_graphs.parts_of_value(value, places), 3), expected)
 
 
 # --- whole methods --------------------------------------------------------------------------------------------------

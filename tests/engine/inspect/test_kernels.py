@@ -85,7 +85,7 @@ PLANAR = 3, 4, 4, 1
         row_graphs.occluded(X, PLANAR, X, lambda n: np.zeros((len(n), 4), np.int64), np.zeros((4, 4), np.int32), np.int32),
         row_graphs.coalitions(X, PLANAR, X, np.zeros((4, 4), np.int32), lambda n: np.ones((len(n), 1), bool)),
         row_graphs.coalitions(X, PLANAR, X, np.zeros((4, 4), np.int32), lambda n: np.ones((len(n), 1)), mixed=True),
-        row_graphs.parts_of_value(X[None], lambda n: np.ones((len(n), 3, 1, 1), bool)),
+        row_graphs.parts_of_value(X[None], lambda n: np.ones((len(n), 3, 1, 1), bool), always=X[None] > 0),
     ],
 )  # fmt: skip
 def test_the_graphs_that_make_rows_have_a_kernel_for_every_node(graph: row_graphs.RowGraph) -> None:
