@@ -24,9 +24,10 @@ from ..graph.model import Model
 from ..graph.narrow import is_narrowed
 from ..runtime.capabilities import capability
 from ..runtime.feeds import check_fillable
-from ..runtime.providers import Providers, asked_providers, resolve_providers
+from ..runtime.providers import Providers, asked_providers, resolve, resolve_providers
 from .device_rows import Stage, rows_asked, where_rows_are_made
 from .row_graphs import RowGraph
+from .row_memory import rows_planned, rows_that_fit
 from .session import session, sessions
 
 # Elements of all row inputs of one batch: eight images of 3x224x224. Larger batches leave the caches and get slower.
@@ -143,7 +144,7 @@ def _in_batches(
     bare = {n for n, a in rows.items() if declared[n].rank is not None and declared[n].rank == a.ndim - 1}
     fixed = [s[0] for n in rows if n not in bare and (s := declared[n].shape) and isinstance(s[0], int)]
     runs = _Runs(model, outputs, shared, runtime, frozenset(bare), fixed[0] if fixed else None)
-    asked = max(1, fixed[0]) if fixed else most or batch_size(rows, runtime)
+    asked = max(1, fixed[0]) if fixed else most or rows_at_once(model, rows, runtime, count)
     memory = _Memory(model, rows, runtime)
     if runtime.on_notice is not None and is_narrowed(model) and not _on_device(runtime):
         runtime.on_notice(SLOW_HALF)
@@ -222,7 +223,7 @@ def run_generated(
 
     if run_on_device(model, rows, fetched, outputs, shared=shared, runtime=runtime):
         return
-    count, workers, size = rows.count, 1, batch_size(rows.like, runtime)
+    count, workers, size = rows.count, 1, rows_at_once(model, rows.like, runtime, rows.count)
     if not _on_device(runtime):
         workers = runtime.threads or available()
         size = runtime.batch or batch_size(rows.like, runtime, rows.elements)
@@ -284,7 +285,7 @@ def run_on_device(
     found = rows_asked(model, graph, known_one_at_a_time(model).is_set(), runtime.providers)
     if not where_rows_are_made(can, found).on_device:
         return False
-    asked, memory, at = batch_size(rows.like, runtime), _Memory(model, rows.like, runtime), 0
+    asked, memory, at = rows_at_once(model, rows.like, runtime, rows.count), _Memory(model, rows.like, runtime), 0
     stage = Stage(model, graph, shared or {}, runtime)
 
     def ready(start: int) -> tuple[NDArray[np.int64], Mapping[str, np.ndarray]]:
@@ -351,6 +352,14 @@ def batch_size(rows: Mapping[str, np.ndarray], runtime: RunOptions, elements: in
         return runtime.batch
     each = max((int(np.prod(a.shape[1:])) for a in rows.values()), default=0)
     return int(min(_MOST, max(1, elements // max(1, each))))
+
+
+def rows_at_once(model: Model, rows: Mapping[str, np.ndarray], runtime: RunOptions, count: int) -> int:
+    """How many of `count` rows go into one run: as many as `batch_size` finds, on a device by its free memory."""
+    usual, first = batch_size(rows, runtime), resolve(runtime.providers)[0]
+    if runtime.batch is not None or not capability(first.name).own_memory:
+        return usual
+    return rows_planned(usual, count, rows_that_fit(model, first))
 
 
 class _Memory:
