@@ -6,11 +6,16 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import onnx.parser
 import pytest
+
+from onnxray.engine.inference.session import Session, sessions
+from onnxray.engine.runtime.capabilities import CAPABILITIES, Capability
+from onnxray.engine.runtime.providers import CPU
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -51,6 +56,26 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if fixture in metafunc.fixturenames:
             missing = pytest.param(None, marks=pytest.mark.skip(reason="ONNXRAY_ZOO does not name the model zoo"))
             metafunc.parametrize(fixture, paths or [missing], ids=lambda p: p.name if p else "zoo")
+
+
+@pytest.fixture
+def devices_used(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The CPU provider has numbered devices; the list gets the number of the device of each run, 0 where none is named.
+
+    The table of capabilities says so, and ONNX Runtime ignores options of the CPU. Every result is one of the CPU's.
+    """
+    monkeypatch.setitem(CAPABILITIES, CPU, Capability(numbered="device_id"))
+    monkeypatch.setattr("onnxray.engine.runtime.providers._refused_options", lambda provider: None)
+    monkeypatch.setattr(sessions, "most", sessions.most)  # more are kept for several devices
+    used: list[int] = []
+    real = Session.run
+
+    def run(self: Session, *given: Any) -> dict[str, np.ndarray]:
+        used.append(self.device_number)
+        return real(self, *given)
+
+    monkeypatch.setattr(Session, "run", run)
+    return used
 
 
 @pytest.fixture

@@ -92,11 +92,12 @@ def activations(options: ActivationsOptions) -> Run:
         **images.share.to_mapping(),
         **common.runtime,
     }
+    # A device that is not there is known before the folder of an earlier run is cleared.
+    workers, runtimes = side_by_side(images, common.runtime, common.devices)
     with (
         Run(options.output, "activations", decisive, about, images.paths) as run,
         Progress(len(images), quiet=common.quiet, bar=common.progress) as bar,
     ):
-        workers, runtimes = side_by_side(images, common.runtime, common.devices)
         works = [ImageActivations(LayerValues(model, card, one), layers, options, run) for one in runtimes]
         one = shared_among(works, ImageActivations.one)
         over_images(run, bar, images, one, fits=_fits, workers=workers, card=card)

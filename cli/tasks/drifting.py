@@ -12,8 +12,6 @@ from ..sinks.sink import Alarmed, Sink
 from ..terminal.echo import say
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from ...engine.graph.model import Model
     from ...engine.pipeline.drift import Look, Looking, Reference, Window
 
@@ -57,10 +55,6 @@ class Drifting:
         self.last: dict[str, float | None] = {}
         if known is not None:
             self._begin(known)
-
-    def look(self, pixels: NDArray[Any]) -> Look:
-        """For threads: the statistics of an image."""
-        return self.looking.look(pixels)
 
     def fields(self, look: Look, name: str, tell: Callable[[str], None]) -> dict[str, Any]:
         """What the record of the next image says; alarms are said. tell: takes what --quiet would leave out.

@@ -132,7 +132,7 @@ def explain(options: ExplainOptions) -> Run:
     # What is wrong with a rule or a mask is known before a folder is made.
     judge = judge_of(model, card, options.inspection.when, options.inspection.memory, runtime)
     measures = asked_measures(options.threshold, options.inspection)
-    examine = examine_with(model, card, methods, options, runtime)
+    examine, *examine_others = (examine_with(model, card, methods, options, one) for one in runtimes)
     with (
         Run(options.output, "explain", decisive, about, images.paths) as run,
         Progress(len(images), quiet=common.quiet, bar=common.progress) as bar,
@@ -140,7 +140,8 @@ def explain(options: ExplainOptions) -> Run:
         part = bar.part if workers == 1 else None
         about_all = (model, card, targets, methods, every, options, run, part, fed_too, images)
         work = Explainer(*about_all, runtime, judge, measures, examine)
-        one = shared_among([work, *(work.on(other) for other in runtimes[1:])], Explainer.one)
+        others = zip(runtimes[1:], examine_others, strict=True)
+        one = shared_among([work, *(work.on(*other) for other in others)], Explainer.one)
         if options.range == SHARED:
             work.ranges.look_at(images.paths, work.explanations, card)
         fits = functools.partial(fits_ranges, work.ranges)
@@ -236,10 +237,11 @@ class Explainer:
         self._reports: dict[Path, tuple[list[tuple[str, str]], list[str]]] = {}
         self._summaries = 0
 
-    def on(self, runtime: Mapping[str, Any]) -> Explainer:
-        """The same with other options of sessions; what is said and kept is shared."""
+    def on(self, runtime: Mapping[str, Any], examine: Examine | None) -> Explainer:
+        """The same with other options of sessions, which `examine` has too; what is said and kept is shared."""
         other = copy.copy(self)
-        other.runtime = runtime
+        other.runtime, other.examine = runtime, examine
+        other.judge = None if self.judge is None else self.judge.on(runtime)
         return other
 
     def one(self, path: Path, pixels: Pixels, folder: str) -> Outcome:
@@ -366,8 +368,9 @@ class Explainer:
         for text, method in warnings:
             self._warn(text, method)
         self._summarise(path, said)
-        news = list(self._news)
-        self._news.clear()  # those that work on other devices share it
+        with self._lock:
+            news = list(self._news)
+            self._news.clear()  # those that work on other devices share it
         return news
 
     def _warn(self, text: str, method: str) -> None:
@@ -376,7 +379,7 @@ class Explainer:
             if text in self._said:
                 return
             self._said.add(text)
-        self._news.append(f"warning: {method}: {as_options(text)}" if method else f"warning: {as_options(text)}")
+            self._news.append(f"warning: {method}: {as_options(text)}" if method else f"warning: {as_options(text)}")
 
     def _summarise(self, path: Path, said: Sequence[str]) -> None:
         """A line on what came out, for the first images of a run."""

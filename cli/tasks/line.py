@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ...engine.attribution.explanation import Explanation
     from ...engine.graph.model import Model
     from ...engine.methods.registry import Method
-    from ...engine.pipeline.drift import Look
+    from ...engine.pipeline.drift import Look, Looking
     from ...engine.pipeline.judge import Judge
     from ...engine.preprocess.card import Card
     from ...engine.targets.target import Target
@@ -71,16 +71,23 @@ class Work:
     judge: Judge
     measures: Measures
     drifting: Drifting | None
+    looking: Looking | None
     selection: Selection
-    workers: int
     runtime: dict[str, Any]
+
+    def on(self, runtime: dict[str, Any]) -> Work:
+        """The same with other options of sessions; what drift is measured from is shared."""
+        from ...engine.inference.batches import RunOptions
+
+        looking = None if self.looking is None else self.looking.on(RunOptions(**runtime))
+        return replace(self, runtime=runtime, judge=self.judge.on(runtime), looking=looking)
 
     def done(self, image: Found) -> Found:
         """An image with all that is asked of it. Raises what `explain` raises."""
         from ...engine.preprocess.depth import shown
 
         seen, picture = self.selection.part(image.pixels), shown(image.pixels, self.card)
-        look = None if self.drifting is None else self.drifting.look(seen)
+        look = None if self.looking is None else self.looking.look(seen)
         fields, wanted = self.judge.of(seen, str(image.path))
         if not wanted:
             return replace(image, pixels=picture, fields=fields, look=look)
@@ -108,8 +115,8 @@ class Work:
         return {**about, "probability": e.probability, "layer": e.layer, "region": self.measures.of(e)}
 
 
-def work_of(options: LineOptions, workers: int, runtime: dict[str, Any], keep: Path | None) -> Work:
-    """The model and what is asked of it, checked before the first image. keep: see `Drifting`.
+def works_of(options: LineOptions, runtimes: Sequence[dict[str, Any]], keep: Path | None) -> list[Work]:
+    """The model and what is asked of it, checked before the first image, for each of `runtimes`. keep: see `Drifting`.
 
     Raises RuleError, UnknownName, ModelError, CardError, TargetError, MethodError, ImageError, OutputError.
     """
@@ -117,14 +124,18 @@ def work_of(options: LineOptions, workers: int, runtime: dict[str, Any], keep: P
     usual = BOXES if of_boxes(model, options.targets) else DEFAULT
     methods, _ = chosen_methods(options.methods or (usual,), options.settings)
     card = card_of(model, options.common.quiet)
+    runtime = runtimes[0]
     judge = judge_of(model, card, options.inspection.when, options.inspection.memory, runtime)
     targets = [target_of(text, model, card) for text in options.targets]
     measures = measures_of(options.threshold, options.inspection)
     drifting = drifting_of(model, options.drift, runtime, keep)
-    selection = options.selection
-    found = Work(model, card, methods, targets, options.layers, judge, measures, drifting, selection, workers, runtime)
-    _warm(found)
-    return found
+    looking = None if drifting is None else drifting.looking
+    about = (model, card, methods, targets, options.layers, judge, measures, drifting, looking, options.selection)
+    first = Work(*about, runtime)
+    works = [first, *(first.on(other) for other in runtimes[1:])]
+    for work in works:
+        _warm(work)
+    return works
 
 
 def _warm(work: Work) -> None:

@@ -18,7 +18,7 @@ from ..sinks.sink import Record, Sink
 from ..sources.source import Frame
 from ..terminal.progress import Progress
 from .drifting import Alarms
-from .line import Found, LineOptions, Work, work_of
+from .line import Found, LineOptions, Work, works_of
 from .metrics import serving
 from .over_images import shared_among, side_by_side
 
@@ -61,8 +61,8 @@ def explain_to(options: SinkOptions) -> Told:
     common, told = options.common, Told()
     images = take_images(options.images, options.model, common.quiet, options.selection)
     workers, runtimes = side_by_side(images, common.runtime, common.devices)
-    work = work_of(options, workers, runtimes[0], None)
-    worked = shared_among([replace(work, runtime=one) for one in runtimes], _worked)
+    works = works_of(options, runtimes, None)
+    work, worked = works[0], shared_among(works, _worked)
     sinks = sinks_of(options.to, common.quiet)
     alarms = Alarms(sinks)
     with ExitStack() as stack:

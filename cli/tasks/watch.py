@@ -16,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,7 @@ from ..sources.incoming import Arrived, Incoming
 from ..terminal.echo import say
 from .drifting import REFERENCE
 from .keeper import Keeper
-from .line import Found, LineOptions, Work, work_of
+from .line import Found, LineOptions, Work, works_of
 from .metrics import serving
 from .over_images import shared_among, side_by_side
 
@@ -60,8 +60,8 @@ def watch(options: WatchOptions) -> Watched:
     """
     folder, out = options.folder, options.output.folder
     workers, runtimes = side_by_side((), options.common.runtime, options.common.devices)
-    work = work_of(options, workers, runtimes[0], out / REFERENCE)
-    done_of = shared_among([replace(work, runtime=one) for one in runtimes], Work.done)
+    works = works_of(options, runtimes, out / REFERENCE)
+    work, done_of = works[0], shared_among(works, Work.done)
     sinks = sinks_of(options.to or (f"folder:{out / 'images'}",), options.common.quiet)
     _check_places(options, sinks)
     with ExitStack() as stack:

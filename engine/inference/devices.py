@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 from ..errors import OnnxrayError
 from ..runtime.capabilities import Capability, capability
-from ..runtime.providers import Providers, asked_providers, resolve
+from ..runtime.providers import Provider, Providers, asked_providers, resolve
 from .session import keep_for
 
 W = TypeVar("W")
@@ -28,23 +28,30 @@ def providers_on(
     whole = all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in numbers)
     if not numbers or not whole or len(set(numbers)) < len(numbers):
         raise OnnxrayError(f"devices={numbers} are no devices: give different whole numbers from 0, as in (0, 1)")
-    first, *others = asked_providers(providers) or resolve(None)[:1]
-    name = resolve([(first.name, dict(first.options))])[0].name
-    option = capability(name, table).numbered
-    short = name.removesuffix("ExecutionProvider")
-    if not option:
+    asked = [(one, *_numbered(one, table)) for one in asked_providers(providers) or resolve(None)[:1]]
+    if not asked[0][1]:
         raise OnnxrayError(
-            f"devices={numbers}: the provider {short} has no numbered devices: leave devices out; threads share a "
-            "machine's processors, --on ray several machines"
+            f"devices={numbers}: the provider {asked[0][2]} has no numbered devices: leave devices out; threads share "
+            "a machine's processors, --on ray several machines"
         )
-    if option in dict(first.options):
-        raise OnnxrayError(f"devices={numbers} and the option {option} of {short} both name devices: give one")
-    rest = [(other.name, dict(other.options)) for other in others]
-    found: list[Providers] = [[(first.name, {**dict(first.options), option: str(n)}), *rest] for n in numbers]
+    for one, option, short in asked:
+        if option in dict(one.options):
+            raise OnnxrayError(f"devices={numbers} and the option {option} of {short} both name devices: give one")
+    # All of them: operators that the first one lacks run on the same device.
+    found: list[Providers] = [
+        [(one.name, dict(one.options) | ({option: str(n)} if option else {})) for one, option, _ in asked]
+        for n in numbers
+    ]
     for chosen in found:
         resolve(chosen)
     keep_for(len(found))
     return tuple(found)
+
+
+def _numbered(asked: Provider, table: Mapping[str, Capability] | None) -> tuple[str, str]:
+    """The option of a provider that chooses a device, "" where it has none, and its short name."""
+    name = resolve([(asked.name, dict(asked.options))])[0].name
+    return capability(name, table).numbered, name.removesuffix("ExecutionProvider")
 
 
 class Free(Generic[W]):

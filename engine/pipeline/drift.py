@@ -138,6 +138,10 @@ class Looking:
         # A batch of one: else the model would run for many to look at one.
         self._feed = Feed(self.model, self.card, self.layer.read, replace(runtime or RunOptions(), batch=1))
 
+    def on(self, runtime: RunOptions) -> Looking:
+        """The same with other options of sessions."""
+        return Looking(self.model, self.layer.name, runtime)
+
     def fits(self, reference: Reference) -> None:
         """Raises MethodError where a reference is of another model or layer."""
         if reference.sha256 != self.sha256:

@@ -39,6 +39,11 @@ class Judge:
     runtime: Mapping[str, Any] = field(default_factory=dict)
     memory: Novelty | None = None
 
+    def on(self, runtime: Mapping[str, Any]) -> Judge:
+        """The same with other options of sessions, those of its memory as well."""
+        memory = None if self.memory is None else replace(self.memory, runtime=RunOptions(**runtime))
+        return replace(self, runtime=runtime, memory=memory)
+
     def of(self, image: Any, path: str) -> tuple[dict[str, Any], bool]:
         """For a record: the prediction and whether the rule holds, nothing without a rule; and whether it holds."""
         return self.several([image], [path])[0]

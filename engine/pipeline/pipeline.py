@@ -167,15 +167,18 @@ class Explaining:
         if when is None and memory is None:
             return self
         labels = read_labels_of(self.model) if self.card is None else self.card.labels
-        running = {"providers": self.runtime.providers, "threads": self.runtime.threads}
-        return replace(self, judge=judge_of(self.model, labels, when, memory, running))
+        return replace(self, judge=judge_of(self.model, labels, when, memory, _running(self.runtime)))
 
     def on(self, devices: Sequence[int] | None) -> list[Explaining]:
         """The same on each device, itself where none is named. Raises what `providers_on` raises."""
         if devices is None:
             return [self]
         chosen = providers_on(self.runtime.providers, devices)
-        return [replace(self, runtime=replace(self.runtime, providers=providers)) for providers in chosen]
+        return [self._with(replace(self.runtime, providers=providers)) for providers in chosen]
+
+    def _with(self, runtime: RunOptions) -> Explaining:
+        judge = None if self.judge is None else self.judge.on(_running(runtime))
+        return replace(self, runtime=runtime, judge=judge)
 
     def several(self, given: Sequence[Given]) -> list[Any]:
         """The explanations of each image, or `Unexplained`. Raises what `explain` raises."""
@@ -248,6 +251,11 @@ def _card(model: Model) -> Card | None:
     except (ModelError, CardError):
         return None
     return card_of(model)
+
+
+def _running(runtime: RunOptions) -> dict[str, Any]:
+    """What a judge runs with."""
+    return {"providers": runtime.providers, "threads": runtime.threads}
 
 
 def _threads(providers: Any, workers: int) -> int | None:

@@ -1,6 +1,7 @@
 """`--devices`: a run that is shared among devices writes the same bytes as one device does.
 
-A table of devices says that there are two; both are the CPU provider, and all results are its own.
+The table of capabilities says that the CPU provider has numbered devices (`devices_used`); all results are its own.
+Numbers are 3 and 4, so that a run on no device, number 0, would be seen.
 """
 
 from __future__ import annotations
@@ -14,32 +15,14 @@ import numpy as np
 import pytest
 from click.testing import Result
 
+import onnxray
 from onnxray.cli.files.images import write
-from onnxray.cli.tasks.explain import Explainer
-from onnxray.engine.inference import devices
-from onnxray.engine.runtime.providers import CPU
 
 Run = Callable[..., Result]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
-@pytest.fixture
-def used(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The devices of the images in the order of their beginning."""
-    names, seen = ["cpu", CPU], list[str]()
-    monkeypatch.setattr(devices, "providers_on", lambda providers, numbers: tuple(names[n] for n in numbers))
-    real = Explainer.one
-
-    def one(self: Explainer, path: Path, pixels: Any, folder: str) -> Any:
-        assert self.runtime is not None
-        seen.append(str(self.runtime["providers"]))
-        return real(self, path, pixels, folder)
-
-    monkeypatch.setattr(Explainer, "one", one)
-    return seen
 
 
 @pytest.fixture
@@ -52,15 +35,14 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-def test_explain(run: Run, model: Path, photos: Path, tmp_path: Path, used: list[str]) -> None:
+def test_explain(run: Run, model: Path, photos: Path, tmp_path: Path, devices_used: list[int]) -> None:
     asked = ("explain", model, photos, "--threads", "1", "-m", "grad-cam,gradient", "-o")
     due = run(*asked, tmp_path / "one")
     assert due.exit_code == 1
-    used.clear()
-    done = run(*asked, tmp_path / "two", "--devices", "0,1")
+    devices_used.clear()
+    done = run(*asked, tmp_path / "two", "--devices", "3,4")
     assert done.exit_code == 1
-    assert set(used) == {"cpu", CPU}
-    assert len(used) == 7
+    assert set(devices_used) == {3, 4}
     assert contents(tmp_path / "two") == contents(tmp_path / "one")
     found = json.loads((tmp_path / "two" / "manifest.json").read_text(encoding="utf-8"))
     assert [Path(entry["path"]).name for entry in found["images"]] == [f"{n}.png" for n in range(8)]
@@ -69,7 +51,9 @@ def test_explain(run: Run, model: Path, photos: Path, tmp_path: Path, used: list
     assert said.count(next(line for line in said if "4.png" in line)) == 1
 
 
-def test_a_run_goes_on_with_other_devices(run: Run, model: Path, photos: Path, tmp_path: Path, used: list[str]) -> None:
+def test_a_run_goes_on_with_other_devices(
+    run: Run, model: Path, photos: Path, tmp_path: Path, devices_used: list[int]
+) -> None:
     (photos / "4.png").unlink()
     asked = ("explain", model, photos, "--threads", "1", "-m", "grad-cam", "-o")
     assert run(*asked, tmp_path / "one").exit_code == 0
@@ -78,28 +62,86 @@ def test_a_run_goes_on_with_other_devices(run: Run, model: Path, photos: Path, t
     cut = json.loads((tmp_path / "one" / "manifest.json").read_text(encoding="utf-8"))
     kept = [entry for entry in cut["images"] if Path(entry["path"]).name in ("0.png", "1.png", "2.png")]
     manifest.write_text(json.dumps({**cut, "images": kept, "complete": False}, indent=2), encoding="utf-8")
-    used.clear()
-    assert run(*asked, tmp_path / "two", "--resume", "--devices", "1,0").exit_code == 0
-    assert len(used) == 4
+    devices_used.clear()
+    assert run(*asked, tmp_path / "two", "--resume", "--devices", "4,3").exit_code == 0
+    assert set(devices_used) == {3, 4}
     assert contents(tmp_path / "two") == contents(tmp_path / "one")
 
 
-def test_activations(run: Run, model: Path, photos: Path, tmp_path: Path, used: list[str]) -> None:
+def test_activations(run: Run, model: Path, photos: Path, tmp_path: Path, devices_used: list[int]) -> None:
     asked = ("activations", model, photos, "--threads", "1", "-o")
     assert run(*asked, tmp_path / "one").exit_code == 1
-    assert run(*asked, tmp_path / "two", "--devices", "0,1").exit_code == 1
+    devices_used.clear()
+    assert run(*asked, tmp_path / "two", "--devices", "3,4").exit_code == 1
     assert contents(tmp_path / "two") == contents(tmp_path / "one")
-    assert not used
+    assert set(devices_used) == {3, 4}
 
 
-def test_sinks(run: Run, model: Path, photos: Path, tmp_path: Path, used: list[str]) -> None:
-    lines = []
-    for name, more in (("one", ()), ("two", ("--devices", "0,1"))):
-        file = tmp_path / f"{name}.jsonl"
-        assert run("explain", model, photos, "--threads", "1", "--to", f"jsonl:{file}", *more).exit_code == 1
-        rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-        lines.append([{key: value for key, value in row.items() if key != "time"} for row in rows])
-    assert lines[0] == lines[1]
+@pytest.fixture
+def memory(model: Path, photos: Path, tmp_path: Path) -> Path:
+    """What the model knows of the readable photos."""
+    rng = np.random.default_rng(1)
+    good = [rng.integers(0, 256, (40, 60, 3), np.uint8) for _ in range(8)]
+    return onnxray.Novelty.fit(model, good, method="knn").save(tmp_path / "good.npz")
+
+
+def rows_of(file: Path) -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    return [{key: value for key, value in row.items() if key != "time"} for row in rows]
+
+
+# Everything that runs the model for an image: rule, memory, checks of trust, drift.
+RULE = ("--when", "score > 0 and novelty >= 0", "--memory")
+
+
+def test_sinks(run: Run, model: Path, photos: Path, memory: Path, tmp_path: Path, devices_used: list[int]) -> None:
+    asked = ("explain", model, photos, "--threads", "1", *RULE, memory, "--reference", "3", "--to")
+    assert run(*asked, f"jsonl:{tmp_path / 'one'}").exit_code == 1
+    devices_used.clear()
+    assert run(*asked, f"jsonl:{tmp_path / 'two'}", "--devices", "3,4").exit_code == 1
+    assert rows_of(tmp_path / "two") == rows_of(tmp_path / "one")
+    assert set(devices_used) == {3, 4}
+
+
+def test_rules_and_trust(
+    run: Run, model: Path, photos: Path, memory: Path, tmp_path: Path, devices_used: list[int]
+) -> None:
+    asked = ("explain", model, photos, "--threads", "1", *RULE, memory, "--trust", "-m", "grad-cam", "-o")
+    assert run(*asked, tmp_path / "one").exit_code == 1
+    devices_used.clear()
+    assert run(*asked, tmp_path / "two", "--devices", "3,4").exit_code == 1
+    assert contents(tmp_path / "two") == contents(tmp_path / "one")
+    assert set(devices_used) == {3, 4}
+
+
+def test_watch(run: Run, model: Path, photos: Path, memory: Path, tmp_path: Path, devices_used: list[int]) -> None:
+    (photos / "4.png").unlink()  # it would be tried again later
+    asked = ("watch", photos, "--model", model, "--threads", "1", *RULE, memory, "--reference", "3", "--limit", "7")
+    for name, devices in (("one", ()), ("two", ("--devices", "3,4"))):
+        devices_used.clear()
+        assert run(*asked, "-o", tmp_path / name, *devices).exit_code == 0
+    due, found = (
+        [
+            {k: v for k, v in row.items() if k not in ("time", "files")}
+            for row in rows_of(tmp_path / name / "records.jsonl")
+        ]
+        for name in ("one", "two")
+    )
+    assert found == due
+    assert set(devices_used) == {3, 4}
+
+
+def test_a_refused_device_leaves_the_results_of_an_earlier_run(
+    run: Run, model: Path, photo: Path, tmp_path: Path
+) -> None:
+    for command in ("activations", "explain"):
+        asked = (command, model, photo, "-q", "-o", tmp_path / command)
+        assert run(*asked).exit_code == 0
+        before = contents(tmp_path / command)
+        done = run(*asked, "--force", "--provider", "cpu", "--devices", "0,1")
+        assert done.exit_code == 1
+        assert "no numbered devices" in done.stderr
+        assert contents(tmp_path / command) == before
 
 
 def test_what_is_refused(run: Run, model: Path, photos: Path, tmp_path: Path) -> None:

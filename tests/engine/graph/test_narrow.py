@@ -76,6 +76,29 @@ def test_one_number_that_would_become_0_stays() -> None:
     assert half.value("q").dtype == np.float32
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "a = MatMul (x, w)  b = Div (a, s)  y = MatMul (b, w)",
+        "a = MatMul (x, w)  b = Div (a, t)  y = MatMul (b, w)",
+        """a = MatMul (x, w)  b = BatchNormalization <epsilon = 1e-9> (a, one, zero, zero, s)
+        y = MatMul (b, w)""",
+        "a = MatMul (x, w)  c = Abs (a)  d = Add (c, s)  b = Div (a, d)  y = MatMul (b, w)",
+    ],
+    ids=["all", "one", "BatchNormalization", "added"],
+)
+def test_weights_that_would_become_0_under_a_fraction_stay(body: str) -> None:
+    s = np.full(4, 1e-8, np.float32)
+    t = np.float32([1, 1e-8, 1, 1])
+    weights = {"w": np.eye(4, dtype=np.float32), "s": s, "t": t, "one": s / s, "zero": s * 0}
+    model = parsed(f"m (float[2, 4] x) => (float[2, 4] y) {{ {body} }}", weights)
+    half = narrowed(model)
+    assert half.value("b").dtype == np.float32
+    x = np.float32([[1e-4, 2e-4, 0, 1e-4], [0, 0, 1e-4, 2e-4]])
+    assert np.isfinite(run(model, {"x": x})["y"]).all()
+    assert not np.isnan(run(half, {"x": x})["y"]).any()
+
+
 def test_an_attribute_beyond_the_range_stays() -> None:
     """The mask of a rectifier in a gradient: 0 times an infinite slope would be no number."""
     text = """m (float[2, 4] x) => (float[2, 4] y) {

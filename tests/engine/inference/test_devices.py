@@ -1,6 +1,7 @@
 """Images shared among devices: which provider options they get, who works on what, what is refused.
 
-There is no second device here: a table says that a provider has some. Every result is one of the CPU provider.
+There is no second device here: the table of capabilities says that the CPU provider has some (`devices_used`), whose
+option ONNX Runtime ignores. Every result is one of the CPU provider.
 """
 
 from __future__ import annotations
@@ -14,11 +15,10 @@ import pytest
 
 import onnxray
 from onnxray.engine.errors import OnnxrayError, RuntimeUnavailable
-from onnxray.engine.inference import devices
 from onnxray.engine.inference.devices import Free, providers_on
 from onnxray.engine.inference.session import sessions
 from onnxray.engine.runtime.capabilities import CAPABILITIES, Capability
-from onnxray.engine.runtime.providers import CPU, Provider
+from onnxray.engine.runtime.providers import CPU
 
 NUMBERED = {CPU: Capability(numbered="device_id")}
 
@@ -28,16 +28,22 @@ def test_cuda_is_numbered_and_the_cpu_is_not() -> None:
     assert not CAPABILITIES[CPU].numbered
 
 
-def test_each_device_has_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "resolve", lambda asked: (Provider(CPU),))
-    found = providers_on([("cpu", {"use_tf32": 0}), "cpu"], (2, 0), NUMBERED)
-    assert found == (
-        [("cpu", {"use_tf32": "0", "device_id": "2"}), ("cpu", {})],
-        [("cpu", {"use_tf32": "0", "device_id": "0"}), ("cpu", {})],
+@pytest.mark.usefixtures("devices_used")
+def test_each_device_has_its_options() -> None:
+    assert providers_on([("cpu", {"use_tf32": 0})], (2, 0)) == (
+        [("cpu", {"use_tf32": "0", "device_id": "2"})],
+        [("cpu", {"use_tf32": "0", "device_id": "0"})],
     )
     assert sessions.most >= 16
     with pytest.raises(OnnxrayError, match="both name devices"):
-        providers_on([("cpu", {"device_id": 1})], (0, 1), NUMBERED)
+        providers_on([("cpu", {"device_id": 1})], (0, 1))
+
+
+@pytest.mark.usefixtures("devices_used")
+def test_providers_for_the_remaining_operators_are_on_the_same_device() -> None:
+    assert providers_on(["cpu", CPU], (1,)) == ([("cpu", {"device_id": "1"}), (CPU, {"device_id": "1"})],)
+    with pytest.raises(OnnxrayError, match="both name devices"):
+        providers_on(["cpu", (CPU, {"device_id": 1})], (0, 1))
 
 
 @pytest.mark.parametrize("numbers", [(), (0, 0), (-1,), (True,), (0.0, 1.0), ("0",)])
@@ -77,26 +83,36 @@ def test_a_worker_is_used_by_one_thread_at_a_time_and_comes_back_after_an_error(
     assert sum(f.exception() is not None for f in futures) == 20
 
 
-@pytest.fixture
-def two_devices(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Devices 0 and 1, both of them the CPU, under two of its names."""
-    monkeypatch.setattr(
-        "onnxray.engine.pipeline.pipeline.providers_on", lambda providers, numbers: [["cpu", CPU][n] for n in numbers]
-    )
-
-
-@pytest.mark.usefixtures("two_devices")
-def test_a_pipeline_on_two_devices_gives_the_same_in_order() -> None:
+def photos_of(count: int) -> list[Any]:
     rng = np.random.default_rng(0)
-    photos: list[Any] = [rng.integers(0, 256, (80 + n, 90, 3), np.uint8) for n in range(12)]
+    return [rng.integers(0, 256, (80 + n, 90, 3), np.uint8) for n in range(count)]
+
+
+def test_a_pipeline_on_two_devices_gives_the_same_in_order(devices_used: list[int]) -> None:
+    photos = photos_of(12)
     with onnxray.Pipeline("builtin", threads=1) as pipeline:
         due = list(pipeline.map(photos))
-    with onnxray.Pipeline("builtin", threads=1, devices=(0, 1)) as pipeline:
+    devices_used.clear()
+    with onnxray.Pipeline("builtin", threads=1, providers="cpu", devices=(3, 4)) as pipeline:
         found = list(pipeline.map(photos))
         bad = pipeline.submit(np.zeros((0, 3), np.uint8))
         again = pipeline.submit(photos[0]).result()
         with pytest.raises(OnnxrayError):
             bad.result()
+    assert set(devices_used) == {3, 4}
     for a, b in zip([*found, again], [*due, due[0]], strict=True):
         np.testing.assert_array_equal(a.values, b.values)
         assert (a.label, a.score) == (b.label, b.score)
+
+
+def test_the_rule_and_the_memory_of_a_pipeline_run_on_its_devices(devices_used: list[int]) -> None:
+    photos = photos_of(8)
+    memory = onnxray.Novelty.fit("builtin", photos, method="knn")
+    asked: dict[str, Any] = {"when": "score > 0 and novelty >= 0", "memory": memory, "threads": 1}
+    devices_used.clear()
+    with onnxray.Pipeline("builtin", providers="cpu", devices=(3, 4), **asked) as pipeline:
+        found = list(pipeline.map(photos))
+    assert set(devices_used) == {3, 4}
+    with onnxray.Pipeline("builtin", **asked) as pipeline:
+        for a, b in zip(found, pipeline.map(photos), strict=True):
+            assert a.details["prediction"] == b.details["prediction"]
