@@ -128,18 +128,17 @@ def _sum(op: Emitter, values: Sequence[str]) -> str:
 
 
 def _corners(read: Map) -> np.ndarray:
-    """The place of the first tap of each window in a map that is written as one row (it may lie in the padding)."""
+    """The place of the first tap of each window in a channel that is written as one row (it may lie in the padding)."""
     tops, lefts = (np.arange(a.count or 0) * a.stride - (a.before or 0) for a in (read.rows, read.columns))
-    area = (read.rows.size or 0) * (read.columns.size or 0)
-    corners = tops[:, None] * (read.columns.size or 0) + lefts
-    return (np.arange(read.channels)[:, None, None] * area + corners)[None].astype(np.int64)
+    return (tops[:, None] * (read.columns.size or 0) + lefts)[None, None].astype(np.int64)
 
 
 def _scattered(op: Emitter, dy: str, places: str, x: str, read: Map) -> str:
-    length = read.channels * (read.rows.size or 0) * (read.columns.size or 0)
+    rows, columns = read.rows.size or 0, read.columns.size or 0
     # Places in the padding belong to cotangents that are 0; whatever not-a-number becomes is a place, too.
-    inside = op.Clip(places, np.int64(0), np.int64(length - 1))
-    flat = [0, -1]
-    zeros = op.ConstantOfShape(op.Concat(op.size_of(x, 0), [length], axis=0), value=op.like_scalar(x, 0))
-    taken = op.ScatterElements(zeros, op.Reshape(inside, flat), op.Reshape(dy, flat), axis=1, reduction="add")
-    return op.Reshape(taken, [0, read.channels, read.rows.size or 0, read.columns.size or 0])
+    inside = op.Clip(places, np.int64(0), np.int64(rows * columns - 1))
+    flat = [0, 0, -1]
+    whole = op.Concat(op.size_of(x, 0), [read.channels, rows * columns], axis=0)
+    zeros = op.ConstantOfShape(whole, value=op.like_scalar(x, 0))
+    taken = op.ScatterElements(zeros, op.Reshape(inside, flat), op.Reshape(dy, flat), axis=2, reduction="add")
+    return op.Reshape(taken, [0, 0, rows, columns])
