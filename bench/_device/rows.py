@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,7 @@ def made_on(place: str) -> Iterator[None]:
 
     provider, table = device(), capabilities.CAPABILITIES
     before = table.get(provider)
-    memory = capabilities.capability(provider).memory
-    table[provider] = capabilities.Capability(memory, own_memory=place == "device")
+    table[provider] = replace(capabilities.capability(provider), own_memory=place == "device")
     try:
         yield
     finally:

@@ -21,9 +21,6 @@ from .gradient_graphs import GradientGraph, gradient_graph, rules_key
 from .one_forward import OneForward
 from .runs import Runs
 
-# Bytes of images that are copied to a device at once.
-_MOST_UPLOADED = 1 << 28
-
 
 @dataclass(frozen=True)
 class _Choice:
@@ -164,7 +161,7 @@ class Gradients:
         known to the runs. Raises GradientError and its subclasses.
         """
         runs = self.runs
-        if not values_stay(runs.options) or self.by_one_forward or runs.input.x.nbytes > _MOST_UPLOADED:
+        if not values_stay(runs.options) or self.by_one_forward:
             return False
         of, names, answers = runs.target.of, list(dict.fromkeys(wrt)), []
         graph = self._graph(names, None, names)
@@ -179,13 +176,15 @@ class Gradients:
         def made() -> RowGraph:
             if choice is None:
                 _ = runs.cotangents  # computed now, not by another thread
-            images = taken(runs.input.x, lambda numbers: runs.sample[numbers])
+            fed = _dtype(graph.model, runs.input.name)
+            images = taken(runs.input.x, fed, lambda numbers: runs.sample[numbers])
             return runs.fed_by(images, lambda numbers: numbers, chosen)
 
         def use(numbers: NDArray[np.int64], got: dict[str, Any]) -> None:
-            if not known:
-                answers.append(got[of].numpy()[: len(numbers)])
+            answer = None if known else got[of].numpy()[: len(numbers)]
             take(numbers, got, graph.gradients)
+            if answer is not None:
+                answers.append(answer)
 
         like = runs.feeds(runs.x[:1], np.zeros(1, np.int64))
         rows = GeneratedRows(runs.rows, lambda numbers: {}, like, graph=made)

@@ -25,10 +25,10 @@ from ..graph.narrow import is_narrowed
 from ..runtime.capabilities import capability
 from ..runtime.feeds import check_fillable
 from ..runtime.providers import Providers, asked_providers, resolve, resolve_providers
-from .device_rows import Stage, rows_asked, where_rows_are_made
+from .device_rows import Stage, forget_sessions, rows_asked, staged, where_rows_are_made
 from .row_graphs import RowGraph
 from .row_memory import rows_planned, rows_that_fit
-from .session import session, sessions
+from .session import session
 
 # Elements of all row inputs of one batch: eight images of 3x224x224. Larger batches leave the caches and get slower.
 _ELEMENTS = 8 * 3 * 224 * 224
@@ -60,6 +60,12 @@ def known_one_at_a_time(model: Model) -> threading.Event:
 def known_most(model: Model) -> dict[Hashable, int]:
     """The most rows that run at once where more did not fit into memory, by providers and the shapes of the rows."""
     return {}
+
+
+@of_model
+def _known_for_host(model: Model) -> set[Hashable]:
+    """Rows that a device could not make or run, by the graph that makes them, providers and shapes."""
+    return set()
 
 
 @dataclass(frozen=True)
@@ -276,20 +282,25 @@ def run_on_device(
     """Run rows that `rows.graph` makes on the device; False, with nothing taken, where they are made on the host.
 
     take: gets numbers (R',), in order, and outputs by name as OrtValues on the device; these may have more rows, which
-    the last run is filled up with. The numbers of the next run are worked out meanwhile.
+    the last run is filled up with. Where it raises OutOfMemory, ModelError or ShapeError it has taken nothing of them,
+    and gets them again in smaller numbers. The numbers of the next run are worked out meanwhile.
+
+    A device that fails with the first rows leaves them to the host, which `runtime.on_notice` is called with, and is
+    not asked again. Raises what `Session.run` raises of later rows that fail one by one as well.
     """
     can = capability(resolve_providers(runtime.providers)[0])
     if rows.graph is None or not rows.count or not can.own_memory:
         return False  # for these no graph is written
-    graph = rows.graph()
-    found = rows_asked(model, graph, known_one_at_a_time(model).is_set(), runtime.providers)
-    if not where_rows_are_made(can, found).on_device:
-        return False
+    graph, one_at_a_time, single = rows.graph(), known_one_at_a_time(model), False
     asked, memory, at = rows_at_once(model, rows.like, runtime, rows.count), _Memory(model, rows.like, runtime), 0
-    stage = Stage(model, graph, shared or {}, runtime)
+    failed, key = _known_for_host(model), (graph.model.content_key, memory.key)
+    found = rows_asked(model, graph, one_at_a_time.is_set(), runtime.providers)
+    if key in failed or not where_rows_are_made(can, found).on_device:
+        return False
+    stage: Stage | None = None
 
     def ready(start: int) -> tuple[NDArray[np.int64], Mapping[str, np.ndarray]]:
-        size = min(memory.most(asked), rows.count)
+        size = 1 if single else min(memory.most(asked), rows.count)
         numbers = np.minimum(np.arange(start, start + size), rows.count - 1)
         return numbers, graph.each(numbers)
 
@@ -299,24 +310,37 @@ def run_on_device(
             size = len(numbers)
             following = pool.submit(ready, at + size) if at + size < rows.count else None
             try:
-                got = stage.run(numbers, each, outputs)
-            except OutOfMemory:
-                if size == 1:
-                    raise
-                memory.exceeded(size)
+                stage = stage or staged(model, graph, shared or {}, runtime)
+                # Outputs have no name here: one would keep them in the device's memory during the next run.
+                take(numbers[: rows.count - at], stage.run(numbers, each, outputs))
+            except (ModelError, ShapeError) as error:
+                if stage is None or size == 1 or not (at or isinstance(error, OutOfMemory)):
+                    if at:
+                        raise
+                    failed.add(key)
+                    _tell_host(runtime, error)
+                    return False  # the host finds out what the model does not take
+                if isinstance(error, OutOfMemory):
+                    memory.exceeded(size)
+                    stage = None  # its session holds the memory of its largest run
+                else:
+                    single = True
                 numbers, each = ready(at)
                 continue
-            except (ModelError, ShapeError):
-                if at or size == 1:
-                    raise
-                return False  # the host finds out what the model does not take
-            if size < asked and rows.count > size:
+            if single:
+                one_at_a_time.set()
+            elif size < asked and rows.count > size:
                 memory.tell(asked, size)
-            take(numbers[: rows.count - at], got)
             at += size
             if following is not None:
                 numbers, each = following.result()
     return True
+
+
+def _tell_host(runtime: RunOptions, error: Exception) -> None:
+    if runtime.on_notice is not None:
+        where = resolve_providers(runtime.providers)[0].removesuffix("ExecutionProvider")
+        runtime.on_notice(f"the host makes the inputs for {where}, which takes longer: {error}")
 
 
 def in_order(
@@ -367,19 +391,19 @@ class _Memory:
 
     def __init__(self, model: Model, rows: Mapping[str, np.ndarray], runtime: RunOptions) -> None:
         shapes = tuple(sorted((name, array.shape[1:]) for name, array in rows.items()))
-        self._known, self._runtime, self._key = known_most(model), runtime, (runtime.providers, shapes)
+        self._known, self._runtime, self.key = known_most(model), runtime, (runtime.providers, shapes)
 
     def most(self, asked: int) -> int:
         """How many run at once where `asked` are wanted."""
-        return min(asked, self._known.get(self._key, asked))
+        return min(asked, self._known.get(self.key, asked))
 
     def exceeded(self, rows: int) -> None:
         """So many rows did not fit: half as many from now on.
 
         The sessions that are kept go: each holds the memory that its largest run took, the one that failed as well.
         """
-        self._known[self._key] = self.most(rows // 2)
-        sessions.clear()
+        self._known[self.key] = self.most(rows // 2)
+        forget_sessions()
 
     def tell(self, asked: int, size: int) -> None:
         if self._runtime.on_notice is not None:

@@ -14,16 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..caches import Kept
-from ..errors import ShapeError
+from ..errors import OutOfMemory, ShapeError
 from ..graph.model import Model
 from ..proto.values import from_info
 from ..runtime.capabilities import Capability
 from ..runtime.providers import Providers, resolve
 from .row_graphs import ROWS, Numbers, RowGraph, sums
-from .session import Session, session
+from .session import Session, session, sessions
 
 # Types that every node of the graphs computes with on a device.
 _TYPES = ("float32", "float16", "uint8")
+# Bytes that are copied to a device once and stay there for all runs.
+_MOST_UPLOADED = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class RowsAsked:
 
     dtype: of the rows; fed: of the network's input. any_batch: whether the network takes any number of rows at once;
     captured: whether its runs are replayed as a CUDA graph, from where its values lay; readable: whether NumPy has the
-    types of its outputs.
+    types of its outputs; uploaded: bytes that are copied to the device once.
     """
 
     dtype: str = "float32"
@@ -40,6 +42,7 @@ class RowsAsked:
     any_batch: bool = True
     captured: bool = False
     readable: bool = True
+    uploaded: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,8 @@ def where_rows_are_made(can: Capability, asked: RowsAsked) -> Decision:
         return Decision(False, "NumPy does not have the type of an output: only the host reads it")
     if asked.captured:
         return Decision(False, "a CUDA graph reads its values from where they lay in its first run")
+    if asked.uploaded > _MOST_UPLOADED:
+        return Decision(False, f"at most {_MOST_UPLOADED >> 20} MiB are copied at once: the host makes rows of more")
     return Decision(True, f"nodes make rows in the memory of {can.memory}: only small numbers are copied")
 
 
@@ -73,22 +78,31 @@ def rows_asked(model: Model, graph: RowGraph, one_at_a_time: bool, providers: Pr
     captured = dict(resolve(providers)[0].options).get("enable_cuda_graph", "0") not in ("0", "False", "false")
     outputs = map(from_info, model.untyped.graph.output)
     readable = all(v.dtype is None or v.dtype.kind in "fiub" for v in outputs)
-    return RowsAsked(graph.dtype.name, fed.name, rows and not one_at_a_time, captured, readable)
+    uploaded = sum(array.nbytes for array in graph.constants.values())
+    return RowsAsked(graph.dtype.name, fed.name, rows and not one_at_a_time, captured, readable, uploaded)
 
 
 # Of graphs of a few nodes; apart from the networks' sessions, which they would push out.
-_small = Kept[tuple[Any, ...], Session](16)
+small_sessions = Kept[tuple[Any, ...], Session](16)
 
 
 def small_session(model: Model, providers: Providers) -> Session:
     """A session of a small graph; the last few are kept."""
-    return _small.get((model.content_key, resolve(providers)), lambda: Session(model, providers=providers, threads=1))
+    key = model.content_key, resolve(providers)
+    return small_sessions.get(key, lambda: Session(model, providers=providers, threads=1))
+
+
+def forget_sessions() -> None:
+    """Give back the memory that kept sessions hold, also those of small graphs."""
+    sessions.clear()
+    small_sessions.clear()
 
 
 class Stage:
     """Making rows and running a network on them, with nothing but small numbers copied to the device."""
 
     def __init__(self, model: Model, graph: RowGraph, shared: Mapping[str, Any], runtime: Any) -> None:
+        """Raises OutOfMemory where the device does not hold what is copied once."""
         self._model, self._graph, self._runtime = model, graph, runtime
         self._maker = small_session(graph.model, runtime.providers)
         self._constants = {name: self._maker.upload(array) for name, array in graph.constants.items()}
@@ -116,6 +130,15 @@ class Stage:
         return got
 
 
+def staged(model: Model, graph: RowGraph, shared: Mapping[str, Any], runtime: Any) -> Stage:
+    """A stage; where memory does not suffice, once more without the sessions that are kept. Raises OutOfMemory."""
+    try:
+        return Stage(model, graph, shared, runtime)
+    except OutOfMemory:
+        forget_sessions()
+        return Stage(model, graph, shared, runtime)
+
+
 class DeviceSums:
     """For every of R rows the weighted sum of values, and with `squares` that of their squares, kept on the device.
 
@@ -129,17 +152,23 @@ class DeviceSums:
         self._shape: tuple[int, ...] = ()
 
     def add(self, values: Any, rows: NDArray[np.int64], weights: NDArray[np.float64]) -> None:
-        """values: an OrtValue (B, ...), of which the first len(rows) count; rows, weights (B',)."""
+        """values: an OrtValue (B, ...), of which the first len(rows) count; rows, weights (B',).
+
+        Where it raises, as `Session.run` and `Session.upload` do, the sums are those of before.
+        """
         self._shape = tuple(values.shape()[1:])
         adder = small_session(sums(self._squares), self._providers)
+        found = {}
         for row in np.unique(rows):
             index = np.flatnonzero(rows == row)
-            if not self._so_far[row]:
+            so_far = self._so_far[row]
+            if not so_far:
                 nothing = np.zeros((1, int(np.prod(self._shape))))
-                self._so_far[row] = {name: adder.upload(nothing) for name in self._names}
-            feeds = {"values": values, "index": index, "weights": weights[None, index], **self._so_far[row]}
-            got = adder.run_on_device(feeds)
-            self._so_far[row] = {name: got[f"{name}_so_far"] for name in self._names}
+                so_far = {name: adder.upload(nothing) for name in self._names}
+            got = adder.run_on_device({"values": values, "index": index, "weights": weights[None, index], **so_far})
+            found[row] = {name: got[f"{name}_so_far"] for name in self._names}
+        for row, so_far in found.items():
+            self._so_far[row] = so_far
 
     def fetch(self) -> list[NDArray[np.float64]]:
         """The sums (R, ...), then those of the squares."""

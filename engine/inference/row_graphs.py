@@ -50,9 +50,9 @@ class RowGraph:
 # --- what the rows of methods are made of ---
 
 
-def taken(x: NDArray[Any], rows: Callable[[Numbers], NDArray[np.int64]]) -> RowGraph:
+def taken(x: NDArray[Any], fed: np.dtype[Any], rows: Callable[[Numbers], NDArray[np.int64]]) -> RowGraph:
     """x[row], of samples x (N, ...) that are copied once; `rows` gives which one each number is."""
-    return RowGraph(_taken(x.dtype), x.dtype, {"x": x}, lambda numbers: {"row": rows(numbers)})
+    return RowGraph(_taken(x.dtype, fed), fed, {"x": x}, lambda numbers: {"row": rows(numbers)})
 
 
 def interpolated(
@@ -226,9 +226,12 @@ def _rows(nodes: list[NodeProto], made: str, dtype: np.dtype[Any], shape: tuple[
 
 
 @lru_cache(8)
-def _taken(dtype: np.dtype[Any]) -> Model:
-    kind = _kind(dtype)
-    return _model([make_node("Gather", ["x", "row"], [ROWS])], {"x": kind, "row": _INT}, {ROWS: kind}, None)
+def _taken(dtype: np.dtype[Any], fed: np.dtype[Any]) -> Model:
+    same = dtype == fed
+    nodes = [make_node("Gather", ["x", "row"], [ROWS if same else "chosen"])]
+    if not same:
+        nodes.append(make_node("Cast", ["chosen"], [ROWS], to=_kind(fed)))
+    return _model(nodes, {"x": _kind(dtype), "row": _INT}, {ROWS: _kind(fed)}, None)
 
 
 @lru_cache(32)

@@ -3,6 +3,7 @@ that every graph runs and is judged against the host's way without a device."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import onnxray
-from onnxray.engine.errors import OutOfMemory, ShapeError
+from onnxray.engine.errors import ModelError, OutOfMemory, ShapeError
 from onnxray.engine.evaluate.case import Case
 from onnxray.engine.explain import problem_of
 from onnxray.engine.inference import batches, device_rows, row_graphs
@@ -47,6 +48,12 @@ def there(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return sizes
 
 
+def copy_of(proto: onnx.ModelProto) -> onnx.ModelProto:
+    made = onnx.ModelProto()
+    made.CopyFrom(proto)
+    return made
+
+
 # --- the planner ----------------------------------------------------------------------------------------------------
 
 
@@ -66,6 +73,7 @@ def test_rows_are_made_on_the_device_where_it_has_memory_of_its_own() -> None:
         (Capability("fake", True), RowsAsked(any_batch=False), "fixes its batch size"),
         (Capability("fake", True), RowsAsked(captured=True), "CUDA graph"),
         (Capability("fake", True), RowsAsked(readable=False), "type of an output"),
+        (Capability("fake", True), RowsAsked(uploaded=(1 << 28) + 1), "at most 256 MiB"),
     ],
 )
 def test_rows_are_made_on_the_host(can: Capability, asked: RowsAsked, reason: str) -> None:
@@ -274,6 +282,26 @@ def test_between_stages_nothing_is_copied_to_the_host(
     assert len(few) == len(crossed["in"]) or method.startswith("smoothgrad"), "an image was copied with a run"
 
 
+@pytest.mark.parametrize("method", [*CAMS, "smoothgrad", "integrated-gradients"])
+def test_models_in_half_precision_stay_on_the_device(
+    cnn: onnx.ModelProto, method: str, request: pytest.FixtureRequest
+) -> None:
+    half = copy_of(cnn)
+    for info in (half.graph.input[0], half.graph.output[0]):
+        info.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    for weights in half.graph.initializer:
+        weights.CopyFrom(
+            onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(weights).astype(np.float16), weights.name)
+        )
+    model, x = onnxray.load(half), RNG.standard_normal((3, 3, 16, 16)).astype(np.float16)
+    expected = onnxray.explain(model, x, method, 1, providers="cpu", batch=2)
+    sizes = request.getfixturevalue("there")
+    got = onnxray.explain(model, x, method, 1, providers="cpu", batch=2)
+    assert sizes, "the graphs did not run"
+    for ours, theirs in zip(got, expected, strict=True):
+        assert_allclose(ours.values, theirs.values, rtol=1e-5, atol=2e-6 * np.abs(theirs.values).max())
+
+
 def test_maps_are_weighed_for_several_targets_and_named_layers(
     cnn: onnx.ModelProto, request: pytest.FixtureRequest
 ) -> None:
@@ -351,14 +379,7 @@ def test_where_memory_does_not_suffice_half_as_many_rows_are_made(
 ) -> None:
     model, notices = onnxray.load(cnn), []
     expected = generated(model, 11, RunOptions("cpu", batch=1))
-    run = Session.run_on_device
-
-    def small(self: Session, feeds: Any, outputs: Any = None) -> Any:
-        if self.outputs == ("logits",) and feeds["image"].shape()[0] > 3:
-            raise OutOfMemory("no room")
-        return run(self, feeds, outputs)
-
-    monkeypatch.setattr(Session, "run_on_device", small)
+    refusing(monkeypatch, lambda self, feeds: self.outputs == ("logits",) and rows_in(feeds["image"]) > 3, OutOfMemory)
     del there[:]
     got = generated(model, 11, RunOptions("cpu", batch=8, on_notice=notices.append))
     assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
@@ -366,25 +387,161 @@ def test_where_memory_does_not_suffice_half_as_many_rows_are_made(
     assert "8 inputs at once do not fit" in notices[0]
 
 
+def refusing(
+    monkeypatch: pytest.MonkeyPatch, refuses: Callable[[Session, Mapping[str, Any]], bool], error: type[Exception]
+) -> list[int]:
+    """Sessions that raise `error` where `refuses` holds of them and their feeds; the list has an entry for each."""
+    run, found = Session.run_on_device, list[int]()
+
+    def patched(self: Session, feeds: Mapping[str, Any], outputs: Any = None) -> Any:
+        if refuses(self, feeds):
+            found.append(1)
+            raise error("the device refuses this run")
+        return run(self, feeds, outputs)
+
+    monkeypatch.setattr(Session, "run_on_device", patched)
+    return found
+
+
+def rows_in(value: Any) -> int:
+    return int(value.shape()[0])
+
+
+def adds_a_second_sum(self: Session, feeds: Mapping[str, Any]) -> bool:
+    """Another image's sum has been added before."""
+    return "first_so_far" in self.outputs and rows_in(feeds["values"]) > 2 and feeds["index"][0] > 0
+
+
+def weighs(self: Session, feeds: Mapping[str, Any]) -> bool:
+    return self.outputs == ("made",) and rows_in(feeds["activations"]) > 2
+
+
+def makes(self: Session, feeds: Mapping[str, Any]) -> bool:
+    return self.outputs == ("rows",) and len(feeds["row"]) > 2
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "refuses", "sizes"),
+    [
+        ("smoothgrad", {"samples": 5}, adds_a_second_sum, [4, 2, 2, 2, 2, 2]),
+        ("vargrad", {"samples": 5}, adds_a_second_sum, [4, 2, 2, 2, 2, 2]),
+        ("smoothgrad", {"samples": 5}, makes, [4, 2, 2, 2, 2, 2]),
+        ("grad-cam", {}, weighs, [4, 2, 2]),
+    ],
+)
+def test_what_is_done_with_outputs_is_halved_as_the_runs_are(
+    cnn: onnx.ModelProto,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    method: str,
+    options: dict[str, Any],
+    refuses: Callable[[Session, Mapping[str, Any]], bool],
+    sizes: list[int],
+) -> None:
+    own = copy_of(cnn)
+    own.graph.name = request.node.name  # what fits is remembered of a model
+    model, notices = onnxray.load(own), list[str]()
+    count = 4 if method == "grad-cam" else 2
+    x = RNG.standard_normal((count, 3, 16, 16)).astype(np.float32)
+    expected = onnxray.explain(model, x, method, 1, providers="cpu", batch=2, **options)
+    there = request.getfixturevalue("there")
+    refused = refusing(monkeypatch, refuses, OutOfMemory)
+    got = onnxray.explain(model, x, method, 1, providers="cpu", batch=4, **options)
+    assert refused
+    assert there == sizes
+    for ours, theirs in zip(got, expected, strict=True):
+        notices += ours.warnings
+        assert_allclose(ours.values, theirs.values, rtol=1e-5, atol=2e-6 * np.abs(theirs.values).max())
+    assert any("4 inputs at once do not fit" in text for text in notices)
+
+
+@pytest.mark.parametrize("failures", [1, 1000])
+def test_what_is_copied_once_and_does_not_fit_is_left_to_the_host(
+    cnn: onnx.ModelProto, there: list[int], monkeypatch: pytest.MonkeyPatch, failures: int
+) -> None:
+    model, notices = onnxray.load(cnn), list[str]()
+    expected = generated(model, 5, RunOptions("cpu", batch=4))
+    upload, tried = Session.upload, list[int]()
+
+    def full(self: Session, array: Any) -> Any:
+        tried.append(1)
+        if len(tried) <= failures:
+            raise OutOfMemory("no room")
+        return upload(self, array)
+
+    monkeypatch.setattr(Session, "upload", full)
+    del there[:]
+    model = onnxray.load(cnn)
+    for _ in range(2):
+        got = generated(model, 5, RunOptions("cpu", batch=4, on_notice=notices.append))
+        assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+    if failures == 1:  # without the sessions that are kept there is room
+        assert there == [4, 4, 4, 4]
+        assert not notices
+    else:
+        assert not there
+        assert len(tried) == 2, "the device is not asked again"
+        assert notices == ["the host makes the inputs for CPU, which takes longer: no room"]
+
+
+def test_more_than_a_device_is_given_at_once_is_left_to_the_host(
+    cnn: onnx.ModelProto, there: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, x = onnxray.load(cnn), RNG.standard_normal((2, 3, 16, 16)).astype(np.float32)
+    methods: dict[str, dict[str, Any]] = {"integrated-gradients": {"steps": 3}, "smoothgrad": {"samples": 2}}
+    expected = {method: onnxray.explain(model, x, method, 1, **more) for method, more in methods.items()}
+    assert there
+    del there[:]
+    monkeypatch.setattr(device_rows, "_MOST_UPLOADED", x.nbytes - 1)
+    for method, more in methods.items():
+        got = onnxray.explain(model, x, method, 1, **more)
+        for ours, theirs in zip(got, expected[method], strict=True):
+            assert_allclose(ours.values, theirs.values, rtol=1e-5, atol=2e-6 * np.abs(theirs.values).max())
+    assert not there
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_device_that_fails_is_not_asked_again(
+    cnn: onnx.ModelProto, there: list[int], monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    model, notices = onnxray.load(cnn), list[str]()
+    expected = generated(model, 5, RunOptions("cpu", batch=batch))
+    del there[:]
+    model = onnxray.load(cnn)
+    refused = refusing(monkeypatch, lambda self, feeds: self.outputs == ("rows",), ModelError)
+    for _ in range(3):
+        got = generated(model, 5, RunOptions("cpu", batch=batch, on_notice=notices.append))
+        assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+    assert len(refused) == 1
+    assert notices == ["the host makes the inputs for CPU, which takes longer: the device refuses this run"]
+
+
+def test_rows_that_fail_later_are_run_one_by_one(
+    cnn: onnx.ModelProto, there: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = onnxray.load(cnn)
+    expected = generated(model, 11, RunOptions("cpu", batch=1))
+    del there[:]
+
+    def later(self: Session, feeds: Mapping[str, Any]) -> bool:
+        return self.outputs == ("logits",) and len(there) > 1 and rows_in(feeds["image"]) > 1
+
+    refusing(monkeypatch, later, ShapeError)
+    assert_allclose(generated(model, 11, RunOptions("cpu", batch=4)), expected, rtol=1e-4, atol=1e-5)
+    assert there == [4, 4, *[1] * 7]
+
+
 def test_a_model_that_runs_one_sample_at_a_time_is_left_to_the_host(
     cnn: onnx.ModelProto, there: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = onnxray.load(cnn)
     expected = generated(model, 5, RunOptions("cpu", batch=1))
-    run = Session.run_on_device
-
-    def refusing(self: Session, feeds: Any, outputs: Any = None) -> Any:
-        if self.outputs == ("logits",) and feeds["image"].shape()[0] > 1:
-            raise ShapeError("a Reshape of one")
-        return run(self, feeds, outputs)
-
-    monkeypatch.setattr(Session, "run_on_device", refusing)
+    refusing(monkeypatch, lambda self, feeds: self.outputs == ("logits",) and rows_in(feeds["image"]) > 1, ShapeError)
     assert_allclose(generated(model, 5, RunOptions("cpu", batch=4)), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_model_with_a_fixed_batch_is_left_to_the_host(cnn: onnx.ModelProto, there: list[int]) -> None:
-    fixed = onnx.ModelProto()
-    fixed.CopyFrom(cnn)
+    fixed = copy_of(cnn)
     for info in (fixed.graph.input[0], fixed.graph.output[0]):
         info.type.tensor_type.shape.dim[0].dim_value = 2
     got = generated(onnxray.load(fixed), 4, RunOptions("cpu"))
