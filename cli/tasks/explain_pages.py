@@ -80,13 +80,13 @@ class PageExplainer(ABC):
         """What the manifest says of one input."""
         return {"maps": list(maps), **({"left_out": dict(left_out)} if left_out else {})}
 
-    def written(self, e: Explanation, folder: str, name: str) -> dict[str, Any]:
+    def entry(self, e: Explanation, folder: str, name: str) -> dict[str, Any]:
         """The files of one explanation and its entry; what is to be said of it is noted. name: of the input."""
         several = len(self.asked.targets) > 1 or any(target.is_several for target in self.asked.targets)
         stem = self.run.name(f"{e.method}-{file_name(e)}" if several else e.method, folder)
         more, files = self.write(e, stem, name)
         for text in e.warnings:
-            self._news.warn(text, e.method)
+            self.warn(text, e.method)
         self._news.say(f"{name}: {e.method}: {e.label}, {e.score_text}")
         return {**entry_of(e), **more, "files": files}
 
@@ -102,6 +102,10 @@ class PageExplainer(ABC):
         """Keep one explanation for the page."""
         said = f"{e.method}{f' at {e.layer}' if e.layer else ''}: {e.label}, {e.score_text}"
         self.shown.append({"name": name, "said": said, "warnings": e.warnings[:3], **parts})
+
+    def warn(self, text: str, of: str = "") -> None:
+        """Note a warning, which is said once."""
+        self._news.warn(text, of)
 
     def news(self, path: Path | None = None) -> list[str]:
         """What is to be said since the last call."""

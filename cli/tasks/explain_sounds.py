@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ class SoundExplainer(PageExplainer):
     """One sound in, its explanations out; what the page shows is kept."""
 
     # The sound that is explained, as a file for the page.
-    _whole: str = ""
+    _whole: str = field(default="", init=False)
 
     def read(self, path: Path) -> Sound:
         from ..files.sounds import read_sound
@@ -45,7 +45,7 @@ class SoundExplainer(PageExplainer):
                 if not files:
                     self._whole = self._heard(e, folder)
                     files.append(self._whole)
-                maps.append(self.written(e, folder, path.name))
+                maps.append(self.entry(e, folder, path.name))
                 files += maps[-1]["files"]
         return self.outcome(maps, left_out), files
 
@@ -71,7 +71,7 @@ class SoundExplainer(PageExplainer):
                 if not asked.every:
                     raise
                 left_out[method.name] = str(error)
-                self._news.warn(f"{method.name} left out: {error}")
+                self.warn(f"{method.name} left out: {error}")
         if not found:
             raise MethodError("no method fits this model: `onnxray methods` lists them")
         return found

@@ -47,8 +47,8 @@ class VolumeExplainer(PageExplainer):
         volume, notes = read
         left_out: dict[str, str] = {}
         for text in notes:
-            self._news.warn(text, path.name)
-        maps = [self.written(e, folder, path.name) for e in self._explanations(volume, left_out)]
+            self.warn(text, path.name)
+        maps = [self.entry(e, folder, path.name) for e in self._explanations(volume, left_out)]
         about = {"shape": list(volume.shape), "spacing": list(volume.spacing), "notes": list(notes)}
         return {"volume": about, **self.outcome(maps, left_out)}, [file for found in maps for file in found["files"]]
 
@@ -63,7 +63,7 @@ class VolumeExplainer(PageExplainer):
         given = input_of_volume(asked.model, {"": volume, **asked.fed})
         made = functools.partial(problem_of, asked.model, given.feeds, runtime=runtime)
         questions = (both(functools.partial(made, target), asked.options.layers) for target in asked.targets)
-        answers = solutions(questions, asked.methods, asked.every, left_out, self._news.warn)
+        answers = solutions(questions, asked.methods, asked.every, left_out, self.warn)
         return [e for _, found in answers for e in given.shown(found)]
 
     def write(self, e: Explanation, stem: str, name: str) -> tuple[dict[str, Any], list[str]]:

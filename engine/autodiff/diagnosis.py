@@ -10,6 +10,7 @@ from onnx import NodeProto
 from ..emitter.emitter import Emitter
 from ..emitter.node import Node
 from ..gradients.registry import Constant
+from ..gradients.steps import is_step
 from ..proto.nodes import reads
 from ..proto.values import elem_of
 from .path import Lookup, Path
@@ -37,11 +38,14 @@ def no_path_error(op: Emitter, nodes: Sequence[NodeProto], of: Sequence[str], na
     active = Path(op, nodes, of, [name], lookup).active
     for node in path:
         sources = [r for r in reads(node) if r in active]
-        if sources and not any(o in active for o in node.output):
+        step = node.op_type == "HardSigmoid" and is_step(Node(node).attribute("alpha", 0.2))
+        if sources and (step or not any(o in active for o in node.output)):
             entry = lookup(node)
             label = Node(node).label
             if isinstance(entry, Constant):
                 why = entry.reason
+            elif step:
+                why = "it is the mask of a rectifier, whose slope is 0"
             elif not set(sources).intersection(Path.dependent(node, entry)):
                 why = "this argument has no derivative"
             else:

@@ -48,6 +48,9 @@ def vjp(model: Source, of: str | Sequence[str], wrt: str | Sequence[str], rules:
     other dimension stay symbolic where they were. The way back of a float16 model is computed in float32. Where the
     model has a value of such a name already (it is a vjp itself), another "grad/" or "cotangent/" goes before it.
 
+    Cotangents, inputs and weights are finite numbers: a rectifier may pass an infinite cotangent that it should leave
+    out as NaN. Of a rectified value between 0 and 2^-126, the smallest normal number, a part of the cotangent passes.
+
     Raises UnknownName, NoGradient (an operator between `wrt` and `of` has none), Disconnected (no `of` depends on a
     `wrt`), GradientError (a value is no float tensor, a rule has other parameters), ShapeError (a rank that cannot be
     known), ModelError, OpsetError.

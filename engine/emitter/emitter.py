@@ -36,6 +36,8 @@ class Emitter(TypedGraph):
         self.lookup: Callable[[NodeProto], Any] | None = None if parent is None else parent.lookup
         self.pull: Pull | None = None if parent is None else parent.pull
         self.prefix = "grad"
+        # What `gradients/finite.py` has found out of values.
+        self.finite: dict[str, bool] = {}
         self._constants: dict[tuple[Any, ...], str] = {}
         self._emitted: dict[tuple[Any, ...], tuple[str, ...]] = {}
 

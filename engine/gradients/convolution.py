@@ -16,11 +16,12 @@ from dataclasses import replace
 from typing import Literal, TypeAlias
 
 import numpy as np
-from onnx import TensorProto
+from onnx import NodeProto, TensorProto
 
 from ..emitter.emitter import Emitter
 from ..emitter.node import Node
 from ..errors import ShapeError
+from ..proto.nodes import DOMAIN_NAMES, reads
 from ..proto.values import tensor_type
 from .registry import Cotangents, gradient
 from .windows import Axis, crop, pad_or_crop_input, padded, padding_before, to_blocks, windows
@@ -205,14 +206,18 @@ def flip_and_swap(op: Emitter, w: str, per_group: int, group: int, kernel: Seque
     return op.Reshape(swapped, [group * per_group, -1, *kernel])
 
 
-def parts_of_channels(op: Emitter, dy: str, sizes: Sequence[int]) -> list[str] | None:
-    """The channels of `dy` in parts of these sizes, if a Conv of the gradient makes it: a Conv for each part.
+def parts_of_channels(op: Emitter, dy: str, y: str, sizes: Sequence[int]) -> list[str] | None:
+    """The channels of `dy`, the cotangent of `y`, in parts of these sizes, if a Conv of the gradient makes it and
+    nothing else reads it: a Conv for each part.
 
     As much arithmetic as the one Conv, and on the CPU the parts stay in ONNX Runtime's blocked layout; Split leaves it.
     """
     maker = op.producer(dy)
-    if maker is None or maker.op_type != "Conv" or op.known_types.producer(dy) is not None or len(maker.input) > 2:
+    if maker is None or op.known_types.producer(dy) is not None or not _is_plain_conv(maker):
         return None
+    readers = [node.op_type for node in op.known_types.nodes if y in reads(node)]
+    if readers != ["Conv"]:
+        return None  # sums pass one cotangent on to several values
     made = Node(maker)
     fits = op.rank(dy) == 4 and op.elem_type(dy) == TensorProto.FLOAT and made.attribute("group", 1) == 1
     if not fits or len(sizes) > _MOST_PARTS or any(size % _BLOCK for size in sizes):
@@ -222,6 +227,13 @@ def parts_of_channels(op: Emitter, dy: str, sizes: Sequence[int]) -> list[str] |
     ends = [int(end) for end in np.cumsum(sizes)]
     filters = [op.Slice(w, [end - size], [end], [0]) for size, end in zip(sizes, ends, strict=True)]
     return [op.Conv(x, part, **steps) for part in filters]
+
+
+def _is_plain_conv(node: NodeProto) -> bool:
+    """Whether the rule for Conv may have made it: with what `parts_of_channels` hands on, and nothing else."""
+    known = {"kernel_shape", "pads", "strides", "dilations", "group"}
+    plain = node.op_type == "Conv" and node.domain in DOMAIN_NAMES and len(node.input) == 2
+    return plain and all(attribute.name in known for attribute in node.attribute)
 
 
 def gather_windows(node: Node, op: Emitter, dy: str, w: str, x: str, axes: Sequence[Axis], group: int) -> str:

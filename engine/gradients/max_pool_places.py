@@ -7,7 +7,9 @@ a_k = [tap k is less than the maximum], the first tap that equals it is number a
 within rows, then from row to row, as the operator's indices count. ScatterElements brings the cotangents there.
 
 Padding is 0 here and not -inf, so the maps must be at least 0, and where a maximum is 0 the cotangent is set to 0, as
-the rectifier before the pool would do; so nobody may have asked for the cotangent between the two.
+the rectifier before the pool would do; so nobody may have asked for the cotangent between the two. Two values count as
+equal where they differ by less than 2^-126, and an infinity that a map runs into spoils the places around it. A tap is
+picked exactly only by exact products: a provider that rounds factors, as CUDA does with TF32, may miss the maximum.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from onnx import TensorProto
 
 from ..emitter.emitter import Emitter
 from ..emitter.node import Node
+from .finite import is_finite
 from .registry import has_usual_rule
 from .steps import NO_BETA, STEP_AT_ZERO, number, passed_between
 from .windows import Axis
@@ -51,8 +54,8 @@ def map_of(node: Node, op: Emitter, x: str, axes: Sequence[Axis]) -> Map | None:
 
 
 def max_pool_by_places(op: Emitter, dy: str, x: str, y: str, read: Map) -> str | None:
-    """dx, 0 where `y` is; None where dy may be infinite."""
-    passed = passed_between(op, dy, y, 0.0, None)
+    """dx, 0 where `y` is; None where dy or x may be infinite."""
+    passed = passed_between(op, dy, y, 0.0, None) if is_finite(op, x) else None
     if passed is None:
         return None
     rows, columns = read.rows, read.columns

@@ -206,7 +206,11 @@ def concat(node: Node, dy: str, op: Emitter) -> Cotangents:
     lengths = op.Concat(*(op.size_of(x, axis) for x in node.inputs), axis=0)
     known = [size for size in sizes if isinstance(size, int)]
     if len(known) == len(sizes):
-        parts = parts_of_channels(op, dy, known) if axis == 1 and node.outputs[0] not in node.asked else None
+        parts = (
+            parts_of_channels(op, dy, node.outputs[0], known)
+            if axis == 1 and node.outputs[0] not in node.asked
+            else None
+        )
         if parts:
             return parts
         lengths = op.const(np.array(sizes, np.int64))

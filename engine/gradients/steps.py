@@ -6,7 +6,8 @@ Runtime keeps HardSigmoid and Mul in the blocked layout of the convolutions arou
 Where; and a Where alone takes three passes over memory there.
 
 A product lets infinities of dy through where the mask is 0, as NaN; Where does not. So there is a product only where
-the operators that made dy make none of finite numbers.
+dy is known to be finite (`finite.py`), if inputs, weights and given cotangents are. Of y below the smallest normal
+number, 2^-126, but above 0 a part of dy passes, as y goes from 0 to there.
 """
 
 from __future__ import annotations
@@ -14,21 +15,13 @@ from __future__ import annotations
 from onnx import TensorProto
 
 from ..emitter.emitter import Emitter
+from .finite import is_finite
 
 # alpha of a step at 0, for every normal number; and at other bounds, so that bound times alpha is a float32, too.
 STEP_AT_ZERO, _ELSEWHERE = 2.0**126, 2.0**100
 # beta of a step at 0, lost in any sum and clipped at 0 itself. OpenVINO takes a beta of 0 for the default, 0.5.
 NO_BETA = -(2.0**-126)
 _LEAST_BOUND, _LARGEST_BOUND = 2.0**-70, 2.0**26
-
-# Where an infinity goes in, what comes out is spoiled around it, whatever is masked later.
-_SUMS_OF_PRODUCTS = {"Conv", "ConvTranspose", "Gemm", "MatMul", "AveragePool"}
-# What these make of finite numbers is finite.
-_FINITE = {
-    *("Add", "Sub", "Mul", "Sum", "Neg", "Where", "Relu", "HardSigmoid", "Sigmoid", "Tanh", "Erf", "Cast", "Identity"),
-    *("Concat", "Split", "Slice", "Pad", "Gather", "ScatterElements", "Resize", "Expand", "ConstantOfShape"),
-    *("Reshape", "Transpose", "Squeeze", "Unsqueeze", "ReduceSum", "ReduceMean"),
-}
 
 
 def number(name: str, op: Emitter) -> float | None:
@@ -41,14 +34,14 @@ def number(name: str, op: Emitter) -> float | None:
 
 
 def is_step(alpha: float) -> bool:
-    """Whether a HardSigmoid of this slope is such a mask: no place where its slope is meant."""
-    return abs(alpha) >= _ELSEWHERE
+    """Whether a HardSigmoid has the slope of such a mask, which is not meant as one."""
+    return abs(alpha) in (STEP_AT_ZERO, _ELSEWHERE)
 
 
 def passed_between(op: Emitter, dy: str, y: str, low: float | None, high: float | None) -> str | None:
     """dy where low < y < high, else 0; None where it has to be a Where. Bounds that are None do not bind."""
     steps = [_step(bound, sign) for bound, sign in ((low, 1.0), (high, -1.0)) if bound is not None]
-    if op.elem_type(y) != TensorProto.FLOAT or None in steps or not _finite(op, dy, {}):
+    if op.elem_type(y) != TensorProto.FLOAT or None in steps or not is_finite(op, dy):
         return None
     for step in steps:
         assert step is not None
@@ -57,7 +50,10 @@ def passed_between(op: Emitter, dy: str, y: str, low: float | None, high: float 
 
 
 def one_minus(op: Emitter, share: str) -> str:
-    """1 - share, for a share between 0 and 1; on the CPU in the blocked layout if the share is."""
+    """1 - share, for a share between 0 and 1; on the CPU in the blocked layout if the share is.
+
+    Its own derivative is 0 where the share is 0 or 1.
+    """
     if op.elem_type(share) != TensorProto.FLOAT:
         return op.Sub(1.0, share)
     return op.HardSigmoid(share, alpha=-1.0, beta=1.0)
@@ -70,15 +66,3 @@ def _step(bound: float, sign: float) -> tuple[float, float] | None:
     if not _LEAST_BOUND < abs(bound) < _LARGEST_BOUND:
         return None
     return sign * _ELSEWHERE, -sign * _ELSEWHERE * bound
-
-
-def _finite(op: Emitter, name: str, known: dict[str, bool]) -> bool:
-    """Whether the operators between finite numbers and `name`, a cotangent, make no infinity of them."""
-    if name not in known:
-        known[name] = True
-        maker = op.producer(name)
-        if maker is None or maker.op_type in _SUMS_OF_PRODUCTS or op.known_types.producer(name) is not None:
-            return True  # a cotangent that is given, a constant, a value of the forward pass
-        reads = [read for read in maker.input if read and op.is_float(read)]
-        known[name] = maker.op_type in _FINITE and all(_finite(op, read, known) for read in reads)
-    return known[name]

@@ -296,7 +296,8 @@ class Model:
         """`edited` without a copy of the weights: the new model takes this one's place, which must not be used
         afterwards. `graph` inside is this model's; if one is given, that one with this model's initializers as well.
 
-        For models that were just made and that nobody else knows.
+        For models that were just made and that nobody else knows. No initializer of `graph` may have the name of one of
+        this model's.
         """
         if graph is not None:
             own = self.untyped.graph

@@ -35,7 +35,7 @@ def weights_apart(proto: ModelProto) -> tuple[ModelProto, dict[str, NDArray[Any]
     copy_fields(proto, small, but=("graph",))
     copy_fields(proto.graph, small.graph, but=("initializer",))
     apart: dict[str, NDArray[Any]] = {}
-    for tensor in proto.graph.initializer:
+    for number, tensor in enumerate(proto.graph.initializer):
         data = tensor.raw_data if tensor.name in used and _is_large(tensor) else b""
         # What is wrong with others is for whoever reads the model to say.
         if not data or len(data) != nbytes(tensor):
@@ -43,7 +43,7 @@ def weights_apart(proto: ModelProto) -> tuple[ModelProto, dict[str, NDArray[Any]
             continue
         stub = small.graph.initializer.add(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
         stub.data_location = TensorProto.EXTERNAL
-        stub.external_data.add(key="location", value=tensor.name)
+        stub.external_data.add(key="location", value=f"weights/{number}")
         dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)).newbyteorder("<")
         apart[tensor.name] = np.frombuffer(data, dtype).reshape(tuple(tensor.dims))
     return small, apart

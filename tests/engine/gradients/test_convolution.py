@@ -313,3 +313,31 @@ def test_channels_whose_cotangent_is_asked_for_are_split():
         vjp(fire_model((16, 16)), "y", "x").proto.SerializeToString(), providers=["CPUExecutionProvider"]
     )
     np.testing.assert_allclose(both, alone.run(["grad/x"], {**feeds, "cotangent/y": seed})[0], rtol=1e-5, atol=1e-6)
+
+
+def test_channels_whose_cotangent_goes_elsewhere_too_are_split(check_gradient):
+    """A sum passes one cotangent on to the Concat and to what is next to it: two convolutions more would be waste."""
+    proto = fire_model((16, 16))
+    sizes = [helper.make_tensor_value_info("z", 1, ["N", 32, 5, 6])]
+    proto.graph.input.extend(sizes)
+    proto.graph.node.insert(-1, helper.make_node("Exp", ["z"], ["e"]))
+    (last,) = [node for node in proto.graph.node if "t" in node.input]
+    at = list(proto.graph.node).index(last)
+    proto.graph.node.insert(at, helper.make_node("Add", ["t", "e"], ["sum"]))
+    last = proto.graph.node[at + 1]
+    last.input[0] = "sum"
+    rng = np.random.default_rng(1)
+    feeds = {name: rng.standard_normal((2, n, 5, 6)).astype(np.float32) for name, n in (("x", 4), ("z", 32))}
+    gradient = check_gradient(proto, feeds)
+    assert "Split" in {node.op_type for node in gradient.graph.node}
+    assert len([n for n in gradient.graph.node if n.op_type == "Conv" and n.name.startswith("grad/")]) <= 3
+
+
+def test_a_convolution_of_a_rule_given_is_left_as_it_is():
+    """With attributes that the parts would not have."""
+
+    def rule(node, dy, op):
+        return [op.Conv(dy, op.Transpose(node.inputs[1], perm=[1, 0, 2, 3]), auto_pad="SAME_UPPER"), None]
+
+    gradient = vjp(fire_model((16, 16)), "y", ["t0", "t1"], {"Conv": rule})
+    assert "Split" in {node.op_type for node in gradient.graph.node}
