@@ -24,6 +24,7 @@ from ..runtime.capabilities import capability
 from ..runtime.empty_maps import EmptyMaps
 from ..runtime.feeds import check_names, fit, join, pieces
 from ..runtime.interrupt import stoppable
+from ..runtime.layer_norms import with_plain_layer_norms
 from ..runtime.memory import shared_arena
 from ..runtime.ort import ORT_ERRORS, create, ort, run_error, session_options
 from ..runtime.ort_values import NOT_IN_NUMPY, from_ort_value, to_device, to_ort_value
@@ -63,7 +64,7 @@ class Session:
         folder = str(model.folder) if model.folder else None
         options = session_options(threads, optimize, spin, folder)
         with shared_arena(options) if pooled else nullcontext():
-            proto = model.untyped if capability(self.providers[0]).shared_weights else with_own_weights(model.untyped)
+            proto = _for(self.providers[0], model.untyped)
             self._ort = create(proto, [provider.given for provider in chosen], options)
         if pooled:
             self.model = _without_weights(model)
@@ -174,6 +175,14 @@ class Session:
                 return [from_ort_value(v) for v in self._ort.run_with_ort_values(names, values, options)]
         except ORT_ERRORS as error:
             raise run_error(error) from error
+
+
+def _for(provider: str, proto: ModelProto) -> ModelProto:
+    """The model as the provider computes it right."""
+    can = capability(provider)
+    if not can.layer_norm_statistics:
+        proto = with_plain_layer_norms(proto)
+    return proto if can.shared_weights else with_own_weights(proto)
 
 
 def _without_weights(model: Model) -> Model:

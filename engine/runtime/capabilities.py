@@ -19,13 +19,15 @@ class Capability:
     memory: the device of its tensors, as OrtValues call it. own_memory: whether that is another memory than the host's,
     so that values cost a copy each way unless they stay there, and arithmetic on whole batches of images is cheaper
     there than a copy of what comes out. numbered: its option that chooses one of several devices, "" where it has none.
-    shared_weights: whether operators may read the same weight.
+    shared_weights: whether operators may read the same weight. layer_norm_statistics: whether LayerNormalization also
+    gives mean and inverse deviation.
     """
 
     memory: str = "cpu"
     own_memory: bool = False
     numbered: str = ""
     shared_weights: bool = True
+    layer_norm_statistics: bool = True
 
 
 HOST = Capability()
@@ -35,7 +37,7 @@ CAPABILITIES: dict[str, Capability] = {
     CPU: HOST,
     CUDA: Capability("cuda", own_memory=True, numbered="device_id"),
     **dict.fromkeys(_NUMBERED, Capability(numbered="device_id")),
-    "OpenVINOExecutionProvider": Capability(shared_weights=False),
+    "OpenVINOExecutionProvider": Capability(shared_weights=False, layer_norm_statistics=False),
 }
 
 

@@ -40,6 +40,9 @@ NETWORKS = {
       g = Concat <axis = 0> (s, r)  d = Reshape (b, g)  q = Transpose <perm = [0, 2, 1]> (d)
       m = ReduceMean <axes = [-1]> (q)  n = Sub (q, m)  k = MatMul (n, d)  p = Softmax <axis = -1> (k)
       o = MatMul (p, q)  e = Erf (o)  z = ReduceMean <axes = [1], keepdims = 0> (e)  y = MatMul (z, u) }""",
+    "transformer": """m (T[N, 48] x) => (T[N, 5] y) {
+      a = MatMul (x, l)  b = LayerNormalization (a, k)  c = MatMul (b, o)  d = Add (a, c)  e = LayerNormalization (d, k)
+      i = Sigmoid (e)  y = MatMul (i, u) }""",
     "products": """m (T[N, 48] x) => (T[N, 5] y) {
       a = MatMul (x, l)  b = Tanh (a)  c = ReduceMean <axes = [-1]> (b)  d = Sub (b, c)  e = Mul (d, d)
       f = ReduceMean <axes = [-1]> (e)  g = Sqrt (f)  h = Div (d, g)  i = Sigmoid (h)  y = MatMul (i, u) }""",
@@ -66,7 +69,15 @@ def network(name: str, kind: Any) -> onnxray.Model:
     text = NETWORKS[name].replace("T[", {np.float16: "float16", np.float32: "float", np.float64: "double"}[kind] + "[")
     proto = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17]> {text}')
     rng = np.random.default_rng(0)
-    shapes = {"w": (8, 3, 3, 3), "t": (8, 8, 3, 3), "v": (16, 8, 3, 3), "u": (16, 5), "l": (48, 16)}
+    shapes = {
+        "w": (8, 3, 3, 3),
+        "t": (8, 8, 3, 3),
+        "v": (16, 8, 3, 3),
+        "u": (16, 5),
+        "l": (48, 16),
+        "k": (16,),
+        "o": (16, 16),
+    }
     for key, shape in ((key, shapes[key]) for key in shapes if f" {key})" in text):
         weights = (rng.standard_normal(shape) * 0.3).astype(kind)
         proto.graph.initializer.append(onnx.numpy_helper.from_array(weights, key))
