@@ -77,7 +77,7 @@ PLANAR = 3, 4, 4, 1
 @pytest.mark.parametrize(
     "graph",
     [
-        row_graphs.taken(X, lambda n: n),
+        row_graphs.taken(X, FLOAT, lambda n: n),
         row_graphs.interpolated(X[None].astype(HALF), X[None], FLOAT, lambda n: (n, n.astype(np.float32))),
         row_graphs.noisy(X[None], np.ones((1, 1, 1, 1), np.float32), HALF, lambda n: (n, n, X[n])),
         row_graphs.masked(X, PLANAR, X, lambda n: (X[n], np.zeros((len(n), 2), np.int64)), (8, 8)),
