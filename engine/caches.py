@@ -34,11 +34,18 @@ class _Slot(Generic[V]):
 class Kept(Generic[K, V]):
     """The `most` values used last, by key; safe for threads, which never make the same key's value twice at once.
 
-    heavy: which values count as large; of these, at most `most_heavy` are kept. A maker that raises leaves nothing.
+    heavy: which values count as large; of these, at most `most_heavy` are kept. times: asked at every use, multiplies
+    `most`. A maker that raises leaves nothing.
     """
 
-    def __init__(self, most: int, heavy: Callable[[V], bool] | None = None, most_heavy: int = 0) -> None:
-        self.most, self.heavy, self.most_heavy = most, heavy, most_heavy
+    def __init__(
+        self,
+        most: int,
+        heavy: Callable[[V], bool] | None = None,
+        most_heavy: int = 0,
+        times: Callable[[], int] = lambda: 1,
+    ) -> None:
+        self.most, self.heavy, self.most_heavy, self.times = most, heavy, most_heavy, times
         self._slots: OrderedDict[K, _Slot[V]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -63,7 +70,7 @@ class Kept(Generic[K, V]):
             heavy = [key for key, value in made.items() if self.heavy(value)]
             self._drop(heavy[: max(0, len(heavy) - self.most_heavy)])
         left = [key for key in self._slots if key in made]
-        self._drop(left[: max(0, len(left) - self.most)])
+        self._drop(left[: max(0, len(left) - self.most * self.times())])
 
     def _drop(self, keys: list[K]) -> None:
         for key in keys:

@@ -20,7 +20,7 @@ from ..proto.values import from_info
 from ..runtime.capabilities import Capability
 from ..runtime.providers import Providers, resolve
 from .row_graphs import ROWS, Numbers, RowGraph, sums
-from .session import Session, session, sessions
+from .session import Session, devices_in_use, session, sessions
 
 # Types that every node of the graphs computes with on a device.
 _TYPES = ("float32", "float16", "uint8")
@@ -83,7 +83,7 @@ def rows_asked(model: Model, graph: RowGraph, one_at_a_time: bool, providers: Pr
 
 
 # Of graphs of a few nodes; apart from the networks' sessions, which they would push out.
-small_sessions = Kept[tuple[Any, ...], Session](16)
+small_sessions = Kept[tuple[Any, ...], Session](16, times=devices_in_use)
 
 
 def small_session(model: Model, providers: Providers) -> Session:

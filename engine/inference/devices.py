@@ -44,7 +44,6 @@ def providers_on(
     ]
     for chosen in found:
         resolve(chosen)
-    keep_for(len(found))
     return tuple(found)
 
 
@@ -55,9 +54,13 @@ def _numbered(asked: Provider, table: Mapping[str, Capability] | None) -> tuple[
 
 
 class Free(Generic[W]):
-    """Workers, one for each device; each is used by one thread at a time."""
+    """Workers, one for each device; each is used by one thread at a time.
+
+    As long as they live, more sessions are kept.
+    """
 
     def __init__(self, workers: Sequence[W]) -> None:
+        keep_for(self, len(workers))
         self._waiting: SimpleQueue[W] = SimpleQueue()
         for worker in workers:
             self._waiting.put(worker)

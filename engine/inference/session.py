@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from functools import cached_property
+from threading import Lock
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from onnx import ModelProto
@@ -198,13 +200,23 @@ def _without_weights(model: Model) -> Model:
 _MOST_AT_ONCE = 32
 
 
-_KEPT = 8
-sessions = Kept[tuple[Any, ...], Session](_KEPT)
+_devices: WeakKeyDictionary[object, int] = WeakKeyDictionary()
+_devices_change = Lock()
 
 
-def keep_for(devices: int) -> None:
-    """Keep as many sessions for each of so many devices as else for one, from now on."""
-    sessions.most = max(sessions.most, _KEPT * devices)
+def keep_for(user: object, devices: int) -> None:
+    """Keep as many sessions for each of so many devices as else for one, as long as `user` lives."""
+    with _devices_change:
+        _devices[user] = devices
+
+
+def devices_in_use() -> int:
+    """The most devices that anything shares its work among, 1 where nothing does."""
+    with _devices_change:
+        return max(_devices.values(), default=1)
+
+
+sessions = Kept[tuple[Any, ...], Session](8, times=devices_in_use)
 
 
 def session(

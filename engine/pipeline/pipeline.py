@@ -96,10 +96,10 @@ class Pipeline(Flow[Any]):
         sizes = Sizes(max(workers, len(devices or ())), queue, batch, max_delay_ms)
         work = Explaining.of(model, method, target, layer, workers, options)
         several = work.judging(when, memory).on(devices)
+        free = Free(several)  # before sessions are made: more of them are kept from then on
         if warm:
             for one in several:
                 one.warm(batch, render)
-        free = Free(several)
 
         def infer(given: Sequence[Given]) -> list[Any]:
             if devices is None:

@@ -44,6 +44,17 @@ def test_of_heavy_values_fewer_are_kept() -> None:
     assert kept.values() == [1, 2, 11]
 
 
+def test_more_are_kept_while_they_are_wanted() -> None:
+    times = 2
+    kept = Kept[str, str](2, times=lambda: times)
+    for key in "abcde":
+        kept.get(key, key.upper)
+    assert kept.values() == [*"BCDE"]
+    times = 1
+    kept.get("b", str)
+    assert kept.values() == [*"EB"]
+
+
 def test_none_is_a_value_like_any_other() -> None:
     kept = Kept[str, object](2)
     assert kept.get("a", lambda: None) is None

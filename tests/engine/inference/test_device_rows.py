@@ -3,6 +3,7 @@ that every graph runs and is judged against the host's way without a device."""
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -529,6 +530,44 @@ def test_rows_that_fail_later_are_run_one_by_one(
     refusing(monkeypatch, later, ShapeError)
     assert_allclose(generated(model, 11, RunOptions("cpu", batch=4)), expected, rtol=1e-4, atol=1e-5)
     assert there == [4, 4, *[1] * 7]
+
+
+def test_memory_is_given_back_before_fewer_rows_run(
+    cnn: onnx.ModelProto, there: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sessions hold what their largest run took, small ones too."""
+    model, before, makers = onnxray.load(copy_of(cnn)), list[Session](), list[set[int]]()
+    small_session(row_graphs.sums(True), "cpu")
+
+    def full(self: Session, feeds: Mapping[str, Any]) -> bool:
+        if self.outputs == ("rows",):
+            before.append(self)  # kept, so that no other session gets its address
+            makers.append({id(one) for one in device_rows.small_sessions.values()})
+        return self.outputs == ("logits",) and rows_in(feeds["image"]) > 2
+
+    refusing(monkeypatch, full, OutOfMemory)
+    generated(model, 4, RunOptions("cpu", batch=4))
+    assert there == [4, 2, 2]
+    assert before[1] is not before[0]
+    assert before[2] is before[1]
+    assert len(makers[0]) > 1
+    assert makers[1] == {id(before[1])}
+
+
+def test_outputs_do_not_outlive_their_run(
+    cnn: onnx.ModelProto, there: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, run, held, alive = onnxray.load(cnn), device_rows.Stage.run, list[Any](), list[int]()
+
+    def spied(self: Any, numbers: Any, each: Any, outputs: Any) -> Any:
+        alive.append(sum(one() is not None for one in held))
+        got = run(self, numbers, each, outputs)
+        held.extend(weakref.ref(value) for value in got.values())
+        return got
+
+    monkeypatch.setattr(device_rows.Stage, "run", spied)
+    generated(model, 5, RunOptions("cpu", batch=2))
+    assert alive == [0, 0, 0]
 
 
 def test_a_model_that_runs_one_sample_at_a_time_is_left_to_the_host(

@@ -6,6 +6,7 @@ option ONNX Runtime ignores. Every result is one of the CPU provider.
 
 from __future__ import annotations
 
+import gc
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 
 import onnxray
 from onnxray.engine.errors import OnnxrayError, RuntimeUnavailable
+from onnxray.engine.inference.device_rows import small_sessions
 from onnxray.engine.inference.devices import Free, providers_on
 from onnxray.engine.inference.session import sessions
 from onnxray.engine.runtime.capabilities import CAPABILITIES, Capability
@@ -34,7 +36,6 @@ def test_each_device_has_its_options() -> None:
         [("cpu", {"use_tf32": "0", "device_id": "2"})],
         [("cpu", {"use_tf32": "0", "device_id": "0"})],
     )
-    assert sessions.most >= 16
     with pytest.raises(OnnxrayError, match="both name devices"):
         providers_on([("cpu", {"device_id": 1})], (0, 1))
 
@@ -44,6 +45,15 @@ def test_providers_for_the_remaining_operators_are_on_the_same_device() -> None:
     assert providers_on(["cpu", CPU], (1,)) == ([("cpu", {"device_id": "1"}), (CPU, {"device_id": "1"})],)
     with pytest.raises(OnnxrayError, match="both name devices"):
         providers_on(["cpu", (CPU, {"device_id": 1})], (0, 1))
+
+
+def test_more_sessions_are_kept_as_long_as_devices_share_work() -> None:
+    before = [kept.times() for kept in (sessions, small_sessions)]
+    free = Free(["a", "b", "c"] * 5)
+    assert [kept.times() for kept in (sessions, small_sessions)] == [15, 15]
+    del free
+    gc.collect()
+    assert [kept.times() for kept in (sessions, small_sessions)] == before
 
 
 @pytest.mark.parametrize("numbers", [(), (0, 0), (-1,), (True,), (0.0, 1.0), ("0",)])
