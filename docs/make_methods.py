@@ -160,8 +160,9 @@ In processor time of one thread on an AMD EPYC with AVX2 and no AVX-512, on a ra
 behind the layer changes; `score-cam` 13.5 s and 72 s (5.3x). Score-CAM takes a forward pass for each mask: its ratio
 is that of the forward passes, 5.4 on MobileNetV2, 4.1 on SqueezeNet, 2.4 on ResNet-50 and 1.7 on ResNet-18 against
 PyTorch's batches of 16, times what dead channels and equal masks leave out. `rise`, `lime`, `kernel-shap` and
-`score-cam` took 0.98 to 1.02 of a loop of bare runs over as many images on MobileNetV2 (`python bench/masked.py
---threads 1`).
+`score-cam` took 0.98 to 1.02 of a loop of bare runs over as many images on MobileNetV2 with 200 runs, and 1.02 to
+1.13 on SqueezeNet with 100 on a busy machine, where work done once, such as superpixels, counts more (`python
+bench/masked.py --threads 1`).
 """
 
 
