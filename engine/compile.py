@@ -24,6 +24,7 @@ from .compiled.emitted import Emitted
 from .compiled.texts import at_lookup, lookup_of, stand_in_of, with_lookup
 from .errors import MethodError, ModelError, TargetError
 from .graph.model import Model, Source
+from .graph.narrow import identity
 from .graph.split import expose
 from .inspect.layers import Layer, layer_names
 from .load import load
@@ -208,7 +209,7 @@ def _memory(novelty: Novelty | str | os.PathLike[str], model: Model) -> Novelty:
     if not isinstance(novelty, Novelty):
         return Novelty.load(novelty, model)
     made_with = novelty.model
-    check_model("this", made_with.path.name if made_with.path else "model", str(made_with.sha256), model)
+    check_model("this", made_with.path.name if made_with.path else "model", identity(made_with), model)
     return novelty
 
 

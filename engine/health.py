@@ -8,10 +8,11 @@ from typing import Any
 from ..kernels.wide_sums import add, no_wide_sums
 from .errors import ShapeError, UnknownName
 from .graph.model import Model, Source
+from .graph.narrow import identity
 from .inference.batches import RunOptions
 from .inspect.layers import Layer
 from .load import load
-from .preprocess.card import OPTION_FIELDS
+from .preprocess.card import LOAD_OPTIONS
 from .survey.health import Health, ModelHealth, merge_healths
 from .survey.measure import Measure, run
 from .survey.pictures import Picture, pictures_of
@@ -46,8 +47,8 @@ def health(
     MethodError (no layer that can be measured), CardError, ModelError.
     """
     for name in card:
-        if name not in OPTION_FIELDS:
-            raise UnknownName("option of health", name, ("against", "batch", "providers", "threads", *OPTION_FIELDS))
+        if name not in LOAD_OPTIONS:
+            raise UnknownName("option of health", name, ("against", "batch", "providers", "threads", *LOAD_OPTIONS))
     several = against if isinstance(against, (list, tuple)) else [against]
     models = [load(source, **card) for source in (model, *several)]
     wanted = [layers] if isinstance(layers, (str, Layer)) else None if layers is None else list(layers)
@@ -101,7 +102,7 @@ class HealthSurvey:
         parts = [
             ModelHealth(
                 model.path.name if model.path else "model",
-                str(measure.model.sha256),
+                identity(measure.model),
                 {found.layer.name: found for found in measure.results()},
             )
             for model, measure in zip(self._models, self._measures, strict=True)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .attribution.photos import card_or_none
 from .errors import CardError, ModelError
 from .graph.encoder_decoder import pair_in, with_decoder
@@ -35,15 +37,18 @@ def load(source: Source, *, half: bool = False, **card: Any) -> Model:
 
     half: the model's convolutions and products compute in float16, from weights in float16; inputs and outputs stay
     float32, as does what float16 cannot hold: weights beyond 65504, sums of many terms, powers, and values that leave
-    its range in one run on noise. `source` itself is not changed. Gradients are computed in float32 from the float16
-    values of the forward pass, so that small ones do not become 0.
+    its range in one run on noise. `source` itself is not changed; a Model that has been converted stays so, whatever
+    `half` says. Gradients are computed in float32 from the float16 values of the forward pass, so that small ones do
+    not become 0.
 
     External data up to 1 GiB in all is read in; beyond that it stays where it is and is memory-mapped.
 
     Raises ModelError (not an ONNX model, truncated, contradictory), ExternalDataError (data file missing or outside the
-    model's folder), OpsetError (older than opset 7 and not convertible), CardError (unknown field), UnknownName (no
-    such model or file).
+    model's folder), OpsetError (older than opset 7 and not convertible), CardError (unknown field, a `half` that is no
+    bool), UnknownName (no such model or file).
     """
+    if not isinstance(half, bool | np.bool_):
+        raise CardError(f"half={half!r} is neither True nor False: give one of them")
     model = _with_decoder(source, card.pop("decoder", None))
     for name in ("warnings", "about"):
         if card.get(name) is not None:

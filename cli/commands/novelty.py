@@ -72,6 +72,7 @@ def command() -> None:
 @options.replace("Replace an existing file.")
 @options.card
 @options.runtime
+@options.half
 @options.as_json
 @options.quiet
 def fit(as_json: bool, **asked: Any) -> None:

@@ -114,6 +114,8 @@ class Run:
         differing = [what for key, what in _DECISIVE.items() if old.get(key) != self.manifest.get(key)]
         if differing == [_DECISIVE["options"]] and _but_given(old) == _but_given(self.manifest):
             differing = ["other images"]
+        if differing[:1] == [_DECISIVE["model"]] and _but_half(old) == _but_half(self.manifest):
+            differing = ["float16 (--half)" if "half" in old["model"] else "float32 (without --half)"]
         if differing:
             raise OutputError(
                 f"{str(self.folder)!r} holds a run with {differing[0]}, which cannot be continued: "
@@ -285,6 +287,12 @@ def _but_given(manifest: Mapping[str, Any]) -> Any:
     """The options, without those of the images that a part is of."""
     options = manifest.get("options")
     return {key: options[key] for key in options if key != "given"} if isinstance(options, Mapping) else options
+
+
+def _but_half(manifest: Mapping[str, Any]) -> Any:
+    """What is said of the model, without whether it computes in float16."""
+    model = manifest.get("model")
+    return {key: model[key] for key in model if key != "half"} if isinstance(model, Mapping) else model
 
 
 def describe(model: Model) -> dict[str, Any]:

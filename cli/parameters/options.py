@@ -20,6 +20,7 @@ from ..files.remote import is_uri, uri_of
 from ..sources.source import Selection
 from ..terminal.echo import say
 from ..terminal.help import CARD, IMAGES, OUTPUT, RUN, Option
+from ..terminal.words import as_options
 from . import complete
 from .inputs import some_images
 
@@ -343,13 +344,9 @@ def half(f: F) -> F:
 
     @functools.wraps(f)
     def command(*args: Any, card_half: bool, card: dict[str, Any], **others: Any) -> Any:
-        # Each explanation of `explain` has the warning; `compile` runs nothing.
-        if (
-            card_half
-            and not others["quiet"]
-            and "runtime" in others
-            and click.get_current_context().info_name != "explain"
-        ):
+        # Each explanation of `explain` has the warning, which sinks do not take; `compile` runs nothing.
+        warned = click.get_current_context().info_name == "explain" and not others.get("to")
+        if card_half and not others["quiet"] and "runtime" in others and not warned:
             _say_slow(others["runtime"])
         return f(*args, card={**card, "half": True} if card_half else card, **others)
 
@@ -371,11 +368,11 @@ def _devices(context: click.Context, parameter: click.Parameter, value: str | No
 
 
 def _say_slow(runtime: Mapping[str, Any]) -> None:
-    from ...engine.inference.batches import SLOW_HALF
+    from ...engine.inference.half_notices import SLOW_HALF
     from ...engine.runtime.providers import resolve_providers
 
     if resolve_providers(runtime["providers"]) == ("CPUExecutionProvider",):
-        say(SLOW_HALF)
+        say(f"warning: {as_options(SLOW_HALF)}")
 
 
 def _provider(text: str) -> str | list[tuple[str, dict[str, str]]]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
-from onnx import NodeProto, TensorProto
+from onnx import ModelProto, NodeProto, TensorProto
 
 from ..caches import of_model
 from ..errors import ModelError
@@ -28,6 +28,10 @@ from .model import Model
 
 # The property of a converted model: how much of it computes in float16.
 NOTE = "onnxray.half"
+_OF_FILE = "the file: "
+_UNMEASURED = "; the range of its values is not known"
+# What follows the sha256 of a converted model where results of it are told apart from those of the file.
+HALF = "+half"
 LARGEST = float(np.finfo(np.float16).max)
 _SMALLEST = float(np.finfo(np.float16).smallest_subnormal)
 # Of a normalisation: from the usual 1e-5 on, a variance that becomes 0 changes the result by 0.3 % at most.
@@ -54,22 +58,48 @@ _FLOAT, _HALF = "tensor(float)", "tensor(float16)"
 
 
 def is_narrowed(model: Model) -> bool:
-    """Whether the model, or the one that it was made from, has been converted here."""
-    return any(p.key == NOTE for p in model.untyped.metadata_props)
+    """Whether the model, or the one that it was made from, has been converted here; not one whose file was."""
+    note = _note(model)
+    return bool(note) and not note.startswith(_OF_FILE)
+
+
+def is_measured(model: Model) -> bool:
+    """Whether the range of a converted model's values was looked at."""
+    return not _note(model).endswith(_UNMEASURED)
+
+
+def identity(model: Model) -> str:
+    """What tells models apart that answer differently: the sha256, with `+half` behind it where it was converted."""
+    return f"{model.sha256}{HALF if is_narrowed(model) else ''}"
+
+
+def mark_as_file(proto: ModelProto) -> None:
+    """Say of a model that is read that its file holds what was converted, if it does: nobody converts it now."""
+    for given in proto.metadata_props:
+        if given.key == NOTE and not given.value.startswith(_OF_FILE):
+            given.value = f"{_OF_FILE}{given.value}"
+
+
+def _note(model: Model) -> str:
+    return next((p.value for p in model.untyped.metadata_props if p.key == NOTE), "")
 
 
 @of_model
-def narrowed(model: Model, overflowing: frozenset[str] = frozenset()) -> Model:
+def narrowed(model: Model, overflowing: frozenset[str] | None = frozenset()) -> Model:
     """`model` with float16 in place of float32 inside; its inputs, outputs and path are the same.
 
-    overflowing: values known to leave the range of float16: what makes or reads them stays float32. Raises ModelError
-    where no convolution or product of matrices can be converted: they are float16 or float64, or none, or quantised.
+    overflowing: values known to leave the range of float16: what makes or reads them stays float32; None where that is
+    not known: then what a weight beyond the range reaches stays float32, as far as a softmax or a sigmoid.
+
+    Raises ModelError where no convolution or product of matrices can be converted: they are float16 or float64, or
+    none, or quantised.
     """
     half = _in_half(model, overflowing)
     if _quantised(model) or not any(model.graph.node[i].op_type in _HEAVY for i in half):
         raise ModelError(f"half: {_why_none(model)}: leave half out")
     names = _names(model, half)
-    text = f"{len(half)} of {len(model.graph.node)} operators compute in float16"
+    known = "" if overflowing is not None else _UNMEASURED
+    text = f"{len(half)} of {len(model.graph.node)} operators compute in float16{known}"
     with model.edited(metadata={NOTE: text}) as edit:
         graph = edit.graph
         for i, node in enumerate(graph.node):
@@ -107,10 +137,12 @@ def _why_none(model: Model) -> str:
 # --- which operators ---
 
 
-def _in_half(model: Model, overflowing: frozenset[str]) -> frozenset[int]:
+def _in_half(model: Model, overflowing: frozenset[str] | None) -> frozenset[int]:
     """The places of the nodes that compute in float16."""
     nodes, values = model.graph.node, model.values
     beyond = {name for name in model.initializers if _beyond(model, name)}
+    # A product of what is huge fits where a run has shown it.
+    resets = _HEAVY if overflowing is not None else frozenset()
     half: set[int] = set()
     wide: set[str] = set()  # values out of range, or that may be; where all that a node reads is such, it is as well
     huge: set[str] = set()  # values that hold what is beyond the range: whatever reads them is float32
@@ -118,8 +150,8 @@ def _in_half(model: Model, overflowing: frozenset[str]) -> frozenset[int]:
         read = [n for n in reads(node) if model.constant(n) is None]
         floats = [n for n in read if values[n].dtype == np.float32] if all(n in values for n in read) else []
         lost = bool(beyond.intersection(node.input)) or _divides_by_small(node, model)
-        lost |= bool(overflowing.intersection((*node.output, *node.input)))
-        lost |= bool(huge.intersection(read)) and node.op_type not in _HEAVY
+        lost |= not (overflowing or frozenset()).isdisjoint((*node.output, *node.input))
+        lost |= not huge.isdisjoint(read) and node.op_type not in resets
         lost |= any(abs(attribute.f) > LARGEST for attribute in node.attribute)
         of_range = node.op_type in _RANGE or _squares(node) or (node.op_type == "Cast" and not floats)
         of_range |= bool(floats) and wide.issuperset(floats) and node.op_type not in _HEAVY

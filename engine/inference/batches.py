@@ -21,11 +21,11 @@ from ...kernels.threads import available
 from ..caches import of_model
 from ..errors import ModelError, OutOfMemory, ShapeError
 from ..graph.model import Model
-from ..graph.narrow import is_narrowed
 from ..runtime.capabilities import capability
 from ..runtime.feeds import check_fillable
 from ..runtime.providers import Providers, asked_providers, resolve, resolve_providers
 from .device_rows import Stage, forget_sessions, rows_asked, staged, where_rows_are_made
+from .half_notices import notices
 from .row_graphs import RowGraph
 from .row_memory import rows_planned, rows_that_fit
 from .session import session
@@ -37,10 +37,6 @@ _MOST = 64
 _ELEMENTS_MADE = 4 * 3 * 224 * 224
 # And of a gradient's run, which keeps the maps of all layers until they are read again: one image.
 ELEMENTS_PULLED = 3 * 224 * 224
-
-# What is said of a model with `half` on the CPU.
-SLOW_HALF = "half: the CPU provider converts most of float16 to float32 and back, and takes longer than without half"
-
 
 # Operators that compute one number of all samples of a batch together: the range that integers stand for.
 _OF_WHOLE_BATCH = frozenset(("DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"))
@@ -152,8 +148,9 @@ def _in_batches(
     runs = _Runs(model, outputs, shared, runtime, frozenset(bare), fixed[0] if fixed else None)
     asked = max(1, fixed[0]) if fixed else most or rows_at_once(model, rows, runtime, count)
     memory = _Memory(model, rows, runtime)
-    if runtime.on_notice is not None and is_narrowed(model) and not _on_device(runtime):
-        runtime.on_notice(SLOW_HALF)
+    if runtime.on_notice is not None:
+        for text in notices(model, not _on_device(runtime)):
+            runtime.on_notice(text)
     single = bool(bare) or known_one_at_a_time(model).is_set()
     if single and runtime.on_notice is not None and (runtime.batch or 1) > 1 and not fixed and count > 1:
         runtime.on_notice("the model answers one sample at a time: the option batch has no effect")

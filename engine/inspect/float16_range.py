@@ -19,17 +19,19 @@ _ROOM = 8.0
 
 
 @of_model
-def beyond_float16(model: Model, low: float, high: float) -> frozenset[str]:
+def beyond_float16(model: Model, low: float, high: float) -> frozenset[str] | None:
     """Names of float32 values that exceed an eighth of float16's range, or are not finite, for numbers between `low`
     and `high`; of integers, for ones. None where sizes of the inputs are not known or the run fails."""
     names = [o for node in model.graph.node for o in node.output if o and model.values[o].dtype == np.float32]
     feeds = _feeds(model, low, high)
-    if feeds is None or not names:
+    if feeds is None:
+        return None
+    if not names:
         return frozenset()
     try:
         largest = Session(_with_maxima(model, names), providers="cpu").run(feeds)
     except (ModelError, ShapeError):
-        return frozenset()
+        return None
     return frozenset(name for name in names if not float(largest[_of(name)]) <= LARGEST / _ROOM)
 
 

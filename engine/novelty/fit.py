@@ -17,7 +17,7 @@ from ..graph.model import Model, Source
 from ..inference.batches import RunOptions
 from ..inspect.layers import Layer
 from ..load import load
-from ..preprocess.card import OPTION_FIELDS, Card
+from ..preprocess.card import LOAD_OPTIONS, Card
 from ..preprocess.depth import shown
 from ..preprocess.geometry import place
 from ..survey.pictures import Picture, pictures_of
@@ -121,9 +121,9 @@ def fit(
 
 def _check(rows: int, dimensions: int | None, false_alarms: float, card: dict[str, Any]) -> None:
     for name in card:
-        if name not in OPTION_FIELDS:
+        if name not in LOAD_OPTIONS:
             own = ("layers", "method", "rows", "dimensions", "false_alarms", "seed", "batch", "providers", "threads")
-            raise UnknownName("option of novelty", name, (*own, *OPTION_FIELDS))
+            raise UnknownName("option of novelty", name, (*own, *LOAD_OPTIONS))
     if rows < 1 or (dimensions is not None and dimensions < 1):
         raise MethodError(f"rows={rows} and dimensions={dimensions} must be at least 1")
     if not 0 < false_alarms < 1:

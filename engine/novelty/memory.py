@@ -21,6 +21,7 @@ from ...kernels.resize import resize
 from ..atomic import atomic
 from ..errors import CardError, ModelError, OnnxrayError, OutputError, ShapeError
 from ..graph.model import Model, Source
+from ..graph.narrow import HALF, identity
 from ..inference.batches import RunOptions
 from ..load import load
 from ..preprocess.answers import answer_of
@@ -193,7 +194,7 @@ class Novelty:
         return {
             "format": FORMAT,
             "kind": "novelty",
-            "model": {"name": self.model.path.name if self.model.path else "model", "sha256": str(self.model.sha256)},
+            "model": {"name": self.model.path.name if self.model.path else "model", "sha256": identity(self.model)},
             "method": self.method,
             "layers": [layer.name for layer in self.features.layers],
             "layer_reason": self.features.reason,
@@ -208,12 +209,14 @@ class Novelty:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], model: Source, **runtime: Any) -> Novelty:
-        """What `save` wrote, for the model that it was made with. runtime: `providers`, `threads`, `batch`.
+        """What `save` wrote, for the model that it was made with, converted to float16 if that one was.
+
+        runtime: `providers`, `threads`, `batch`.
 
         Raises OutputError (no such file, or no memory), ModelError (a memory of another model), CardError.
         """
         head, arrays = _read(Path(path))
-        given = load(model)
+        given = load(model, half=str(head["model"]["sha256"]).endswith(HALF))
         check_model(repr(os.fspath(path)), head["model"]["name"], head["model"]["sha256"], given)
         return _made(cls, head, arrays, load(given, **head["card"]), RunOptions(**runtime), os.fspath(path))
 
@@ -295,14 +298,18 @@ def crop_at(shown: NDArray[np.uint8], at: tuple[float, float]) -> NDArray[np.uin
     return np.asarray(resize(np.ascontiguousarray(shown[top : top + side, left : left + side]), (CROP, CROP)))
 
 
-def check_model(what: str, name: str, sha256: str, model: Model) -> None:
-    """Raises ModelError where a memory, called `what`, was made with another model: that of this name and content."""
-    if str(model.sha256) != sha256:
-        raise ModelError(
-            f"{what} is a memory of another model, {name} (sha256 {sha256[:12]}...), than "
-            f"{model.path.name if model.path else 'this one'} ({str(model.sha256)[:12]}...): make it anew with "
-            "`onnxray novelty fit`"
-        )
+def check_model(what: str, name: str, known: str, model: Model) -> None:
+    """Raises ModelError where a memory, called `what`, was made with another model: that of this name and identity."""
+    mine = identity(model)
+    if mine == known:
+        return
+    if mine.removesuffix(HALF) == known.removesuffix(HALF):
+        made, runs = ("with", "without") if known.endswith(HALF) else ("without", "with")
+        raise ModelError(f"{what} was made {made} half, and the model runs {runs} it: give half to both or neither")
+    raise ModelError(
+        f"{what} is a memory of another model, {name} (sha256 {known[:12]}...), than "
+        f"{model.path.name if model.path else 'this one'} ({mine[:12]}...): make it anew with `onnxray novelty fit`"
+    )
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:

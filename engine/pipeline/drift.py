@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from ...kernels.histogram import histogram
 from ..errors import MethodError, ModelError, ShapeError, TargetError
 from ..graph.model import Model
+from ..graph.narrow import identity
 from ..inference.batches import RunOptions
 from ..preprocess.image import prepare
 from ..survey.health import Health, load_health
@@ -57,7 +58,7 @@ class Look:
 @dataclass(frozen=True)
 class Reference:
     """Statistics of a layer over images: `mean`, `deviation` float64 (units,) and `histogram` int64 (units, bins) of
-    its values over all places of `count` images; `sha256` of the model.
+    its values over all places of `count` images; `sha256` of the model, with `+half` behind it if it was converted.
     """
 
     layer: str
@@ -132,7 +133,7 @@ class Looking:
     """
 
     def __init__(self, model: Model, layer: str | None = None, runtime: RunOptions | None = None) -> None:
-        self.sha256 = str(model.sha256)
+        self.sha256 = identity(model)
         self.model, self.card = sized(model)
         self.layer = _layer(self.model, layer, self.card.size)
         # A batch of one: else the model would run for many to look at one.
@@ -145,7 +146,7 @@ class Looking:
     def fits(self, reference: Reference) -> None:
         """Raises MethodError where a reference is of another model or layer."""
         if reference.sha256 != self.sha256:
-            raise MethodError("the reference is of another model: make it anew with this one")
+            raise MethodError("the reference is of another model, or differs in half: make it anew with this one")
         if reference.layer != self.layer.name:
             raise MethodError(f"the reference is of the layer {reference.layer!r}, not of {self.layer.name!r}")
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import ModelError, RuleError, ShapeError
 from ..graph.model import Model
+from ..graph.narrow import identity
 from ..inference.batches import RunOptions
 from ..novelty.memory import Novelty, check_model
 from ..predict import Prediction, predict
@@ -127,7 +128,7 @@ def judge_of(
         raise ModelError(f"a rule is about classes or numbers, the output {answer.output!r} holds neither")
     if isinstance(memory, Novelty):
         made_with = memory.model
-        check_model("memory=", made_with.path.name if made_with.path else "model", str(made_with.sha256), model)
+        check_model("memory=", made_with.path.name if made_with.path else "model", identity(made_with), model)
         memory = replace(memory, runtime=RunOptions(**runtime))
     elif memory is not None:
         memory = Novelty.load(memory, model, **runtime)

@@ -33,7 +33,7 @@ DRIFTED = 0.9
 
 @dataclass(frozen=True)
 class ModelHealth:
-    """The layers of one model, by name; `name` of its file and `sha256`."""
+    """The layers of one model, by name; `name` of its file and `sha256`, with `+half` behind it if it was converted."""
 
     name: str
     sha256: str

@@ -18,6 +18,7 @@ from ...kernels.topk import TopK, empty, merge, update
 from ..attribution.gradient_graphs import exposed_at
 from ..errors import MethodError, ShapeError
 from ..graph.model import Model
+from ..graph.narrow import identity
 from ..graph.zipmap import with_tensor_scores
 from ..inference.batches import RunOptions, batch_size, run_batches
 from ..preprocess.answers import answer_of
@@ -193,7 +194,7 @@ class Scan:
             classes=tuple(names),
             class_counts=tuple(self.class_counts[name] for name in names),
             labelled="" if self.options.labels == "none" else self.options.labels,
-            model=str(model.sha256),
+            model=identity(model),
             name=model.path.name if model.path else "model",
             # Where the fields come from is a matter of folders, not of the result.
             card=replace(self.card, source="", warnings=(), about={}),

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import onnxray
-from onnxray.engine.graph.narrow import NOTE
-from onnxray.engine.inference.batches import SLOW_HALF
+from onnxray.engine.errors import CardError, MethodError, ModelError
+from onnxray.engine.graph.narrow import NOTE, is_narrowed
+from onnxray.engine.inference.half_notices import SLOW_HALF
+from onnxray.engine.inspect.finite import why_not_finite
+from onnxray.engine.pipeline.drift import Looking, Reference
+from onnxray.engine.survey.top import merge_tops
 
 
 def correlation(a: Any, b: Any) -> float:
@@ -92,4 +97,40 @@ def test_pipelines_and_compiled_models(photo: np.ndarray) -> None:
     np.testing.assert_array_equal(found.values, due.values)
     compiled = onnxray.compile("builtin", method="grad-cam", half=True)
     assert NOTE in compiled.metadata
+    # Nobody gave half for the file: no message may say to leave it out.
+    read = onnxray.load(compiled.proto)
+    assert is_narrowed(compiled)
+    assert not is_narrowed(read)
+    assert why_not_finite(read) == "the model overflows on this input"
+    assert why_not_finite(onnxray.load("builtin", half=True)).endswith("leave half out")
     assert {v.dtype for v in compiled.outputs} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize("half", ["no", 1, None])
+def test_half_is_a_bool(half: Any) -> None:
+    with pytest.raises(CardError, match="neither True nor False"):
+        onnxray.load("builtin", half=half)
+
+
+def test_a_memory_knows_whether_it_was_made_with_half(photo: np.ndarray, tmp_path: Path) -> None:
+    photos = [photo, photo[::-1], photo[:, ::-1], photo[:100], photo[:, :100], photo[30:]]
+    half, single = (onnxray.Novelty.fit("builtin", photos, method="knn", half=half) for half in (True, False))
+    # What is read runs as what was written.
+    path = half.save(tmp_path / "half.npz")
+    assert is_narrowed(onnxray.Novelty.load(path, "builtin").model)
+    assert onnxray.Novelty.load(path, "builtin").score(photo).score == half.score(photo).score
+    with pytest.raises(ModelError, match="made without half, and the model runs with it"):
+        onnxray.Novelty.load(single.save(tmp_path / "single.npz"), onnxray.load("builtin", half=True))
+    with pytest.raises(ModelError, match="made with half, and the model runs without it"):
+        onnxray.Pipeline("builtin", when="novelty > 0", memory=half)
+
+
+def test_results_with_half_and_without_are_not_mixed(photo: np.ndarray) -> None:
+    with pytest.raises(MethodError, match="of different models"):
+        merge_tops([onnxray.top("builtin", [photo], half=half) for half in (False, True)])
+    single, half = (onnxray.health("builtin", [photo] * 2, half=half) for half in (False, True))
+    assert single.models[0].sha256 != half.models[0].sha256
+    model = onnxray.load("builtin", half=True)
+    Looking(model).fits(Reference.of_health(half))
+    with pytest.raises(MethodError, match="differs in half"):
+        Looking(model).fits(Reference.of_health(single))

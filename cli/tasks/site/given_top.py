@@ -45,10 +45,11 @@ def survey_of(folder: Path, model: Model, layers: Sequence[SiteLayer], images: S
     layers; images that are not there.
     """
     from ....engine.errors import OutputError
+    from ....engine.graph.narrow import identity
     from ....engine.survey.top import load_top
 
     top = load_top(result_folder(folder))
-    if top.model != model.sha256:
+    if top.model != identity(model):
         raise OutputError(f"{str(folder)!r} is a result of another model: run onnxray top with this one")
     if not top.options.get("before_activation", True):
         raise OutputError(f"{str(folder)!r} has values after the activation function: run onnxray top without --after")

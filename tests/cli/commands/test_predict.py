@@ -292,4 +292,4 @@ def test_half(run: Callable[..., Result], model: Path, photo: Path, tmp_path: Pa
     assert str(due)[:40] == str(json.loads(done.stdout))[:40]
     again = run("predict", model, photo, "--out", tmp_path / "out", "--resume")
     assert again.exit_code == 1
-    assert "another model" in again.stderr
+    assert "holds a run with float16 (--half)" in again.stderr

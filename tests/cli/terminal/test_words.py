@@ -21,6 +21,14 @@ from onnxray.cli.terminal.words import _NAMES, as_options
         ("with detector={'threshold': P}", "with --detector threshold=P"),
         ("them with detector={'boxes': NAME, 'scores': NAME}", "them with --detector boxes=NAME,scores=NAME"),
         ("seed=3 and steps=4", "seed=3 and steps=4"),
+        (
+            "devices=(0,): CPU has no numbered devices: leave devices out",
+            "--devices 0: CPU has no numbered devices: leave --devices out",
+        ),
+        ("devices=(0, 1) and the option", "--devices 0,1 and the option"),
+        ("half: the model is float16: leave half out", "--half: the model is float16: leave --half out"),
+        ("takes longer than without half", "takes longer than without --half"),
+        ("with half as many; the other half", "with half as many; the other half"),
     ],
 )
 def test_keyword_arguments_become_options(text: str, wanted: str) -> None:
