@@ -1,12 +1,12 @@
 """Maps of float16 models against those of the same models in float32, for every method that uses gradients.
 
-    python bench/half.py FOLDER [--only mobilenet,vit] [--methods lrp,smoothgrad]
+    python bench/half.py FOLDER [--only mobilenet,vit] [--methods lrp,smoothgrad] [--option]
 
-FOLDER holds float32 models; ONNX Runtime's own converter makes float16 models of them. The float32 model that counts
-has its weights rounded as those are: what the rounding of weights does to a map (rectifiers that turn over) is no
-matter of how gradients are computed. Prints the correlation of both maps, that with the map of the weights as they
-were, the share of zeros in the float16 model's map, and the time against that of float32. A method that does not fit a
-model is left out. Goal: 0.999 everywhere; the exit status says whether it is met.
+FOLDER holds float32 models; ONNX Runtime's own converter makes float16 models of them, or `half=True` with --option.
+The float32 model that counts has its weights rounded as those are: what the rounding of weights does to a map
+(rectifiers that turn over) is no matter of how gradients are computed. Prints the correlation of both maps, that with
+the map of the weights as they were, the share of zeros in the float16 model's map, and the time against that of
+float32. A method that does not fit a model is left out. Goal: 0.999 everywhere; the exit status says whether it is met.
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--only", default="", help="parts of file names, with commas between")
     parser.add_argument("--methods", default="", help="names of methods, with commas between")
+    parser.add_argument(
+        "--option", action="store_true", help="convert with half=True in place of ONNX Runtime's converter"
+    )
     options = parser.parse_args()
     known = [name for name, method in registry.methods().items() if method.needs == "gradient"]
     methods = [name for name in options.methods.split(",") if name] or known
@@ -39,7 +42,7 @@ def main() -> int:
     worst = 1.0
     for file in sorted(options.folder.glob("*.onnx")):
         if not wanted or any(part in file.name for part in wanted):
-            worst = min(worst, measure(file, methods))
+            worst = min(worst, measure(file, methods, options.option))
     print(f"worst correlation {worst:.5f}, goal {_GOAL}")
     return int(worst < _GOAL)
 
@@ -60,11 +63,11 @@ def correlation(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.corrcoef(a, b)[0, 1]) if a.std() and b.std() else float(np.array_equal(a, b))
 
 
-def measure(file: Path, methods: list[str]) -> float:
-    """One model; the worst correlation."""
+def measure(file: Path, methods: list[str], option: bool) -> float:
+    """One model; the worst correlation. option: whether `half=True` converts it."""
     given_weights, single = onnxray.load(file), onnxray.load(rounded(onnx.load(file)))
     try:
-        half = onnxray.load(convert_float_to_float16(onnx.load(file)))
+        half = onnxray.load(file, half=True) if option else onnxray.load(convert_float_to_float16(onnx.load(file)))
     except (onnxray.OnnxrayError, ValueError) as error:
         print(f"{file.name}: not converted ({error})")
         return 1.0
@@ -84,7 +87,11 @@ def measure(file: Path, methods: list[str]) -> float:
         try:
             # The class is named: scores in float16 may tie.
             plain = onnxray.explain(single, feeds, method="gradient")
-            for model, kind in ((single, np.float32), (half, np.float16), (given_weights, np.float32)):
+            for model, kind in (
+                (single, np.float32),
+                (half, np.float32 if option else np.float16),
+                (given_weights, np.float32),
+            ):
                 given = {name: x.astype(kind) for name, x in feeds.items()}
                 start = time.perf_counter()
                 target = int(np.ravel(plain.classes)[0]) if getattr(plain, "classes", None) is not None else None
