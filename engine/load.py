@@ -13,7 +13,7 @@ from .attribution.photos import card_or_none
 from .errors import CardError, ModelError
 from .graph.encoder_decoder import pair_in, with_decoder
 from .graph.model import Model, Source
-from .graph.narrow import is_narrowed, narrowed
+from .graph.narrow import is_narrowed, mark_as_file, narrowed
 from .graph.read import read
 from .inspect.float16_range import beyond_float16
 from .preprocess.card import check
@@ -55,6 +55,7 @@ def load(source: Source, *, half: bool = False, **card: Any) -> Model:
             raise CardError(f"{name} describes a card file and has no effect as an option: leave it out")
     options = check({name: value for name, value in card.items() if value is not None}, "the options", confined=False)
     if not isinstance(source, Model):
+        mark_as_file(model.untyped)
         own = ("tokenizer", "sound", "volume", *(() if {"kind", "axes"} & set(options) else ("kind", "axes", "input")))
         options = {**{name: value for name, value in said_beside(model).items() if name in own}, **options}
     ready = _with_options(model, options)

@@ -19,7 +19,6 @@ from ..proto.validate import check_wellformed
 from ..proto.values import to_info
 from ..runtime import trial
 from .model import Model, Source
-from .narrow import mark_as_file
 from .other_formats import HEAD_BYTES, known_format
 from .prepare import prepare
 
@@ -56,7 +55,6 @@ def read(source: Source) -> Model:
         digest = hashlib.sha256(data).hexdigest()
         del data
     check_wellformed(proto)
-    mark_as_file(proto)
     if sum(external.nbytes(t) for t in external.inside(proto)) > _MOST_PROTO_BYTES:
         raise ModelError("the model is too large for one protobuf (2 GiB): save it with external data, load the file")
     stays, places = external.settle(proto, folder)
