@@ -7,6 +7,7 @@ Numbers are 3 and 4, so that a run on no device, number 0, would be seen.
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,34 @@ from click.testing import Result
 
 import onnxray
 from onnxray.cli.files.images import write
+from onnxray.cli.tasks.explain import Explainer
+from onnxray.cli.tasks.line import Work
 
 Run = Callable[..., Result]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture
+def of_each_image(monkeypatch: pytest.MonkeyPatch, devices_used: list[int]) -> list[set[int]]:
+    """The devices of the runs for each image, which are worked on one after the other."""
+    found, turn = list[set[int]](), threading.Lock()
+
+    def alone(real: Callable[..., Any]) -> Callable[..., Any]:
+        def work(*given: Any) -> Any:
+            with turn:
+                before = len(devices_used)
+                done = real(*given)
+                found.append(set(devices_used[before:]))
+                return done
+
+        return work
+
+    monkeypatch.setattr(Explainer, "one", alone(Explainer.one))
+    monkeypatch.setattr(Work, "done", alone(Work.done))
+    return found
 
 
 @pytest.fixture
@@ -85,6 +108,11 @@ def memory(model: Path, photos: Path, tmp_path: Path) -> Path:
     return onnxray.Novelty.fit(model, good, method="knn").save(tmp_path / "good.npz")
 
 
+def each_on_one(found: list[set[int]]) -> bool:
+    """Whether both devices worked, and all runs for an image were on one of them."""
+    return set().union(*found) == {3, 4} and all(len(one) == 1 for one in found)
+
+
 def rows_of(file: Path) -> list[dict[str, Any]]:
     rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     return [{key: value for key, value in row.items() if key != "time"} for row in rows]
@@ -94,31 +122,35 @@ def rows_of(file: Path) -> list[dict[str, Any]]:
 RULE = ("--when", "score > 0 and novelty >= 0", "--memory")
 
 
-def test_sinks(run: Run, model: Path, photos: Path, memory: Path, tmp_path: Path, devices_used: list[int]) -> None:
+def test_sinks(
+    run: Run, model: Path, photos: Path, memory: Path, tmp_path: Path, of_each_image: list[set[int]]
+) -> None:
     asked = ("explain", model, photos, "--threads", "1", *RULE, memory, "--reference", "3", "--to")
     assert run(*asked, f"jsonl:{tmp_path / 'one'}").exit_code == 1
-    devices_used.clear()
+    of_each_image.clear()
     assert run(*asked, f"jsonl:{tmp_path / 'two'}", "--devices", "3,4").exit_code == 1
     assert rows_of(tmp_path / "two") == rows_of(tmp_path / "one")
-    assert set(devices_used) == {3, 4}
+    assert each_on_one(of_each_image)
 
 
 def test_rules_and_trust(
-    run: Run, model: Path, photos: Path, memory: Path, tmp_path: Path, devices_used: list[int]
+    run: Run, model: Path, photos: Path, memory: Path, tmp_path: Path, of_each_image: list[set[int]]
 ) -> None:
     asked = ("explain", model, photos, "--threads", "1", *RULE, memory, "--trust", "-m", "grad-cam", "-o")
     assert run(*asked, tmp_path / "one").exit_code == 1
-    devices_used.clear()
+    of_each_image.clear()
     assert run(*asked, tmp_path / "two", "--devices", "3,4").exit_code == 1
     assert contents(tmp_path / "two") == contents(tmp_path / "one")
-    assert set(devices_used) == {3, 4}
+    assert each_on_one(of_each_image)
 
 
-def test_watch(run: Run, model: Path, photos: Path, memory: Path, tmp_path: Path, devices_used: list[int]) -> None:
+def test_watch(
+    run: Run, model: Path, photos: Path, memory: Path, tmp_path: Path, of_each_image: list[set[int]]
+) -> None:
     (photos / "4.png").unlink()  # it would be tried again later
     asked = ("watch", photos, "--model", model, "--threads", "1", *RULE, memory, "--reference", "3", "--limit", "7")
     for name, devices in (("one", ()), ("two", ("--devices", "3,4"))):
-        devices_used.clear()
+        of_each_image.clear()
         assert run(*asked, "-o", tmp_path / name, *devices).exit_code == 0
     due, found = (
         [
@@ -128,7 +160,7 @@ def test_watch(run: Run, model: Path, photos: Path, memory: Path, tmp_path: Path
         for name in ("one", "two")
     )
     assert found == due
-    assert set(devices_used) == {3, 4}
+    assert each_on_one(of_each_image)
 
 
 def test_a_refused_device_leaves_the_results_of_an_earlier_run(
