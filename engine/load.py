@@ -55,7 +55,6 @@ def load(source: Source, *, half: bool = False, **card: Any) -> Model:
             raise CardError(f"{name} describes a card file and has no effect as an option: leave it out")
     options = check({name: value for name, value in card.items() if value is not None}, "the options", confined=False)
     if not isinstance(source, Model):
-        mark_as_file(model.untyped)
         own = ("tokenizer", "sound", "volume", *(() if {"kind", "axes"} & set(options) else ("kind", "axes", "input")))
         options = {**{name: value for name, value in said_beside(model).items() if name in own}, **options}
     ready = _with_options(model, options)
@@ -89,8 +88,8 @@ def _with_decoder(source: Source, decoder: Any) -> Model:
     if isinstance(source, str | os.PathLike) and os.path.isdir(source):
         pair = pair_in(Path(source))
         if pair is not None:
-            return with_decoder(read(pair[0]), read(pair[1] if decoder is None else decoder))
-    model = read(source)
+            return with_decoder(_read(pair[0]), _read(pair[1] if decoder is None else decoder))
+    model = _read(source)
     if decoder is None and not isinstance(source, Model) and model.path is not None:
         said = said_beside(model).get("decoder")
         decoder = None if said is None else Path(model.path).resolve().parent / str(said)
@@ -98,4 +97,12 @@ def _with_decoder(source: Source, decoder: Any) -> Model:
         return model
     if not isinstance(decoder, str | os.PathLike | Model):
         raise ModelError(f"a decoder was given as {type(decoder).__name__}: give the path of its .onnx file")
-    return with_decoder(model, read(decoder))
+    return with_decoder(model, _read(decoder))
+
+
+def _read(source: Source) -> Model:
+    """The model in `source`; of a file that it is one, before its properties are looked at."""
+    model = read(source)
+    if not isinstance(source, Model):
+        mark_as_file(model.untyped)
+    return model

@@ -90,7 +90,7 @@ def test_visualize() -> None:
     assert half.activations[0] == pytest.approx(single.activations[0], rel=0.25)
 
 
-def test_pipelines_and_compiled_models(photo: np.ndarray) -> None:
+def test_pipelines_and_compiled_models(photo: np.ndarray, tmp_path: Path) -> None:
     with onnxray.Pipeline("builtin", method="grad-cam", half=True) as pipeline:
         (found,) = pipeline.map([photo])
     due = onnxray.explain("builtin", photo, method="grad-cam", half=True)
@@ -98,10 +98,16 @@ def test_pipelines_and_compiled_models(photo: np.ndarray) -> None:
     compiled = onnxray.compile("builtin", method="grad-cam", half=True)
     assert NOTE in compiled.metadata
     # Nobody gave half for the file: no message may say to leave it out.
-    read = onnxray.load(compiled.proto)
     assert is_narrowed(compiled)
-    assert not is_narrowed(read)
-    assert why_not_finite(read) == "the model overflows on this input"
+    file = tmp_path / "compiled.onnx"
+    file.write_bytes(compiled.proto.SerializeToString())
+    for source in (compiled.proto, file.read_bytes(), file):
+        read = onnxray.load(source)
+        assert not is_narrowed(read)
+        assert not is_narrowed(onnxray.vjp(read, read.outputs[0].name, read.inputs[0].name))
+        assert why_not_finite(read) == "the model overflows on this input"
+    explained = onnxray.explain(file, photo, method="gradient")
+    assert SLOW_HALF not in explained.warnings
     assert why_not_finite(onnxray.load("builtin", half=True)).endswith("leave half out")
     assert {v.dtype for v in compiled.outputs} == {np.dtype(np.float32)}
 
