@@ -27,8 +27,8 @@ _FINITE = frozenset(
         "ReduceL1 ReduceSumSquare CumSum TopK LSTM GRU RNN DequantizeLinear"
     ).split()
 )
-# Of a divisor that is looked at, in bytes.
-_MOST_LOOKED_AT = 1 << 20
+# Of a divisor or another constant that is looked at, in bytes; of larger ones, weights, it is taken for granted.
+_MOST_LOOKED_AT = 1 << 16
 
 
 def is_finite(op: Emitter, name: str) -> bool:
@@ -44,7 +44,7 @@ def is_finite(op: Emitter, name: str) -> bool:
         if value not in known:
             maker = op.producer(value)
             reads = [] if maker is None else [read for read in maker.input if read and op.is_float(read)]
-            spoiled = maker is not None and not _keeps_finite(op, maker)
+            spoiled = not _constant_is_finite(op, value) if maker is None else not _keeps_finite(op, maker)
             if spoiled or any(known.get(read) is False for read in reads):
                 known[value] = False
             elif waiting := [read for read in reads if read not in known]:
@@ -63,6 +63,17 @@ def _keeps_finite(op: Emitter, node: NodeProto) -> bool:
         return node.op_type in _FINITE
     if not op.is_float(node.input[1]):
         return True  # integers: nothing of them is infinite
-    nbytes = op.constant_nbytes(node.input[1])
-    divisor = op.constant_value(node.input[1]) if nbytes is not None and nbytes <= _MOST_LOOKED_AT else None
-    return divisor is not None and bool(np.all(divisor != 0))
+    divisor = _constant(op, node.input[1])
+    # By a number below the smallest normal one a finite number becomes infinite.
+    return divisor is not None and bool(np.all(np.abs(divisor) >= np.finfo(np.float32).tiny))
+
+
+def _constant(op: Emitter, name: str) -> np.ndarray | None:
+    """A constant that is not too large to be looked at."""
+    nbytes = op.constant_nbytes(name)
+    return op.constant_value(name) if nbytes is not None and nbytes <= _MOST_LOOKED_AT else None
+
+
+def _constant_is_finite(op: Emitter, name: str) -> bool:
+    value = _constant(op, name) if op.is_float(name) else None
+    return value is None or bool(np.isfinite(value.astype(np.float64)).all())

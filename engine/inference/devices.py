@@ -24,10 +24,10 @@ def providers_on(
     options name a device already, and for numbers that are none or come twice; RuntimeUnavailable for a device that is
     not there, with what ONNX Runtime says.
     """
-    numbers = tuple(devices)
+    numbers = tuple(devices) if isinstance(devices, Sequence) else (devices,)
     whole = all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in numbers)
-    if not numbers or not whole or len(set(numbers)) < len(numbers):
-        raise OnnxrayError(f"devices={numbers} are no devices: give different whole numbers from 0, as in (0, 1)")
+    if not isinstance(devices, Sequence) or not numbers or not whole or len(set(numbers)) < len(numbers):
+        raise OnnxrayError(f"devices={devices!r} are no devices: give different whole numbers from 0, as in (0, 1)")
     asked = [(one, *_numbered(one, table)) for one in asked_providers(providers) or resolve(None)[:1]]
     if not asked[0][1]:
         raise OnnxrayError(

@@ -119,6 +119,8 @@ def judge_of(
     Raises RuleError, UnknownName, ModelError (an answer that rules are not about, a memory of another model),
     OutputError (a file that is no memory).
     """
+    if when is not None and not isinstance(when, str):
+        raise RuleError(f"when={when!r} is no rule: give a text such as \"label != 'clean' and score > 0.6\"")
     if when is None:
         if memory is not None:
             raise RuleError("memory= has no effect without when=: give a rule such as when='novelty > 2.5'")

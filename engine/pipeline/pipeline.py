@@ -93,7 +93,8 @@ class Pipeline(Flow[Any]):
         decode: Callable[[Any], Given] | None = None,
         **options: Any,
     ) -> None:
-        sizes = Sizes(max(workers, len(devices or ())), queue, batch, max_delay_ms)
+        count = len(devices) if isinstance(devices, Sequence) else 0  # anything else is refused below
+        sizes = Sizes(max(workers, count), queue, batch, max_delay_ms)
         work = Explaining.of(model, method, target, layer, workers, options)
         several = work.judging(when, memory).on(devices)
         free = Free(several)  # before sessions are made: more of them are kept from then on

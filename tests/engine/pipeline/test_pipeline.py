@@ -194,6 +194,8 @@ def test_wrong_rules_are_known_before_the_first_image(
     memory = onnxray.Novelty.fit(model, photos, rows=30)
     with pytest.raises(UnknownName, match="scor"):
         onnxray.Pipeline(model, when="scor > 0.5")
+    with pytest.raises(RuleError, match="when=5 is no rule"):
+        onnxray.Pipeline(model, when=5)  # type: ignore[arg-type]
     with pytest.raises(UnknownName, match="novelty"):
         onnxray.Pipeline(model, when="novelty > 0.5")
     with pytest.raises(RuleError, match="memory= has no effect without when="):
