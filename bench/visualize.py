@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 from _harness import Table, arguments, compare
+from _lucent import lucent
 
 import onnxray
 from onnxray.cli.files import images as files
@@ -227,41 +228,6 @@ def channels(options: argparse.Namespace) -> None:
     table.done()
 
 
-def lucent(module: Any, size: int, channels_last: bool) -> Any:
-    """A step of Lucent's loop: Fourier, colours, warp, network, backward, Adam."""
-    import torch
-
-    frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None])
-    scale = torch.tensor(1 / np.maximum(frequency, 1 / size) * size / 4 / size, dtype=torch.float32)
-    values = (torch.randn(1, 3, *scale.shape, 2) * 0.01).requires_grad_(True)
-    root = np.array([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]])
-    matrix = torch.tensor(root / np.linalg.norm(root, axis=0).max(), dtype=torch.float32)
-    optimiser = torch.optim.Adam([values], lr=0.05)
-    if channels_last:
-        module = module.to(memory_format=torch.channels_last)
-    for parameter in module.parameters():
-        parameter.requires_grad_(False)
-
-    def step() -> None:
-        optimiser.zero_grad()
-        plane = torch.fft.irfft2(torch.view_as_complex(values) * scale, s=(size, size), norm="ortho")
-        picture = torch.sigmoid(torch.einsum("ck,nkhw->nchw", matrix, plane))
-        angle, zoom = np.random.uniform(-0.17, 0.17), np.random.uniform(0.9, 1.1)
-        shift = np.random.randint(-8, 9, 2) / size * 2
-        turn = [[math.cos(angle), math.sin(angle), shift[0]], [-math.sin(angle), math.cos(angle), shift[1]]]
-        theta = torch.tensor([turn], dtype=torch.float32)
-        theta[:, :, :2] /= zoom
-        grid = torch.nn.functional.affine_grid(theta, [1, 3, size, size], align_corners=False)
-        seen = torch.nn.functional.grid_sample(picture - 0.5, grid, align_corners=False) + 0.5
-        x = (seen * 255 - 120) / 60
-        if channels_last:
-            x = x.contiguous(memory_format=torch.channels_last)
-        (-module(x)[:, 3].mean()).backward()
-        optimiser.step()
-
-    return step
-
-
 def own_step(model: onnxray.Model, threads: int) -> tuple[Any, Any]:
     """A step of ours, and the network's part of it."""
     canvas = canvas_of(model)
@@ -291,7 +257,7 @@ def speed(options: argparse.Namespace) -> None:
         model = onnxray.load(export(name, module), mean=120, std=60, size=NETWORKS[name].shape[1])
         ours, network = own_step(model, options.threads)
         side = NETWORKS[name].shape[1]
-        eager, last = lucent(module, side, False), lucent(build(name), side, True)
+        eager, last = lucent(module, side, False, 3), lucent(build(name), side, True, 3)
         times = compare({"eager": eager, "last": last, "ours": ours, "network": network}, rounds=options.rounds)
         step = times["ours"].processor / (STEPS + 1)  # and one look at the end
         best = min(times["eager"].processor, times["last"].processor)

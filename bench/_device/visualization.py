@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import math
 import time
 from typing import Any
 
-import numpy as np
+from _lucent import lucent
 
 from _device.judging import distance
 from _device.sessions import CPU, CUDA, device, options
@@ -67,10 +66,12 @@ def speed_of(s: Section, found: dict[str, Any], name: str, model: Any, provider:
     import torch
 
     card = torch.device("cuda" if provider == CUDA and torch.cuda.is_available() else "cpu")
-    found["by"] = "lucent" if importlib.util.find_spec("lucent") else "the loop of bench/visualize.py on the card"
+    found["by"] = "lucent" if importlib.util.find_spec("lucent") else "the loop of bench/_lucent.py on the card"
     for label, last in (("eager", False), ("channels_last", True)):
         try:
-            step = lucent(networks().build(name).to(card).eval(), networks().NETWORKS[name].shape[-1], last, card)
+            step = lucent(
+                networks().build(name).to(card).eval(), networks().NETWORKS[name].shape[-1], last, CLASS, card
+            )
 
             def theirs(count: int, step=step) -> None:
                 for _ in range(count):
@@ -101,38 +102,3 @@ def installed_lucent(module: Any, steps: int) -> float:
 
     call(2)
     return rate(call, steps)
-
-
-def lucent(module: Any, size: int, channels_last: bool, card: Any) -> Any:
-    """A step of Lucent's loop: Fourier, colours, warp, network, backward, Adam; all of it on the card."""
-    import torch
-
-    frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None])
-    scale = torch.tensor(1 / np.maximum(frequency, 1 / size) / 4, dtype=torch.float32, device=card)
-    values = (torch.randn(1, 3, *scale.shape, 2, device=card) * 0.01).requires_grad_(True)
-    root = np.array([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]])
-    matrix = torch.tensor(root / np.linalg.norm(root, axis=0).max(), dtype=torch.float32, device=card)
-    optimiser = torch.optim.Adam([values], lr=0.05)
-    if channels_last:
-        module = module.to(memory_format=torch.channels_last)
-    for parameter in module.parameters():
-        parameter.requires_grad_(False)
-
-    def step() -> None:
-        optimiser.zero_grad()
-        plane = torch.fft.irfft2(torch.view_as_complex(values) * scale, s=(size, size), norm="ortho")
-        seen = torch.sigmoid(torch.einsum("ck,nkhw->nchw", matrix, plane))
-        angle, zoom = np.random.uniform(-0.17, 0.17), np.random.uniform(0.9, 1.1)
-        shift = np.random.randint(-8, 9, 2) / size * 2
-        turn = [[math.cos(angle), math.sin(angle), shift[0]], [-math.sin(angle), math.cos(angle), shift[1]]]
-        theta = torch.tensor([turn], dtype=torch.float32, device=card)
-        theta[:, :, :2] /= zoom
-        grid = torch.nn.functional.affine_grid(theta, [1, 3, size, size], align_corners=False)
-        warped = torch.nn.functional.grid_sample(seen - 0.5, grid, align_corners=False) + 0.5
-        x = (warped * 255 - 120) / 60
-        if channels_last:
-            x = x.contiguous(memory_format=torch.channels_last)
-        (-module(x)[:, CLASS].mean()).backward()
-        optimiser.step()
-
-    return step

@@ -125,3 +125,15 @@ def pooled(parse: Callable[..., onnx.ModelProto]) -> Pooled:
     x = rng.standard_normal((1, 3, 5, 7)).astype(np.float32)
     maps = np.maximum(np.einsum("kc,nchw->nkhw", kernel, x), 0)
     return Pooled(proto, x, maps, head, maps.mean(axis=(2, 3)) @ head + bias)
+
+
+@pytest.fixture
+def with_dead_channels(cnn: onnx.ModelProto) -> onnx.ModelProto:
+    """The small network, channels 1 and 4 of its features 0 for every image."""
+    dead = onnx.ModelProto.FromString(cnn.SerializeToString())
+    for tensor in dead.graph.initializer:
+        if tensor.name in ("w1", "b1", "w2", "b2"):
+            array = onnx.numpy_helper.to_array(tensor).copy()
+            array[[1, 4]] = 0
+            tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+    return dead

@@ -34,18 +34,12 @@ def test_it_is_the_paper_s_procedure(cnn: onnx.ModelProto, target: int) -> None:
     assert np.allclose(got, expected, atol=1e-4 * np.abs(expected).max())
 
 
-def test_channels_without_contrast_are_left_out(cnn: onnx.ModelProto) -> None:
-    dead = onnx.ModelProto.FromString(cnn.SerializeToString())
-    for tensor in dead.graph.initializer:
-        if tensor.name in ("w1", "b1", "w2", "b2"):
-            array = onnx.numpy_helper.to_array(tensor).copy()
-            array[[1, 4]] = 0
-            tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+def test_channels_without_contrast_are_left_out(with_dead_channels: onnx.ModelProto) -> None:
     x = np.random.default_rng(0).standard_normal((1, 3, 16, 16)).astype(np.float32)
-    expected = by_hand(dead, x, 2, [0, 2, 3, 5, 6, 7], "features")
-    maps = onnxray.activations(dead, x, "features")["features"][0]
+    expected = by_hand(with_dead_channels, x, 2, [0, 2, 3, 5, 6, 7], "features")
+    maps = onnxray.activations(with_dead_channels, x, "features")["features"][0]
     assert np.ptp(maps[1]) == np.ptp(maps[4]) == 0
-    assert np.allclose(onnxray.explain(dead, x, "score-cam", 2).values, expected, atol=1e-4)
+    assert np.allclose(onnxray.explain(with_dead_channels, x, "score-cam", 2).values, expected, atol=1e-4)
 
 
 def test_channels_that_make_the_same_mask_share_a_run(cnn: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch) -> None:
