@@ -15,9 +15,9 @@ from ..parameters.inputs import open_model, refuse_crop, refuse_part
 from ..parameters.methods import chosen_methods, option_names
 from ..terminal.echo import one_line
 from ..terminal.text_colours import coloured
-from ..terminal.words import as_options
 from .explain import check_options
 from .explain_entries import about_of, decisive_of, entry_of, file_name, left_out_of_all
+from .news import News
 from .saved_pass import Saving
 from .solving import both, solutions
 from .text_items import Item, items_of
@@ -65,31 +65,25 @@ class TextExplainer:
     pages: Pages
     fragments: list[tuple[Path, list[str]]] = field(default_factory=list)
     words: dict[tuple[str, str, str], list[tuple[float, str]]] = field(default_factory=dict)
-    _said: set[str] = field(default_factory=set)
+    _news: News = field(default_factory=News)
 
     def one(self, item: Item, folder: str) -> tuple[dict[str, Any], list[str], list[str]]:
         """Results for the manifest, the files written, and what is to be said."""
         maps: list[dict[str, Any]] = []
         files: list[str] = []
         left_out: dict[str, str] = {}
-        news: list[str] = []
         shown: dict[str, list[Explanation]] = {}
 
-        def say(text: str, method: str = "") -> None:
-            if text not in self._said:
-                self._said.add(text)
-                news.append(f"warning: {f'{method}: ' * bool(method)}{as_options(text)}")
-
-        for e in self.explanations(item.given(self.options.texts), left_out, say):
+        for e in self.explanations(item.given(self.options.texts), left_out, self._news.warn):
             entry = self._write(e, folder)
             maps.append(entry)
             files += entry["files"]
             shown.setdefault(e.method, []).append(e)
             self._count(e, item)
             for warning in e.warnings:
-                say(warning, e.method)
+                self._news.warn(warning, e.method)
             if len(self.fragments) < _MOST_SHOWN:
-                news += quick_look(e)
+                self._news.say(*quick_look(e))
         fragments = []
         for method, found in shown.items():
             if len(found) > 1 and found[0].reading is not None and found[0].reading.output:
@@ -98,7 +92,7 @@ class TextExplainer:
             fragments.append(self.pages.draw(found))
         if len(self.fragments) < _MOST_ON_PAGE:
             self.fragments.append((item.path, fragments))
-        return {"maps": maps, **({"left_out": left_out} if left_out else {})}, files, news
+        return {"maps": maps, **({"left_out": left_out} if left_out else {})}, files, self._news.take()
 
     def explanations(self, text: Text, left_out: dict[str, str], say: Callable[[str], None]) -> Iterator[Explanation]:
         """Of every target by every method. Raises MethodError where no method fits."""
